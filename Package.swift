@@ -1,0 +1,40 @@
+// swift-tools-version: 6.2
+// One section per room, top floor first; a room lists the floors that it may import.
+
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+
+/// brings the GNU names (ppoll, pwritev2, …) into the Glibc module
+let gnu: [CSetting] = [.define("_GNU_SOURCE")]
+
+let package = Package(
+  name: "mcp-session-store",
+  products: [
+    .executable(name: "mcp-session-store", targets: ["mcp-session-store"])
+  ],
+  dependencies: [],
+  targets: [
+    .executableTarget(
+      name: "mcp-session-store", dependencies: ["Sidecar", "SessionStore"], cSettings: gnu, swiftSettings: strict),
+
+    .target(name: "Sidecar", dependencies: ["SessionStore", "JSONRPC", "JSON"], swiftSettings: strict),
+
+    .target(name: "SessionStore", dependencies: ["SQLite", "JSON"], swiftSettings: strict),
+
+    .target(name: "JSONRPC", dependencies: ["JSON"], swiftSettings: strict),
+
+    .target(name: "SQLite", dependencies: ["CSQLite"], cSettings: gnu, swiftSettings: strict),
+
+    .target(name: "JSON", swiftSettings: strict),
+
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,73 @@
+/// One JSON value as the bytes in which it came, already validated, without white space around it.
+///
+/// It shares the storage of the text that it was cut from, so cutting one costs a reference count and no copy.
+package struct JSONText: Equatable, Sendable {
+  package enum Kind { case object, array, string, number, boolean, null }
+
+  package let bytes: ArraySlice<UInt8>
+
+  /// `bytes` must be one valid JSON value without white space around it; nothing checks it again.
+  package init(validated bytes: ArraySlice<UInt8>) {
+    self.bytes = bytes
+  }
+
+  /// Validates `text`, for constants and tests.
+  package init(_ text: String) throws(JSONError) {
+    let bytes = Array(text.utf8)
+    var scanner = JSONScanner()
+    let range = try scanner.skipValue(bytes.span)
+    try scanner.finish(bytes.span)
+    self.bytes = bytes[range]
+  }
+
+  package static let null = JSONText(validated: [UInt8]("null".utf8)[...])
+  package static let emptyObject = JSONText(validated: [UInt8]("{}".utf8)[...])
+
+  package var kind: Kind {
+    switch bytes.first {
+    case UInt8(ascii: "{"): .object
+    case UInt8(ascii: "["): .array
+    case UInt8(ascii: "\""): .string
+    case UInt8(ascii: "t"), UInt8(ascii: "f"): .boolean
+    case UInt8(ascii: "n"): .null
+    default: .number
+    }
+  }
+
+  package var isNull: Bool { kind == .null }
+
+  package var string: String { String(decoding: bytes, as: UTF8.self) }
+
+  /// The members of an object in their order: the decoded name (nil when it holds a lone surrogate) and the value.
+  package func members() -> [(name: String?, value: JSONText)] {
+    ranges { scanner, span throws(JSONError) in
+      var members: [JSONMember] = []
+      try scanner.readMembers(span, into: &members)
+      return members
+    }.map { member in
+      (JSONString.decode(bytes.span, member.name), cut(member.value))
+    }
+  }
+
+  /// The elements of an array in their order.
+  package func elements() -> [JSONText] {
+    ranges { scanner, span throws(JSONError) in
+      var elements: [Range<Int>] = []
+      try scanner.readElements(span, into: &elements)
+      return elements
+    }.map(cut)
+  }
+
+  /// `range` counts from the start of this value.
+  package func cut(_ range: Range<Int>) -> JSONText {
+    JSONText(validated: bytes[bytes.startIndex + range.lowerBound..<bytes.startIndex + range.upperBound])
+  }
+
+  private func ranges<Part>(
+    _ read: (inout JSONScanner, Span<UInt8>) throws(JSONError) -> [Part]
+  ) -> [Part] {
+    var scanner = JSONScanner()
+    // The bytes were validated when this value was made, so the scanner cannot fail on them.
+    return (try? read(&scanner, bytes.span)) ?? []
+  }
+}

@@ -1,0 +1,253 @@
+/// Appends compact JSON to a growing buffer. It places the commas; the caller closes what it opens.
+package struct JSONWriter {
+  package private(set) var bytes: [UInt8]
+  /// whether the next value or member stands after another one
+  private var needsComma = false
+
+  package init(_ bytes: consuming [UInt8] = []) {
+    self.bytes = bytes
+  }
+
+  package var count: Int { bytes.count }
+
+  /// Takes back everything after the first `count` bytes, as though it had never been written.
+  package mutating func rewind(to count: Int) {
+    bytes.removeLast(bytes.count - count)
+    needsComma = false
+  }
+
+  /// A place to return to, in the middle of an object or an array.
+  package struct Mark {
+    package let count: Int
+    fileprivate let needsComma: Bool
+  }
+
+  package var mark: Mark { Mark(count: bytes.count, needsComma: needsComma) }
+
+  package mutating func rewind(to mark: Mark) {
+    bytes.removeLast(bytes.count - mark.count)
+    needsComma = mark.needsComma
+  }
+
+  /// Hands out what was written and starts empty again, keeping nothing.
+  package mutating func take() -> [UInt8] {
+    let taken = bytes
+    bytes = []
+    needsComma = false
+    return taken
+  }
+
+  // MARK: - Structure
+
+  package mutating func beginObject() {
+    separate()
+    bytes.append(UInt8(ascii: "{"))
+    needsComma = false
+  }
+
+  package mutating func endObject() {
+    bytes.append(UInt8(ascii: "}"))
+    needsComma = true
+  }
+
+  package mutating func beginArray() {
+    separate()
+    bytes.append(UInt8(ascii: "["))
+    needsComma = false
+  }
+
+  package mutating func endArray() {
+    bytes.append(UInt8(ascii: "]"))
+    needsComma = true
+  }
+
+  /// Writes a member's name; its value follows. `name` must need no escape.
+  package mutating func name(_ name: String) {
+    separate()
+    bytes.append(UInt8(ascii: "\""))
+    bytes.append(contentsOf: name.utf8)
+    bytes.append(UInt8(ascii: "\""))
+    bytes.append(UInt8(ascii: ":"))
+    needsComma = false
+  }
+
+  /// Writes a member's name that may need escapes.
+  package mutating func escapedName(_ name: String) {
+    string(name)
+    bytes.append(UInt8(ascii: ":"))
+    needsComma = false
+  }
+
+  private mutating func separate() {
+    if needsComma { bytes.append(UInt8(ascii: ",")) }
+  }
+
+  /// Appends bytes that are outside the structure, such as the newline after a message.
+  package mutating func raw(_ text: String) {
+    bytes.append(contentsOf: text.utf8)
+    needsComma = false
+  }
+
+  // MARK: - Values
+
+  package mutating func null() {
+    separate()
+    bytes.append(contentsOf: "null".utf8)
+    needsComma = true
+  }
+
+  package mutating func boolean(_ value: Bool) {
+    separate()
+    bytes.append(contentsOf: (value ? "true" : "false").utf8)
+    needsComma = true
+  }
+
+  package mutating func integer(_ value: some BinaryInteger) {
+    separate()
+    appendDigits(Int64(value))
+    needsComma = true
+  }
+
+  package mutating func string(_ value: String) {
+    separate()
+    bytes.append(UInt8(ascii: "\""))
+    appendEscaped(value.utf8.span)
+    bytes.append(UInt8(ascii: "\""))
+    needsComma = true
+  }
+
+  /// Writes a string whose contents are appended piece by piece through ``StringPieces``.
+  package mutating func string(_ write: (inout StringPieces) throws -> Void) rethrows {
+    separate()
+    bytes.append(UInt8(ascii: "\""))
+    var pieces = StringPieces(writer: JSONWriter(bytes))
+    bytes = []
+    defer {
+      bytes = pieces.writer.bytes
+      bytes.append(UInt8(ascii: "\""))
+      needsComma = true
+    }
+    try write(&pieces)
+  }
+
+  /// The inside of a string that is being written.
+  package struct StringPieces {
+    fileprivate var writer: JSONWriter
+    package mutating func append(_ text: String) { writer.appendEscaped(text.utf8.span) }
+    package mutating func append(_ text: Span<UInt8>) { writer.appendEscaped(text) }
+    package var count: Int { writer.count }
+    package mutating func rewind(to count: Int) { writer.rewind(to: count) }
+  }
+
+  /// Writes a value as it came.
+  package mutating func text(_ value: JSONText) {
+    separate()
+    bytes.append(contentsOf: value.bytes)
+    needsComma = true
+  }
+
+  /// Writes bytes that are one valid JSON value.
+  package mutating func validated(_ value: Span<UInt8>) {
+    separate()
+    append(value)
+    needsComma = true
+  }
+
+  private mutating func append(_ span: Span<UInt8>) {
+    bytes.append(addingCapacity: span.count) { output in
+      for index in span.indices { output.append(span[index]) }
+    }
+  }
+
+  private mutating func appendEscaped(_ span: Span<UInt8>) {
+    var clean = 0
+    for index in span.indices {
+      let byte = span[index]
+      if byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") { continue }
+      append(span.extracting(clean..<index))
+      appendEscape(byte)
+      clean = index + 1
+    }
+    append(span.extracting(clean..<span.count))
+  }
+
+  private mutating func appendEscape(_ byte: UInt8) {
+    bytes.append(UInt8(ascii: "\\"))
+    switch byte {
+    case 0x08: bytes.append(UInt8(ascii: "b"))
+    case 0x09: bytes.append(UInt8(ascii: "t"))
+    case 0x0A: bytes.append(UInt8(ascii: "n"))
+    case 0x0C: bytes.append(UInt8(ascii: "f"))
+    case 0x0D: bytes.append(UInt8(ascii: "r"))
+    case 0..<0x20:
+      bytes.append(contentsOf: "u00".utf8)
+      for digit in [byte >> 4, byte & 15] {
+        bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+      }
+    default: bytes.append(byte)
+    }
+  }
+
+  private mutating func appendDigits(_ value: Int64) {
+    if value < 0 { bytes.append(UInt8(ascii: "-")) }
+    var rest = value.magnitude
+    let start = bytes.count
+    repeat {
+      bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
+      rest /= 10
+    } while rest > 0
+    var low = start
+    var high = bytes.count - 1
+    while low < high {
+      bytes.swapAt(low, high)
+      low += 1
+      high -= 1
+    }
+  }
+}
+
+// MARK: - Members
+
+extension JSONWriter {
+  package mutating func member(_ name: String, _ value: String) {
+    self.name(name)
+    string(value)
+  }
+
+  package mutating func member(_ name: String, _ value: String?) {
+    self.name(name)
+    if let value { string(value) } else { null() }
+  }
+
+  package mutating func member(_ name: String, _ value: some BinaryInteger) {
+    self.name(name)
+    integer(value)
+  }
+
+  package mutating func member(_ name: String, _ value: (some BinaryInteger)?) {
+    self.name(name)
+    if let value { integer(value) } else { null() }
+  }
+
+  package mutating func member(_ name: String, _ value: Bool) {
+    self.name(name)
+    boolean(value)
+  }
+
+  package mutating func member(_ name: String, _ value: JSONText) {
+    self.name(name)
+    text(value)
+  }
+
+  package mutating func member(_ name: String, _ value: JSONText?) {
+    self.name(name)
+    if let value { text(value) } else { null() }
+  }
+
+  package mutating func member(_ name: String, strings values: some Sequence<String>) {
+    self.name(name)
+    beginArray()
+    for value in values { string(value) }
+    endArray()
+  }
+}
