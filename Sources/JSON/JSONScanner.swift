@@ -175,7 +175,7 @@ package struct JSONScanner {
     let count = bytes.count
     while true {
       while at + 8 <= count {
-        let special = Self.special(Self.word(bytes, at))
+        let special = Self.special(ByteWord.load(bytes, at))
         if special == 0 {
           at += 8
         } else {
@@ -201,24 +201,13 @@ package struct JSONScanner {
     }
   }
 
-  @inline(__always)
-  private static func word(_ bytes: Span<UInt8>, _ at: Int) -> UInt64 {
-    // The compiler makes one unaligned load of this.
-    let low = UInt64(bytes[at]) | UInt64(bytes[at + 1]) << 8 | UInt64(bytes[at + 2]) << 16 | UInt64(bytes[at + 3]) << 24
-    let high =
-      UInt64(bytes[at + 4]) | UInt64(bytes[at + 5]) << 8 | UInt64(bytes[at + 6]) << 16 | UInt64(bytes[at + 7]) << 24
-    return low | high << 32
-  }
-
   /// The top bit of each byte that ends the fast path: a quote, a backslash, a control character, a byte over 0x7F.
   /// Exact for the lowest such byte, which is the only one that is looked at.
   @inline(__always)
   private static func special(_ word: UInt64) -> UInt64 {
-    let ones: UInt64 = 0x0101_0101_0101_0101
-    let quote = word ^ (ones &* 0x22)
-    let backslash = word ^ (ones &* 0x5C)
-    let control = (word &- ones &* 0x20) & ~word
-    return (((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash) | control | word) & (ones &* 0x80)
+    let control = (word &- ByteWord.ones &* 0x20) & ~word
+    return ByteWord.matches(word, UInt8(ascii: "\"")) | ByteWord.matches(word, UInt8(ascii: "\\"))
+      | (control | word) & ByteWord.tops
   }
 
   private static func skipEscape(_ bytes: Span<UInt8>, _ at: Int) throws(JSONError) -> Int {

@@ -117,7 +117,7 @@ package struct JSONWriter {
   }
 
   /// Writes a string whose contents are appended piece by piece through ``StringPieces``.
-  package mutating func string(_ write: (inout StringPieces) throws -> Void) rethrows {
+  package mutating func string<Result>(_ write: (inout StringPieces) throws -> Result) rethrows -> Result {
     separate()
     bytes.append(UInt8(ascii: "\""))
     var pieces = StringPieces(writer: JSONWriter(bytes))
@@ -127,7 +127,7 @@ package struct JSONWriter {
       bytes.append(UInt8(ascii: "\""))
       needsComma = true
     }
-    try write(&pieces)
+    return try write(&pieces)
   }
 
   /// The inside of a string that is being written.

@@ -1,0 +1,216 @@
+internal import CSQLite
+
+/// One connection to one database file, used by one thread.
+///
+/// It keeps every statement that it compiled. Nothing in it knows a table.
+@safe
+package final class Connection {
+  package enum Mode { case readOnly, readWrite }
+
+  private let handle: OpaquePointer
+  /// by the address of the SQL literal, so that finding one costs no hashing of text
+  private var literals: [UnsafeRawPointer: PreparedStatement] = unsafe [:]
+  private var composed: [String: PreparedStatement] = [:]
+  private let walPageCount: UnsafeMutablePointer<Int32>
+
+  /// Opens `path` and makes the connection strict; it reads nothing of the file yet.
+  /// - Parameter busyTimeout: milliseconds that a call waits for a lock, set before anything can need one
+  package init(path: String, mode: Mode, busyTimeout: Int32) throws(SQLiteError) {
+    Self.prepareLibrary()
+    // One thread uses the connection, so SQLite's own mutexes would be pure cost: measured 5 %.
+    let flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
+    var opened: OpaquePointer? = nil
+    let code = unsafe sqlite3_open_v2(
+      path, &opened, flags | (mode == .readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE), nil)
+    guard code == SQLITE_OK, let handle = unsafe opened else {
+      let error = unsafe SQLiteError(code: code, connection: opened)
+      unsafe sqlite3_close(opened)
+      throw error
+    }
+    unsafe self.handle = unsafe handle
+    unsafe walPageCount = .allocate(capacity: 1)
+    unsafe walPageCount.initialize(to: 0)
+    unsafe sqlite3_busy_timeout(handle, busyTimeout)
+    for (option, on) in [
+      (SQLITE_DBCONFIG_DEFENSIVE, 1), (SQLITE_DBCONFIG_DQS_DDL, 0), (SQLITE_DBCONFIG_DQS_DML, 0),
+      (SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0), (SQLITE_DBCONFIG_ENABLE_TRIGGER, 0), (SQLITE_DBCONFIG_ENABLE_VIEW, 0),
+    ] as [(Int32, Int32)] {
+      try check(unsafe csqlite_db_config(handle, option, on))
+    }
+    unsafe sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0)
+    unsafe sqlite3_limit(handle, SQLITE_LIMIT_WORKER_THREADS, 0)
+    unsafe sqlite3_limit(handle, SQLITE_LIMIT_TRIGGER_DEPTH, 1)
+    unsafe csqlite_watch_wal(handle, walPageCount)
+  }
+
+  deinit {
+    unsafe literals.removeAll()
+    composed.removeAll()
+    unsafe sqlite3_close_v2(handle)
+    unsafe walPageCount.deallocate()
+  }
+
+  /// https://www.sqlite.org/c3ref/config.html: before the first connection; the statistics cost a lock on each
+  /// allocation and nobody reads them.
+  private static func prepareLibrary() { _ = libraryIsPrepared }
+  private static let libraryIsPrepared = csqlite_config_memory_statistics(0) == SQLITE_OK
+
+  private func check(_ code: Int32) throws(SQLiteError) {
+    if code != SQLITE_OK { throw unsafe SQLiteError(code: code, connection: handle) }
+  }
+
+  // MARK: - Statements
+
+  /// The statement for an SQL literal; compiled once for each place in the code.
+  package func statement(_ sql: StaticString) throws(SQLiteError) -> Statement {
+    let address = unsafe UnsafeRawPointer(sql.utf8Start)
+    if let known = unsafe literals[address], !known.isInUse {
+      return unsafe Statement(known, connection: handle)
+    }
+    let prepared = try compile(sql.description)
+    unsafe literals[address] = prepared
+    return unsafe Statement(prepared, connection: handle)
+  }
+
+  /// The statement for SQL that was put together from constant parts (filters of lists); compiled once for each text.
+  package func statement(composed sql: String) throws(SQLiteError) -> Statement {
+    if let known = composed[sql], !known.isInUse { return unsafe Statement(known, connection: handle) }
+    let prepared = try compile(sql)
+    composed[sql] = prepared
+    return unsafe Statement(prepared, connection: handle)
+  }
+
+  private func compile(_ sql: String) throws(SQLiteError) -> PreparedStatement {
+    var compiled: OpaquePointer? = nil
+    let code = unsafe sqlite3_prepare_v3(handle, sql, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &compiled, nil)
+    guard code == SQLITE_OK, let handle = unsafe compiled else {
+      throw unsafe SQLiteError(code: code, connection: self.handle)
+    }
+    let prepared = unsafe PreparedStatement(handle)
+    // To SQLite `$1` is a name: it numbers parameters as they first appear, and other engines by their digits. Only
+    // where both agree does a statement mean the same to both.
+    for index in 1..<max(1, unsafe sqlite3_bind_parameter_count(handle) + 1) {
+      let name = unsafe sqlite3_bind_parameter_name(handle, index)
+      guard let name = unsafe name, unsafe String(cString: name) == "$\(index)" else {
+        throw SQLiteError(code: SQLITE_MISUSE, message: "parameter \(index) does not appear as $\(index)")
+      }
+    }
+    return prepared
+  }
+
+  /// Runs statements that are used once, such as a schema.
+  package func execute(_ sql: String) throws(SQLiteError) {
+    try check(unsafe sqlite3_exec(handle, sql, nil, nil, nil))
+  }
+
+  /// The first column of the first row of a pragma.
+  package func pragma(_ sql: String) throws(SQLiteError) -> Int64 {
+    var statement = try statement(composed: "PRAGMA " + sql)
+    return try statement.step() ? statement.integer(0) : 0
+  }
+
+  /// The first column of the first row of a pragma, as text.
+  package func pragmaText(_ sql: String) throws(SQLiteError) -> String {
+    var statement = try statement(composed: "PRAGMA " + sql)
+    return try statement.step() ? statement.string(0) : ""
+  }
+
+  /// rows that the last INSERT, UPDATE or DELETE changed
+  package var changes: Int64 { unsafe sqlite3_changes64(handle) }
+
+  // MARK: - Transactions
+
+  package func begin() throws(SQLiteError) {
+    var begin = try statement("BEGIN")
+    try begin.run()
+  }
+
+  /// Takes the write lock at once: a deferred transaction that turned to writing later would fail without waiting,
+  /// whatever the timeout.
+  package func beginImmediate() throws(SQLiteError) {
+    var begin = try statement("BEGIN IMMEDIATE")
+    try begin.run()
+  }
+
+  package func commit() throws(SQLiteError) {
+    var commit = try statement("COMMIT")
+    try commit.run()
+  }
+
+  /// Ends the transaction without its changes. SQLite may already have ended it by itself (a full disk does that).
+  package func rollback() {
+    guard isInTransaction else { return }
+    // A failing ROLLBACK still leaves no transaction: https://www.sqlite.org/lang_transaction.html
+    unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
+  }
+
+  /// False as well after an error that made SQLite roll back silently: ask after every failure.
+  package var isInTransaction: Bool { unsafe sqlite3_get_autocommit(handle) == 0 }
+
+  /// Changes whenever another connection has committed to the file since this one last looked. Only inside a
+  /// transaction is the answer not stale: https://www.sqlite.org/pragma.html#pragma_data_version
+  package func dataVersion() throws(SQLiteError) -> Int64 {
+    var statement = try statement("PRAGMA data_version")
+    return try statement.step() ? statement.integer(0) : 0
+  }
+
+  // MARK: - The file
+
+  /// The file's path as SQLite resolved it; empty for a database in memory.
+  package var resolvedPath: String {
+    guard let name = unsafe sqlite3_db_filename(handle, nil) else { return "" }
+    return unsafe String(cString: name)
+  }
+
+  /// What every connection that writes sets, each value read back where SQLite may refuse it silently.
+  ///
+  /// `syncEachCommit` chooses synchronous = FULL over NORMAL, with which a power cut may take the last commits.
+  /// `exclusive` keeps the file for this connection alone and needs no shared memory; it must be asked for before the
+  /// write-ahead log is first used.
+  package func configureForWriting(syncEachCommit: Bool, exclusive: Bool) throws(SQLiteError) {
+    if exclusive { _ = try pragmaText("locking_mode = EXCLUSIVE") }
+    // Only before the first table does this take effect; on an older file it changes nothing.
+    try execute("PRAGMA auto_vacuum = INCREMENTAL")
+    let isInMemory = resolvedPath.isEmpty
+    let mode = try pragmaText("journal_mode = WAL")
+    if mode != (isInMemory ? "memory" : "wal") {
+      throw SQLiteError(code: SQLITE_ERROR, message: "the journal mode is '\(mode)' instead of WAL")
+    }
+    let level: Int64 = syncEachCommit ? 2 : 1
+    try execute("PRAGMA synchronous = \(level)")
+    if try pragma("synchronous") != level {
+      throw SQLiteError(code: SQLITE_ERROR, message: "synchronous could not be set to \(level)")
+    }
+    try execute(
+      """
+      PRAGMA foreign_keys = ON;
+      PRAGMA journal_size_limit = 67108864;
+      PRAGMA cell_size_check = ON;
+      PRAGMA secure_delete = FAST;
+      PRAGMA mmap_size = 0;
+      PRAGMA temp_store = MEMORY;
+      """)
+    // Its checkpoints swallow failed syncs (seen with injected faults), so the only checkpoints are explicit ones.
+    // Turning it off also unsets the hook that counts pages.
+    unsafe sqlite3_wal_autocheckpoint(handle, 0)
+    unsafe csqlite_watch_wal(handle, walPageCount)
+  }
+
+  /// pages in the write-ahead log after the last commit of this connection
+  package var walPages: Int { unsafe Int(walPageCount.pointee) }
+
+  /// Copies what it can of the write-ahead log into the file without waiting for anyone.
+  /// - Returns: pages copied
+  package func checkpoint() throws(SQLiteError) -> Int {
+    var logPages: Int32 = 0
+    var copied: Int32 = 0
+    let code = unsafe sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_PASSIVE, &logPages, &copied)
+    if code == SQLITE_BUSY { return 0 }
+    try check(code)
+    unsafe walPageCount.pointee = logPages - copied
+    return Int(max(copied, 0))
+  }
+}
+
+@available(*, unavailable)
+extension Connection: Sendable {}

@@ -1,0 +1,56 @@
+import SQLite
+
+/// A reader that follows one session's events: a cursor, not a buffer.
+package struct EventReader {
+  package let session: Int64
+  package let sessionID: String
+  let streamID: String?
+  /// the id up to which it has read
+  var after: Int64
+}
+
+extension Store {
+  /// Makes a reader at the cursor, or at the newest event without one.
+  package func startReading(
+    _ sessionID: String, after: Int64?, streamID: String?, owner: Owner
+  ) throws -> (reader: EventReader, newestID: Int64, gap: EventGap?, cursorAhead: Bool) {
+    let row = cache.rows[try session(sessionID, owner: owner, for: .read)]
+    let cursor = after ?? row.lastEventID
+    let gap = try gap(row, after: cursor, streamID: streamID)
+    // What the gap tells is not told again.
+    let start = min(max(cursor, row.eventFloor), row.lastEventID)
+    let reader = EventReader(session: row.number, sessionID: sessionID, streamID: streamID, after: start)
+    return (reader, row.lastEventID, gap, cursor > row.lastEventID)
+  }
+
+  package enum ReadingStep {
+    /// everything that there is has been read
+    case caughtUp
+    case more
+    /// Events were evicted or deleted before they could be read; the reader now stands behind them.
+    case lagged(EventGap)
+    /// the session is deleted, expired or invalidated
+    case ended(reason: String)
+  }
+
+  /// Reads on.
+  /// - Parameter visit: returns false to end the step before that event
+  package func readOn(
+    _ reader: inout EventReader, limit: Int, visit: (borrowing EventRow) throws -> Bool
+  ) throws -> ReadingStep {
+    guard let slot = try findSession(reader.sessionID, owner: .server), cache.rows[slot].number == reader.session else {
+      return .ended(reason: "deleted")
+    }
+    let status = effectiveStatus(slot)
+    if status == .expired || status == .invalidated { return .ended(reason: status.rawValue) }
+    let row = cache.rows[slot]
+    if let gap = try gap(row, after: reader.after, streamID: reader.streamID) {
+      reader.after = row.eventFloor
+      return .lagged(gap)
+    }
+    if reader.after >= row.lastEventID { return .caughtUp }
+    let page = try readEvents(slot, after: reader.after, streamID: reader.streamID, limit: limit, visit: visit)
+    reader.after = page.nextAfter
+    return page.hasMore ? .more : .caughtUp
+  }
+}

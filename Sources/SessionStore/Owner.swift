@@ -1,0 +1,41 @@
+/// What a call says about one owner (a tenant or a principal).
+package enum OwnerClaim: Equatable, Sendable {
+  /// nothing: the server itself speaks and sees everything
+  case unspecified
+  /// an explicit null: the anonymous caller, who sees only what is bound to nobody
+  case anonymous
+  case named(String)
+
+  /// Whether what is bound to `owner` (nil: to nobody) answers to this claim.
+  package func admits(_ owner: String?) -> Bool {
+    guard let owner else { return true }
+    return switch self {
+    case .unspecified: true
+    case .anonymous: false
+    case .named(let name): name == owner
+    }
+  }
+
+  /// the owner to bind a new thing to
+  package var binding: String? {
+    if case .named(let name) = self { name } else { nil }
+  }
+}
+
+/// On whose behalf a call is made. What is bound to another is answered exactly as what is missing.
+package struct Owner: Equatable, Sendable {
+  package var tenant: OwnerClaim
+  package var principal: OwnerClaim
+
+  package init(tenant: OwnerClaim = .unspecified, principal: OwnerClaim = .unspecified) {
+    self.tenant = tenant
+    self.principal = principal
+  }
+
+  /// the server itself, which sees everything
+  package static let server = Owner()
+
+  package func admits(tenant owner: String?, principal other: String?) -> Bool {
+    tenant.admits(owner) && principal.admits(other)
+  }
+}

@@ -1,0 +1,91 @@
+package import JSON
+
+/// Where a session stands in its life.
+package enum SessionStatus: String, Sendable, CaseIterable {
+  case pending, active, suspended, expired, invalidated
+}
+
+/// A session as callers see it.
+package struct Session {
+  package var sessionID: String
+  package var status: SessionStatus
+  package var userID: String?
+  package var tenantID: String?
+  package var principal: String?
+  package var clientCapabilities: JSONText?
+  package var serverCapabilities: JSONText?
+  /// the key-value map as one object, in the order in which its keys were first set; nil when it was not asked for
+  package var state: JSONText?
+  package var metadata: JSONText
+  package var isInitialized: Bool
+  package var createdAt: Int64
+  package var lastActivity: Int64
+  package var expiresAt: Int64?
+  package var inactivityTimeout: Int64?
+  package var suspendedAt: Int64?
+  package var lastEventID: Int64
+  package var revision: Int64
+}
+
+/// What every call on a session needs to know of it: small, cached, and written at most once per group.
+struct SessionRow {
+  let number: Int64
+  let sessionID: String
+  let tenantID: String?
+  let principal: String?
+  var status: SessionStatus
+  var lastActivity: Int64
+  var expiresAt: Int64?
+  var inactivityTimeout: Int64?
+  var suspendedAt: Int64?
+  var lastEventID: Int64
+  /// events up to this id are gone for every reader
+  var eventFloor: Int64
+  /// events up to this id are deleted
+  var eventTrimmed: Int64
+  var stateBytes: Int64
+  var revision: Int64
+  /// not after the earliest deadline; it is not moved on every touch, the sweep does that when it comes by
+  var checkAt: Int64?
+
+  var isDirty = false
+  var checkIsDirty = false
+
+  /// The moment from which the session counts as expired; nil: never.
+  func deadline(maxSuspension: Int64) -> Int64? {
+    switch status {
+    case .expired: return 0
+    case .suspended:
+      guard maxSuspension > 0, let suspendedAt else { return nil }
+      return suspendedAt.addingClamped(maxSuspension)
+    case .pending, .active, .invalidated:
+      let inactive = inactivityTimeout.map { lastActivity.addingClamped($0) }
+      guard let expiresAt else { return inactive }
+      return min(expiresAt, inactive ?? expiresAt)
+    }
+  }
+
+  /// The status with the deadlines taken into account; they are inclusive.
+  func status(at now: Int64, maxSuspension: Int64) -> SessionStatus {
+    guard let deadline = deadline(maxSuspension: maxSuspension), now >= deadline else { return status }
+    return .expired
+  }
+
+  /// Brings `checkAt` forward when the deadline came nearer.
+  mutating func rearm(maxSuspension: Int64) {
+    guard let deadline = deadline(maxSuspension: maxSuspension) else { return }
+    if let checkAt, checkAt <= deadline { return }
+    checkAt = deadline
+    checkIsDirty = true
+  }
+
+  var eventCount: Int64 { lastEventID - eventFloor }
+}
+
+extension Int64 {
+  /// The sum, or the nearest representable number: a time in the far future must not trap.
+  func addingClamped(_ other: Int64) -> Int64 {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? (other > 0 ? .max : .min) : sum
+  }
+}

@@ -1,0 +1,143 @@
+package import JSON
+import SQLite
+
+/// One key of a session's state.
+struct StateEntry {
+  let key: String
+  let value: JSONText
+}
+
+/// The key-value map of a session: one row for each key, so that setting one costs the same however large the rest is.
+extension Store {
+  /// - Returns: the session's new revision
+  /// - Throws: what a write on a session throws; `payloadTooLarge` when the whole state would become too large
+  package func setSessionState(_ sessionID: String, _ key: String, _ value: JSONText, owner: Owner) throws -> Int64 {
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "set state"))
+    let number = cache.rows[slot].number
+    let before = try stateValueSize(session: number, key).map { Self.bytes(key, $0) } ?? 0
+    let size = cache.rows[slot].stateBytes - before + Self.bytes(key, value.bytes.count)
+    try checkStateSize(size)
+    try insertState(session: number, key, value)
+    cache.update(slot) { $0.stateBytes = size }
+    touch(slot)
+    revise(slot)
+    return cache.rows[slot].revision
+  }
+
+  /// The value, or nil when there is none: a stored null is a value.
+  package func getSessionState(_ sessionID: String, _ key: String, owner: Owner) throws -> JSONText? {
+    let slot = try session(sessionID, owner: owner, for: .read)
+    return try stateValue(session: cache.rows[slot].number, key)
+  }
+
+  /// Removes a key and touches the session even if there was none.
+  /// - Returns: the value that it had
+  package func removeSessionState(_ sessionID: String, _ key: String, owner: Owner) throws -> JSONText? {
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "remove state"))
+    let number = cache.rows[slot].number
+    let value = try stateValue(session: number, key)
+    if let value {
+      var delete = try connection.statement("DELETE FROM session_state WHERE session = $1 AND key = $2")
+      delete.bind(1, number)
+      delete.bind(2, key)
+      try delete.run()
+      cache.update(slot) { $0.stateBytes -= Self.bytes(key, value.bytes.count) }
+      revise(slot)
+    }
+    touch(slot)
+    return value
+  }
+
+  /// The keys in the order in which they were first set.
+  package func sessionStateKeys(_ sessionID: String, owner: Owner) throws -> [String] {
+    let slot = try session(sessionID, owner: owner, for: .read)
+    var select = try connection.statement("SELECT key FROM session_state WHERE session = $1 ORDER BY number")
+    select.bind(1, cache.rows[slot].number)
+    var keys: [String] = []
+    while try select.step() { keys.append(select.string(0)) }
+    return keys
+  }
+
+  // MARK: - Rows
+
+  private func stateValue(session: Int64, _ key: String) throws -> JSONText? {
+    var select = try connection.statement("SELECT value FROM session_state WHERE session = $1 AND key = $2")
+    select.bind(1, session)
+    select.bind(2, key)
+    return try select.step() ? select.json(0) : nil
+  }
+
+  private func stateValueSize(session: Int64, _ key: String) throws -> Int? {
+    var select = try connection.statement("SELECT value FROM session_state WHERE session = $1 AND key = $2")
+    select.bind(1, session)
+    select.bind(2, key)
+    return try select.step() ? select.withText(0) { $0.count } : nil
+  }
+
+  func insertState(session: Int64, _ key: String, _ value: JSONText) throws {
+    var upsert = try connection.statement(
+      """
+      INSERT INTO session_state (session, key, value) VALUES ($1, $2, $3)
+      ON CONFLICT (session, key) DO UPDATE SET value = excluded.value
+      """)
+    upsert.bind(1, session)
+    upsert.bind(2, key)
+    upsert.bind(3, value)
+    try upsert.run()
+  }
+
+  func deleteState(session: Int64) throws {
+    var delete = try connection.statement("DELETE FROM session_state WHERE session = $1")
+    delete.bind(1, session)
+    try delete.run()
+  }
+
+  /// The whole state as one object.
+  func stateObject(_ row: SessionRow) throws -> JSONText {
+    if row.stateBytes == 0 { return .emptyObject }
+    var select = try connection.statement("SELECT key, value FROM session_state WHERE session = $1 ORDER BY number")
+    select.bind(1, row.number)
+    var writer = JSONWriter()
+    writer.beginObject()
+    while try select.step() {
+      writer.escapedName(select.string(0))
+      select.withText(1) { writer.validated($0) }
+    }
+    writer.endObject()
+    return JSONText(validated: writer.take()[...])
+  }
+
+  // MARK: - Checks
+
+  /// The members of a state object, each key once and usable as a name.
+  func stateEntries(_ object: JSONText) throws -> [StateEntry] {
+    var keys: Set<String> = []
+    let entries = try object.members().map { member in
+      guard let key = member.name, (1...1_024).contains(key.utf8.count) else {
+        throw StoreError.invalidParameter(name: "state", expected: "an object whose keys are 1 to 1,024 bytes of UTF-8")
+      }
+      guard keys.insert(key).inserted else {
+        throw StoreError.invalidParameter(name: "state.\(key)", expected: "each key once")
+      }
+      guard limits.maxPayloadBytes == 0 || member.value.bytes.count <= limits.maxPayloadBytes else {
+        throw StoreError.payloadTooLarge(what: "The value of a state key", limit: limits.maxPayloadBytes)
+      }
+      return StateEntry(key: key, value: member.value)
+    }
+    try checkStateSize(Self.bytes(entries))
+    return entries
+  }
+
+  private func checkStateSize(_ size: Int64) throws {
+    if limits.maxStateBytes > 0, size > Int64(limits.maxStateBytes) {
+      throw StoreError.payloadTooLarge(what: "The session's whole state", limit: limits.maxStateBytes)
+    }
+  }
+
+  /// what an entry counts for: its key, its value, and four bytes for quotes, colon and comma
+  private static func bytes(_ key: String, _ valueBytes: Int) -> Int64 { Int64(key.utf8.count + valueBytes + 4) }
+
+  static func bytes(_ entries: [StateEntry]) -> Int64 {
+    entries.reduce(0) { $0 + bytes($1.key, $1.value.bytes.count) }
+  }
+}

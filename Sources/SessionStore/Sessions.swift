@@ -1,0 +1,558 @@
+package import JSON
+import SQLite
+
+/// What a caller may say about a session that is to be made.
+package struct NewSession {
+  package var sessionID: String?
+  package var idFormat: IDFormat?
+  package var userID: String?
+  package var clientCapabilities: JSONText?
+  package var serverCapabilities: JSONText?
+  /// an object
+  package var state: JSONText?
+  /// an object
+  package var metadata: JSONText?
+  package var status = SessionStatus.pending
+  package var isInitialized = false
+  /// nil: the store's default; 0: never
+  package var ttl: Int64?
+  /// nil: the store's default; 0: never
+  package var inactivityTimeout: Int64?
+  package var createdAt: Int64?
+  package var lastActivity: Int64?
+  /// an absolute deadline, which goes before `ttl`
+  package var expiresAt: Int64?
+
+  package init() {}
+}
+
+/// A field of a record in an update: left as it is, or replaced (by nothing, where the field may be absent).
+package enum Change<Value> {
+  case keep
+  case set(Value)
+
+  func applied(to value: Value) -> Value {
+    if case .set(let new) = self { new } else { value }
+  }
+}
+
+/// What may be changed of a session by ``Store/updateSession(_:_:owner:ifRevision:)``.
+package struct SessionUpdate {
+  package var userID = Change<String?>.keep
+  package var clientCapabilities = Change<JSONText?>.keep
+  package var serverCapabilities = Change<JSONText?>.keep
+  package var state = Change<JSONText>.keep
+  package var metadata = Change<JSONText>.keep
+  package var isInitialized = Change<Bool>.keep
+  package var lastActivity = Change<Int64>.keep
+  package var expiresAt = Change<Int64?>.keep
+  package var inactivityTimeout = Change<Int64?>.keep
+
+  package init() {}
+}
+
+/// Which sessions a list, a count or a broadcast means.
+package struct SessionFilter {
+  package var userID: String?
+  package var status: SessionStatus?
+  package var owner = Owner.server
+
+  package init(userID: String? = nil, status: SessionStatus? = nil, owner: Owner = .server) {
+    self.userID = userID
+    self.status = status
+    self.owner = owner
+  }
+}
+
+/// What was deleted with a session.
+package struct DeletedSession: Equatable {
+  package var deleted = false
+  package var events: Int64 = 0
+  package var tasks: Int64 = 0
+}
+
+extension Store {
+  // MARK: - Finding a session
+
+  /// What a call wants to do with a session; the status decides whether it may.
+  enum SessionAccess {
+    case read
+    case write(requested: String)
+    case lifecycle
+  }
+
+  /// The cached row of a session that answers to `owner`, whatever its status; nil when there is none.
+  func findSession(_ sessionID: String, owner: Owner) throws -> Int? {
+    guard let slot = try cache.slot(sessionID) ?? loadSession(sessionID) else { return nil }
+    let row = cache.rows[slot]
+    return owner.admits(tenant: row.tenantID, principal: row.principal) ? slot : nil
+  }
+
+  /// The cached row of a session that may be used so.
+  /// - Throws: `sessionNotFound` (also for a foreign one), `sessionExpired`, `invalidSessionStatus`
+  func session(_ sessionID: String, owner: Owner, for access: SessionAccess) throws -> Int {
+    guard let slot = try findSession(sessionID, owner: owner) else { throw StoreError.sessionNotFound(sessionID) }
+    let status = effectiveStatus(slot)
+    switch (status, access) {
+    case (.expired, _):
+      throw StoreError.sessionExpired(sessionID)
+    case (.pending, _), (.active, _), (.suspended, .read), (_, .lifecycle):
+      return slot
+    case (.suspended, .write(let requested)), (.invalidated, .write(let requested)):
+      throw StoreError.invalidSessionStatus(current: status, requested: requested)
+    case (.invalidated, .read):
+      throw StoreError.invalidSessionStatus(current: status, requested: "read")
+    }
+  }
+
+  func effectiveStatus(_ slot: Int) -> SessionStatus {
+    cache.rows[slot].status(at: now, maxSuspension: limits.maxSuspension)
+  }
+
+  /// Slides the inactivity deadline: every write on a session does.
+  func touch(_ slot: Int) {
+    cache.update(slot) { $0.lastActivity = now }
+  }
+
+  /// Marks that the caller's own content of the session changed.
+  func revise(_ slot: Int) {
+    let revision = nextRevision()
+    cache.update(slot) { $0.revision = revision }
+  }
+
+  private func loadSession(_ sessionID: String) throws -> Int? {
+    var select = try connection.statement(
+      """
+      SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
+        suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at
+      FROM sessions WHERE session_id = $1
+      """)
+    select.bind(1, sessionID)
+    guard try select.step() else { return nil }
+    return cache.insert(Self.sessionRow(select))
+  }
+
+  private static func sessionRow(_ select: borrowing Statement) -> SessionRow {
+    SessionRow(
+      number: select.integer(0), sessionID: select.string(1), tenantID: select.optionalString(2),
+      principal: select.optionalString(3), status: SessionStatus(rawValue: select.string(4)) ?? .invalidated,
+      lastActivity: select.integer(5), expiresAt: select.optionalInteger(6),
+      inactivityTimeout: select.optionalInteger(7), suspendedAt: select.optionalInteger(8),
+      lastEventID: select.integer(9), eventFloor: select.integer(10), eventTrimmed: select.integer(11),
+      stateBytes: select.integer(12), revision: select.integer(13), checkAt: select.optionalInteger(14))
+  }
+
+  /// Writes the changed rows; needed before SQL that reads or counts sessions.
+  func flushSessions() throws {
+    try cache.flush { row in
+      var update = try connection.statement(
+        """
+        UPDATE sessions SET status = $1, last_activity = $2, expires_at = $3, inactivity_timeout = $4,
+          suspended_at = $5, last_event_id = $6, event_floor = $7, event_trimmed = $8, state_bytes = $9, revision = $10
+        WHERE number = $11
+        """)
+      update.bind(1, row.status.rawValue)
+      update.bind(2, row.lastActivity)
+      update.bind(3, row.expiresAt)
+      update.bind(4, row.inactivityTimeout)
+      update.bind(5, row.suspendedAt)
+      update.bind(6, row.lastEventID)
+      update.bind(7, row.eventFloor)
+      update.bind(8, row.eventTrimmed)
+      update.bind(9, row.stateBytes)
+      update.bind(10, row.revision)
+      update.bind(11, row.number)
+      try update.run()
+      // Apart, because it stands in an index, and an index is written even when the value stays.
+      if row.checkIsDirty { try setCheck(row.number, row.checkAt) }
+    }
+  }
+
+  func setCheck(_ number: Int64, _ checkAt: Int64?) throws {
+    var update = try connection.statement("UPDATE sessions SET check_at = $1 WHERE number = $2")
+    update.bind(1, checkAt)
+    update.bind(2, number)
+    try update.run()
+  }
+
+  // MARK: - Creating, reading, changing, deleting
+
+  /// Makes a session, bound to the owners that `owner` names.
+  /// - Throws: `sessionExists` (also under a foreign id: the one exception to silence about foreign things),
+  ///   `maxSessionsReached`, `maxUserSessionsReached`, `payloadTooLarge`, `invalidParameter`
+  package func createSession(_ new: NewSession, owner: Owner) throws -> Session {
+    let state = try new.state.map { try stateEntries($0) } ?? []
+    let sessionID = new.sessionID ?? Identifier.make(new.idFormat ?? limits.idFormat, environment, now: now)
+    if let taken = try findSession(sessionID, owner: .server) {
+      if effectiveStatus(taken) != .expired { throw StoreError.sessionExists(sessionID) }
+      // As good as gone: only the sweep has not come by yet.
+      _ = try removeSession(taken)
+    }
+    try checkSessionCaps(userID: new.userID, tenantID: owner.tenant.binding)
+
+    let createdAt = new.createdAt ?? now
+    let ttl = new.ttl ?? limits.sessionTTL
+    let timeout = new.inactivityTimeout ?? limits.inactivityTimeout
+    let number = nextRevision()
+    var row = SessionRow(
+      number: number, sessionID: sessionID, tenantID: owner.tenant.binding, principal: owner.principal.binding,
+      status: new.status, lastActivity: new.lastActivity ?? now,
+      expiresAt: new.expiresAt ?? (ttl > 0 ? createdAt.addingClamped(ttl) : nil),
+      inactivityTimeout: timeout > 0 ? timeout : nil, suspendedAt: nil, lastEventID: 0, eventFloor: 0,
+      eventTrimmed: 0, stateBytes: Self.bytes(state), revision: number, checkAt: nil)
+    row.rearm(maxSuspension: limits.maxSuspension)
+    row.checkIsDirty = false
+    try insert(row, new, createdAt: createdAt)
+    for entry in state { try insertState(session: number, entry.key, entry.value) }
+    counters.sessions += 1
+    let slot = cache.insert(row)
+    return try record(slot, includeState: true)
+  }
+
+  private func insert(_ row: SessionRow, _ new: NewSession, createdAt: Int64) throws {
+    var insert = try connection.statement(
+      """
+      INSERT INTO sessions (number, session_id, tenant_id, principal, status, last_activity, expires_at,
+        inactivity_timeout, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, user_id,
+        client_capabilities, server_capabilities, metadata, is_initialized, created_at)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+      """)
+    insert.bind(1, row.number)
+    insert.bind(2, row.sessionID)
+    insert.bind(3, row.tenantID)
+    insert.bind(4, row.principal)
+    insert.bind(5, row.status.rawValue)
+    insert.bind(6, row.lastActivity)
+    insert.bind(7, row.expiresAt)
+    insert.bind(8, row.inactivityTimeout)
+    insert.bind(9, row.stateBytes)
+    insert.bind(10, row.revision)
+    insert.bind(11, row.checkAt)
+    insert.bind(12, new.userID)
+    insert.bind(13, new.clientCapabilities)
+    insert.bind(14, new.serverCapabilities)
+    insert.bind(15, new.metadata ?? .emptyObject)
+    insert.bind(16, new.isInitialized)
+    insert.bind(17, createdAt)
+    try insert.run()
+  }
+
+  /// Expired sessions do not count: when a cap is reached, those that wait for the sweep are removed first.
+  private func checkSessionCaps(userID: String?, tenantID: String?) throws {
+    if limits.maxSessions > 0 {
+      while counters.sessions >= Int64(limits.maxSessions) {
+        let swept = try sweepSessions(limit: 16)
+        if swept.removed.isEmpty, !swept.hasMore {
+          throw StoreError.maxSessionsReached(limit: limits.maxSessions)
+        }
+      }
+    }
+    if limits.maxSessionsPerUser > 0, let userID {
+      var filter = SessionFilter(userID: userID)
+      filter.owner.tenant = tenantID.map { .named($0) } ?? .anonymous
+      if try countSessions(filter, exactTenant: true) >= Int64(limits.maxSessionsPerUser) {
+        throw StoreError.maxUserSessionsReached(limit: limits.maxSessionsPerUser)
+      }
+    }
+  }
+
+  /// The session, or nil when it is unknown, expired or foreign.
+  /// - Parameter touch: slides the inactivity deadline of a pending or active session; needs an open group
+  package func getSession(_ sessionID: String, owner: Owner, touch: Bool = false) throws -> Session? {
+    guard let slot = try findSession(sessionID, owner: owner) else { return nil }
+    let status = effectiveStatus(slot)
+    if status == .expired { return nil }
+    if touch, status == .pending || status == .active { self.touch(slot) }
+    return try record(slot, includeState: true)
+  }
+
+  /// Replaces the fields that are given.
+  /// - Throws: what ``session(_:owner:for:)`` throws for a write; `concurrentModification`; `payloadTooLarge`
+  package func updateSession(
+    _ sessionID: String, _ update: SessionUpdate, owner: Owner, ifRevision: Int64? = nil
+  ) throws -> Session {
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "update"))
+    try require(ifRevision, cache.rows[slot].revision)
+    var state: [StateEntry]?
+    if case .set(let text) = update.state { state = try stateEntries(text) }
+
+    let number = cache.rows[slot].number
+    try updateColdColumns(number, update)
+    if let state {
+      try deleteState(session: number)
+      for entry in state { try insertState(session: number, entry.key, entry.value) }
+    }
+    revise(slot)
+    cache.update(slot) { row in
+      row.lastActivity = update.lastActivity.applied(to: now)
+      row.expiresAt = update.expiresAt.applied(to: row.expiresAt)
+      row.inactivityTimeout = update.inactivityTimeout.applied(to: row.inactivityTimeout)
+      if let state { row.stateBytes = Self.bytes(state) }
+      row.rearm(maxSuspension: limits.maxSuspension)
+    }
+    noteChange(ofSession: number)
+    return try record(slot, includeState: true)
+  }
+
+  private func updateColdColumns(_ number: Int64, _ update: SessionUpdate) throws {
+    switch (update.userID, update.clientCapabilities, update.serverCapabilities, update.metadata, update.isInitialized)
+    {
+    case (.keep, .keep, .keep, .keep, .keep): return
+    default: break
+    }
+    let old = try coldColumns(number)
+    var statement = try connection.statement(
+      """
+      UPDATE sessions SET user_id = $1, client_capabilities = $2, server_capabilities = $3, metadata = $4,
+        is_initialized = $5
+      WHERE number = $6
+      """)
+    statement.bind(1, update.userID.applied(to: old.userID))
+    statement.bind(2, update.clientCapabilities.applied(to: old.clientCapabilities))
+    statement.bind(3, update.serverCapabilities.applied(to: old.serverCapabilities))
+    statement.bind(4, update.metadata.applied(to: old.metadata))
+    statement.bind(5, update.isInitialized.applied(to: old.isInitialized))
+    statement.bind(6, number)
+    try statement.run()
+  }
+
+  /// Slides the inactivity deadline and does nothing else.
+  package func touchSession(_ sessionID: String, owner: Owner) throws -> Session {
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "touch"))
+    touch(slot)
+    return try record(slot, includeState: true)
+  }
+
+  /// Deletes a session in any status with its events and state, and with its tasks if asked.
+  package func deleteSession(_ sessionID: String, owner: Owner, deleteTasks: Bool) throws -> DeletedSession {
+    guard let slot = try findSession(sessionID, owner: owner) else { return DeletedSession() }
+    let tasks: Int64 = 0
+    return DeletedSession(deleted: true, events: try removeSession(slot), tasks: tasks)
+  }
+
+  /// Deletes the session's rows.
+  /// - Returns: how many events it had
+  func removeSession(_ slot: Int) throws -> Int64 {
+    let row = cache.rows[slot]
+    try deleteState(session: row.number)
+    try deleteEventRows(session: row.number, through: .max)
+    var losses = try connection.statement("DELETE FROM stream_losses WHERE session = $1")
+    losses.bind(1, row.number)
+    try losses.run()
+    var delete = try connection.statement("DELETE FROM sessions WHERE number = $1")
+    delete.bind(1, row.number)
+    try delete.run()
+    cache.remove(slot)
+    counters.sessions -= 1
+    counters.events -= row.eventCount
+    noteChange(ofSession: row.number)
+    return row.eventCount
+  }
+
+  /// Throws unless the caller's idea of the revision still holds.
+  func require(_ ifRevision: Int64?, _ revision: Int64) throws {
+    if let ifRevision, ifRevision != revision { throw StoreError.concurrentModification(revision: revision) }
+  }
+
+  // MARK: - Life
+
+  package enum LifecycleStep: String, Sendable, CaseIterable {
+    case activate, suspend, resume, expire, invalidate
+
+    /// The status after this step, or nil where it may not be taken.
+    func next(from status: SessionStatus) -> SessionStatus? {
+      switch (self, status) {
+      case (.activate, .pending), (.activate, .active), (.activate, .suspended), (.resume, .suspended): .active
+      case (.suspend, .active): .suspended
+      case (.expire, .pending), (.expire, .active), (.expire, .suspended): .expired
+      case (.invalidate, .pending), (.invalidate, .active), (.invalidate, .suspended): .invalidated
+      default: nil
+      }
+    }
+  }
+
+  /// Takes a session from one status to another.
+  /// - Throws: `invalidSessionStatus` where the lifecycle has no such step
+  package func changeStatus(_ sessionID: String, _ step: LifecycleStep, owner: Owner) throws -> Session {
+    let slot = try session(sessionID, owner: owner, for: .lifecycle)
+    let current = cache.rows[slot].status
+    guard let next = step.next(from: current) else {
+      throw StoreError.invalidSessionStatus(current: current, requested: step.rawValue)
+    }
+    cache.update(slot) { row in
+      row.lastActivity = now
+      if let suspendedAt = row.suspendedAt, next == .active {
+        // Suspension stops both clocks: the fixed deadline moves by the time it lasted.
+        row.expiresAt = row.expiresAt.map { $0.addingClamped(max(0, now - suspendedAt)) }
+      }
+      row.suspendedAt = next == .suspended ? now : nil
+      row.status = next
+      row.rearm(maxSuspension: limits.maxSuspension)
+    }
+    if next != current { revise(slot) }
+    noteChange(ofSession: cache.rows[slot].number)
+    return try record(slot, includeState: true)
+  }
+
+  /// Why a request may not use a session.
+  package enum InvalidReason: String {
+    case notFound = "not_found"
+    case pending, suspended, expired, invalidated
+    case addressChanged = "address_changed"
+    case agentChanged = "agent_changed"
+  }
+
+  /// Whether the session is active and is used from where it was used first. The first address and agent seen stick.
+  /// - Throws: ``NeedsGroup`` when there is something to remember and no group is open
+  package func validateSession(
+    _ sessionID: String, owner: Owner, address: String?, agent: String?
+  ) throws -> InvalidReason? {
+    guard let slot = try findSession(sessionID, owner: owner) else { return .notFound }
+    switch effectiveStatus(slot) {
+    case .pending: return .pending
+    case .suspended: return .suspended
+    case .expired: return .expired
+    case .invalidated: return .invalidated
+    case .active: break
+    }
+    let number = cache.rows[slot].number
+    var select = try connection.statement("SELECT ip_address, user_agent FROM sessions WHERE number = $1")
+    select.bind(1, number)
+    guard try select.step() else { return .notFound }
+    let known = (address: select.optionalString(0), agent: select.optionalString(1))
+    if let address, let known = known.address, address != known { return .addressChanged }
+    if let agent, let known = known.agent, agent != known { return .agentChanged }
+    if (address != nil && known.address == nil) || (agent != nil && known.agent == nil) {
+      guard isInGroup else { throw NeedsGroup() }
+      var update = try connection.statement("UPDATE sessions SET ip_address = $1, user_agent = $2 WHERE number = $3")
+      update.bind(1, known.address ?? address)
+      update.bind(2, known.agent ?? agent)
+      update.bind(3, number)
+      try update.run()
+    }
+    return nil
+  }
+
+  // MARK: - Lists
+
+  /// The next sessions in the order of creation after the one with the number `after`. Expired ones only when asked for
+  /// by status.
+  /// - Parameter visit: gets each session with its number; false ends the page before that session
+  /// - Returns: whether there are more
+  package func listSessions(
+    _ filter: SessionFilter, after: Int64, limit: Int, includeState: Bool, visit: (Session, Int64) throws -> Bool
+  ) throws -> Bool {
+    let ids = try sessionIDs(filter, after: after, limit: limit + 1)
+    for (index, id) in ids.enumerated() {
+      if index == limit { return true }
+      guard let slot = try findSession(id.sessionID, owner: .server) else { continue }
+      if try !visit(record(slot, includeState: includeState), id.number) { return true }
+    }
+    return false
+  }
+
+  package func sessionIDs(
+    _ filter: SessionFilter, after: Int64, limit: Int
+  ) throws -> [(sessionID: String, number: Int64)] {
+    try flushSessions()
+    var conditions = self.conditions(filter)
+    conditions.add("number > ?", after)
+    var select = try conditions.statement(connection, "SELECT session_id, number FROM sessions", limit: limit)
+    var ids: [(sessionID: String, number: Int64)] = []
+    while try select.step() { ids.append((select.string(0), select.integer(1))) }
+    return ids
+  }
+
+  package func countSessions(_ filter: SessionFilter) throws -> Int64 {
+    try countSessions(filter, exactTenant: false)
+  }
+
+  private func countSessions(_ filter: SessionFilter, exactTenant: Bool) throws -> Int64 {
+    try flushSessions()
+    var filter = filter
+    let tenant = filter.owner.tenant
+    if exactTenant { filter.owner.tenant = .unspecified }
+    var conditions = self.conditions(filter)
+    if exactTenant { conditions.add(boundTo: tenant, column: "tenant_id") }
+    var select = try conditions.statement(connection, "SELECT count(*) FROM sessions")
+    return try select.step() ? select.integer(0) : 0
+  }
+
+  private func conditions(_ filter: SessionFilter) -> Filter {
+    var conditions = Filter()
+    conditions.add(visibleTo: filter.owner)
+    if let userID = filter.userID { conditions.add("user_id = ?", userID) }
+    addStatus(filter.status, to: &conditions)
+    return conditions
+  }
+
+  /// The same rule as ``SessionRow/status(at:maxSuspension:)``, for SQL.
+  func addStatus(_ status: SessionStatus?, to conditions: inout Filter) {
+    var due = "(status = 'expired' OR (status <> 'suspended' AND "
+    due += "(coalesce(expires_at <= ?, 0) OR coalesce(last_activity + inactivity_timeout <= ?, 0)))"
+    if limits.maxSuspension > 0 {
+      due += " OR (status = 'suspended' AND suspended_at <= ? - \(limits.maxSuspension))"
+    }
+    due += ")"
+    conditions.add(status == .expired ? due : "NOT " + due, now)
+    if let status, status != .expired { conditions.add("status = ?", status.rawValue) }
+  }
+
+  // MARK: - The whole record
+
+  private struct ColdColumns {
+    var userID: String?
+    var clientCapabilities: JSONText?
+    var serverCapabilities: JSONText?
+    var metadata: JSONText
+    var isInitialized: Bool
+    var createdAt: Int64
+  }
+
+  private func coldColumns(_ number: Int64) throws -> ColdColumns {
+    var select = try connection.statement(
+      """
+      SELECT user_id, client_capabilities, server_capabilities, metadata, is_initialized, created_at
+      FROM sessions WHERE number = $1
+      """)
+    select.bind(1, number)
+    guard try select.step() else {
+      throw SQLiteError(code: SQLiteError.corruptCode, message: "a row of table 'sessions' vanished")
+    }
+    return ColdColumns(
+      userID: select.optionalString(0), clientCapabilities: select.json(1), serverCapabilities: select.json(2),
+      metadata: select.json(3) ?? .emptyObject, isInitialized: select.boolean(4), createdAt: select.integer(5))
+  }
+
+  private func record(_ slot: Int, includeState: Bool) throws -> Session {
+    let row = cache.rows[slot]
+    let cold = try coldColumns(row.number)
+    return Session(
+      sessionID: row.sessionID, status: effectiveStatus(slot), userID: cold.userID, tenantID: row.tenantID,
+      principal: row.principal, clientCapabilities: cold.clientCapabilities,
+      serverCapabilities: cold.serverCapabilities, state: includeState ? try stateObject(row) : nil,
+      metadata: cold.metadata, isInitialized: cold.isInitialized, createdAt: cold.createdAt,
+      lastActivity: row.lastActivity, expiresAt: row.expiresAt, inactivityTimeout: row.inactivityTimeout,
+      suspendedAt: row.suspendedAt, lastEventID: row.lastEventID, revision: row.revision)
+  }
+}
+
+/// A call that only reads most of the time has found something to write: run it again in a group.
+package struct NeedsGroup: Error {
+  package init() {}
+}
+
+extension Statement {
+  /// A JSON column; nil for NULL.
+  func json(_ column: Int32) -> JSONText? {
+    optionalBytes(column).map { JSONText(validated: $0[...]) }
+  }
+
+  mutating func bind(_ index: Int32, _ value: JSONText) {
+    bind(index, text: value.bytes.span)
+  }
+
+  mutating func bind(_ index: Int32, _ value: JSONText?) {
+    if let value { bind(index, value) }
+  }
+}

@@ -1,0 +1,258 @@
+import SQLite
+
+/// The domain over one database: sessions, events, tasks, values and nonces.
+///
+/// One thread uses it. A caller brackets each read with ``beginRead()`` / ``endRead()`` and any number of writing
+/// requests with ``beginGroup(waiting:)`` / ``commitGroup()``; what a group wrote is durable when the commit returns.
+/// A request that is refused with a ``StoreError`` has changed nothing, neither on disk nor in memory. After an
+/// ``SQLiteError`` the whole group is void: ``abandonGroup()`` it and run its requests again, each in its own group.
+package final class Store {
+  /// Counters that belong to the whole store, written once per group.
+  struct Counters: Equatable {
+    var revision: Int64 = 0
+    var sessions: Int64 = 0
+    var events: Int64 = 0
+    var tasks: Int64 = 0
+    var values: Int64 = 0
+  }
+
+  let connection: Connection
+  /// nil in memory, where there is nobody to exclude
+  private let lock: FileLock?
+  private let schemaVersion: Int64
+  package let limits: Limits
+  let environment: Environment
+  /// what the options said and the file turned out to be
+  package let path: String
+  package let durability: Durability
+  package let isExclusive: Bool
+
+  /// the time of the request that is running, Unix milliseconds
+  package private(set) var now: Int64
+  var counters = Counters()
+  private var storedCounters = Counters()
+  var cache = SessionCache()
+  /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
+  private var dataVersion: Int64?
+  package private(set) var isInGroup = false
+  /// numbers of the sessions whose events or status this group changed, for whoever watches them
+  package private(set) var changedSessions: Set<Int64> = []
+  package private(set) var tasksChanged = false
+
+  init(
+    connection: Connection, lock: FileLock?, schemaVersion: Int64, limits: Limits, environment: Environment,
+    path: String, durability: Durability, isExclusive: Bool
+  ) {
+    self.connection = connection
+    self.lock = lock
+    self.schemaVersion = schemaVersion
+    self.limits = limits
+    self.environment = environment
+    self.path = path
+    self.durability = durability
+    self.isExclusive = isExclusive
+    now = environment.now()
+  }
+
+  deinit {
+    // SQLite's last act on a file may be a checkpoint, and checkpoints happen under the lock. Without it the log stays
+    // for the next one who opens the file.
+    if let lock, !isExclusive { _ = lock.acquire(timeout: 100) }
+  }
+
+  package func currentTime() -> Int64 { environment.now() }
+
+  /// Reads the clock for the next request.
+  package func beginRequest() {
+    now = environment.now()
+  }
+
+  /// the file's schema, as `user_version` counts it
+  package var schema: Int64 { schemaVersion }
+
+  // MARK: - Reading
+
+  /// Pins a snapshot for one request outside a group.
+  package func beginRead() throws {
+    try connection.begin()
+    try refresh()
+  }
+
+  package func endRead() {
+    connection.rollback()
+  }
+
+  /// Drops what is remembered when another process has committed since.
+  private func refresh() throws {
+    let version = try connection.dataVersion()
+    if version == dataVersion { return }
+    cache.removeAll()
+    let found = try connection.pragma("user_version")
+    if found != schemaVersion { throw StoreError.tooNew(found: found, supported: schemaVersion) }
+    try loadCounters()
+    dataVersion = version
+  }
+
+  /// Whether another process may have changed the file since the last look. Cheap: one statement.
+  package func othersHaveWritten() throws -> Bool {
+    try connection.dataVersion() != dataVersion
+  }
+
+  private func loadCounters() throws {
+    var select = try connection.statement(
+      "SELECT revision, sessions, events, tasks, named_values FROM store WHERE id = 1")
+    guard try select.step() else {
+      throw SQLiteError(code: SQLiteError.corruptCode, message: "the row of table 'store' is missing")
+    }
+    counters = Counters(
+      revision: select.integer(0), sessions: select.integer(1), events: select.integer(2), tasks: select.integer(3),
+      values: select.integer(4))
+    storedCounters = counters
+  }
+
+  // MARK: - Writing groups
+
+  /// Takes the lock and opens the transaction that the following writes share.
+  /// - Parameter waiting: milliseconds to wait for other processes
+  package func beginGroup(waiting: Int64) throws {
+    if let lock, !isExclusive, !lock.acquire(timeout: max(waiting, 0)) {
+      throw StoreError.busy(milliseconds: limits.busyTimeout)
+    }
+    do {
+      try connection.beginImmediate()
+      try refresh()
+    } catch {
+      connection.rollback()
+      releaseLock()
+      if let error = error as? SQLiteError, error.class == .busy {
+        throw StoreError.busy(milliseconds: limits.busyTimeout)
+      }
+      throw error
+    }
+    isInGroup = true
+    changedSessions.removeAll(keepingCapacity: true)
+    tasksChanged = false
+  }
+
+  /// Makes everything since ``beginGroup(waiting:)`` durable.
+  /// - Throws: ``StoreError/outcomeUnknown(code:message:)`` when it may or may not be on disk; the process must end.
+  ///   Any other error: nothing of the group is on disk; it is abandoned already.
+  package func commitGroup() throws {
+    do {
+      try flushSessions()
+      try flushCounters()
+    } catch {
+      abandonGroup()
+      throw error
+    }
+    do {
+      try connection.commit()
+    } catch {
+      switch error.class {
+      case .full, .busy, .readOnly:
+        abandonGroup()
+        throw error
+      default:
+        // The log may have been written and only the sync have failed; a restart would then find the commit.
+        throw StoreError.outcomeUnknown(code: error.code, message: error.message)
+      }
+    }
+    endGroup()
+    cache.trim()
+  }
+
+  /// Takes back everything since ``beginGroup(waiting:)``, in memory too.
+  package func abandonGroup() {
+    connection.rollback()
+    forget()
+    endGroup()
+  }
+
+  private func endGroup() {
+    isInGroup = false
+    releaseLock()
+  }
+
+  private func releaseLock() {
+    if !isExclusive { lock?.release() }
+  }
+
+  private func forget() {
+    cache.removeAll()
+    dataVersion = nil
+  }
+
+  private func flushCounters() throws {
+    if counters == storedCounters { return }
+    var update = try connection.statement(
+      """
+      UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5 WHERE id = 1
+      """)
+    update.bind(1, counters.revision)
+    update.bind(2, counters.sessions)
+    update.bind(3, counters.events)
+    update.bind(4, counters.tasks)
+    update.bind(5, counters.values)
+    try update.run()
+    storedCounters = counters
+  }
+
+  /// Runs `body` so that either all of it or nothing happens within the group; for requests of several steps that may
+  /// be refused after the first one.
+  package func atomically<Result>(_ body: () throws -> Result) throws -> Result {
+    try flushSessions()
+    let before = (counters, changedSessions, tasksChanged)
+    try connection.execute("SAVEPOINT request")
+    do {
+      let result = try body()
+      try flushSessions()
+      try connection.execute("RELEASE request")
+      return result
+    } catch {
+      // After some errors SQLite has ended the transaction, and with it the savepoint; then the group is void anyway.
+      if connection.isInTransaction {
+        try connection.execute("ROLLBACK TO request; RELEASE request")
+      }
+      cache.removeAll()
+      (counters, changedSessions, tasksChanged) = before
+      throw error
+    }
+  }
+
+  /// The next revision; also the number of a new row.
+  func nextRevision() -> Int64 {
+    counters.revision += 1
+    return counters.revision
+  }
+
+  func noteChange(ofSession number: Int64) { changedSessions.insert(number) }
+  func noteTaskChange() { tasksChanged = true }
+
+  /// False when SQLite has ended the transaction by itself, as it does on some errors.
+  package var transactionStands: Bool { connection.isInTransaction }
+
+  // MARK: - Checkpoints
+
+  /// pages that the write-ahead log may hold before a checkpoint is due: measured 10–14 % over SQLite's 1,000
+  package static let checkpointPages = 4_000
+
+  package var checkpointIsDue: Bool { connection.walPages >= Self.checkpointPages }
+
+  /// Copies the write-ahead log into the file, unless another process holds the lock right now.
+  /// - Throws: ``SQLiteError`` when the disk failed; commits are safe in the log, but nobody knows what the file holds
+  @discardableResult
+  package func checkpoint() throws -> Int {
+    if let lock, !isExclusive, !lock.acquire(timeout: 0) { return 0 }
+    defer { releaseLock() }
+    return try connection.checkpoint()
+  }
+
+  // MARK: - Facts about the file
+
+  /// bytes of the database, its free pages included
+  package func databaseBytes() throws -> Int64 {
+    try connection.pragma("page_count") * connection.pragma("page_size")
+  }
+
+  package var walBytes: Int64 { path.isEmpty ? 0 : DatabaseFile.size(DatabaseFile.logPath(path)) }
+}

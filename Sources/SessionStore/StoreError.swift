@@ -1,0 +1,38 @@
+/// Why the store refused a call. A refused call changed nothing.
+package enum StoreError: Error, Equatable {
+  case sessionNotFound(String)
+  case sessionExists(String)
+  case sessionExpired(String)
+  case invalidSessionStatus(current: SessionStatus, requested: String)
+  case maxSessionsReached(limit: Int)
+  case maxUserSessionsReached(limit: Int)
+  case maxEventsReached(limit: Int)
+  case taskNotFound(String)
+  case taskExists(String)
+  case invalidTransition(current: TaskStatus, requested: TaskStatus)
+  case terminalState(current: TaskStatus, requested: String)
+  case maxTasksReached(limit: Int)
+  case maxValuesReached(limit: Int)
+  case queueFull(limit: Int)
+  case concurrentModification(revision: Int64?)
+  /// `what` is the thing that is too large, with its article
+  case payloadTooLarge(what: String, limit: Int)
+  case invalidParameter(name: String, expected: String)
+  /// another process has migrated the file since this one opened it
+  case tooNew(found: Int64, supported: Int64)
+  /// the write lock was not to be had within the busy timeout
+  case busy(milliseconds: Int64)
+  /// a commit failed in a way that leaves open whether it is on disk
+  case outcomeUnknown(code: Int32, message: String)
+}
+
+/// Why a file was not opened.
+package enum OpenError: Error, Equatable {
+  /// not one of ours, or damaged
+  case foreign(String)
+  case tooNew(found: Int64, supported: Int64)
+  case damaged(String)
+  case cannotCreate(String)
+  case locked(String)
+  case inputOutput(String)
+}

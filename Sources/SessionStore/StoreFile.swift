@@ -1,0 +1,114 @@
+import SQLite
+
+/// How a file becomes a store. The order of the steps matters; each is there because leaving it out has lost or
+/// damaged someone's file.
+extension Store {
+  /// Opens or creates the database at `path` (":memory:" for one that is gone with the process).
+  ///
+  /// A file that is not ours, is newer than this program or is damaged is refused and left byte for byte as it was.
+  package static func open(
+    _ path: String, limits: Limits = Limits(), durability: Durability = .full, exclusive: Bool = false,
+    environment: Environment, schema: Schema = .current
+  ) throws(OpenError) -> Store {
+    let isInMemory = path == ":memory:"
+    if !isInMemory {
+      switch DatabaseFile.kind(path) {
+      case .directory: throw .cannotCreate("\(path) is a directory; name a file in it")
+      case .other: throw .cannotCreate("\(path) is neither a file nor a place for one")
+      case .missing, .file: break
+      }
+      // Before SQLite opens it, so that its rights are ours to choose; on an existing file this only proves that it can
+      // be written.
+      if let reason = DatabaseFile.create(path) { throw .cannotCreate("cannot open \(path) for writing: \(reason)") }
+    }
+    do {
+      let lock = isInMemory ? nil : try lock(path, limits)
+      if lock != nil { try judge(path, limits, schema) }
+      let connection = try Connection(path: path, mode: .readWrite, busyTimeout: Int32(clamping: limits.busyTimeout))
+      try connection.configureForWriting(syncEachCommit: durability == .full, exclusive: exclusive)
+      try migrate(connection, schema)
+      let store = Store(
+        connection: connection, lock: lock, schemaVersion: schema.version, limits: limits, environment: environment,
+        path: connection.resolvedPath, durability: durability, isExclusive: exclusive)
+      if !exclusive { lock?.release() }
+      return store
+    } catch let error as OpenError {
+      throw error
+    } catch {
+      throw openError(error, path)
+    }
+  }
+
+  /// The lock stands beside the file under the name that SQLite resolved, so that two names of one file share it.
+  private static func lock(_ path: String, _ limits: Limits) throws -> FileLock {
+    let resolved = try Connection(path: path, mode: .readOnly, busyTimeout: 0).resolvedPath
+    let lock = try FileLock(path: resolved + "-lock")
+    if !lock.acquire(timeout: limits.busyTimeout) {
+      throw OpenError.locked("\(path) is in use by another process that holds \(lock.path) (started with --exclusive?)")
+    }
+    return lock
+  }
+
+  /// Looks at an existing file without the right to change it: opening a file whose log is hot for writing, and closing
+  /// it again, rewrites it, and only through the log is its version known.
+  private static func judge(_ path: String, _ limits: Limits, _ schema: Schema) throws {
+    if DatabaseFile.size(path) == 0, DatabaseFile.size(DatabaseFile.logPath(path)) == 0 { return }
+    let connection = try Connection(path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
+    let application = try connection.pragma("application_id")
+    let version = try connection.pragma("user_version")
+    if application != Schema.applicationID {
+      var objects = try connection.statement("SELECT count(*) FROM sqlite_schema")
+      if application == 0, version == 0, try objects.step(), objects.integer(0) == 0 { return }
+      throw OpenError.foreign("\(path) is a SQLite database of another program; name another file")
+    }
+    if version > schema.version { throw OpenError.tooNew(found: version, supported: schema.version) }
+    let pages = try connection.pragma("page_count")
+    if DatabaseFile.size(DatabaseFile.logPath(path)) == 0,
+      DatabaseFile.size(path) < pages * (try connection.pragma("page_size"))
+    {
+      throw OpenError.damaged("\(path) is shorter than its header says; restore it from a backup")
+    }
+    // A row of each table: its root page is there and is a page of a table.
+    for table in Schema.tables where version > 0 {
+      do {
+        var select = try connection.statement(composed: "SELECT * FROM \(table) LIMIT 1")
+        try select.run()
+      } catch {
+        throw OpenError.damaged("\(path): table '\(table)' cannot be read (\(error.message)); restore it from a backup")
+      }
+    }
+  }
+
+  /// Brings the file to the newest schema, each step in a transaction of its own.
+  private static func migrate(_ connection: Connection, _ schema: Schema) throws {
+    while true {
+      try connection.beginImmediate()
+      do {
+        let version = try connection.pragma("user_version")
+        if version > schema.version { throw OpenError.tooNew(found: version, supported: schema.version) }
+        if version == schema.version {
+          connection.rollback()
+          return
+        }
+        try connection.execute(schema.migrations[Int(version)])
+        try connection.execute("PRAGMA application_id = \(Schema.applicationID)")
+        try connection.execute("PRAGMA user_version = \(version + 1)")
+        try connection.commit()
+      } catch {
+        connection.rollback()
+        throw error
+      }
+    }
+  }
+
+  private static func openError(_ error: any Error, _ path: String) -> OpenError {
+    guard let error = error as? SQLiteError else { return .inputOutput("\(path): \(error)") }
+    return switch error.class {
+    case .notADatabase: .foreign("\(path) is not a SQLite database; name another file")
+    case .corrupt: .damaged("\(path) is damaged (\(error.message)); restore it from a backup")
+    case .busy: .locked("\(path) is locked by another process (\(error.message))")
+    case .cannotOpen, .readOnly: .cannotCreate("cannot open \(path) for writing: \(error.message)")
+    case .full, .inputOutput, .other: .inputOutput("\(path): \(error.message) (SQLite code \(error.code))")
+    }
+  }
+}

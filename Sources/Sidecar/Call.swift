@@ -1,0 +1,260 @@
+import JSON
+import JSONRPC
+import SessionStore
+
+/// The parameters of one request (or of one record in it), checked against their declarations: a handler only converts.
+struct Call {
+  private var text: ArraySlice<UInt8> = []
+  /// where each parameter stands, by the raw value of its name; empty when it was not given
+  private var ranges = [Range<Int>](repeating: 0..<0, count: ParameterName.allCases.count)
+  private var given: [ParameterName] = []
+  private var path = ""
+  private var payloadLimit = 0
+
+  init() {}
+
+  /// Takes the members of a request's `params`. What the last request had is forgotten.
+  /// - Parameters:
+  ///   - path: in front of a parameter's name in errors: "" or such as "events[3]."
+  ///   - payloadLimit: bytes that one opaque payload may have; 0: no limit
+  /// - Throws: ``StoreError`` that names the parameter
+  mutating func load(
+    _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], path: String = "", payloadLimit: Int
+  ) throws {
+    for name in given { ranges[name.rawValue] = 0..<0 }
+    given.removeAll(keepingCapacity: true)
+    self.text = text
+    self.path = path
+    self.payloadLimit = payloadLimit
+    let span = text.span
+    for member in members {
+      guard let parameter = parameters.first(where: { Self.matches($0, member, span) }) else {
+        throw unknown(member, parameters)
+      }
+      let slot = parameter.name.rawValue
+      guard ranges[slot].isEmpty else {
+        throw StoreError.invalidParameter(name: path + parameter.name.wire, expected: "each parameter once")
+      }
+      try check(parameter, member.value, span)
+      ranges[slot] = member.value
+      given.append(parameter.name)
+    }
+    for parameter in parameters where parameter.isRequired && isMissing(parameter) {
+      throw StoreError.invalidParameter(
+        name: path + parameter.name.wire, expected: parameter.type.expectation + "; it is required")
+    }
+  }
+
+  private static func matches(_ parameter: Parameter, _ member: JSONMember, _ span: Span<UInt8>) -> Bool {
+    guard parameter.wire.count == member.name.count else {
+      // Written with escapes it is longer and may still be the name.
+      return member.name.count > parameter.wire.count && holdsEscape(member.name, span)
+        && JSONString.decode(span, member.name) == parameter.name.wire
+    }
+    for index in 0..<parameter.wire.count where span[member.name.lowerBound + index] != parameter.wire[index] {
+      return false
+    }
+    return true
+  }
+
+  private func unknown(_ member: JSONMember, _ parameters: [Parameter]) -> StoreError {
+    let name = JSONString.decode(text.span, member.name) ?? "?"
+    let known = parameters.map(\.name.wire)
+    let expected = known.isEmpty ? "no parameters" : "only " + known.joined(separator: ", ")
+    return .invalidParameter(name: path + String(name.prefix(256)), expected: expected)
+  }
+
+  private func isMissing(_ parameter: Parameter) -> Bool {
+    let range = ranges[parameter.name.rawValue]
+    if range.isEmpty { return true }
+    if case .json = parameter.type { return false }
+    return isNull(range)
+  }
+
+  private func isNull(_ range: Range<Int>) -> Bool {
+    text.span[range.lowerBound] == UInt8(ascii: "n")
+  }
+
+  // MARK: - Checking
+
+  private func check(_ parameter: Parameter, _ value: Range<Int>, _ span: Span<UInt8>) throws {
+    // Null means absent, for an opaque payload it is a value, and a required one is found missing later.
+    if case .json = parameter.type {} else if span[value.lowerBound] == UInt8(ascii: "n") { return }
+    try check(parameter.type, value, span, name: parameter.name.wire)
+  }
+
+  private func check(_ type: ParameterType, _ value: Range<Int>, _ span: Span<UInt8>, name: String) throws {
+    let first = span[value.lowerBound]
+    let isValid: Bool
+    switch type {
+    case .identifier:
+      isValid = first == UInt8(ascii: "\"") && isIdentifier(value, span)
+    case .name, .owner:
+      isValid = first == UInt8(ascii: "\"") && (1...1_024).contains(Self.decodedLength(value, span))
+    case .text(let limit):
+      isValid = first == UInt8(ascii: "\"") && (0...limit).contains(Self.decodedLength(value, span))
+    case .integer(let range):
+      isValid = JSONInteger.decode(span, value).map(range.contains) ?? false
+    case .boolean:
+      isValid = first == UInt8(ascii: "t") || first == UInt8(ascii: "f")
+    case .choice(let names):
+      isValid = first == UInt8(ascii: "\"") && names.contains { span.holds($0, at: value.insetByQuotes) }
+    case .json:
+      isValid = true
+      try checkSize(value, name: name)
+    case .object:
+      isValid = first == UInt8(ascii: "{")
+      if isValid { try checkSize(value, name: name) }
+    case .record:
+      isValid = first == UInt8(ascii: "{")
+    case .list(let element, let count):
+      guard first == UInt8(ascii: "[") else {
+        isValid = false
+        break
+      }
+      let elements = JSONText(validated: cut(value)).elements()
+      isValid = count.contains(elements.count)
+      if isValid {
+        for (index, item) in elements.enumerated() {
+          let start = item.bytes.startIndex - text.startIndex
+          try check(element, start..<start + item.bytes.count, span, name: "\(name)[\(index)]")
+        }
+      }
+    }
+    if !isValid { throw StoreError.invalidParameter(name: path + name, expected: type.expectation) }
+  }
+
+  private func checkSize(_ value: Range<Int>, name: String) throws {
+    if payloadLimit > 0, value.count > payloadLimit {
+      throw StoreError.payloadTooLarge(what: "'\(path + name)'", limit: payloadLimit)
+    }
+  }
+
+  private func isIdentifier(_ value: Range<Int>, _ span: Span<UInt8>) -> Bool {
+    let inside = value.insetByQuotes
+    var isPlain = (1...256).contains(inside.count)
+    for index in inside where isPlain {
+      isPlain = (0x21...0x7E).contains(span[index]) && span[index] != UInt8(ascii: "\\")
+    }
+    if isPlain { return true }
+    guard let decoded = JSONString.decode(span, inside) else { return false }
+    return (1...256).contains(decoded.utf8.count) && decoded.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+  }
+
+  /// bytes of UTF-8; -1 when no UTF-8 can express the string
+  private static func decodedLength(_ value: Range<Int>, _ span: Span<UInt8>) -> Int {
+    let inside = value.insetByQuotes
+    return holdsEscape(inside, span) ? JSONString.decode(span, inside)?.utf8.count ?? -1 : inside.count
+  }
+
+  private static func holdsEscape(_ range: Range<Int>, _ span: Span<UInt8>) -> Bool {
+    for index in range where span[index] == UInt8(ascii: "\\") { return true }
+    return false
+  }
+
+  // MARK: - Converting
+
+  /// Whether the parameter was given and is not null.
+  func has(_ name: ParameterName) -> Bool {
+    let range = ranges[name.rawValue]
+    return !range.isEmpty && !isNull(range)
+  }
+
+  /// Whether the parameter was given, be it as null.
+  func mentions(_ name: ParameterName) -> Bool { !ranges[name.rawValue].isEmpty }
+
+  private func cut(_ range: Range<Int>) -> ArraySlice<UInt8> {
+    text[text.startIndex + range.lowerBound..<text.startIndex + range.upperBound]
+  }
+
+  func optionalString(_ name: ParameterName) -> String? {
+    guard has(name) else { return nil }
+    return JSONString.decode(text.span, ranges[name.rawValue].insetByQuotes)
+  }
+
+  /// A required string.
+  func string(_ name: ParameterName) -> String { optionalString(name) ?? "" }
+
+  func optionalInteger(_ name: ParameterName) -> Int64? {
+    guard has(name) else { return nil }
+    return JSONInteger.decode(text.span, ranges[name.rawValue])
+  }
+
+  func integer(_ name: ParameterName, default value: Int64) -> Int64 { optionalInteger(name) ?? value }
+
+  func optionalBoolean(_ name: ParameterName) -> Bool? {
+    guard has(name) else { return nil }
+    return text.span[ranges[name.rawValue].lowerBound] == UInt8(ascii: "t")
+  }
+
+  func boolean(_ name: ParameterName) -> Bool { optionalBoolean(name) ?? false }
+
+  /// An opaque payload; nil when it was not given.
+  func optionalJSON(_ name: ParameterName) -> JSONText? {
+    guard mentions(name) else { return nil }
+    return JSONText(validated: cut(ranges[name.rawValue]))
+  }
+
+  /// A required opaque payload.
+  func json(_ name: ParameterName) -> JSONText { optionalJSON(name) ?? .null }
+
+  /// An opaque payload for which null means the same as leaving it out.
+  func optionalNonNull(_ name: ParameterName) -> JSONText? { has(name) ? json(name) : nil }
+
+  /// An opaque object; nil when it is absent or null.
+  func optionalObject(_ name: ParameterName) -> JSONText? { has(name) ? json(name) : nil }
+
+  func choice<Choice: RawRepresentable<String>>(_ name: ParameterName, as type: Choice.Type) -> Choice? {
+    optionalString(name).flatMap { Choice(rawValue: $0) }
+  }
+
+  func elements(_ name: ParameterName) -> [JSONText] { has(name) ? json(name).elements() : [] }
+
+  func strings(_ name: ParameterName) -> [String] {
+    elements(name).compactMap { JSONString.decode($0.bytes.span, 1..<$0.bytes.count - 1) }
+  }
+
+  /// The members of a record as a call of their own.
+  func record(_ name: ParameterName, _ parameters: [Parameter]) throws -> Call {
+    try record(json(name), parameters, path: path + name.wire + ".")
+  }
+
+  /// The records of an array.
+  func records(_ name: ParameterName, _ parameters: [Parameter]) throws -> [Call] {
+    try elements(name).enumerated().map { index, element in
+      try record(element, parameters, path: "\(path)\(name.wire)[\(index)].")
+    }
+  }
+
+  private func record(_ object: JSONText, _ parameters: [Parameter], path: String) throws -> Call {
+    var scanner = JSONScanner()
+    var members: [JSONMember] = []
+    try scanner.readMembers(object.bytes.span, into: &members)
+    var call = Call()
+    try call.load(members, of: object.bytes, parameters, path: path, payloadLimit: payloadLimit)
+    return call
+  }
+
+  /// On whose behalf the call is made.
+  var owner: Owner { Owner(tenant: claim(.tenantID), principal: claim(.principal)) }
+
+  private func claim(_ name: ParameterName) -> OwnerClaim {
+    guard mentions(name) else { return .unspecified }
+    return optionalString(name).map { .named($0) } ?? .anonymous
+  }
+
+  /// A replacement for a field of a record, where null leaves it as it is.
+  func change<Value>(_ name: ParameterName, _ value: (Call) -> Value?) -> Change<Value> {
+    has(name) ? value(self).map { .set($0) } ?? .keep : .keep
+  }
+
+  /// A replacement for a field of a record, where null is a value.
+  func nullableChange<Value>(_ name: ParameterName, _ value: (Call) -> Value?) -> Change<Value?> {
+    mentions(name) ? .set(has(name) ? value(self) : nil) : .keep
+  }
+}
+
+extension Range<Int> {
+  /// the inside of a string literal
+  fileprivate var insetByQuotes: Range<Int> { lowerBound + 1..<upperBound - 1 }
+}

@@ -1,0 +1,162 @@
+import JSONRPC
+import SQLite
+import SessionStore
+
+/// An error of the contract: its code, its stable name, and what it means.
+struct ErrorKind: Sendable {
+  let code: Int
+  let kind: String
+  let retryable: Bool
+  let summary: String
+
+  private init(_ code: Int, _ kind: String, retryable: Bool = false, _ summary: String) {
+    self.code = code
+    self.kind = kind
+    self.retryable = retryable
+    self.summary = summary
+  }
+
+  static let invalidParams = ErrorKind(-32602, "invalid_params", "A parameter is missing, unknown or unusable.")
+  static let sessionNotFound = ErrorKind(1001, "session_not_found", "No such session, or another owner's.")
+  static let sessionExists = ErrorKind(1002, "session_exists", "The id is taken.")
+  static let sessionExpired = ErrorKind(1003, "session_expired", "The session's deadline has passed.")
+  static let invalidSessionStatus = ErrorKind(1004, "invalid_session_status", "The session's status forbids this.")
+  static let maxSessionsReached = ErrorKind(1005, "max_sessions_reached", "The store's cap on sessions is reached.")
+  static let maxEventsReached = ErrorKind(1006, "max_events_reached", "The session's cap on events is reached.")
+  static let maxUserSessionsReached = ErrorKind(1007, "max_user_sessions_reached", "The user's cap is reached.")
+  static let maxSubscriptionsReached = ErrorKind(1008, "max_subscriptions_reached", "Too many open subscriptions.")
+  static let taskNotFound = ErrorKind(1101, "task_not_found", "No such task, or another owner's.")
+  static let taskExists = ErrorKind(1102, "task_exists", "The id is taken.")
+  static let invalidTransition = ErrorKind(1103, "invalid_transition", "The state machine has no such step.")
+  static let terminalState = ErrorKind(1104, "terminal_state", "The task is completed, failed or cancelled.")
+  static let maxTasksReached = ErrorKind(1105, "max_tasks_reached", "The store's cap on tasks is reached.")
+  static let queueFull = ErrorKind(1106, "queue_full", "The task's queue holds as many messages as it may.")
+  static let maxValuesReached = ErrorKind(1107, "max_values_reached", "The store's cap on values is reached.")
+  static let concurrentModification = ErrorKind(1201, "concurrent_modification", "if_revision no longer holds.")
+  static let requirementFailed = ErrorKind(1202, "requirement_failed", "A required outcome did not come about.")
+  static let payloadTooLarge = ErrorKind(1301, "payload_too_large", "A payload or an answer is over its limit.")
+  static let databaseBusy = ErrorKind(
+    1401, "database_busy", retryable: true, "Other processes kept the write lock for the whole busy timeout.")
+  static let databaseFull = ErrorKind(1402, "database_full", retryable: true, "The disk is full.")
+  static let databaseReadOnly = ErrorKind(1403, "database_read_only", "The file cannot be written any more.")
+  static let databaseCorrupt = ErrorKind(1404, "database_corrupt", "The file is damaged.")
+  static let databaseError = ErrorKind(1405, "database_error", "SQLite met an error.")
+  static let databaseTooNew = ErrorKind(1406, "database_too_new", "Another process has migrated the file.")
+  static let outcomeUnknown = ErrorKind(1407, "outcome_unknown", "The write may or may not be on disk.")
+  static let shuttingDown = ErrorKind(1501, "shutting_down", "The sidecar has been told to shut down.")
+
+  /// What any method that reads or writes the file may answer.
+  static let anyDatabase: [ErrorKind] = [
+    databaseBusy, databaseFull, databaseReadOnly, databaseCorrupt, databaseError, databaseTooNew, outcomeUnknown,
+  ]
+
+  func error(
+    _ message: String, outcome: RPCError.Outcome = .notApplied, _ details: [(name: String, value: RPCError.Detail)] = []
+  ) -> RPCError {
+    RPCError(code: code, kind: kind, message: message, retryable: retryable, outcome: outcome, details: details)
+  }
+}
+
+extension RPCError {
+  /// Any error that a handler or the store may throw, as it goes on the wire.
+  static func of(_ error: any Error) -> RPCError {
+    switch error {
+    case let error as RPCError: error
+    case let error as StoreError: of(error)
+    case let error as SQLiteError: of(error)
+    default: internalError
+    }
+  }
+
+  private static func of(_ error: StoreError) -> RPCError {
+    switch error {
+    case .sessionNotFound(let id):
+      return ErrorKind.sessionNotFound.error(
+        "There is no session '\(id)'; let the client initialize a new one.",
+        [("session_id", .text(id)), ("retry", .text("re-initialize"))])
+    case .sessionExists(let id):
+      return ErrorKind.sessionExists.error(
+        "The session id '\(id)' is taken; choose another or leave it out.", [("session_id", .text(id))])
+    case .sessionExpired(let id):
+      return ErrorKind.sessionExpired.error(
+        "The session '\(id)' has expired; let the client initialize a new one.",
+        [("session_id", .text(id)), ("retry", .text("re-initialize"))])
+    case .invalidSessionStatus(let current, let requested):
+      return ErrorKind.invalidSessionStatus.error(
+        "A session that is \(current.rawValue) does not allow this: \(requested).",
+        [("current", .text(current.rawValue)), ("requested", .text(requested))])
+    case .maxSessionsReached(let limit):
+      return ErrorKind.maxSessionsReached.error(
+        "The store holds \(limit) sessions, its limit; delete some or raise --max-sessions.", [limitDetail(limit)])
+    case .maxUserSessionsReached(let limit):
+      return ErrorKind.maxUserSessionsReached.error(
+        "The user has \(limit) sessions, the limit; delete some or raise --max-sessions-per-user.",
+        [limitDetail(limit)])
+    case .maxEventsReached(let limit):
+      return ErrorKind.maxEventsReached.error(
+        "The session would hold more than \(limit) events; delete some, raise --max-events-per-session, or let "
+          + "--event-overflow evict the oldest.", [limitDetail(limit)])
+    case .taskNotFound(let id):
+      return ErrorKind.taskNotFound.error("There is no task '\(id)'.", [("task_id", .text(id))])
+    case .taskExists(let id):
+      return ErrorKind.taskExists.error(
+        "The task id '\(id)' is taken; choose another or leave it out.", [("task_id", .text(id))])
+    case .invalidTransition(let current, let requested):
+      return ErrorKind.invalidTransition.error(
+        "A task cannot go from \(current.rawValue) to \(requested.rawValue).",
+        [("current", .text(current.rawValue)), ("requested", .text(requested.rawValue))])
+    case .terminalState(let current, let requested):
+      return ErrorKind.terminalState.error(
+        "The task is \(current.rawValue) and stays so.",
+        [("current", .text(current.rawValue)), ("requested", .text(requested))])
+    case .maxTasksReached(let limit):
+      return ErrorKind.maxTasksReached.error(
+        "The store holds \(limit) tasks, its limit; delete some or raise --max-tasks.", [limitDetail(limit)])
+    case .maxValuesReached(let limit):
+      return ErrorKind.maxValuesReached.error(
+        "The store holds \(limit) values, its limit; delete some or raise --max-values.", [limitDetail(limit)])
+    case .queueFull(let limit):
+      return ErrorKind.queueFull.error(
+        "The task's queue holds \(limit) messages, its limit; dequeue some first.", [limitDetail(limit)])
+    case .concurrentModification(let revision):
+      return ErrorKind.concurrentModification.error(
+        "It was changed meanwhile; read it again and retry with its revision.",
+        [("revision", revision.map { .integer($0) } ?? .null)])
+    case .payloadTooLarge(let what, let limit):
+      return .payloadTooLarge(what, limit: limit)
+    case .invalidParameter(let name, let expected):
+      return .invalidParams(name, expected: expected)
+    case .tooNew(let found, let supported):
+      return ErrorKind.databaseTooNew.error(
+        "Another process has migrated the file to schema \(found); this program knows \(supported). Install the newer "
+          + "one and start again.", [("found", .integer(found)), ("supported", .integer(supported))])
+    case .busy(let milliseconds):
+      return ErrorKind.databaseBusy.error(
+        "Other processes kept the write lock for \(milliseconds) ms; try again.",
+        [("busy_timeout", .integer(milliseconds))])
+    case .outcomeUnknown(let code, let message):
+      return ErrorKind.outcomeUnknown.error(
+        "The disk failed while committing (\(message)); whether this took effect shows after a restart.",
+        outcome: .unknown, sqlite(code, message))
+    }
+  }
+
+  private static func of(_ error: SQLiteError) -> RPCError {
+    let details = sqlite(error.code, error.message)
+    return switch error.class {
+    case .busy: ErrorKind.databaseBusy.error("The database is locked by another process; try again.", details)
+    case .full: ErrorKind.databaseFull.error("The disk is full; free some space and try again.", details)
+    case .readOnly: ErrorKind.databaseReadOnly.error("The database file cannot be written any more.", details)
+    case .corrupt, .notADatabase:
+      ErrorKind.databaseCorrupt.error("The database file is damaged; restore it from a backup.", details)
+    case .cannotOpen, .inputOutput, .other:
+      ErrorKind.databaseError.error("SQLite reports: \(error.message).", details)
+    }
+  }
+
+  private static func limitDetail(_ limit: Int) -> (name: String, value: Detail) { ("limit", .integer(Int64(limit))) }
+
+  private static func sqlite(_ code: Int32, _ message: String) -> [(name: String, value: Detail)] {
+    [("sqlite_code", .integer(Int64(code))), ("sqlite_message", .text(message))]
+  }
+}

@@ -1,0 +1,95 @@
+import JSON
+import JSONRPC
+
+/// Which list a cursor belongs to. A cursor carries the number of the last row that was shown, so it still works when
+/// that row has been deleted.
+enum ListKind: String {
+  case sessions = "s"
+  case tasks = "t"
+  case values = "v"
+
+  func cursor(after number: Int64) -> String {
+    rawValue + "-" + String(number, radix: 36)
+  }
+
+  /// - Throws: `invalid_cursor` when it was not issued for this kind of list
+  func number(_ cursor: String?) throws -> Int64 {
+    guard let cursor else { return 0 }
+    let parts = cursor.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
+    guard parts.count == 2, parts[0] == rawValue, let number = Int64(parts[1], radix: 36), number > 0,
+      self.cursor(after: number) == cursor
+    else {
+      throw RPCError(
+        code: -32602, kind: "invalid_cursor",
+        message: "Invalid parameter 'cursor': it was not issued for this list; begin again without one.",
+        details: [("parameter", .text("cursor")), ("expected", .text("next_cursor of a page of the same list"))])
+    }
+    return number
+  }
+}
+
+/// One page of a list while it is being written: `{"<name>": […], "next_cursor": …}`.
+struct ListPage {
+  private var writer: JSONWriter
+  private let start: Int
+  private let budget: Int
+  private var last: Int64 = 0
+  private var count = 0
+  /// the number of the last row of the page before
+  let after: Int64
+  let limit: Int
+
+  fileprivate init(_ writer: consuming JSONWriter, after: Int64, limit: Int, budget: Int) {
+    self.writer = writer
+    self.after = after
+    self.limit = limit
+    self.budget = budget
+    start = self.writer.count
+  }
+
+  /// Adds an entry, unless the page is full by entries or by bytes (a page always has room for one).
+  /// - Returns: false when it was not added: there is more, on the next page
+  mutating func add(_ number: Int64, _ write: (inout JSONWriter) throws -> Void) rethrows -> Bool {
+    if count == limit { return false }
+    let mark = writer.mark
+    try write(&writer)
+    if count > 0, writer.count - start > budget {
+      writer.rewind(to: mark)
+      return false
+    }
+    count += 1
+    last = number
+    return true
+  }
+
+  fileprivate mutating func finish(_ list: ListKind, hasMore: Bool) -> JSONWriter {
+    writer.endArray()
+    writer.member("next_cursor", hasMore ? list.cursor(after: last) : nil)
+    writer.endObject()
+    return writer
+  }
+}
+
+extension Sidecar {
+  /// Writes a page of a list.
+  /// - Parameter fill: adds entries until there are no more or one does not fit; returns whether there are more
+  func page(
+    _ call: Call, _ writer: inout JSONWriter, list: ListKind, name: String, fill: (inout ListPage) throws -> Bool
+  ) throws {
+    let after = try list.number(call.optionalString(.cursor))
+    writer.beginObject()
+    writer.name(name)
+    writer.beginArray()
+    let taken = writer
+    writer = JSONWriter()
+    var page = ListPage(
+      taken, after: after, limit: Int(call.integer(.limit, default: 50)), budget: resultBudget)
+    do {
+      let hasMore = try fill(&page)
+      writer = page.finish(list, hasMore: hasMore)
+    } catch {
+      writer = page.finish(list, hasMore: false)
+      throw error
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import JSON
+import JSONRPC
+
+/// Everything that there is to know of one method: the only place that says it. Parameter checking, `rpc.discover` and
+/// the documents under `protocol/` come from here.
+struct Method: Sendable {
+  /// What a method needs around it.
+  enum Access: Sendable {
+    /// nothing of the file, or only what it takes care of itself in the middle of other requests
+    case none
+    /// one snapshot
+    case read
+    /// the open group of writes
+    case write
+    /// a snapshot, and the group only when it finds something to write
+    case readOrWrite
+    /// no group around it: it opens its own
+    case ownGroups
+  }
+
+  typealias Handler = @Sendable (Sidecar, Call, inout JSONWriter) throws -> Void
+
+  let name: String
+  /// one line of prose
+  let summary: String
+  let access: Access
+  /// whether it may stand in a `transaction`
+  var isTransactional = true
+  /// Whether subscribers may wait for what it changes. While there are any, it gets a group of its own, so that each
+  /// change is told and none is told only after something later has covered it.
+  var isWatched = false
+  let parameters: [Parameter]
+  let result: Schema
+  /// beyond invalid_params and what the database may say
+  var errors: [ErrorKind] = []
+  /// parameters and result as JSON
+  let example: (params: String, result: String)
+  /// runs the method on checked parameters and writes exactly one JSON value
+  let run: Handler
+
+  /// Whether a call must say for whom it is made when `--require-owner` is on.
+  var takesOwner: Bool { parameters.contains { $0.name == .principal } }
+}
+
+/// All methods by name.
+struct MethodTable: Sendable {
+  let methods: [Method]
+  private var buckets: [Int]
+  private let mask: Int
+
+  init(_ methods: [Method]) {
+    self.methods = methods
+    var size = 16
+    while size < methods.count * 4 { size *= 2 }
+    mask = size - 1
+    buckets = [Int](repeating: -1, count: size)
+    for (index, method) in methods.enumerated() {
+      let name = Array(method.name.utf8)
+      var bucket = Self.hash(name.span, 0..<name.count) & mask
+      while buckets[bucket] >= 0 { bucket = (bucket + 1) & mask }
+      buckets[bucket] = index
+    }
+  }
+
+  static let all = MethodTable(
+    SessionMethods.all + StateMethods.all + EventMethods.all + OperationMethods.all)
+
+  /// The method whose name stands at `range`, found without making a string of it.
+  func index(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int? {
+    var bucket = Self.hash(bytes, range) & mask
+    while buckets[bucket] >= 0 {
+      if bytes.holds(methods[buckets[bucket]].name, at: range) { return buckets[bucket] }
+      bucket = (bucket + 1) & mask
+    }
+    return nil
+  }
+
+  func method(named name: String) -> Method? {
+    methods.first { $0.name == name }
+  }
+
+  /// The name that was most likely meant: the fewest letters to change, if those are few enough.
+  func nearest(to name: String) -> String? {
+    let wanted = Array(name.utf8.prefix(64))
+    let distances = methods.map { (distance: Self.distance(wanted, Array($0.name.utf8)), name: $0.name) }
+    guard let best = distances.min(by: { $0.distance < $1.distance }) else { return nil }
+    return best.distance <= max(2, wanted.count / 3) ? best.name : nil
+  }
+
+  /// FNV-1a: names are short and the table is fixed.
+  private static func hash(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int {
+    var hash: UInt32 = 2_166_136_261
+    for index in range { hash = (hash ^ UInt32(bytes[index])) &* 16_777_619 }
+    return Int(hash)
+  }
+
+  /// Levenshtein's distance
+  private static func distance(_ first: [UInt8], _ second: [UInt8]) -> Int {
+    var row = Array(0...second.count)
+    for (i, a) in first.enumerated() {
+      var diagonal = row[0]
+      row[0] = i + 1
+      for (j, b) in second.enumerated() {
+        let above = row[j + 1]
+        row[j + 1] = min(above + 1, row[j] + 1, diagonal + (a == b ? 0 : 1))
+        diagonal = above
+      }
+    }
+    return row[second.count]
+  }
+}

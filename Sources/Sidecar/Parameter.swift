@@ -1,0 +1,162 @@
+import SessionStore
+
+/// The names of all parameters, also of those inside records. On the wire they are written in snake case: `sessionID`
+/// is `session_id`.
+enum ParameterName: Int, CaseIterable, Sendable {
+  case sessionID, idFormat, userID, tenantID, principal, clientCapabilities, serverCapabilities, state, metadata, status
+  case ttl, inactivityTimeout, createdAt, lastActivity, isInitialized, expiresAt, suspendedAt, lastEventID, revision
+  case session, ifRevision, upsert, touch, deleteTasks, includeState, cursor, limit, key, value, reason
+  case ipAddress, userAgent, olderThan
+  case data, eventType, streamID, retry, timestamp, events, afterEventID, format, beforeEventID, subscriptionID
+  case taskID, originalMethod, originalParams, pollInterval, statusMessage, meta, task, force, result, error
+  case success, cooperative, inputRequests, inputResponses, message, maxSize, maxAge, cancelRequested, lastUpdatedAt
+  case nonce, collection, ifAbsent, prefix
+  case calls, method, params, require, client, name, version, protocolVersion
+
+  var wire: String { Self.wireNames[rawValue] }
+
+  private static let wireNames: [String] = allCases.map { name in
+    var wire = ""
+    var isAfterCapital = false
+    for character in "\(name)" {
+      if character.isUppercase, !isAfterCapital { wire += "_" }
+      isAfterCapital = character.isUppercase
+      wire += character.lowercased()
+    }
+    return wire
+  }
+}
+
+/// What a parameter may be.
+indirect enum ParameterType: Sendable {
+  /// an id of a session or task: 1 to 256 visible ASCII characters
+  case identifier
+  /// any UTF-8 of 1 to 1,024 bytes
+  case name
+  /// a name, or null for the anonymous caller
+  case owner
+  /// free text, at most so many bytes
+  case text(Int)
+  case integer(ClosedRange<Int64>)
+  case boolean
+  case choice([String])
+  /// an opaque payload; null is a value
+  case json
+  /// an opaque payload that is an object
+  case object
+  /// an object whose members are parameters themselves; null is a value for the members marked nullable
+  case record([Parameter])
+  case list(of: ParameterType, count: ClosedRange<Int>)
+
+  /// for error messages, after "expected"
+  var expectation: String {
+    switch self {
+    case .identifier: "1 to 256 visible ASCII characters"
+    case .name: "a string of 1 to 1,024 bytes of UTF-8"
+    case .owner: "a string of 1 to 1,024 bytes of UTF-8, or null for the anonymous caller"
+    case .text(let limit): "a string of at most \(limit) bytes"
+    case .integer(let range): "an integer from \(range.lowerBound) to \(range.upperBound)"
+    case .boolean: "true or false"
+    case .choice(let names): "one of " + names.joined(separator: ", ")
+    case .json: "any JSON value"
+    case .object: "an object"
+    case .record: "an object"
+    case .list(_, let count): "an array of \(count.lowerBound) to \(count.upperBound) elements"
+    }
+  }
+
+  var schema: Schema {
+    switch self {
+    case .identifier: .text(length: 1...256, pattern: "^[!-~]+$")
+    case .name: .text(length: 1...1_024, pattern: nil)
+    case .owner: .nullable(.text(length: 1...1_024, pattern: nil))
+    case .text(let limit): .text(length: 0...limit, pattern: nil)
+    case .integer(let range): .range(range)
+    case .boolean: .boolean
+    case .choice(let names): .choice(names)
+    case .json: .any
+    case .object: .object
+    case .record(let parameters):
+      .members(
+        parameters.map { parameter in
+          let schema = parameter.isNullable ? Schema.nullable(parameter.type.schema) : parameter.type.schema
+          return (parameter.name.wire, parameter.isRequired ? schema : .optional(schema))
+        })
+    case .list(let element, _): .array(element.schema)
+    }
+  }
+}
+
+/// One parameter of a method, or one member of a record.
+struct Parameter: Sendable {
+  let name: ParameterName
+  let type: ParameterType
+  let summary: String
+  var isRequired = false
+  /// inside a record: null is a value of its own and not the same as leaving the member out
+  var isNullable = false
+  /// the wire name, for matching
+  let wire: [UInt8]
+
+  private init(_ name: ParameterName, _ type: ParameterType, _ summary: String, isRequired: Bool, isNullable: Bool) {
+    self.name = name
+    self.type = type
+    self.summary = summary
+    self.isRequired = isRequired
+    self.isNullable = isNullable
+    wire = Array(name.wire.utf8)
+  }
+
+  static func required(_ name: ParameterName, _ type: ParameterType, _ summary: String) -> Parameter {
+    Parameter(name, type, summary, isRequired: true, isNullable: false)
+  }
+
+  static func optional(_ name: ParameterName, _ type: ParameterType, _ summary: String) -> Parameter {
+    Parameter(name, type, summary, isRequired: false, isNullable: false)
+  }
+
+  static func nullable(_ name: ParameterName, _ type: ParameterType, _ summary: String) -> Parameter {
+    Parameter(name, type, summary, isRequired: false, isNullable: true)
+  }
+}
+
+// MARK: - Parameters that many methods share
+
+extension ClosedRange<Int64> {
+  /// what a JavaScript client can express without rounding
+  static let safe: ClosedRange<Int64> = 0...9_007_199_254_740_991
+}
+
+extension Parameter {
+  static let sessionID = required(.sessionID, .identifier, "The session.")
+
+  /// On whose behalf the call is made: nearly every method takes these two.
+  static let owners: [Parameter] = [
+    optional(
+      .tenantID, .owner,
+      "The tenant on whose behalf the call is made. What is bound to another is answered like what is missing."),
+    optional(
+      .principal, .owner,
+      "The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound."),
+  ]
+
+  /// The owners that a new thing is bound to.
+  static let binding: [Parameter] = [
+    optional(.tenantID, .owner, "Binds to this tenant."),
+    optional(.principal, .owner, "Binds to this principal."),
+  ]
+
+  static let idFormat = optional(
+    .idFormat, .choice(IDFormat.allCases.map(\.rawValue)),
+    "How a generated id looks: a UUID v7, or 256 random bits in base64url for an id that is handed out as a capability.")
+
+  static let page: [Parameter] = [
+    optional(.cursor, .name, "`next_cursor` of the page before."),
+    optional(.limit, .integer(1...1_000), "Entries on a page; 50 when absent."),
+  ]
+
+  static let ifRevision = optional(
+    .ifRevision, .integer(.safe), "Only when this is still the revision; else concurrent_modification.")
+
+  static let reason = optional(.reason, .text(1_024), "Why, for the record.")
+}

@@ -1,0 +1,78 @@
+import JSON
+import SessionStore
+
+/// How the store's records look on the wire. An object's shape never changes: what is absent is null.
+extension JSONWriter {
+  /// `state` is left out when the record was read without it.
+  mutating func session(_ session: Session) {
+    beginObject()
+    member("session_id", session.sessionID)
+    member("status", session.status.rawValue)
+    member("user_id", session.userID)
+    member("tenant_id", session.tenantID)
+    member("principal", session.principal)
+    member("client_capabilities", session.clientCapabilities)
+    member("server_capabilities", session.serverCapabilities)
+    if let state = session.state { member("state", state) }
+    member("metadata", session.metadata)
+    member("is_initialized", session.isInitialized)
+    member("created_at", session.createdAt)
+    member("last_activity", session.lastActivity)
+    member("expires_at", session.expiresAt)
+    member("inactivity_timeout", session.inactivityTimeout)
+    member("suspended_at", session.suspendedAt)
+    member("last_event_id", session.lastEventID)
+    member("revision", session.revision)
+    endObject()
+  }
+
+  mutating func event(_ event: borrowing EventRow) {
+    beginObject()
+    member("id", event.id)
+    member("stream_id", event.streamID)
+    member("timestamp", event.timestamp)
+    member("event_type", event.eventType)
+    name("data")
+    event.withData { validated($0) }
+    member("retry", event.retry)
+    endObject()
+  }
+}
+
+/// The schemas of the records, under `components` of the OpenRPC document.
+enum RecordSchema {
+  static let time = Schema.described(.integer, "Unix milliseconds")
+
+  static let components: [(name: String, schema: Schema)] = [
+    (
+      "Session",
+      .members([
+        ("session_id", .string), ("status", .choice(SessionStatus.allCases.map(\.rawValue))),
+        ("user_id", .nullable(.string)), ("tenant_id", .nullable(.string)), ("principal", .nullable(.string)),
+        ("client_capabilities", .any), ("server_capabilities", .any),
+        ("state", .optional(.described(.object, "Left out of lists unless include_state is true."))),
+        ("metadata", .object), ("is_initialized", .boolean), ("created_at", time), ("last_activity", time),
+        ("expires_at", .nullable(time)), ("inactivity_timeout", .nullable(.described(.integer, "Milliseconds"))),
+        ("suspended_at", .nullable(time)), ("last_event_id", .integer), ("revision", .integer),
+      ])
+    ),
+    (
+      "Event",
+      .members([
+        ("id", .integer), ("stream_id", .nullable(.string)), ("timestamp", time), ("event_type", .string),
+        ("data", .any), ("retry", .nullable(.described(.integer, "Milliseconds"))),
+      ])
+    ),
+    (
+      "EventPage",
+      .members([
+        ("events", .optional(.array(.reference("Event")))),
+        ("frames", .optional(.described(.string, "In place of events when a format was asked for."))),
+        ("next_after", .described(.integer, "The cursor of the next page; pass it back as it is.")),
+        ("newest_id", .integer), ("has_more", .boolean), ("gap", .nullable(.reference("Gap"))),
+        ("cursor_ahead", .boolean),
+      ])
+    ),
+    ("Gap", .members([("dropped", .integer), ("oldest_available", .nullable(.integer))])),
+  ]
+}

@@ -1,0 +1,447 @@
+import JSON
+import JSONRPC
+import SQLite
+package import SessionStore
+
+/// The service as a machine: bytes go in, bytes come out. It knows no descriptors and never waits for one.
+///
+/// Group commit: the first write opens a transaction, and everything that follows shares it until the caller has no
+/// more input at hand and calls ``closeGroup()``, or until the group is as large as it may get. Answers leave only after
+/// the commit, in the order of the requests, so grouping is never visible.
+package final class Sidecar {
+  package static let version = "0.1.0"
+
+  /// Bounds and facts that come from the command line and the process.
+  package struct Options: Sendable {
+    package var maxLineBytes = 16 << 20
+    package var maxResultBytes = 8 << 20
+    package var maxSubscriptions = 10_000
+    package var requireOwner = false
+    package var degradedSessions = 10_000
+    /// where this program lies, for the message of a failed handshake
+    package var executable = "mcp-session-store"
+    package var processID: Int64 = 0
+
+    package init() {}
+  }
+
+  /// What only the process can tell.
+  package struct Host {
+    /// resident bytes
+    package var memoryUsage: () -> Int64
+    /// bytes that are free on the file system of this path
+    package var freeDisk: (String) -> Int64
+
+    package init(memoryUsage: @escaping () -> Int64 = { 0 }, freeDisk: @escaping (String) -> Int64 = { _ in 0 }) {
+      self.memoryUsage = memoryUsage
+      self.freeDisk = freeDisk
+    }
+  }
+
+  package enum Phase: Equatable {
+    case serving
+    /// told to stop by `shutdown`; the process exits with 0 when the output is written
+    case shuttingDown
+    /// A commit failed to sync; nobody may be told anything more.
+    case failed
+  }
+
+  private static let groupInputLimit = 1 << 20
+  private static let groupOutputLimit = 1 << 20
+  private static let groupMilliseconds: Int64 = 10
+  private static let maxBatch = 1_000
+
+  let store: Store
+  let options: Options
+  let host: Host
+  private let table = MethodTable.all
+  private var lines: LineReader
+  private var reader = RequestReader()
+  private var call = Call()
+  /// answers, of which those of the open group may not leave yet
+  private var output = JSONWriter()
+  private var group = Group()
+  package private(set) var phase = Phase.serving
+  var subscriptions = Subscriptions()
+  /// while the requests of a lost group are run again: each opens and closes a group of its own
+  private var isAlone = false
+  /// when set, each request is answered with this instead of being run
+  private var refusal: RPCError?
+  var nextSweep: Int64
+
+  package init(store: Store, options: Options = Options(), host: Host = Host()) {
+    self.store = store
+    self.options = options
+    self.host = host
+    lines = LineReader(limit: options.maxLineBytes)
+    nextSweep = store.now + Self.sweepInterval
+  }
+
+  // MARK: - Input
+
+  /// Takes bytes as they arrived, split anywhere, and runs the lines that they complete.
+  package func receive(_ bytes: [UInt8]) {
+    lines.append(bytes)
+    while phase != .failed, let line = lines.next() { run(line) }
+  }
+
+  /// Runs a last line that had no newline, and closes the group.
+  package func endInput() {
+    if phase != .failed, let line = lines.finish() { run(line) }
+    closeGroup()
+  }
+
+  /// One request: a line, or a member of a batch. The atom of a group.
+  private struct Unit {
+    enum Content {
+      case request(ArraySlice<UInt8>)
+      /// the beginning of a line that is over the limit
+      case tooLong(ArraySlice<UInt8>)
+      /// a line that is refused as a whole
+      case refused(RPCError)
+    }
+    let content: Content
+    /// where it stands in a batch
+    var opensBatch = false
+    var closesBatch = false
+    var isInBatch = false
+
+    init(_ content: Content) { self.content = content }
+
+    var text: ArraySlice<UInt8> {
+      switch content {
+      case .request(let text), .tooLong(let text): text
+      case .refused: []
+      }
+    }
+  }
+
+  private func run(_ line: LineReader.Line) {
+    switch line {
+    case .tooLong(let prefix): run(Unit(.tooLong(prefix)))
+    case .complete(let text):
+      var scanner = JSONScanner()
+      guard (try? scanner.peek(text.span)) == UInt8(ascii: "[") else { return run(Unit(.request(text))) }
+      for unit in batch(text, &scanner) { run(unit) }
+    }
+  }
+
+  /// The members of a batch, once the whole line is known to be valid JSON.
+  private func batch(_ text: ArraySlice<UInt8>, _ scanner: inout JSONScanner) -> [Unit] {
+    var elements: [Range<Int>] = []
+    do throws(JSONError) {
+      try scanner.readElements(text.span, into: &elements)
+      try scanner.finish(text.span)
+    } catch {
+      return [Unit(.refused(.parseError(error)))]
+    }
+    if elements.isEmpty { return [Unit(.refused(.invalidRequest("the batch is empty")))] }
+    if elements.count > Self.maxBatch {
+      return [Unit(.refused(.invalidRequest("a batch has at most \(Self.maxBatch) members")))]
+    }
+    let whole = JSONText(validated: text)
+    var units = elements.map { Unit(.request(whole.cut($0).bytes)) }
+    for index in units.indices { units[index].isInBatch = true }
+    units[0].opensBatch = true
+    units[units.count - 1].closesBatch = true
+    return units
+  }
+
+  // MARK: - Groups
+
+  /// The requests that share the open transaction, and where to return to when it is lost.
+  private struct Group {
+    var units: [Unit] = []
+    var inputBytes = 0
+    var openedAt: Int64 = 0
+    /// where its answers begin
+    var start = Place()
+  }
+
+  /// A point between two requests.
+  private struct Place {
+    var outputCount = 0
+    var batch = BatchProgress()
+    var subscriptions = Subscriptions()
+  }
+
+  /// How far the batch that is being answered has come.
+  private struct BatchProgress {
+    var start = 0
+    var hasAnswers = false
+  }
+  private var batch = BatchProgress()
+
+  private var place: Place { Place(outputCount: output.count, batch: batch, subscriptions: subscriptions) }
+
+  private func `return`(to place: Place) {
+    output.rewind(to: place.outputCount)
+    batch = place.batch
+    subscriptions = place.subscriptions
+  }
+
+  private func run(_ unit: Unit) {
+    let parsed = parseForGroup(unit)
+    let before = place
+    let wasOpen = store.isInGroup
+    do {
+      try answer(unit, parsed)
+    } catch {
+      // The transaction is void, and with it all that the group has answered so far.
+      if !wasOpen { openGroup(at: before) }
+      group.units.append(unit)
+      store.abandonGroup()
+      return runGroupAlone()
+    }
+    guard store.isInGroup else { return }
+    if !wasOpen { openGroup(at: before) }
+    group.units.append(unit)
+    group.inputBytes += unit.text.count
+    let age = store.now - group.openedAt
+    if group.inputBytes >= Self.groupInputLimit || output.count - group.start.outputCount >= Self.groupOutputLimit
+      || age >= Self.groupMilliseconds || age < 0 || parsed.method.map(standsApart) == true
+    {
+      closeGroup()
+      if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count) }
+    }
+  }
+
+  private func openGroup(at place: Place) {
+    group.units.removeAll(keepingCapacity: true)
+    group.inputBytes = 0
+    group.openedAt = store.now
+    group.start = place
+  }
+
+  /// whether writes wait for ``closeGroup()``
+  package var hasOpenGroup: Bool { store.isInGroup }
+
+  /// Commits what the open group wrote; its answers may leave then.
+  package func closeGroup() {
+    guard store.isInGroup else { return }
+    do {
+      try store.commitGroup()
+      if !subscriptions.isEmpty { subscriptions.noteChanges(store.changedSessions, tasks: store.tasksChanged) }
+    } catch StoreError.outcomeUnknown(let code, let message) {
+      fail(.outcomeUnknown(code: code, message: message))
+    } catch {
+      runGroupAlone()
+    }
+  }
+
+  /// Runs the requests of a lost group again, each in a transaction of its own, so that only one that cannot be done
+  /// is refused. What they were answered the first time is discarded.
+  private func runGroupAlone() {
+    let units = group.units
+    `return`(to: group.start)
+    isAlone = true
+    defer { isAlone = false }
+    for (index, unit) in units.enumerated() where phase != .failed {
+      let before = place
+      do {
+        try answer(unit, parse(unit))
+      } catch {
+        `return`(to: before)
+        group.units = Array(units[index...])
+        group.start = before
+        fail(error as? StoreError ?? .outcomeUnknown(code: 0, message: "\(error)"))
+      }
+    }
+  }
+
+  /// Answers every request of the group with the error, for nobody knows whether the group is on disk. Nothing is run
+  /// after that.
+  private func fail(_ error: StoreError) {
+    `return`(to: group.start)
+    refusal = RPCError.of(error)
+    for unit in group.units { try? answer(unit, parse(unit)) }
+    phase = .failed
+  }
+
+  /// Whether a method must not share a group with what came before or comes after.
+  private func standsApart(_ method: Method) -> Bool {
+    method.access == .ownGroups || (method.isWatched && !subscriptions.isEmpty)
+  }
+
+  // MARK: - One request
+
+  /// What a unit turned out to be, before anything of it is run.
+  private struct Parsed {
+    var id: Range<Int>?
+    var isNotification = false
+    var method: Method?
+    var error: RPCError?
+  }
+
+  /// Parses a unit, and closes the group first when the unit may not share it.
+  private func parseForGroup(_ unit: Unit) -> Parsed {
+    let parsed = parse(unit)
+    guard store.isInGroup, let method = parsed.method, standsApart(method) else { return parsed }
+    closeGroup()
+    if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count) }
+    return parse(unit)
+  }
+
+  private func parse(_ unit: Unit) -> Parsed {
+    switch unit.content {
+    case .refused(let error):
+      return Parsed(error: error)
+    case .tooLong(let prefix):
+      return Parsed(
+        id: RequestReader.id(inPrefix: prefix.span), error: .payloadTooLarge("The line", limit: options.maxLineBytes))
+    case .request(let text):
+      let request: Request
+      do throws(InvalidRequest) {
+        request = try reader.read(text.span)
+      } catch {
+        return Parsed(id: error.id, error: error.error)
+      }
+      var parsed = Parsed(id: request.id, isNotification: request.id == nil)
+      do {
+        parsed.method = try method(of: request, text)
+      } catch {
+        parsed.error = RPCError.of(error)
+      }
+      return parsed
+    }
+  }
+
+  private func method(of request: Request, _ text: ArraySlice<UInt8>) throws -> Method {
+    let method: Method
+    if let index = table.index(text.span, request.method) {
+      method = table.methods[index]
+    } else {
+      let name = JSONString.decode(text.span, request.method) ?? "?"
+      guard let known = table.method(named: name) else {
+        throw RPCError.methodNotFound(String(name.prefix(256)), nearest: table.nearest(to: name))
+      }
+      method = known
+    }
+    if case .unusable = request.params {
+      throw RPCError.invalidParams("params", expected: "an object of parameters by name")
+    }
+    try call.load(reader.members, of: text, method.parameters, payloadLimit: store.limits.maxPayloadBytes)
+    try checkOwner(method, call)
+    return method
+  }
+
+  func checkOwner(_ method: Method, _ call: Call) throws {
+    if options.requireOwner, method.takesOwner, !call.mentions(.tenantID), !call.mentions(.principal) {
+      throw RPCError.invalidParams(
+        "principal", expected: "tenant_id or principal on every call (--require-owner); null is the anonymous caller")
+    }
+  }
+
+  /// Runs a parsed request and writes its answer.
+  /// - Throws: when the group is void, or when an outcome is unknown
+  private func answer(_ unit: Unit, _ parsed: Parsed) throws {
+    if unit.opensBatch { batch = BatchProgress(start: output.count, hasAnswers: false) }
+    let start = output.count
+    let id = unit.text.span.extracting(parsed.id ?? 0..<0)
+    beginAnswer(unit)
+    do {
+      if let error = refusal ?? parsed.error { throw error }
+      guard let method = parsed.method else { throw RPCError.internalError }
+      Response.begin(&output, id: id)
+      try run(method, budget: budget(unit))
+      Response.end(&output)
+    } catch {
+      if isFatalToGroup(error) { throw error }
+      output.rewind(to: start)
+      beginAnswer(unit)
+      Response.write(RPCError.of(error), id: id, to: &output)
+    }
+    if parsed.isNotification { output.rewind(to: start) } else { batch.hasAnswers = true }
+    if !unit.isInBatch {
+      if !parsed.isNotification { output.raw("\n") }
+    } else if unit.closesBatch, batch.hasAnswers {
+      output.raw("]\n")
+    }
+  }
+
+  private func beginAnswer(_ unit: Unit) {
+    if unit.isInBatch { output.raw(batch.hasAnswers ? "," : "[") }
+  }
+
+  /// Bytes that the pages of an answer may have; a batch shares the limit of one line.
+  private func budget(_ unit: Unit) throws -> Int {
+    if !unit.isInBatch { return options.maxResultBytes }
+    let budget = options.maxResultBytes - (output.count - batch.start)
+    if budget <= 0 {
+      throw RPCError.payloadTooLarge("The answer to this batch; send the rest apart: it", limit: options.maxResultBytes)
+    }
+    return budget
+  }
+
+  /// Whether the open transaction, and so the whole group, is lost: every error of the database is taken as that, and
+  /// some make SQLite end the transaction silently.
+  private func isFatalToGroup(_ error: any Error) -> Bool {
+    if case StoreError.outcomeUnknown? = error as? StoreError { return true }
+    return !isAlone && store.isInGroup && (error is SQLiteError || !store.transactionStands)
+  }
+
+  // MARK: - Running a method
+
+  /// bytes that the result of the running method may have
+  private(set) var resultBudget = 0
+
+  private func run(_ method: Method, budget: Int) throws {
+    if phase == .shuttingDown {
+      throw ErrorKind.shuttingDown.error("The sidecar is shutting down; start it again and repeat the request.")
+    }
+    resultBudget = budget
+    store.beginRequest()
+    let mark = output.mark
+    switch method.access {
+    case .none, .ownGroups: try method.run(self, call, &output)
+    case .read: try read(method)
+    case .write: try write(method)
+    case .readOrWrite:
+      do {
+        try read(method)
+      } catch is NeedsGroup {
+        output.rewind(to: mark)
+        try write(method)
+      }
+    }
+    if output.count - mark.count > options.maxResultBytes, method.access == .read {
+      throw RPCError.payloadTooLarge("The answer", limit: options.maxResultBytes)
+    }
+  }
+
+  private func read(_ method: Method) throws {
+    if store.isInGroup { return try method.run(self, call, &output) }
+    try store.beginRead()
+    defer { store.endRead() }
+    try method.run(self, call, &output)
+  }
+
+  private func write(_ method: Method) throws {
+    if !store.isInGroup { try store.beginGroup(waiting: store.limits.busyTimeout) }
+    if !isAlone { return try method.run(self, call, &output) }
+    do {
+      try method.run(self, call, &output)
+      try store.commitGroup()
+    } catch {
+      if store.isInGroup { store.abandonGroup() }
+      throw error
+    }
+  }
+
+  /// Answers what follows with shutting_down.
+  func shutDown() {
+    phase = .shuttingDown
+  }
+
+  // MARK: - Output
+
+  /// Lends the output to someone who writes whole lines.
+  func withOutput(_ write: (inout JSONWriter) throws -> Void) rethrows {
+    try write(&output)
+  }
+
+  /// The bytes that may go out now; none while a group is open.
+  package func takeOutput() -> [UInt8] {
+    store.isInGroup ? [] : output.take()
+  }
+}

@@ -1,0 +1,66 @@
+import JSON
+import SessionStore
+
+/// The key-value map of a session: section 4 of the contract.
+enum StateMethods {
+  static let all: [Method] = [set, get, remove, listKeys]
+
+  private static let key = Parameter.required(.key, .name, "The key.")
+  private static let writeErrors: [ErrorKind] = [.sessionNotFound, .sessionExpired, .invalidSessionStatus]
+
+  private static let set = Method(
+    name: "set_session_state", summary: "Sets one key of a session's state.", access: .write,
+    parameters: [.sessionID, key, .required(.value, .json, "Any JSON; kept as it is.")] + Parameter.owners,
+    result: .members([("revision", .described(.integer, "The session's new revision."))]),
+    errors: writeErrors + [.payloadTooLarge],
+    example: (#"{"session_id":"session-1","key":"cart","value":["book"]}"#, #"{"revision":2}"#)
+  ) { sidecar, call, writer in
+    let revision = try sidecar.store.setSessionState(
+      call.string(.sessionID), call.string(.key), call.json(.value), owner: call.owner)
+    writer.beginObject()
+    writer.member("revision", revision)
+    writer.endObject()
+  }
+
+  private static let get = Method(
+    name: "get_session_state", summary: "One key of a session's state; a stored null is not an absent key.",
+    access: .read,
+    parameters: [.sessionID, key] + Parameter.owners,
+    result: .members([("exists", .boolean), ("value", .any)]),
+    errors: writeErrors,
+    example: (#"{"session_id":"session-1","key":"cart"}"#, #"{"exists":true,"value":["book"]}"#)
+  ) { sidecar, call, writer in
+    let value = try sidecar.store.getSessionState(call.string(.sessionID), call.string(.key), owner: call.owner)
+    writer.beginObject()
+    writer.member("exists", value != nil)
+    writer.member("value", value)
+    writer.endObject()
+  }
+
+  private static let remove = Method(
+    name: "remove_session_state", summary: "Removes one key of a session's state.", access: .write,
+    parameters: [.sessionID, key] + Parameter.owners,
+    result: .members([("existed", .boolean), ("value", .described(.any, "What it was."))]),
+    errors: writeErrors,
+    example: (#"{"session_id":"session-1","key":"cart"}"#, #"{"existed":true,"value":["book"]}"#)
+  ) { sidecar, call, writer in
+    let value = try sidecar.store.removeSessionState(call.string(.sessionID), call.string(.key), owner: call.owner)
+    writer.beginObject()
+    writer.member("existed", value != nil)
+    writer.member("value", value)
+    writer.endObject()
+  }
+
+  private static let listKeys = Method(
+    name: "list_session_state_keys", summary: "The keys of a session's state in the order of their first setting.",
+    access: .read,
+    parameters: [.sessionID] + Parameter.owners,
+    result: .members([("keys", .array(.string))]),
+    errors: writeErrors,
+    example: (#"{"session_id":"session-1"}"#, #"{"keys":["cart"]}"#)
+  ) { sidecar, call, writer in
+    writer.beginObject()
+    writer.member("keys", strings: try sidecar.store.sessionStateKeys(call.string(.sessionID), owner: call.owner))
+    writer.endObject()
+  }
+}

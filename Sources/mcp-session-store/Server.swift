@@ -1,0 +1,116 @@
+import SessionStore
+import Sidecar
+
+/// The conversation: reads standard input, hands it to the sidecar, writes what comes back.
+struct Server {
+  /// Bytes of output that may wait for a slow reader before no more input is read: the stated bound of what a parent
+  /// that writes and never reads can make this process hold.
+  static let outputBound = 64 << 20
+  /// notifications are added only while less than this waits
+  private static let deliveryBound = 1 << 20
+  private static let readSize = 1 << 16
+
+  private let sidecar: Sidecar
+  private let store: Store
+  private let output: Int32
+  private let input: Int32 = 0
+  private let watchedParent: Int32?
+  private var queue = OutputQueue()
+  private var inputEnded = false
+
+  init(_ sidecar: Sidecar, _ store: Store, output: Int32, watchParent: Bool) {
+    self.sidecar = sidecar
+    self.store = store
+    self.output = output
+    watchedParent = watchParent ? System.parentProcess() : nil
+  }
+
+  /// Serves until the input ends, a signal comes or `shutdown` is called.
+  mutating func serve() -> ExitCode {
+    while !inputEnded, sidecar.phase == .serving {
+      let ready = System.wait(
+        input: queue.count < Self.outputBound ? input : nil, output: output, wantsToWrite: !queue.isEmpty,
+        milliseconds: patience)
+      if ready.outputClosed { return .inputOutput }
+      if System.stopRequested || parentIsGone { break }
+      if ready.readable { readGroup() } else { sidecar.tick(room: Self.deliveryBound - queue.count) }
+      guard pass() else { return .inputOutput }
+      if sidecar.phase == .failed { break }
+      sidecar.deliver(room: Self.deliveryBound - queue.count)
+      guard pass() else { return .inputOutput }
+      checkpoint()
+    }
+    return finish()
+  }
+
+  /// Reads and runs requests until the input pauses; what they write is committed together.
+  private mutating func readGroup() {
+    repeat {
+      let (bytes, result) = System.read(input, upTo: Self.readSize)
+      switch result {
+      case .bytes: sidecar.receive(bytes)
+      case .wouldBlock: break
+      case .ended:
+        inputEnded = true
+        sidecar.endInput()
+      }
+    } while sidecar.hasOpenGroup && !inputEnded && inputIsWaiting
+    sidecar.closeGroup()
+  }
+
+  private var inputIsWaiting: Bool {
+    System.wait(input: input, output: output, wantsToWrite: false, milliseconds: 0).readable
+  }
+
+  /// Moves answers to the reader as far as it takes them.
+  /// - Returns: false when the reader is gone
+  private mutating func pass() -> Bool {
+    queue.append(sidecar.takeOutput())
+    return queue.drain(to: output)
+  }
+
+  private func checkpoint() {
+    guard store.checkpointIsDue else { return }
+    do {
+      try store.checkpoint()
+    } catch {
+      // What was acknowledged is in the log, and nobody may go on without knowing what the file holds.
+      System.report("the disk failed during a checkpoint (\(error)); acknowledged writes are in the write-ahead log")
+      System.end(.inputOutput)
+    }
+  }
+
+  /// How long to wait for input before looking after subscribers, sweeps and the parent; nil: as long as it takes.
+  private var patience: Int64? {
+    let idle = sidecar.millisecondsUntilTick
+    return watchedParent == nil ? idle : min(idle, 1_000)
+  }
+
+  /// A parent that leaked our standard input to another child leaves it open when it dies.
+  private var parentIsGone: Bool {
+    watchedParent.map { $0 != System.parentProcess() } ?? false
+  }
+
+  /// Runs what was read, then waits until the reader has taken the answers. After a signal it waits no longer than a
+  /// second without progress: someone wants this process gone.
+  private mutating func finish() -> ExitCode {
+    if sidecar.phase == .serving, !inputEnded { sidecar.endInput() }
+    guard pass() else { return .inputOutput }
+    var lastCount = queue.count
+    var lastProgress = System.monotonic()
+    while !queue.isEmpty {
+      let ready = System.wait(input: nil, output: output, wantsToWrite: true, milliseconds: 100)
+      if ready.outputClosed { return .inputOutput }
+      guard queue.drain(to: output) else { return .inputOutput }
+      if queue.count < lastCount {
+        lastCount = queue.count
+        lastProgress = System.monotonic()
+      } else if System.stopRequested || parentIsGone,
+        System.monotonic() - lastProgress > 1_000
+      {
+        return .inputOutput
+      }
+    }
+    return sidecar.phase == .failed ? .inputOutput : .success
+  }
+}

@@ -1,0 +1,214 @@
+import Glibc
+import Synchronization
+
+/// The system calls of the process, with the policy for their errors in one place: EINTR is tried again, "would block"
+/// is a result, and everything else ends the conversation.
+///
+/// This file is, with the room of the database, the only place of unsafe code: each use hands a buffer that outlives
+/// the call to the C library.
+enum System {
+  enum Transfer {
+    case bytes(Int)
+    case wouldBlock
+    case ended
+  }
+
+  static func read(_ descriptor: Int32, upTo count: Int) -> (bytes: [UInt8], result: Transfer) {
+    var result = Transfer.ended
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+      while true {
+        let got = unsafe Glibc.read(descriptor, buffer.baseAddress, count)
+        if got < 0, errno == EINTR { continue }
+        if got < 0, errno == EAGAIN {
+          result = .wouldBlock
+        } else if got > 0 {
+          filled = got
+          result = .bytes(got)
+        }
+        return
+      }
+    }
+    return (bytes, result)
+  }
+
+  /// Writes what the reader takes right now, without O_NONBLOCK: the descriptor was inherited, and the flag would
+  /// change it for every process that shares it.
+  static func writeWithoutWaiting(_ descriptor: Int32, _ bytes: ArraySlice<UInt8>) -> Transfer {
+    unsafe bytes.withUnsafeBytes { buffer in
+      retryingWrite { limit in
+        var vector = unsafe iovec(
+          iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: min(buffer.count, limit))
+        let sent = unsafe pwritev2(descriptor, &vector, 1, -1, Int32(RWF_NOWAIT))
+        if sent < 0, errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL {
+          // A file, a terminal or an old kernel. A pipe that polls as writable has room for PIPE_BUF bytes.
+          return unsafe Glibc.write(descriptor, buffer.baseAddress, min(buffer.count, Int(PIPE_BUF)))
+        }
+        return sent
+      }
+    }
+  }
+
+  private static func retryingWrite(_ write: (Int) -> Int) -> Transfer {
+    while true {
+      let sent = write(1 << 20)
+      if sent >= 0 { return .bytes(sent) }
+      switch errno {
+      case EINTR: continue
+      case EAGAIN: return .wouldBlock
+      default: return .ended
+      }
+    }
+  }
+
+  /// Says something to people. A full or closed stderr never holds the service up: what does not fit is lost.
+  static func report(_ message: String) {
+    _ = writeWithoutWaiting(STDERR_FILENO, Array("mcp-session-store: \(message)\n".utf8)[...])
+  }
+
+  /// Writes to standard output before the wire is set up: help and version.
+  static func printOut(_ text: String) {
+    var rest = Array(text.utf8)[...]
+    while !rest.isEmpty, case .bytes(let count) = writeWithoutWaiting(STDOUT_FILENO, rest) {
+      rest = rest.dropFirst(count)
+    }
+  }
+
+  // MARK: - Descriptors
+
+  static func isOpen(_ descriptor: Int32) -> Bool { fcntl(descriptor, F_GETFD) >= 0 }
+
+  /// Takes standard output away: its duplicate is the wire, and descriptor 1 points where stderr does, so that nothing
+  /// that prints can pollute the wire. Closed standard descriptors are filled first, lest the database become one.
+  static func takeOutput() -> Int32 {
+    for descriptor: Int32 in 0...2 where !isOpen(descriptor) { _ = unsafe open("/dev/null", O_RDWR) }
+    let output = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3)
+    dup2(STDERR_FILENO, STDOUT_FILENO)
+    return output
+  }
+
+  static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
+
+  // MARK: - Waiting
+
+  private static let stop = Atomic<Bool>(false)
+
+  /// whether SIGTERM, SIGINT or SIGHUP has come
+  static var stopRequested: Bool { stop.load(ordering: .relaxed) }
+
+  /// Signals end the service like the end of the input does. They stay blocked but for the moments of waiting, so that
+  /// none comes between a look at the flag and the wait; whatever mask was inherited is replaced.
+  static func installSignals() {
+    _ = stopRequested
+    signal(SIGPIPE, SIG_IGN)
+    var blocked = sigset_t()
+    unsafe sigemptyset(&blocked)
+    for number in [SIGTERM, SIGINT, SIGHUP] {
+      unsafe sigaddset(&blocked, number)
+      signal(number) { _ in System.stop.store(true, ordering: .relaxed) }
+    }
+    unsafe sigprocmask(SIG_SETMASK, &blocked, nil)
+  }
+
+  struct Readiness {
+    var readable = false
+    var writable = false
+    /// nobody will ever read what is written
+    var outputClosed = false
+  }
+
+  /// Waits until one of the descriptors is ready, a signal came, or the time is over.
+  /// - Parameter milliseconds: nil: no limit
+  static func wait(
+    input: Int32?, output: Int32, wantsToWrite: Bool, milliseconds: Int64?
+  ) -> Readiness {
+    var descriptors = [
+      pollfd(fd: output, events: wantsToWrite ? Int16(POLLOUT) : 0, revents: 0),
+      pollfd(fd: input ?? -1, events: Int16(POLLIN), revents: 0),
+    ]
+    var timeout = timespec()
+    if let milliseconds {
+      timeout.tv_sec = Int(milliseconds / 1_000)
+      timeout.tv_nsec = Int(milliseconds % 1_000) * 1_000_000
+    }
+    var unblocked = sigset_t()
+    unsafe sigemptyset(&unblocked)
+    let ready =
+      if milliseconds == nil {
+        unsafe ppoll(&descriptors, 2, nil, &unblocked)
+      } else {
+        unsafe ppoll(&descriptors, 2, &timeout, &unblocked)
+      }
+    guard ready > 0 else { return Readiness() }
+    let (out, into) = (Int32(descriptors[0].revents), Int32(descriptors[1].revents))
+    return Readiness(
+      readable: into & (POLLIN | POLLHUP | POLLERR) != 0, writable: out & POLLOUT != 0,
+      outputClosed: out & (POLLERR | POLLNVAL) != 0)
+  }
+
+  // MARK: - Facts
+
+  /// Unix milliseconds
+  static func now() -> Int64 { milliseconds(CLOCK_REALTIME) }
+
+  /// milliseconds since some moment; never goes back
+  static func monotonic() -> Int64 { milliseconds(CLOCK_MONOTONIC) }
+
+  private static func milliseconds(_ clock: clockid_t) -> Int64 {
+    var time = timespec()
+    unsafe clock_gettime(clock, &time)
+    return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
+  }
+
+  static func environment(_ name: String) -> String? {
+    guard let value = unsafe getenv(name) else { return nil }
+    return unsafe String(cString: value)
+  }
+
+  static func parentProcess() -> Int32 { getppid() }
+  static func process() -> Int32 { getpid() }
+
+  /// resident bytes
+  static func memoryUsage() -> Int64 {
+    // The second number of /proc/self/statm counts resident pages.
+    guard let text = contents("/proc/self/statm"), let pages = text.split(separator: " ").dropFirst().first else {
+      return 0
+    }
+    return (Int64(pages) ?? 0) * Int64(sysconf(Int32(_SC_PAGESIZE)))
+  }
+
+  /// bytes that this user may still write on the file system of `path`
+  static func freeDisk(_ path: String) -> Int64 {
+    var status = statvfs()
+    guard unsafe statvfs(path, &status) == 0 else { return 0 }
+    return Int64(status.f_bavail) * Int64(status.f_frsize)
+  }
+
+  static func executablePath() -> String {
+    var buffer = [UInt8](repeating: 0, count: 4_096)
+    let count = unsafe buffer.withUnsafeMutableBytes { target in
+      unsafe target.withMemoryRebound(to: CChar.self) { unsafe readlink("/proc/self/exe", $0.baseAddress!, $0.count) }
+    }
+    return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : "mcp-session-store"
+  }
+
+  /// Makes the directories above a file, for this user alone.
+  static func makeDirectories(for file: String) {
+    var path = ""
+    for part in file.split(separator: "/").dropLast() {
+      path += "/" + part
+      _ = unsafe mkdir(path, 0o700)
+    }
+  }
+
+  private static func contents(_ path: String) -> String? {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    return String(decoding: read(descriptor, upTo: 4_096).bytes, as: UTF8.self)
+  }
+
+  /// Ends the process at once, without closing the database: after a failed sync SQLite must not touch it again.
+  static func end(_ code: ExitCode) -> Never {
+    exit(code.rawValue)
+  }
+}
