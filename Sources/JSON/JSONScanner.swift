@@ -174,14 +174,13 @@ package struct JSONScanner {
     var at = position + 1
     let count = bytes.count
     while true {
-      while at + 8 <= count {
-        let special = Self.special(ByteWord.load(bytes, at))
-        if special == 0 {
-          at += 8
-        } else {
-          at += special.trailingZeroBitCount >> 3
+      while let word = ByteWord.load(bytes, at) {
+        let special = Self.special(word)
+        if special != 0 {
+          at &+= special.trailingZeroBitCount >> 3
           break
         }
+        at &+= 8
       }
       guard at < count else { throw JSONError(.unexpectedEnd, at: count) }
       let byte = bytes[at]
