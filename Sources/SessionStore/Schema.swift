@@ -112,6 +112,7 @@ package struct Schema {
       result TEXT,                     -- {"success": …} or {"error": …}
       input_requests TEXT,             -- what is still asked for
       input_responses TEXT,            -- all that was ever answered
+      input_keys TEXT,                 -- an array of all keys that were ever asked for: none is used twice
       cancel_requested INTEGER NOT NULL,
       meta TEXT,
       revision INTEGER NOT NULL

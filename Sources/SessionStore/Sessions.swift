@@ -326,7 +326,7 @@ extension Store {
   /// Deletes a session in any status with its events and state, and with its tasks if asked.
   package func deleteSession(_ sessionID: String, owner: Owner, deleteTasks: Bool) throws -> DeletedSession {
     guard let slot = try findSession(sessionID, owner: owner) else { return DeletedSession() }
-    let tasks: Int64 = 0
+    let tasks = deleteTasks ? try self.deleteTasks(ofSession: sessionID) : 0
     return DeletedSession(deleted: true, events: try removeSession(slot), tasks: tasks)
   }
 

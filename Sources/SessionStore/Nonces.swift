@@ -1,0 +1,35 @@
+import SQLite
+
+/// Single-use tokens, for state that a client carries and may send only once.
+extension Store {
+  /// True exactly once for a nonce of a principal until it lapses, `ttl` milliseconds after that first time.
+  package func consumeNonce(_ nonce: String, ttl: Int64, principal: OwnerClaim) throws -> Bool {
+    var upsert = try connection.statement(
+      """
+      INSERT INTO nonces (nonce, principal, expires_at) VALUES ($1, $2, $3)
+      ON CONFLICT (nonce, principal) DO UPDATE SET expires_at = excluded.expires_at WHERE nonces.expires_at <= $4
+      RETURNING 1
+      """)
+    upsert.bind(1, nonce)
+    upsert.bind(2, principal.binding ?? "")
+    upsert.bind(3, now.addingClamped(ttl))
+    upsert.bind(4, now)
+    let isFirst = try upsert.step()
+    try upsert.run()
+    return isFirst
+  }
+
+  /// Removes lapsed nonces.
+  /// - Returns: how many; as many as `limit` means that there may be more
+  func sweepNonces(limit: Int) throws -> Int64 {
+    var delete = try connection.statement(
+      """
+      DELETE FROM nonces WHERE (nonce, principal) IN
+        (SELECT nonce, principal FROM nonces WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+      """)
+    delete.bind(1, now)
+    delete.bind(2, Int64(limit))
+    try delete.run()
+    return connection.changes
+  }
+}

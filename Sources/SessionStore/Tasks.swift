@@ -1,0 +1,326 @@
+package import JSON
+import SQLite
+
+/// What a caller may say about a task that is to be made.
+package struct NewTask {
+  package var taskID: String?
+  package var idFormat: IDFormat?
+  package var sessionID: String?
+  package var status = TaskStatus.working
+  package var statusMessage: String?
+  package var originalMethod: String?
+  package var originalParams: JSONText?
+  package var ttl: Int64?
+  package var pollInterval: Int64?
+  package var meta: JSONText?
+
+  package init() {}
+}
+
+/// What may be changed of a task by ``Store/updateTask(_:_:scope:ifRevision:force:)``: everything but its owners.
+package struct TaskUpdate {
+  package var status = Change<TaskStatus>.keep
+  package var statusMessage = Change<String?>.keep
+  package var createdAt = Change<Int64>.keep
+  package var lastUpdatedAt = Change<Int64>.keep
+  package var ttl = Change<Int64?>.keep
+  package var pollInterval = Change<Int64?>.keep
+  package var originalMethod = Change<String?>.keep
+  package var originalParams = Change<JSONText?>.keep
+  package var result = Change<JSONText?>.keep
+  package var inputRequests = Change<JSONText?>.keep
+  package var inputResponses = Change<JSONText?>.keep
+  package var cancelRequested = Change<Bool>.keep
+  package var meta = Change<JSONText?>.keep
+
+  package init() {}
+}
+
+/// From where a task is looked at: what belongs to another session or owner is answered as missing.
+package struct TaskScope {
+  /// nil: not checked
+  package var sessionID: String?
+  package var owner: Owner
+
+  package init(sessionID: String? = nil, owner: Owner = .server) {
+    self.sessionID = sessionID
+    self.owner = owner
+  }
+
+  func admits(_ task: TaskRecord) -> Bool {
+    (sessionID == nil || sessionID == task.sessionID)
+      && owner.admits(tenant: task.tenantID, principal: task.principal)
+  }
+}
+
+extension Store {
+  /// What a task that was interrupted by a restart is told to have failed of.
+  package static let interrupted = "Server restarted — task interrupted"
+
+  // MARK: - Finding a task
+
+  /// The task, or nil when it is unknown, lapsed, foreign or another session's.
+  package func getTask(_ taskID: String, scope: TaskScope) throws -> TaskRecord? {
+    guard let task = try findTask(taskID), !task.hasLapsed(at: now), scope.admits(task) else { return nil }
+    return task
+  }
+
+  /// The same for calls that need one.
+  func task(_ taskID: String, scope: TaskScope) throws -> TaskRecord {
+    guard let task = try getTask(taskID, scope: scope) else { throw StoreError.taskNotFound(taskID) }
+    return task
+  }
+
+  private func findTask(_ taskID: String) throws -> TaskRecord? {
+    var select = try connection.statement(composed: "SELECT \(TaskRecord.columns) FROM tasks WHERE task_id = $1")
+    select.bind(1, taskID)
+    return try select.step() ? TaskRecord(select) : nil
+  }
+
+  // MARK: - Creating and changing
+
+  /// Makes a task. One that belongs to a session takes the session's owners where it names none, and touches it.
+  /// - Throws: `taskExists`, `maxTasksReached`, and what a write on the session throws
+  package func createTask(_ new: NewTask, owner: Owner) throws -> TaskRecord {
+    let slot = try new.sessionID.map { try session($0, owner: owner, for: .write(requested: "create a task")) }
+    let taskID = new.taskID ?? Identifier.make(new.idFormat ?? limits.idFormat, environment, now: now)
+    if let taken = try findTask(taskID) {
+      guard taken.hasLapsed(at: now) else { throw StoreError.taskExists(taskID) }
+      // As good as gone: only the sweep has not come by yet.
+      try removeTask(taken.number)
+    }
+    if limits.maxTasks > 0, counters.tasks >= Int64(limits.maxTasks), try expireTasks(limit: 16).removed.isEmpty {
+      throw StoreError.maxTasksReached(limit: limits.maxTasks)
+    }
+    let row = slot.map { cache.rows[$0] }
+    let revision = nextRevision()
+    let task = TaskRecord(
+      number: revision, taskID: taskID, sessionID: new.sessionID,
+      tenantID: owner.tenant.binding ?? row?.tenantID, principal: owner.principal.binding ?? row?.principal,
+      status: new.status, statusMessage: new.statusMessage, createdAt: now, lastUpdatedAt: now, ttl: new.ttl,
+      pollInterval: new.pollInterval, originalMethod: new.originalMethod, originalParams: new.originalParams,
+      cancelRequested: false, meta: new.meta, revision: revision)
+    var insert = try connection.statement(
+      """
+      INSERT INTO tasks (number, task_id, session_id, tenant_id, principal, status, status_message, created_at,
+        last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
+        input_responses, input_keys, cancel_requested, meta, revision, expires_at)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+      """)
+    task.bind(to: &insert)
+    try insert.run()
+    counters.tasks += 1
+    if let slot { touch(slot) }
+    noteTaskChange()
+    return task
+  }
+
+  /// Reads a task, changes it and writes it with a new revision and time.
+  func changeTask(
+    _ taskID: String, scope: TaskScope, ifRevision: Int64? = nil, _ change: (inout TaskRecord) throws -> Void
+  ) throws -> TaskRecord {
+    var task = try task(taskID, scope: scope)
+    try require(ifRevision, task.revision)
+    task.lastUpdatedAt = now
+    try change(&task)
+    try write(&task)
+    return task
+  }
+
+  func write(_ task: inout TaskRecord) throws {
+    task.revision = nextRevision()
+    var update = try connection.statement(
+      """
+      UPDATE tasks SET (task_id, session_id, tenant_id, principal, status, status_message, created_at,
+        last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
+        input_responses, input_keys, cancel_requested, meta, revision, expires_at)
+      = ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+      WHERE number = $1
+      """)
+    task.bind(to: &update)
+    try update.run()
+    noteTaskChange()
+  }
+
+  /// Replaces the fields that are given, status and times included, without asking the state machine: for migration
+  /// and repair.
+  /// - Throws: `terminalState` on a terminal task unless `force`; `concurrentModification`
+  package func updateTask(
+    _ taskID: String, _ update: TaskUpdate, scope: TaskScope, ifRevision: Int64?, force: Bool
+  ) throws -> TaskRecord {
+    try changeTask(taskID, scope: scope, ifRevision: ifRevision) { task in
+      if !force { try task.requireLive("update") }
+      task.status = update.status.applied(to: task.status)
+      task.statusMessage = update.statusMessage.applied(to: task.statusMessage)
+      task.createdAt = update.createdAt.applied(to: task.createdAt)
+      task.lastUpdatedAt = update.lastUpdatedAt.applied(to: task.lastUpdatedAt)
+      task.ttl = update.ttl.applied(to: task.ttl)
+      task.pollInterval = update.pollInterval.applied(to: task.pollInterval)
+      task.originalMethod = update.originalMethod.applied(to: task.originalMethod)
+      task.originalParams = update.originalParams.applied(to: task.originalParams)
+      task.result = update.result.applied(to: task.result)
+      task.inputRequests = update.inputRequests.applied(to: task.inputRequests)
+      task.inputResponses = update.inputResponses.applied(to: task.inputResponses)
+      task.cancelRequested = update.cancelRequested.applied(to: task.cancelRequested)
+      task.meta = update.meta.applied(to: task.meta)
+      try noteKeys(&task)
+    }
+  }
+
+  /// Progress and heartbeat without a transition; nil leaves a field as it is.
+  package func touchTask(
+    _ taskID: String, statusMessage: String?, ttl: Int64?, pollInterval: Int64?, scope: TaskScope
+  ) throws -> TaskRecord {
+    try changeTask(taskID, scope: scope) { task in
+      try task.requireLive("touch")
+      task.statusMessage = statusMessage ?? task.statusMessage
+      task.ttl = ttl ?? task.ttl
+      task.pollInterval = pollInterval ?? task.pollInterval
+    }
+  }
+
+  package func updateTaskStatus(
+    _ taskID: String, _ status: TaskStatus, message: String?, scope: TaskScope, ifRevision: Int64?
+  ) throws -> TaskRecord {
+    try changeTask(taskID, scope: scope, ifRevision: ifRevision) { task in
+      try task.move(to: status)
+      task.statusMessage = message
+    }
+  }
+
+  // MARK: - Outcomes
+
+  /// Stores an outcome without changing the status. A terminal task keeps the one that it has.
+  package func storeTaskResult(_ taskID: String, _ outcome: TaskOutcome, scope: TaskScope) throws -> TaskRecord {
+    try changeTask(taskID, scope: scope) { task in
+      if task.result != nil { try task.requireLive("store a result") }
+      task.result = outcome.json
+    }
+  }
+
+  /// Outcome and status in one step.
+  package func finishTask(
+    _ taskID: String, _ outcome: TaskOutcome, message: String?, scope: TaskScope
+  ) throws -> TaskRecord {
+    try changeTask(taskID, scope: scope) { task in
+      switch outcome {
+      case .success: try task.move(to: .completed)
+      case .error: try task.move(to: .failed)
+      }
+      task.result = outcome.json
+      task.statusMessage = message
+    }
+  }
+
+  /// Cancels at once, or only says that somebody wants it.
+  package func cancelTask(_ taskID: String, cooperative: Bool, scope: TaskScope) throws -> TaskRecord {
+    try changeTask(taskID, scope: scope) { task in
+      if cooperative { try task.requireLive("cancel") } else { try task.move(to: .cancelled) }
+      task.cancelRequested = true
+    }
+  }
+
+  // MARK: - Lists
+
+  /// The next tasks in the order of creation after the one with the number `after`.
+  /// - Parameter visit: gets each task; false ends the page before it
+  /// - Returns: whether there are more
+  package func listTasks(
+    status: TaskStatus?, scope: TaskScope, after: Int64, limit: Int, visit: (TaskRecord, Int64) throws -> Bool
+  ) throws -> Bool {
+    var conditions = self.conditions(status, scope)
+    conditions.add("number > ?", after)
+    var select = try conditions.statement(
+      connection, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
+    var count = 0
+    while try select.step() {
+      let task = TaskRecord(select)
+      if try count == limit || !visit(task, task.number) { return true }
+      count += 1
+    }
+    return false
+  }
+
+  package func countTasks(status: TaskStatus?, scope: TaskScope) throws -> Int64 {
+    var select = try conditions(status, scope).statement(connection, "SELECT count(*) FROM tasks")
+    return try select.step() ? select.integer(0) : 0
+  }
+
+  private func conditions(_ status: TaskStatus?, _ scope: TaskScope) -> Filter {
+    var conditions = Filter()
+    if let sessionID = scope.sessionID { conditions.add("session_id = ?", sessionID) }
+    conditions.add(visibleTo: scope.owner)
+    conditions.add("coalesce(expires_at >= ?, 1)", now)
+    if let status { conditions.add("status = ?", status.rawValue) }
+    return conditions
+  }
+
+  // MARK: - Removing
+
+  package func deleteTask(_ taskID: String, scope: TaskScope) throws -> Bool {
+    guard let task = try getTask(taskID, scope: scope) else { return false }
+    try removeTask(task.number)
+    return true
+  }
+
+  private func removeTask(_ number: Int64) throws {
+    var messages = try connection.statement("DELETE FROM task_messages WHERE task = $1")
+    messages.bind(1, number)
+    try messages.run()
+    var delete = try connection.statement("DELETE FROM tasks WHERE number = $1")
+    delete.bind(1, number)
+    try delete.run()
+    counters.tasks -= 1
+    noteTaskChange()
+  }
+
+  /// - Returns: how many it had
+  func deleteTasks(ofSession sessionID: String) throws -> Int64 {
+    var numbers: [Int64] = []
+    do {
+      var select = try connection.statement("SELECT number FROM tasks WHERE session_id = $1")
+      select.bind(1, sessionID)
+      while try select.step() { numbers.append(select.integer(0)) }
+    }
+    for number in numbers { try removeTask(number) }
+    return Int64(numbers.count)
+  }
+
+  /// Removes tasks whose time is over, whatever their status.
+  package func expireTasks(limit: Int) throws -> Swept {
+    var lapsed: [(number: Int64, taskID: String)] = []
+    do {
+      var select = try connection.statement(
+        "SELECT number, task_id FROM tasks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2")
+      select.bind(1, now)
+      select.bind(2, Int64(limit + 1))
+      while try select.step() { lapsed.append((select.integer(0), select.string(1))) }
+    }
+    for task in lapsed.prefix(limit) { try removeTask(task.number) }
+    return Swept(removed: lapsed.prefix(limit).map(\.taskID), hasMore: lapsed.count > limit)
+  }
+
+  /// Fails the tasks that are not terminal and were not touched for longer than `maxAge` milliseconds: their server
+  /// died over them.
+  package func recoverStuckTasks(maxAge: Int64, scope: TaskScope, limit: Int) throws -> Swept {
+    var conditions = self.conditions(nil, scope)
+    conditions.add("status IN ('working', 'input_required')")
+    conditions.add("last_updated_at < ?", now.addingClamped(-maxAge))
+    var stuck: [TaskRecord] = []
+    do {
+      var select = try conditions.statement(
+        connection, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
+      while try select.step() { stuck.append(TaskRecord(select)) }
+    }
+    let outcome = TaskOutcome.error(
+      JSONText(validated: Array(#"{"code":-32603,"message":"\#(Self.interrupted)"}"#.utf8)[...]))
+    for var task in stuck.prefix(limit) {
+      try task.move(to: .failed)
+      task.statusMessage = Self.interrupted
+      task.result = outcome.json
+      task.lastUpdatedAt = now
+      try write(&task)
+    }
+    return Swept(removed: stuck.prefix(limit).map(\.taskID), hasMore: stuck.count > limit)
+  }
+}

@@ -1,0 +1,174 @@
+package import JSON
+import SQLite
+
+/// A value under (tenant, principal, collection, key).
+package struct NamedValue {
+  package let key: String
+  package let value: JSONText
+  package let expiresAt: Int64?
+  package let revision: Int64
+}
+
+/// Where a value lies. Owners partition: the same key under two of them is two values, and under none a third.
+package struct ValuePlace {
+  let tenantID: String
+  let principal: String
+  let collection: String
+
+  package init(collection: String, owner: Owner) {
+    // Names are never empty, so the empty one stands for nobody.
+    tenantID = owner.tenant.binding ?? ""
+    principal = owner.principal.binding ?? ""
+    self.collection = collection
+  }
+}
+
+/// State behind a handle, for servers that have no protocol session.
+extension Store {
+  private struct StoredValue {
+    let number: Int64
+    let value: NamedValue
+  }
+
+  /// Stores a value.
+  /// - Parameters:
+  ///   - ttl: milliseconds; nil: it stays
+  ///   - ifAbsent: only when there is none
+  ///   - ifRevision: only when this is its revision
+  /// - Returns: whether it was stored, and the revision of what is there now
+  /// - Throws: `concurrentModification`, `maxValuesReached`
+  package func putValue(
+    _ place: ValuePlace, _ key: String, _ value: JSONText, ttl: Int64?, ifAbsent: Bool, ifRevision: Int64?
+  ) throws -> (stored: Bool, revision: Int64) {
+    let old = try find(place, key)
+    if let ifRevision, old?.value.revision != ifRevision {
+      throw StoreError.concurrentModification(revision: old?.value.revision)
+    }
+    if ifAbsent, let old { return (false, old.value.revision) }
+    let expiresAt = ttl.map { now.addingClamped($0) }
+    if let old {
+      let revision = nextRevision()
+      var update = try connection.statement(
+        "UPDATE named_values SET value = $1, expires_at = $2, revision = $3 WHERE number = $4")
+      update.bind(1, value)
+      update.bind(2, expiresAt)
+      update.bind(3, revision)
+      update.bind(4, old.number)
+      try update.run()
+      return (true, revision)
+    }
+    // One that has lapsed is absent: the new one is a new row, at the end of lists.
+    try remove(place, key)
+    if limits.maxValues > 0, counters.values >= Int64(limits.maxValues), try sweepValues(limit: 16) == 0 {
+      throw StoreError.maxValuesReached(limit: limits.maxValues)
+    }
+    let revision = nextRevision()
+    var insert = try connection.statement(
+      """
+      INSERT INTO named_values (number, tenant_id, principal, collection, key, value, expires_at, revision)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+      """)
+    insert.bind(1, revision)
+    insert.bind(2, place.tenantID)
+    insert.bind(3, place.principal)
+    insert.bind(4, place.collection)
+    insert.bind(5, key)
+    insert.bind(6, value)
+    insert.bind(7, expiresAt)
+    insert.bind(8, revision)
+    try insert.run()
+    counters.values += 1
+    return (true, revision)
+  }
+
+  package func getValue(_ place: ValuePlace, _ key: String) throws -> NamedValue? {
+    try find(place, key)?.value
+  }
+
+  /// - Throws: `concurrentModification` when `ifRevision` is not (or no longer) its revision
+  package func deleteValue(_ place: ValuePlace, _ key: String, ifRevision: Int64?) throws -> Bool {
+    let old = try find(place, key)
+    if let ifRevision, old?.value.revision != ifRevision {
+      throw StoreError.concurrentModification(revision: old?.value.revision)
+    }
+    try remove(place, key)
+    return old != nil
+  }
+
+  /// The next values of one partition in the order of creation after the one with the number `after`.
+  /// - Parameter visit: gets each value; false ends the page before it
+  /// - Returns: whether there are more
+  package func listValues(
+    _ place: ValuePlace, prefix: String, after: Int64, limit: Int, visit: (NamedValue, Int64) throws -> Bool
+  ) throws -> Bool {
+    var select = try connection.statement(
+      """
+      SELECT number, key, value, expires_at, revision FROM named_values
+      WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND number > $4
+        AND coalesce(expires_at > $5, 1)
+        AND substr(CAST(key AS BLOB), 1, length(CAST($6 AS BLOB))) = CAST($6 AS BLOB)
+      ORDER BY number LIMIT $7
+      """)
+    select.bind(1, place.tenantID)
+    select.bind(2, place.principal)
+    select.bind(3, place.collection)
+    select.bind(4, after)
+    select.bind(5, now)
+    select.bind(6, prefix)
+    select.bind(7, Int64(limit) + 1)
+    var count = 0
+    while try select.step() {
+      let stored = Self.storedValue(select)
+      if try count == limit || !visit(stored.value, stored.number) { return true }
+      count += 1
+    }
+    return false
+  }
+
+  private func find(_ place: ValuePlace, _ key: String) throws -> StoredValue? {
+    var select = try connection.statement(
+      """
+      SELECT number, key, value, expires_at, revision FROM named_values
+      WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4 AND coalesce(expires_at > $5, 1)
+      """)
+    select.bind(1, place.tenantID)
+    select.bind(2, place.principal)
+    select.bind(3, place.collection)
+    select.bind(4, key)
+    select.bind(5, now)
+    return try select.step() ? Self.storedValue(select) : nil
+  }
+
+  private static func storedValue(_ row: borrowing Statement) -> StoredValue {
+    StoredValue(
+      number: row.integer(0),
+      value: NamedValue(
+        key: row.string(1), value: row.json(2) ?? .null, expiresAt: row.optionalInteger(3), revision: row.integer(4)))
+  }
+
+  private func remove(_ place: ValuePlace, _ key: String) throws {
+    var delete = try connection.statement(
+      "DELETE FROM named_values WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4")
+    delete.bind(1, place.tenantID)
+    delete.bind(2, place.principal)
+    delete.bind(3, place.collection)
+    delete.bind(4, key)
+    try delete.run()
+    counters.values -= connection.changes
+  }
+
+  /// Removes lapsed values.
+  /// - Returns: how many; as many as `limit` means that there may be more
+  func sweepValues(limit: Int) throws -> Int64 {
+    var delete = try connection.statement(
+      """
+      DELETE FROM named_values WHERE number IN
+        (SELECT number FROM named_values WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+      """)
+    delete.bind(1, now)
+    delete.bind(2, Int64(limit))
+    try delete.run()
+    counters.values -= connection.changes
+    return connection.changes
+  }
+}
