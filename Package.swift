@@ -24,7 +24,7 @@ let package = Package(
     .executableTarget(
       name: "mcp-session-store", dependencies: ["Sidecar", "SessionStore"], cSettings: gnu, swiftSettings: strict),
 
-    .target(name: "Sidecar", dependencies: ["SessionStore", "JSONRPC", "JSON"], swiftSettings: strict),
+    .target(name: "Sidecar", dependencies: ["SessionStore", "JSONRPC", "SQLite", "JSON"], swiftSettings: strict),
 
     .target(name: "SessionStore", dependencies: ["SQLite", "JSON"], swiftSettings: strict),
 

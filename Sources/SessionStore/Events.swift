@@ -171,7 +171,7 @@ extension Store {
   }
 
   /// Deletes the rows that lie under the floor, once they are at least `count`.
-  private func trimEvents(_ slot: Int, atLeast count: Int64) throws {
+  func trimEvents(_ slot: Int, atLeast count: Int64) throws {
     let row = cache.rows[slot]
     guard row.eventFloor - row.eventTrimmed >= count else { return }
     var losses = try connection.statement(

@@ -52,8 +52,10 @@ struct Filter {
   var whereClause: String { conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ") }
 
   /// - Parameter limit: rows at most, in the order of `number`; nil for all in no order
-  func statement(_ connection: Connection, _ select: String, limit: Int? = nil) throws -> Statement {
-    var sql = select + whereClause
+  func statement(
+    _ connection: Connection, _ select: String, suffix: String = "", limit: Int? = nil
+  ) throws -> Statement {
+    var sql = select + whereClause + suffix
     if limit != nil { sql += " ORDER BY number LIMIT $\(values.count + 1)" }
     var statement = try connection.statement(composed: sql)
     for (index, value) in values.enumerated() {

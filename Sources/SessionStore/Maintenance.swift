@@ -1,15 +1,30 @@
 import SQLite
 
-/// What a sweep removed.
+/// What a sweep of sessions or tasks removed.
 package struct Swept {
   package var removed: [String] = []
-  /// whether more is due than this sweep was allowed to look at
+  /// whether more is due than this sweep was allowed to do
   package var hasMore = false
 }
 
+/// What one slice of all sweeps removed.
+package struct SweptSlice {
+  package var sessions = 0
+  package var tasks = 0
+  package var events: Int64 = 0
+  package var hasMore = false
+}
+
+/// Removing what has expired. Nobody sees it before that either: expiry is checked on every access.
 extension Store {
-  /// Removes sessions whose deadline has passed, the longest overdue first, and looks at no more than `limit` rows.
-  func sweepSessions(limit: Int) throws -> Swept {
+  /// rows of each kind that one slice may remove: a few milliseconds
+  private static let sliceRows = 1_000
+
+  /// Removes sessions whose deadline has passed, the longest overdue first.
+  /// - Parameters:
+  ///   - limit: sessions that are looked at, at most
+  ///   - eventRows: rows of events that may be deleted; a session with more of them loses some in each slice
+  func sweepSessions(limit: Int, eventRows: Int64 = .max) throws -> Swept {
     try flushSessions()
     var due: [String] = []
     do {
@@ -21,24 +36,45 @@ extension Store {
     }
     var swept = Swept()
     swept.hasMore = due.count == limit
+    var room = eventRows
     for sessionID in due {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
-      if effectiveStatus(slot) == .expired {
-        _ = try removeSession(slot)
-        swept.removed.append(sessionID)
-      } else {
+      let row = cache.rows[slot]
+      guard effectiveStatus(slot) == .expired else {
         // It was used since: look again when that deadline comes.
-        let row = cache.rows[slot]
-        try setCheck(row.number, row.deadline(maxSuspension: limits.maxSuspension))
-        cache.setCheck(slot, row.deadline(maxSuspension: limits.maxSuspension))
+        let deadline = row.deadline(maxSuspension: limits.maxSuspension)
+        try setCheck(row.number, deadline)
+        cache.setCheck(slot, deadline)
+        continue
       }
+      let rows = row.lastEventID - row.eventTrimmed
+      if rows > room {
+        try trimExpired(slot, rows: room)
+        swept.hasMore = true
+        break
+      }
+      room -= rows
+      _ = try removeSession(slot)
+      swept.removed.append(sessionID)
     }
     return swept
   }
 
+  /// Deletes the oldest event rows of an expired session.
+  private func trimExpired(_ slot: Int, rows: Int64) throws {
+    let row = cache.rows[slot]
+    let through = row.eventTrimmed + rows
+    try deleteEventRows(session: row.number, through: through)
+    counters.events -= max(0, through - row.eventFloor)
+    cache.update(slot) { row in
+      row.eventTrimmed = through
+      row.eventFloor = max(row.eventFloor, through)
+    }
+  }
+
   /// Removes sessions whose last activity was before a time, or without one those past their own deadline.
   package func expireSessions(olderThan: Int64?, limit: Int) throws -> Swept {
-    guard let olderThan else { return try sweepSessions(limit: limit) }
+    guard let olderThan else { return try sweepSessions(limit: limit, eventRows: 100_000) }
     try flushSessions()
     var old: [String] = []
     do {
@@ -56,5 +92,90 @@ extension Store {
       swept.removed.append(sessionID)
     }
     return swept
+  }
+
+  // MARK: - Slices
+
+  /// Removes a bounded part of all that has expired, in a group of its own. It gives up at once when another process
+  /// writes: that one sweeps too.
+  package func sweepSlice() throws -> SweptSlice {
+    try inOwnGroup(waiting: 0) { try sweepAll() }
+  }
+
+  private func sweepAll() throws -> SweptSlice {
+    let limit = Self.sliceRows
+    let events = counters.events
+    let sessions = try sweepSessions(limit: limit / 4, eventRows: Int64(limit))
+    let tasks = try expireTasks(limit: limit / 4)
+    let nonces = try sweepNonces(limit: limit)
+    let values = try sweepValues(limit: limit / 4)
+    return SweptSlice(
+      sessions: sessions.removed.count, tasks: tasks.removed.count, events: events - counters.events,
+      hasMore: sessions.hasMore || tasks.hasMore || nonces >= Int64(limit) || values >= Int64(limit / 4))
+  }
+
+  /// Runs `body` in a group that is only its own.
+  private func inOwnGroup<Result>(waiting: Int64, _ body: () throws -> Result) throws -> Result {
+    try beginGroup(waiting: waiting)
+    let result: Result
+    do {
+      result = try body()
+    } catch {
+      abandonGroup()
+      throw error
+    }
+    try commitGroup()
+    return result
+  }
+
+  // MARK: - Maintenance
+
+  package struct Maintained {
+    package var swept = SweptSlice()
+    package var checkpointedPages = 0
+    package var freedPages: Int64 = 0
+  }
+
+  /// Some slices of sweeping, the rows of evicted events, free pages given back to the file system, a checkpoint: each
+  /// bounded, and never a VACUUM.
+  package func maintain() throws -> Maintained {
+    var done = Maintained()
+    for _ in 0..<8 {
+      let slice = try inOwnGroup(waiting: limits.busyTimeout) { try sweepAll() }
+      done.swept.sessions += slice.sessions
+      done.swept.tasks += slice.tasks
+      done.swept.events += slice.events
+      done.swept.hasMore = slice.hasMore
+      if !slice.hasMore { break }
+    }
+    done.swept.events += try inOwnGroup(waiting: limits.busyTimeout) { try trimEvicted(sessions: 100) }
+    done.freedPages = try inOwnGroup(waiting: limits.busyTimeout) { try freePages(1_000) }
+    done.checkpointedPages = try checkpoint()
+    return done
+  }
+
+  /// Deletes rows that lie under their session's floor and are too few for a store to have bothered.
+  private func trimEvicted(sessions limit: Int) throws -> Int64 {
+    try flushSessions()
+    var sessionIDs: [String] = []
+    do {
+      var select = try connection.statement("SELECT session_id FROM sessions WHERE event_floor > event_trimmed LIMIT $1")
+      select.bind(1, Int64(limit))
+      while try select.step() { sessionIDs.append(select.string(0)) }
+    }
+    var trimmed: Int64 = 0
+    for sessionID in sessionIDs {
+      guard let slot = try findSession(sessionID, owner: .server) else { continue }
+      trimmed += cache.rows[slot].eventFloor - cache.rows[slot].eventTrimmed
+      try trimEvents(slot, atLeast: 1)
+    }
+    return trimmed
+  }
+
+  private func freePages(_ limit: Int) throws -> Int64 {
+    let before = try connection.pragma("freelist_count")
+    if before == 0 { return 0 }
+    try connection.execute("PRAGMA incremental_vacuum(\(limit))")
+    return before - (try connection.pragma("freelist_count"))
   }
 }

@@ -249,6 +249,9 @@ package final class Store {
 
   // MARK: - Facts about the file
 
+  /// sessions, also those that wait for a sweep
+  package var sessionRows: Int64 { counters.sessions }
+
   /// bytes of the database, its free pages included
   package func databaseBytes() throws -> Int64 {
     try connection.pragma("page_count") * connection.pragma("page_size")

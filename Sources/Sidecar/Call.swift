@@ -226,6 +226,11 @@ struct Call {
     }
   }
 
+  /// The members of an opaque object as the parameters of another method.
+  func payload(_ name: ParameterName, _ parameters: [Parameter]) throws -> Call {
+    try record(optionalObject(name) ?? .emptyObject, parameters, path: "")
+  }
+
   private func record(_ object: JSONText, _ parameters: [Parameter], path: String) throws -> Call {
     var scanner = JSONScanner()
     var members: [JSONMember] = []

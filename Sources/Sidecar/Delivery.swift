@@ -28,7 +28,10 @@ extension Sidecar {
       try withOutput { output in
         let end = output.count + room
         while output.count < end, let index = subscriptions.nextDueEvents() {
-          try step(index, &output, end)
+          try stepEvents(index, &output, end)
+        }
+        while output.count < end, let index = subscriptions.tasks.firstIndex(where: { $0.isDue }) {
+          try stepTasks(index, &output, end)
         }
       }
     } catch {
@@ -36,8 +39,8 @@ extension Sidecar {
     }
   }
 
-  /// Gives one subscriber its turn.
-  private func step(_ index: Int, _ output: inout JSONWriter, _ end: Int) throws {
+  /// Gives one subscriber of events its turn.
+  private func stepEvents(_ index: Int, _ output: inout JSONWriter, _ end: Int) throws {
     let id = subscriptions.events[index].id
     let sessionID = subscriptions.events[index].reader.sessionID
     let step = try store.readOn(&subscriptions.events[index].reader, limit: Self.turn) { event in
@@ -66,5 +69,33 @@ extension Sidecar {
         writer.member("reason", reason)
       }
     }
+  }
+
+  /// Tells one subscriber of tasks what changed.
+  private func stepTasks(_ index: Int, _ output: inout JSONWriter, _ end: Int) throws {
+    let id = subscriptions.tasks[index].id
+    var isOver = false
+    let followsOne = subscriptions.tasks[index].reader.taskID != nil
+    let hasMore = try store.readOn(&subscriptions.tasks[index].reader) { change in
+      if output.count >= end { return false }
+      switch change {
+      case .changed(let task):
+        Response.notification("task", to: &output) { writer in
+          writer.member("subscription_id", id)
+          writer.name("task")
+          writer.task(task)
+        }
+      case .ended(let taskID, let reason):
+        Response.notification("ended", to: &output) { writer in
+          writer.member("subscription_id", id)
+          writer.member("reason", reason)
+          writer.member("task_id", taskID)
+        }
+        isOver = followsOne
+      }
+      return true
+    }
+    subscriptions.tasks[index].isDue = hasMore
+    if isOver { _ = subscriptions.remove(id) }
   }
 }

@@ -45,6 +45,14 @@ struct ErrorKind: Sendable {
   static let outcomeUnknown = ErrorKind(1407, "outcome_unknown", "The write may or may not be on disk.")
   static let shuttingDown = ErrorKind(1501, "shutting_down", "The sidecar has been told to shut down.")
 
+  static let all: [ErrorKind] =
+    [
+      invalidParams, sessionNotFound, sessionExists, sessionExpired, invalidSessionStatus, maxSessionsReached,
+      maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached, taskNotFound, taskExists, invalidTransition,
+      terminalState, maxTasksReached, queueFull, maxValuesReached, concurrentModification, requirementFailed,
+      payloadTooLarge,
+    ] + anyDatabase + [shuttingDown]
+
   /// What any method that reads or writes the file may answer.
   static let anyDatabase: [ErrorKind] = [
     databaseBusy, databaseFull, databaseReadOnly, databaseCorrupt, databaseError, databaseTooNew, outcomeUnknown,

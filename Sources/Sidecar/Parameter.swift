@@ -9,7 +9,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case ipAddress, userAgent, olderThan
   case data, eventType, streamID, retry, timestamp, events, afterEventID, format, beforeEventID, subscriptionID
   case taskID, originalMethod, originalParams, pollInterval, statusMessage, meta, task, force, result, error
-  case success, cooperative, inputRequests, inputResponses, message, maxSize, maxAge, cancelRequested, lastUpdatedAt
+  case success, code, cooperative, inputRequests, inputResponses, message, maxSize, maxAge, cancelRequested, lastUpdatedAt
   case nonce, collection, ifAbsent, prefix
   case calls, method, params, require, client, name, version, protocolVersion
 

@@ -26,6 +26,29 @@ extension JSONWriter {
     endObject()
   }
 
+  mutating func task(_ task: TaskRecord) {
+    beginObject()
+    member("task_id", task.taskID)
+    member("session_id", task.sessionID)
+    member("tenant_id", task.tenantID)
+    member("principal", task.principal)
+    member("status", task.status.rawValue)
+    member("status_message", task.statusMessage)
+    member("created_at", Timestamp.text(task.createdAt))
+    member("last_updated_at", Timestamp.text(task.lastUpdatedAt))
+    member("ttl", task.ttl)
+    member("poll_interval", task.pollInterval)
+    member("original_method", task.originalMethod)
+    member("original_params", task.originalParams)
+    member("result", task.result)
+    member("input_requests", task.inputRequests)
+    member("input_responses", task.inputResponses)
+    member("cancel_requested", task.cancelRequested)
+    member("meta", task.meta)
+    member("revision", task.revision)
+    endObject()
+  }
+
   mutating func event(_ event: borrowing EventRow) {
     beginObject()
     member("id", event.id)
@@ -41,6 +64,7 @@ extension JSONWriter {
 
 /// The schemas of the records, under `components` of the OpenRPC document.
 enum RecordSchema {
+  static let timestamp = Schema.described(.string, "RFC 3339, UTC, milliseconds: 2026-11-20T21:27:00.123Z")
   static let time = Schema.described(.integer, "Unix milliseconds")
 
   static let components: [(name: String, schema: Schema)] = [
@@ -71,6 +95,38 @@ enum RecordSchema {
         ("next_after", .described(.integer, "The cursor of the next page; pass it back as it is.")),
         ("newest_id", .integer), ("has_more", .boolean), ("gap", .nullable(.reference("Gap"))),
         ("cursor_ahead", .boolean),
+      ])
+    ),
+    (
+      "Task",
+      .members([
+        ("task_id", .string), ("session_id", .nullable(.string)), ("tenant_id", .nullable(.string)),
+        ("principal", .nullable(.string)), ("status", .choice(TaskStatus.allCases.map(\.rawValue))),
+        ("status_message", .nullable(.string)), ("created_at", timestamp), ("last_updated_at", timestamp),
+        ("ttl", .nullable(.described(.integer, "Milliseconds from created_at"))),
+        ("poll_interval", .nullable(.described(.integer, "Milliseconds"))), ("original_method", .nullable(.string)),
+        ("original_params", .any), ("result", .nullable(.reference("Outcome"))),
+        ("input_requests", .nullable(.object)), ("input_responses", .nullable(.object)),
+        ("cancel_requested", .boolean), ("meta", .any), ("revision", .integer),
+      ])
+    ),
+    (
+      "Outcome",
+      .described(
+        .members([
+          ("success", .optional(.any)),
+          (
+            "error",
+            .optional(.members([("code", .integer), ("message", .string), ("data", .optional(.any))]))
+          ),
+        ]), "One of the two members.")
+    ),
+    (
+      "ServerInfo",
+      .members([
+        ("name", .string), ("version", .string), ("protocol_version", .string), ("capabilities", .array(.string)),
+        ("backend", .string), ("database", .string), ("schema_version", .integer), ("sqlite_version", .string),
+        ("durability", .choice(Durability.allCases.map(\.rawValue))), ("pid", .integer), ("limits", .object),
       ])
     ),
     ("Gap", .members([("dropped", .integer), ("oldest_available", .nullable(.integer))])),

@@ -10,6 +10,8 @@ package import SessionStore
 /// the commit, in the order of the requests, so grouping is never visible.
 package final class Sidecar {
   package static let version = "0.1.0"
+  /// the version of the contract: a new major number when something that was there is gone
+  static let protocolVersion = "1.0"
 
   /// Bounds and facts that come from the command line and the process.
   package struct Options: Sendable {
@@ -49,7 +51,7 @@ package final class Sidecar {
   private static let groupInputLimit = 1 << 20
   private static let groupOutputLimit = 1 << 20
   private static let groupMilliseconds: Int64 = 10
-  private static let maxBatch = 1_000
+  static let maxBatch = 1_000
 
   let store: Store
   let options: Options
@@ -68,6 +70,9 @@ package final class Sidecar {
   /// when set, each request is answered with this instead of being run
   private var refusal: RPCError?
   var nextSweep: Int64
+  var nextPoll: Int64 = 0
+  /// why the last sweep failed
+  var sweepFailure: String?
 
   package init(store: Store, options: Options = Options(), host: Host = Host()) {
     self.store = store
@@ -186,6 +191,10 @@ package final class Sidecar {
     let wasOpen = store.isInGroup
     do {
       try answer(unit, parsed)
+    } catch StoreError.outcomeUnknown(let code, let message) {
+      openGroup(at: before)
+      group.units.append(unit)
+      return fail(.outcomeUnknown(code: code, message: message))
     } catch {
       // The transaction is void, and with it all that the group has answered so far.
       if !wasOpen { openGroup(at: before) }
@@ -383,7 +392,7 @@ package final class Sidecar {
   // MARK: - Running a method
 
   /// bytes that the result of the running method may have
-  private(set) var resultBudget = 0
+  var resultBudget = 0
 
   private func run(_ method: Method, budget: Int) throws {
     if phase == .shuttingDown {

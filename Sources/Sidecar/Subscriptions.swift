@@ -11,12 +11,19 @@ struct Subscriptions {
     var isDue = true
   }
 
+  struct TaskSubscription {
+    let id: String
+    var reader: TaskReader
+    var isDue = true
+  }
+
   private var counter = 0
   /// whose turn it is, so that one with a long backlog does not keep the others waiting
   private var turn = 0
   var events: [EventSubscription] = []
+  var tasks: [TaskSubscription] = []
 
-  var isEmpty: Bool { events.isEmpty }
+  var isEmpty: Bool { events.isEmpty && tasks.isEmpty }
 
   mutating func add(_ reader: EventReader, limit: Int) throws -> String {
     try makeRoom(limit)
@@ -25,8 +32,15 @@ struct Subscriptions {
     return id
   }
 
+  mutating func add(_ reader: TaskReader, limit: Int) throws -> String {
+    try makeRoom(limit)
+    let id = nextID("tasks")
+    tasks.append(TaskSubscription(id: id, reader: reader))
+    return id
+  }
+
   private func makeRoom(_ limit: Int) throws {
-    if limit > 0, events.count >= limit {
+    if limit > 0, events.count + tasks.count >= limit {
       throw ErrorKind.maxSubscriptionsReached.error(
         "There are \(limit) subscriptions, the limit; unsubscribe some or raise --max-subscriptions.",
         [("limit", .integer(Int64(limit)))])
@@ -39,22 +53,25 @@ struct Subscriptions {
   }
 
   mutating func remove(_ id: String) -> Bool {
-    let before = events.count
+    let before = events.count + tasks.count
     events.removeAll { $0.id == id }
-    return events.count < before
+    tasks.removeAll { $0.id == id }
+    return events.count + tasks.count < before
   }
 
   /// Remembers who has something to read after a commit of this process.
   mutating func noteChanges(_ sessions: Set<Int64>, tasks: Bool) {
     for index in events.indices where sessions.contains(events[index].reader.session) { events[index].isDue = true }
+    if tasks { for index in self.tasks.indices { self.tasks[index].isDue = true } }
   }
 
   /// Everyone may have something to read: another process wrote, or time has passed.
   mutating func noteAll() {
     for index in events.indices { events[index].isDue = true }
+    for index in tasks.indices { tasks[index].isDue = true }
   }
 
-  var hasDue: Bool { events.contains { $0.isDue } }
+  var hasDue: Bool { events.contains { $0.isDue } || tasks.contains { $0.isDue } }
 
   /// The next subscriber in turn that may have something to read.
   mutating func nextDueEvents() -> Int? {

@@ -1,19 +1,42 @@
+import JSONRPC
 import SessionStore
 
-/// What happens without a request: subscribers are served and what has expired is removed.
+/// What happens without a request: subscribers are served and what has expired is removed, in slices between requests.
 extension Sidecar {
   /// milliseconds between two sweeps
   static let sweepInterval: Int64 = 60_000
 
   /// How long the process may wait for input before it calls ``tick(room:)``.
   package var millisecondsUntilTick: Int64 {
-    let untilSweep = max(0, nextSweep - store.currentTime())
-    return subscriptions.isEmpty ? untilSweep : min(untilSweep, Self.pollInterval)
+    let now = store.currentTime()
+    let next = subscriptions.isEmpty ? nextSweep : min(nextSweep, nextPoll)
+    // A clock that was set back must not make the wait longer than a sweep is apart.
+    return min(max(0, next - now), Self.sweepInterval)
   }
 
-  /// Does what is due; called when no input came for ``millisecondsUntilTick``.
+  /// Does what is due; called between any two reads of input.
+  /// - Parameter room: bytes that may be added to the output
   package func tick(room: Int) {
-    poll(room: room)
-    if store.currentTime() >= nextSweep { nextSweep = store.currentTime() + Self.sweepInterval }
+    guard !hasOpenGroup, phase == .serving else { return }
+    let now = store.currentTime()
+    if now >= nextPoll || nextPoll - now > Self.pollInterval {
+      nextPoll = now + Self.pollInterval
+      poll(room: room)
+    }
+    if now >= nextSweep || nextSweep - now > Self.sweepInterval { sweepSlice(now) }
+  }
+
+  private func sweepSlice(_ now: Int64) {
+    store.beginRequest()
+    do {
+      let swept = try store.sweepSlice()
+      sweepFailure = nil
+      nextSweep = swept.hasMore ? now : now + Self.sweepInterval
+      if !subscriptions.isEmpty { subscriptions.noteAll() }
+    } catch {
+      // Expiry is checked on every access, so nothing wrong is seen meanwhile; health tells.
+      sweepFailure = RPCError.of(error).message
+      nextSweep = now + Self.sweepInterval
+    }
   }
 }

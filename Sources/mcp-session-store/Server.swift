@@ -33,7 +33,8 @@ struct Server {
         milliseconds: patience)
       if ready.outputClosed { return .inputOutput }
       if System.stopRequested || parentIsGone { break }
-      if ready.readable { readGroup() } else { sidecar.tick(room: Self.deliveryBound - queue.count) }
+      if ready.readable { readGroup() }
+      sidecar.tick(room: Self.deliveryBound - queue.count)
       guard pass() else { return .inputOutput }
       if sidecar.phase == .failed { break }
       sidecar.deliver(room: Self.deliveryBound - queue.count)

@@ -1,0 +1,81 @@
+import SQLite
+
+/// A reader that follows one task, or the tasks of one session: a cursor on the store-wide revision. Changes of one task
+/// that it has not read yet show as the last of them.
+package struct TaskReader {
+  package let taskID: String?
+  let scope: TaskScope
+  /// the revision up to which it has read
+  var after: Int64 = 0
+  /// what it has told of and must tell the end of
+  var known: [Int64: String] = [:]
+}
+
+extension Store {
+  package enum TaskChange {
+    case changed(TaskRecord)
+    case ended(taskID: String, reason: String)
+  }
+
+  /// Makes a reader of one task; what it is now counts as read.
+  package func startReading(taskID: String, scope: TaskScope) throws -> (reader: TaskReader, task: TaskRecord) {
+    let task = try task(taskID, scope: scope)
+    var reader = TaskReader(taskID: taskID, scope: scope)
+    reader.after = task.revision
+    reader.known[task.number] = task.taskID
+    return (reader, task)
+  }
+
+  /// Makes a reader of a session's tasks that has read nothing yet.
+  package func startReading(tasksOf sessionID: String, owner: Owner) throws -> TaskReader {
+    _ = try session(sessionID, owner: owner, for: .read)
+    return TaskReader(taskID: nil, scope: TaskScope(sessionID: sessionID, owner: owner))
+  }
+
+  /// Hands what changed since to `visit`, in the order of the changes, ends after changes.
+  /// - Parameter visit: returns false to stop before that change
+  /// - Returns: whether there is more
+  package func readOn(_ reader: inout TaskReader, visit: (TaskChange) throws -> Bool) throws -> Bool {
+    var conditions = conditions(reader)
+    conditions.add("revision > ?", reader.after)
+    do {
+      var select = try conditions.statement(
+        connection, "SELECT \(TaskRecord.columns) FROM tasks", suffix: " ORDER BY revision")
+      while try select.step() {
+        let task = TaskRecord(select)
+        if task.hasLapsed(at: now) { continue }
+        if try !visit(.changed(task)) { return true }
+        reader.after = task.revision
+        reader.known[task.number] = task.taskID
+      }
+    }
+    return try readEnds(&reader, visit: visit)
+  }
+
+  private func readEnds(_ reader: inout TaskReader, visit: (TaskChange) throws -> Bool) throws -> Bool {
+    var gone = reader.known
+    var select = try conditions(reader).statement(connection, "SELECT number, expires_at FROM tasks")
+    var lapsed: Set<Int64> = []
+    while try select.step() {
+      if let expiresAt = select.optionalInteger(1), now > expiresAt {
+        lapsed.insert(select.integer(0))
+      } else {
+        gone[select.integer(0)] = nil
+      }
+    }
+    for (number, taskID) in gone.sorted(by: { $0.key < $1.key }) {
+      let reason = lapsed.contains(number) ? "expired" : "deleted"
+      if try !visit(.ended(taskID: taskID, reason: reason)) { return true }
+      reader.known[number] = nil
+    }
+    return false
+  }
+
+  private func conditions(_ reader: TaskReader) -> Filter {
+    var conditions = Filter()
+    if let taskID = reader.taskID { conditions.add("task_id = ?", taskID) }
+    if let sessionID = reader.scope.sessionID { conditions.add("session_id = ?", sessionID) }
+    conditions.add(visibleTo: reader.scope.owner)
+    return conditions
+  }
+}
