@@ -33,6 +33,7 @@ let package = Package(
     .target(name: "SQLite", dependencies: ["CSQLite"], cSettings: gnu, swiftSettings: strict),
 
     .target(name: "JSON", swiftSettings: strict),
+    .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
 
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
   ],
