@@ -51,7 +51,7 @@ indirect enum Tree {
       switch random.below(8) {
       case 0: random.pick(["\"", "\\", "/", "\u{8}", "\u{C}", "\n", "\r", "\t", "\u{7F}"])
       case 1: String(UnicodeScalar(UInt8(random.below(0x20))))
-      case 2: random.pick(["\u{80}", "\u{E9}", "e\u{301}", "\u{7FF}", "\u{800}", "\u{2028}", "\u{FEFF}", "\u{FFFD}"])
+      case 2: random.pick(["\u{80}", "\u{E9}", "e\u{301}", "\u{7FF}", "\u{800}", "\u{2028}", "\u{FEFE}", "\u{FFFD}"])
       case 3: random.pick(["\u{FFFF}", "\u{10000}", "\u{1F600}", "\u{10FFFF}", "\u{D7FF}", "\u{E000}", "\u{0}"])
       case 4: String(repeating: "x", count: random.below(20))
       default: random.pick(["a", "b", "cd", "{}", "[,]", ":", "'", " ", "null", "0"])
