@@ -64,8 +64,9 @@ import Testing
     let texts = [
       payload, "[\(payload)]", "\"\(payload)", "{\"\(payload)\"}", "{\"\(payload)\":\(payload)}", "{\(payload):1}",
       "[\"\(payload)\" \"\(payload)\"]", "\"\(payload)\\\(payload)\"", "\"\(payload)\n\(payload)\"", "1 \(payload)",
-      "[tru\(payload)]", "-\(payload)", "01\(payload)", "\"\\u\(payload)\"", String(repeating: "[", count: 200) + payload,
-      "\"\(payload)\"\(payload)", "\u{1B}[31m\(payload)", "[\n\(payload)\n]", "'\(payload)'",
+      "[tru\(payload)]", "-\(payload)", "01\(payload)", "\"\\u\(payload)\"",
+      String(repeating: "[", count: 200) + payload, "\"\(payload)\"\(payload)", "\u{1B}[31m\(payload)",
+      "[\n\(payload)\n]", "'\(payload)'",
     ]
     for text in texts {
       let bytes = Array(text.utf8)

@@ -6,8 +6,8 @@ import Testing
 ///
 /// Where the two differ, Foundation's ways are named here, so that none is a surprise. It is laxer: it takes a comma
 /// before a closing bracket or brace, strips a byte order mark, and guesses UTF-16 and UTF-32 from NUL bytes. It is
-/// stricter where it must make values: it refuses lone surrogates and numbers that no double can hold. Its depth limit is
-/// 512. And it loses U+FEFF inside strings, so the trees hold none.
+/// stricter where it must make values: it refuses lone surrogates and numbers that no double can hold. Its depth limit
+/// is 512. And it loses U+FEFF inside strings, so the trees hold none.
 @Suite struct FoundationTests {
   private func parsed(_ bytes: [UInt8]) -> Any? {
     try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)
@@ -114,7 +114,9 @@ extension JSONText {
       guard let decoded = JSONString.decode(bytes.span, 1..<bytes.count - 1) else { return false }
       return Tree.string(decoded).isEqual(to: value)
     case .number:
-      if let integer = JSONInteger.decode(bytes.span, 0..<bytes.count) { return Tree.integer(integer).isEqual(to: value) }
+      if let integer = JSONInteger.decode(bytes.span, 0..<bytes.count) {
+        return Tree.integer(integer).isEqual(to: value)
+      }
       return Tree.number(string).isEqual(to: value)
     case .boolean: return Tree.boolean(string == "true").isEqual(to: value)
     case .null: return Tree.null.isEqual(to: value)

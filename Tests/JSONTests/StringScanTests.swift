@@ -76,8 +76,9 @@ import Testing
   /// The first and the last character of every range of the UTF-8 table, on every place of a step and at the end.
   @Test func everyBoundaryOfUTF8AtEveryPosition() {
     let boundaries: [Unicode.Scalar] = [
-      " ", "\u{7F}", "\u{80}", "\u{7FF}", "\u{800}", "\u{FFF}", "\u{1000}", "\u{CFFF}", "\u{D000}", "\u{D7FF}", "\u{E000}",
-      "\u{FFFD}", "\u{FFFF}", "\u{10000}", "\u{3FFFF}", "\u{40000}", "\u{FFFFF}", "\u{100000}", "\u{10FFFF}",
+      " ", "\u{7F}", "\u{80}", "\u{7FF}", "\u{800}", "\u{FFF}", "\u{1000}", "\u{CFFF}", "\u{D000}", "\u{D7FF}",
+      "\u{E000}", "\u{FFFD}", "\u{FFFF}", "\u{10000}", "\u{3FFFF}", "\u{40000}", "\u{FFFFF}", "\u{100000}",
+      "\u{10FFFF}",
     ]
     for scalar in boundaries {
       for before in 0...17 {

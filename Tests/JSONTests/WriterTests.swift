@@ -151,7 +151,9 @@ import Testing
   }
 
   @Test func opaqueTextIsWrittenByteForByte() throws {
-    for opaque in ["1.0", "1E+02", "-0", "\"\\u0061\\/\\ud800\"", "{ \"a\" : 1,\"a\":2 }", "123456789012345678901234567890"] {
+    for opaque in [
+      "1.0", "1E+02", "-0", "\"\\u0061\\/\\ud800\"", "{ \"a\" : 1,\"a\":2 }", "123456789012345678901234567890",
+    ] {
       let text = try JSONText(opaque)
       #expect(written { $0.text(text) } == opaque)
       #expect(written { $0.validated(text.bytes.span) } == opaque)
