@@ -71,6 +71,7 @@ import Testing
       "\\ud800", "\\udbff", "\\udc00", "\\udfff", "a\\ud800", "\\ud800a", "\\ud800\\n", "\\ud800\\u0041",
       "\\ud800\\\\udc00", "\\ud800\\ud800", "\\udc00\\ud800", "\\ud800\\ud800\\udc00", "\\ud800\\udbff",
       "\\ud800\\ue000", "\\ud83d\\ude00\\ud83d", "\\ud800udc00", "\\ud800xxxxxx", "\\ud800\u{10000}",
+      "\\ud800\\ndc00", "\\ud800xudc00",
     ] {
       #expect(decoded(content) == nil, "\(content)")
     }
