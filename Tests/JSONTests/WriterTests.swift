@@ -244,6 +244,15 @@ import Testing
     #expect(string == "\"kept!\"")
   }
 
+  @Test func whatTheWritingGivesIsHandedOn() {
+    var writer = JSONWriter()
+    let count = writer.string { pieces in
+      pieces.append("\n")
+      return pieces.count
+    }
+    #expect(count == 3)
+  }
+
   @Test func aStringGivenUpIsStillClosed() {
     struct GivenUp: Error {}
     var writer = JSONWriter()
