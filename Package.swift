@@ -1,5 +1,6 @@
 // swift-tools-version: 6.2
-// One section per room, top floor first; a room lists the floors that it may import.
+// One section per room and its tests, top floor first; a room lists the floors that it may import. Last, the rules that
+// hold in all of them.
 
 import PackageDescription
 
@@ -33,8 +34,11 @@ let package = Package(
     .target(name: "SQLite", dependencies: ["CSQLite"], cSettings: gnu, swiftSettings: strict),
 
     .target(name: "JSON", swiftSettings: strict),
+    .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
 
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+
+    .testTarget(name: "TidyTests", swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -27,7 +27,7 @@ extension JSONError: CustomStringConvertible {
   package var description: String {
     switch problem {
     case .unexpectedEnd: "the text ends at byte \(offset) in the middle of a value"
-    case .unexpectedByte(let byte, let expected): "\(Self.name(byte)) at byte \(offset), expected \(expected)"
+    case .unexpectedByte(let byte, let expected): "\(name(of: byte)) at byte \(offset), expected \(expected)"
     case .controlCharacter: "unescaped control character in a string at byte \(offset)"
     case .invalidEscape: "invalid escape in a string at byte \(offset)"
     case .invalidUTF8: "invalid UTF-8 at byte \(offset)"
@@ -37,8 +37,9 @@ extension JSONError: CustomStringConvertible {
     }
   }
 
-  private static func name(_ byte: UInt8) -> String {
-    if byte == 0xEF || byte == 0xFE || byte == 0xFF { return "a byte order mark" }
+  /// Only at the start is it a byte order mark: further on, 0xEF begins many a character, such as a fullwidth colon.
+  private func name(of byte: UInt8) -> String {
+    if offset == 0, byte == 0xEF || byte == 0xFE || byte == 0xFF { return "a byte order mark" }
     if (0x21...0x7E).contains(byte) { return "'\(Character(UnicodeScalar(byte)))'" }
     return "byte 0x" + String(byte, radix: 16, uppercase: true)
   }

@@ -162,9 +162,9 @@ package struct JSONScanner {
   private mutating func skipDigits(_ bytes: Span<UInt8>, numberAt start: Int) throws(JSONError) {
     let first = position
     while position < bytes.count, bytes[position] &- UInt8(ascii: "0") < 10 { position += 1 }
-    if position == first {
-      throw JSONError(position == bytes.count ? .unexpectedEnd : .invalidNumber, at: start)
-    }
+    guard position == first else { return }
+    if position == bytes.count { throw JSONError(.unexpectedEnd, at: position) }
+    throw JSONError(.invalidNumber, at: start)
   }
 
   // MARK: - Strings

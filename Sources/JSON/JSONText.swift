@@ -39,8 +39,9 @@ package struct JSONText: Equatable, Sendable {
   package var string: String { String(decoding: bytes, as: UTF8.self) }
 
   /// The members of an object in their order: the decoded name (nil when it holds a lone surrogate) and the value.
+  /// No other kind has any.
   package func members() -> [(name: String?, value: JSONText)] {
-    ranges { scanner, span throws(JSONError) in
+    ranges(of: .object) { scanner, span throws(JSONError) in
       var members: [JSONMember] = []
       try scanner.readMembers(span, into: &members)
       return members
@@ -49,9 +50,9 @@ package struct JSONText: Equatable, Sendable {
     }
   }
 
-  /// The elements of an array in their order.
+  /// The elements of an array in their order. No other kind has any.
   package func elements() -> [JSONText] {
-    ranges { scanner, span throws(JSONError) in
+    ranges(of: .array) { scanner, span throws(JSONError) in
       var elements: [Range<Int>] = []
       try scanner.readElements(span, into: &elements)
       return elements
@@ -64,8 +65,10 @@ package struct JSONText: Equatable, Sendable {
   }
 
   private func ranges<Part>(
-    _ read: (inout JSONScanner, Span<UInt8>) throws(JSONError) -> [Part]
+    of kind: Kind, _ read: (inout JSONScanner, Span<UInt8>) throws(JSONError) -> [Part]
   ) -> [Part] {
+    // The string "1,2]" looks like an array from its second byte on.
+    guard self.kind == kind else { return [] }
     var scanner = JSONScanner()
     // The bytes were validated when this value was made, so the scanner cannot fail on them.
     return (try? read(&scanner, bytes.span)) ?? []

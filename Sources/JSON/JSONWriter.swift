@@ -10,7 +10,8 @@ package struct JSONWriter {
 
   package var count: Int { bytes.count }
 
-  /// Takes back everything after the first `count` bytes, as though it had never been written.
+  /// Takes back everything after the first `count` bytes, which must end between messages: inside an array or an object
+  /// only a ``Mark`` knows whether a comma is due.
   package mutating func rewind(to count: Int) {
     bytes.removeLast(bytes.count - count)
     needsComma = false

@@ -1,0 +1,36 @@
+import JSON
+import Testing
+
+/// Eight bytes at a time give what one at a time gives.
+@Suite struct ByteWordTests {
+  @Test func eightBytesAreLoadedLowestFirst() {
+    let bytes = Array(UInt8(1)...12)
+    #expect(ByteWord.load(bytes.span, 0) == 0x0807_0605_0403_0201)
+    #expect(ByteWord.load(bytes.span, 4) == 0x0C0B_0A09_0807_0605)
+    for start in 5...13 { #expect(ByteWord.load(bytes.span, start) == nil) }
+    #expect(ByteWord.load([UInt8]().span, 0) == nil)
+  }
+
+  /// Among bytes that differ by one or by one bit, wherever the search begins and however many match.
+  @Test func theFirstMatchIsFound() {
+    for wanted: UInt8 in [0x00, 0x01, 0x0A, 0x22, 0x5C, 0x7F, 0x80, 0xFF] {
+      for other in [wanted &+ 1, wanted &- 1, wanted ^ 0x80] {
+        for length in 0...26 {
+          for position in 0...length {
+            var bytes = [UInt8](repeating: other, count: length)
+            if position < length { bytes[position] = wanted }
+            if position + 3 < length { bytes[position + 3] = wanted }
+            for start in [0, 1, 7, 8, 9, position, position + 1, length, length + 1] {
+              let expected = bytes.indices.dropFirst(start).first { bytes[$0] == wanted }
+              guard ByteWord.firstIndex(of: wanted, in: bytes.span, from: start) == expected else {
+                Issue.record(
+                  "\(shown([wanted])) in \(shown(bytes)) from \(start) is not at \(String(describing: expected))")
+                return
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
