@@ -24,21 +24,18 @@ extension Store {
   /// - Parameter visit: gets each message; false leaves it and what is behind it in the queue
   /// - Returns: whether messages are left
   package func dequeueTaskMessages(
-    _ taskID: String, limit: Int, scope: TaskScope, visit: (JSONText) throws -> Bool
+    _ taskID: String, scope: TaskScope, visit: (JSONText) throws -> Bool
   ) throws -> Bool {
     let task = try task(taskID, scope: scope).number
     var last: Int64?
-    var count = 0
     var isStopped = false
     do {
       var select = try connection.statement(
-        "SELECT number, message FROM task_messages WHERE task = $1 ORDER BY number LIMIT $2")
+        "SELECT number, message FROM task_messages WHERE task = $1 ORDER BY number")
       select.bind(1, task)
-      select.bind(2, Int64(limit) + 1)
       while try !isStopped && select.step() {
-        if try count < limit && visit(select.json(1) ?? .null) {
+        if try visit(select.json(1) ?? .null) {
           last = select.integer(0)
-          count += 1
         } else {
           isStopped = true
         }

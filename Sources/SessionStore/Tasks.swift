@@ -102,9 +102,9 @@ extension Store {
       cancelRequested: false, meta: new.meta, revision: revision)
     var insert = try connection.statement(
       """
-      INSERT INTO tasks (number, task_id, session_id, tenant_id, principal, status, status_message, created_at,
+      INSERT INTO tasks (task_id, session_id, tenant_id, principal, status, status_message, created_at,
         last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
-        input_responses, input_keys, cancel_requested, meta, revision, expires_at)
+        input_responses, input_keys, cancel_requested, meta, revision, expires_at, number)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
       """)
     task.bind(to: &insert)
@@ -134,8 +134,8 @@ extension Store {
       UPDATE tasks SET (task_id, session_id, tenant_id, principal, status, status_message, created_at,
         last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
         input_responses, input_keys, cancel_requested, meta, revision, expires_at)
-      = ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
-      WHERE number = $1
+      = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+      WHERE number = $21
       """)
     task.bind(to: &update)
     try update.run()

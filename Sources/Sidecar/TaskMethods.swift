@@ -337,7 +337,8 @@ enum TaskMethods {
     example: (#"{"task_id":"task-1"}"#, #"{"exists":true,"message":{"method":"ping"}}"#)
   ) { sidecar, call, writer in
     var message: JSONText?
-    _ = try sidecar.store.dequeueTaskMessages(call.string(.taskID), limit: 1, scope: scope(call)) {
+    _ = try sidecar.store.dequeueTaskMessages(call.string(.taskID), scope: scope(call)) {
+      if message != nil { return false }
       message = $0
       return true
     }
@@ -359,7 +360,7 @@ enum TaskMethods {
     writer.beginObject()
     writer.name("messages")
     writer.beginArray()
-    let hasMore = try sidecar.store.dequeueTaskMessages(call.string(.taskID), limit: .max, scope: scope(call)) {
+    let hasMore = try sidecar.store.dequeueTaskMessages(call.string(.taskID), scope: scope(call)) {
       if !isFirst, writer.count - start + $0.bytes.count > budget { return false }
       isFirst = false
       writer.text($0)
