@@ -12,6 +12,12 @@ let strict: [SwiftSetting] = [
   .treatAllWarnings(as: .error),
 ]
 
+let tests: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .treatAllWarnings(as: .error),
+]
+
 /// brings the GNU names (ppoll, pwritev2, …) into the Glibc module
 let gnu: [CSetting] = [.define("_GNU_SOURCE")]
 
@@ -35,6 +41,10 @@ let package = Package(
 
     .target(name: "JSON", swiftSettings: strict),
     .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
+
+    .testTarget(
+      name: "WireTests", dependencies: ["mcp-session-store"], path: "Tests/WireTests", cSettings: gnu,
+      swiftSettings: tests),
 
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
 

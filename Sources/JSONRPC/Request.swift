@@ -52,6 +52,23 @@ package struct RequestReader {
     var duplicate: String?
   }
 
+  private enum Member: String {
+    case version = "jsonrpc"
+    case id, method, params
+  }
+
+  /// Which member of a request a name is, however it is spelled; nil for one that means nothing here.
+  private static func member(_ line: Span<UInt8>, _ name: Range<Int>) -> Member? {
+    if line.holds("params", at: name) { return .params }
+    if line.holds("method", at: name) { return .method }
+    if line.holds("id", at: name) { return .id }
+    if line.holds("jsonrpc", at: name) { return .version }
+    for index in name where line[index] == UInt8(ascii: "\\") {
+      return JSONString.decode(line, name).flatMap { Member(rawValue: $0) }
+    }
+    return nil
+  }
+
   private mutating func readFields(_ line: Span<UInt8>) throws(JSONError) -> Fields {
     members.removeAll(keepingCapacity: true)
     var fields = Fields()
@@ -66,7 +83,8 @@ package struct RequestReader {
     var isFirst = true
     while let name = try scanner.nextMember(line, isFirst: isFirst) {
       isFirst = false
-      if line.holds("params", at: name) {
+      let member = Self.member(line, name)
+      if member == .params {
         if fields.hasParams { fields.duplicate = "params" }
         fields.hasParams = true
         if try scanner.peek(line) == UInt8(ascii: "{") {
@@ -79,15 +97,17 @@ package struct RequestReader {
         continue
       }
       let value = try scanner.skipValue(line)
-      if line.holds("method", at: name) {
+      switch member {
+      case .method:
         if fields.method != nil { fields.duplicate = "method" }
         fields.method = value
-      } else if line.holds("id", at: name) {
+      case .id:
         if fields.id != nil { fields.duplicate = "id" }
         fields.id = value
-      } else if line.holds("jsonrpc", at: name) {
+      case .version:
         if fields.version != nil { fields.duplicate = "jsonrpc" }
         fields.version = value
+      case .params, nil: break
       }
     }
     try scanner.finish(line)
@@ -137,7 +157,7 @@ package struct RequestReader {
         isFirst = false
         let value = try scanner.skipValue(prefix)
         // A number that ends where the prefix does may go on.
-        if prefix.holds("id", at: name) { return value.upperBound < prefix.count ? usableID(value, prefix) : nil }
+        if member(prefix, name) == .id { return value.upperBound < prefix.count ? usableID(value, prefix) : nil }
       }
     } catch {}
     return nil
