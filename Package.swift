@@ -34,10 +34,13 @@ let package = Package(
     .target(name: "Sidecar", dependencies: ["SessionStore", "JSONRPC", "SQLite", "JSON"], swiftSettings: strict),
 
     .target(name: "SessionStore", dependencies: ["SQLite", "JSON"], swiftSettings: strict),
+    .testTarget(
+      name: "SessionStoreTests", dependencies: ["SessionStore", "SQLite", "JSON"], swiftSettings: strict),
 
     .target(name: "JSONRPC", dependencies: ["JSON"], swiftSettings: strict),
 
     .target(name: "SQLite", dependencies: ["CSQLite"], cSettings: gnu, swiftSettings: strict),
+    .testTarget(name: "SQLiteTests", dependencies: ["SQLite"], swiftSettings: strict),
 
     .target(name: "JSON", swiftSettings: strict),
     .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),

@@ -142,7 +142,7 @@ extension Store {
 
     let evicted = cache.update(slot) { row in
       row.lastEventID = id
-      row.lastActivity = now
+      row.touch(now, maxSuspension: limits.maxSuspension)
       let excess = limits.maxEventsPerSession > 0 ? row.eventCount - Int64(limits.maxEventsPerSession) : 0
       if excess > 0 { row.eventFloor += excess }
       return max(excess, 0)

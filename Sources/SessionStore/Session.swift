@@ -71,6 +71,14 @@ struct SessionRow {
     return .expired
   }
 
+  /// Slides the inactivity deadline: backwards too, when the last activity lay in the future (a clock that was set back,
+  /// a migrated session).
+  mutating func touch(_ now: Int64, maxSuspension: Int64) {
+    let isEarlier = now < lastActivity
+    lastActivity = now
+    if isEarlier { rearm(maxSuspension: maxSuspension) }
+  }
+
   /// Brings `checkAt` forward when the deadline came nearer.
   mutating func rearm(maxSuspension: Int64) {
     guard let deadline = deadline(maxSuspension: maxSuspension) else { return }

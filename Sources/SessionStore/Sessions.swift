@@ -111,7 +111,7 @@ extension Store {
 
   /// Slides the inactivity deadline: every write on a session does.
   func touch(_ slot: Int) {
-    cache.update(slot) { $0.lastActivity = now }
+    cache.update(slot) { $0.touch(now, maxSuspension: limits.maxSuspension) }
   }
 
   /// Marks that the caller's own content of the session changed.
@@ -286,7 +286,7 @@ extension Store {
     cache.update(slot) { row in
       row.lastActivity = update.lastActivity.applied(to: now)
       row.expiresAt = update.expiresAt.applied(to: row.expiresAt)
-      row.inactivityTimeout = update.inactivityTimeout.applied(to: row.inactivityTimeout)
+      row.inactivityTimeout = update.inactivityTimeout.applied(to: row.inactivityTimeout).flatMap { $0 > 0 ? $0 : nil }
       if let state { row.stateBytes = Self.bytes(state) }
       row.rearm(maxSuspension: limits.maxSuspension)
     }

@@ -75,7 +75,13 @@ package final class Store {
   /// Pins a snapshot for one request outside a group.
   package func beginRead() throws {
     try connection.begin()
-    try refresh()
+    do {
+      try refresh()
+    } catch {
+      // The caller ends only what has begun.
+      connection.rollback()
+      throw error
+    }
   }
 
   package func endRead() {

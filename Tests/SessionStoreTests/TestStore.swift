@@ -1,0 +1,157 @@
+import JSON
+import SQLite
+import Testing
+
+@testable import SessionStore
+
+/// A clock that moves only when told to.
+final class Clock {
+  var now: Int64 = 1_795_210_000_000
+}
+
+/// A store with a clock of its own; in memory unless it is given a file.
+final class TestStore {
+  let clock: Clock
+  let path: String
+  private var opened: Store?
+
+  var store: Store { opened! }
+  var now: Int64 {
+    get { clock.now }
+    set { clock.now = newValue }
+  }
+
+  init(
+    _ path: String = ":memory:", clock: Clock = Clock(), schema: Schema = .current,
+    limits change: (inout Limits) -> Void = { _ in }
+  ) throws {
+    self.path = path
+    self.clock = clock
+    try open(schema: schema, change)
+  }
+
+  /// Opens the file again, as another process would, with other limits.
+  func reopen(schema: Schema = .current, limits change: (inout Limits) -> Void = { _ in }) throws {
+    opened = nil
+    try open(schema: schema, change)
+  }
+
+  private func open(schema: Schema, _ change: (inout Limits) -> Void) throws {
+    var limits = Limits()
+    limits.busyTimeout = 0
+    change(&limits)
+    opened = try Store.open(
+      path, limits: limits, durability: .normal, environment: Environment(now: { [clock] in clock.now }), schema: schema)
+  }
+
+  /// One request in a group of its own. A refused one leaves the group as it was, and the group is committed.
+  @discardableResult
+  func write<Result>(_ request: (Store) throws -> Result) throws -> Result {
+    try store.beginGroup(waiting: 0)
+    store.beginRequest()
+    do {
+      let result = try request(store)
+      try store.commitGroup()
+      return result
+    } catch let error as StoreError {
+      try store.commitGroup()
+      throw error
+    } catch {
+      store.abandonGroup()
+      throw error
+    }
+  }
+
+  /// One request outside a group.
+  func read<Result>(_ request: (Store) throws -> Result) throws -> Result {
+    try store.beginRead()
+    defer { store.endRead() }
+    store.beginRequest()
+    return try request(store)
+  }
+
+  /// Expects that `request` is refused with `error`.
+  func refuses(
+    _ error: StoreError, sourceLocation: SourceLocation = #_sourceLocation, _ request: (Store) throws -> Void
+  ) {
+    #expect(throws: error, sourceLocation: sourceLocation) { try write(request) }
+  }
+
+  // MARK: - Shortcuts
+
+  @discardableResult
+  func create(_ sessionID: String, owner: Owner = .server, _ change: (inout NewSession) -> Void = { _ in }) throws
+    -> Session
+  {
+    var new = NewSession()
+    new.sessionID = sessionID
+    new.status = .active
+    change(&new)
+    return try write { try $0.createSession(new, owner: owner) }
+  }
+
+  func get(_ sessionID: String, owner: Owner = .server) throws -> Session? {
+    try read { try $0.getSession(sessionID, owner: owner) }
+  }
+
+  @discardableResult
+  func event(_ sessionID: String, _ data: String = "{}", stream: String? = nil, owner: Owner = .server) throws -> Int64 {
+    let event = NewEvent(data: try JSONText(data), streamID: stream)
+    return try write { try $0.storeEvent(sessionID, event, owner: owner).id }
+  }
+
+  func events(
+    _ sessionID: String, after: Int64 = 0, stream: String? = nil, limit: Int = 1_000, owner: Owner = .server
+  ) throws -> (ids: [Int64], page: EventPage) {
+    var ids: [Int64] = []
+    let page = try read {
+      try $0.readEvents(sessionID, after: after, streamID: stream, limit: limit, owner: owner) { row in
+        ids.append(row.id)
+        return true
+      }
+    }
+    return (ids, page)
+  }
+
+  func recent(_ sessionID: String, stream: String? = nil, limit: Int) throws -> (ids: [Int64], page: EventPage) {
+    var ids: [Int64] = []
+    let page = try read {
+      try $0.readRecentEvents(sessionID, streamID: stream, limit: limit, owner: .server) { row in
+        ids.append(row.id)
+        return true
+      }
+    }
+    return (ids, page)
+  }
+
+  @discardableResult
+  func step(_ sessionID: String, _ step: Store.LifecycleStep, owner: Owner = .server) throws -> Session {
+    try write { try $0.changeStatus(sessionID, step, owner: owner) }
+  }
+
+  func ids(_ filter: SessionFilter = SessionFilter()) throws -> [String] {
+    try read { try $0.sessionIDs(filter, after: 0, limit: 1_000).map(\.sessionID) }
+  }
+
+  func count(_ filter: SessionFilter = SessionFilter()) throws -> Int64 {
+    try read { try $0.countSessions(filter) }
+  }
+
+  /// rows that SQL sees, whatever the store thinks of them
+  func rows(_ table: String) throws -> Int64 {
+    var select = try store.connection.statement(composed: "SELECT count(*) FROM \(table)")
+    return try select.step() ? select.integer(0) : -1
+  }
+}
+
+extension JSONText: ExpressibleByStringLiteral {
+  package init(stringLiteral value: String) {
+    do { self = try JSONText(value) } catch { preconditionFailure("not JSON: \(value)") }
+  }
+}
+
+extension Owner {
+  static func principal(_ name: String) -> Owner { Owner(principal: .named(name)) }
+  static func tenant(_ name: String) -> Owner { Owner(tenant: .named(name)) }
+  static let anonymous = Owner(tenant: .anonymous, principal: .anonymous)
+}
