@@ -17,8 +17,8 @@ int main(int argc, char **argv) {
   sqlite3_int64 after = atoll(argv[3]), limit = atoll(argv[4]);
   sqlite3_stmt *sessions = prepare(database, "SELECT number FROM sessions ORDER BY number");
   sqlite3_stmt *select = prepare(database,
-                                 "SELECT id, stream, type, timestamp, retry, data FROM events"
-                                 " WHERE session = $1 AND id > $2 ORDER BY id LIMIT $3");
+                                 "SELECT id, stream_id, event_type, timestamp, retry, data FROM events"
+                                 " WHERE session = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
   char *buffer = malloc(buffer_size);
   Samples samples = samples_for(calls);
 
