@@ -1,8 +1,8 @@
 // pipeline REQUESTS REPEAT COMMAND…
 //
-// Feeds a file of requests to a child as fast as the pipe takes them, reads the answers at the same time, and reports how
-// long it took from the first byte to the last answer. The first line of the file is sent and answered before the clock
-// starts, so that the start of the child is not in the figure; the rest is sent REPEAT times.
+// Feeds a file of requests to a child as fast as the pipe takes them, reads the answers at the same time, and reports
+// how long it took from the first byte to the last answer. The first line of the file is sent and answered before the
+// clock starts, so that the start of the child is not in the figure; the rest is sent REPEAT times.
 
 #include <poll.h>
 

@@ -1,7 +1,7 @@
 // round_trips REQUESTS COUNT COMMAND…
 //
-// One request at a time: writes a line, reads the whole answer, notes the time between. Goes round the lines of the file
-// until COUNT answers were timed, after a warm-up of a tenth as many that nobody counts.
+// One request at a time: writes a line, reads the whole answer, notes the time between. Goes round the lines of the
+// file until COUNT answers were timed, after a warm-up of a tenth as many that nobody counts.
 
 #include "child.h"
 #include "samples.h"

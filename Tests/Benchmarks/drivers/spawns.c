@@ -1,7 +1,7 @@
 // spawns REQUEST COUNT COMMAND…
 //
-// Starts the command COUNT times. Each time: from the spawn to the first answer (start), and from the end of the input to
-// the exit (exit). The file holds one request.
+// Starts the command COUNT times. Each time: from the spawn to the first answer (start), and from the end of the input
+// to the exit (exit). The file holds one request.
 
 #include "child.h"
 #include "samples.h"

@@ -1,7 +1,7 @@
 // replay DATABASE CALLS AFTER LIMIT
 //
-// What SQLite itself needs to give LIMIT events of one session after the id AFTER: steps the rows and copies their columns
-// to a buffer, the sessions of the file taken in turn.
+// What SQLite itself needs to give LIMIT events of one session after the id AFTER: steps the rows and copies their
+// columns to a buffer, the sessions of the file taken in turn.
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 // start DATABASE
 //
-// The least that a sidecar can do: opens the file, runs one SELECT, answers one line with one line, and closes the file at
-// the end of its input. With --write the answer follows one durable commit, so that closing has a log to fold back.
+// The least that a sidecar can do: opens the file, runs one SELECT, answers one line with one line, and closes the file
+// at the end of its input. With --write the answer follows one durable commit, so that closing has a log to fold back.
 
 #include <string.h>
 #include <unistd.h>
