@@ -1,5 +1,6 @@
 """What the figures were measured on; without it a figure says nothing."""
 
+import json
 import os
 import platform
 import subprocess
@@ -16,6 +17,7 @@ def machine(binary: Path, programs: dict[str, str], directory: Path) -> dict[str
         "C compiler": first_line([os.environ.get("CC") or "cc", "--version"]),
         "Swift": first_line(["swift", "--version"]),
         "sidecar": first_line([str(binary), "--version"]),
+        "SQLite of the sidecar": sidecar_sqlite(binary),
         "load at the start": f"{os.getloadavg()[0]:.2f}",
     }
 
@@ -35,9 +37,19 @@ def file_system(directory: Path) -> str:
     return max(holding)[1] if holding else "unknown"
 
 
-def first_line(command: list[str]) -> str:
+def sidecar_sqlite(binary: Path) -> str:
+    """A static build brings its own."""
+    request = '{"jsonrpc":"2.0","id":1,"method":"server_info"}\n'
+    answer = first_line([str(binary), "--database", ":memory:"], request)
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        return json.loads(answer)["result"]["sqlite_version"]
+    except (ValueError, KeyError):
+        return "unknown"
+
+
+def first_line(command: list[str], text: str = "") -> str:
+    try:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     lines = done.stdout.splitlines()

@@ -24,7 +24,7 @@ static inline sqlite3 *open_database(const char *path) {
   if (sqlite3_open_v2(path, &database, flags, NULL) != SQLITE_OK) fail(database, path);
   execute(database,
           "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
-          "PRAGMA cache_size = -2000; PRAGMA secure_delete = OFF");
+          "PRAGMA journal_size_limit = 67108864; PRAGMA cell_size_check = ON; PRAGMA secure_delete = FAST");
   return database;
 }
 
