@@ -1,0 +1,110 @@
+"""The workbench on which every measure stands: sizes, programs, databases that the product made, and the drivers."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import workload
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much each measure does in one round."""
+
+    sessions: int = 100
+    pipelined_events: int = 200_000
+    reads: int = 20_000
+    lone_events: int = 2_000
+    starts: int = 50
+    memory_repeats: int = 5  # of the pipelined events
+    replays: int = 200
+    replay_sessions_events: int = 2_000
+    exits: int = 20
+    exit_sessions: int = 200
+    exit_events: int = 20_000
+
+
+QUICK = Sizes(
+    pipelined_events=10_000,
+    reads=500,
+    lone_events=100,
+    starts=5,
+    replays=10,
+    replay_sessions_events=1_100,
+    exits=3,
+    exit_sessions=20,
+    exit_events=1_000,
+)
+
+
+class Failed(Exception):
+    """A program that a measure needs did not do what it should; its own words are on stderr."""
+
+
+class Bench:
+    def __init__(self, binary: Path, programs: dict[str, str], directory: Path, sizes: Sizes):
+        self.binary = binary
+        self.programs = programs
+        self.directory = directory
+        self.sizes = sizes
+
+    # Databases
+
+    def database(self, name: str, sessions: int, events_per_session: int = 0) -> Path:
+        """A database that the product itself made, so that ours and floor write the very same schema."""
+        path = self.directory / f"{name}.db"
+        requests = self.requests(
+            f"{name}-making",
+            workload.create_sessions(sessions),
+            workload.store_events(events_per_session * sessions, sessions),
+        )
+        self.drive("pipeline", requests, 1, self.sidecar(path))
+        self.check_events(path, events_per_session * sessions)
+        return path
+
+    def fresh_copy(self, database: Path) -> Path:
+        """A copy for one run, made after everything written before it is on disk: nobody pays for another's writes."""
+        copy = self.directory / "run.db"
+        for old in self.directory.glob("run.db*"):
+            old.unlink()
+        if database.with_name(f"{database.name}-wal").exists():
+            raise Failed(f"{database.name} was not closed cleanly: a -wal file is beside it")
+        shutil.copyfile(database, copy)
+        os.sync()
+        return copy
+
+    def check_events(self, database: Path, expected: int) -> None:
+        """A store that lost or doubled an event has no speed."""
+        with closing(sqlite3.connect(database)) as connection:
+            (stored,) = connection.execute("SELECT count(*) FROM events").fetchone()
+            (numbered,) = connection.execute("SELECT total(last_event_id) FROM sessions").fetchone()
+            (counted,) = connection.execute("SELECT events FROM store").fetchone()
+        if {stored, numbered, counted} != {expected}:
+            raise Failed(f"expected {expected} events, found {stored}, numbered {numbered:.0f}, counted {counted}")
+
+    # Programs
+
+    def requests(self, name: str, *parts: Iterable[str]) -> Path:
+        return workload.write_requests(self.directory / f"{name}.jsonl", *parts)
+
+    def sidecar(self, database: Path) -> list[str]:
+        return [str(self.binary), "--database", str(database), "--max-events-per-session", "0"]
+
+    def floor(self, name: str, *arguments: object) -> list[str]:
+        return [self.programs[name], *map(str, arguments)]
+
+    def drive(self, driver: str, requests: Path, count: int, command: list[str]) -> dict[str, float]:
+        return self.run([self.programs[driver], str(requests), str(count), *command])
+
+    def run(self, command: list[str]) -> dict[str, float]:
+        """Runs a program that reports what it measured as one JSON object."""
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=900)
+        if done.returncode != 0:
+            raise Failed(f"{Path(command[0]).name} ended with {done.returncode}")
+        return json.loads(done.stdout)
