@@ -159,7 +159,8 @@ extension Store {
     try flushSessions()
     var sessionIDs: [String] = []
     do {
-      var select = try connection.statement("SELECT session_id FROM sessions WHERE event_floor > event_trimmed LIMIT $1")
+      var select = try connection.statement(
+        "SELECT session_id FROM sessions WHERE event_floor > event_trimmed LIMIT $1")
       select.bind(1, Int64(limit))
       while try select.step() { sessionIDs.append(select.string(0)) }
     }

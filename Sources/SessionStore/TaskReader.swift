@@ -1,7 +1,7 @@
 import SQLite
 
-/// A reader that follows one task, or the tasks of one session: a cursor on the store-wide revision. Changes of one task
-/// that it has not read yet show as the last of them.
+/// A reader that follows one task, or the tasks of one session: a cursor on the store-wide revision. Of the changes of
+/// one task that it has not read yet it sees the last.
 package struct TaskReader {
   package let taskID: String?
   let scope: TaskScope

@@ -17,7 +17,7 @@ enum EventMethods {
   private static let stream = Parameter.optional(.streamID, .name, "Only events of this stream.")
   private static let format = Parameter.optional(
     .format, .choice(EventFormat.allCases.map(\.rawValue)),
-    "json when absent; sse: frames to write to an SSE response, event name 'message'; sse_typed: with the event's type.")
+    "json when absent; sse: frames to write to an SSE response, all named message; sse_typed: named by event type.")
   private static let readErrors: [ErrorKind] = [.sessionNotFound, .sessionExpired, .invalidSessionStatus]
   private static let writeErrors = readErrors + [.maxEventsReached, .payloadTooLarge]
 
@@ -80,9 +80,8 @@ enum EventMethods {
     result: .reference("EventPage"), errors: readErrors,
     example: (
       #"{"session_id":"session-1","after_event_id":2}"#,
-      #"""
-      {"events":[{"id":3,"stream_id":null,"timestamp":1795210000000,"event_type":"message","data":2,"retry":null}],"next_after":3,"newest_id":3,"has_more":false,"gap":null,"cursor_ahead":false}
-      """#
+      #"{"events":[{"id":3,"stream_id":null,"timestamp":1795210000000,"event_type":"message","data":2,"retry":null}],"#
+        + #""next_after":3,"newest_id":3,"has_more":false,"gap":null,"cursor_ahead":false}"#
     )
   ) { sidecar, call, writer in
     try sidecar.eventPage(call, &writer) { visit in
@@ -101,9 +100,8 @@ enum EventMethods {
     result: .reference("EventPage"), errors: readErrors,
     example: (
       #"{"session_id":"session-1","limit":1,"format":"sse"}"#,
-      #"""
-      {"frames":"id: 3\nevent: message\ndata: 2\n\n","next_after":3,"newest_id":3,"has_more":false,"gap":null,"cursor_ahead":false}
-      """#
+      #"{"frames":"id: 3\nevent: message\ndata: 2\n\n","next_after":3,"newest_id":3,"has_more":false,"gap":null,"#
+        + #""cursor_ahead":false}"#
     )
   ) { sidecar, call, writer in
     try sidecar.eventPage(call, &writer) { visit in

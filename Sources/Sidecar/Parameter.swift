@@ -9,7 +9,8 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case ipAddress, userAgent, olderThan
   case data, eventType, streamID, retry, timestamp, events, afterEventID, format, beforeEventID, subscriptionID
   case taskID, originalMethod, originalParams, pollInterval, statusMessage, meta, task, force, result, error
-  case success, code, cooperative, inputRequests, inputResponses, message, maxSize, maxAge, cancelRequested, lastUpdatedAt
+  case success, code, cooperative, inputRequests, inputResponses, message, maxSize, maxAge, cancelRequested
+  case lastUpdatedAt
   case nonce, collection, ifAbsent, prefix
   case calls, method, params, require, client, name, version, protocolVersion
 
@@ -148,7 +149,7 @@ extension Parameter {
 
   static let idFormat = optional(
     .idFormat, .choice(IDFormat.allCases.map(\.rawValue)),
-    "How a generated id looks: a UUID v7, or 256 random bits in base64url for an id that is handed out as a capability.")
+    "How a generated id looks: a UUID v7, or 256 random bits in base64url for an id that is itself a capability.")
 
   static let page: [Parameter] = [
     optional(.cursor, .name, "`next_cursor` of the page before."),

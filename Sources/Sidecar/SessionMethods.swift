@@ -16,6 +16,18 @@ enum SessionMethods {
     .optional(.metadata, .object, "Anything else; kept as it is."),
   ]
 
+  /// An example session, with the fields that the example is about.
+  private static func sessionExample(
+    id: String = "session-1", status: String = "active", user: String = "null", metadata: String = "{}",
+    activity: Int = 900, suspendedAt: String = "null", revision: Int = 2
+  ) -> String {
+    #"{"session_id":"\#(id)","status":"\#(status)","user_id":\#(user),"tenant_id":null,"principal":null,"#
+      + #""client_capabilities":null,"server_capabilities":null,"state":{},"metadata":\#(metadata),"#
+      + #""is_initialized":false,"created_at":1795210000000,"last_activity":\#(1_795_210_000_000 + activity),"#
+      + #""expires_at":1795296400000,"inactivity_timeout":1800000,"suspended_at":\#(suspendedAt),"#
+      + #""last_event_id":0,"revision":\#(revision)}"#
+  }
+
   private static let create = Method(
     name: "create_session", summary: "Makes a session.", access: .write,
     parameters: [
@@ -35,9 +47,7 @@ enum SessionMethods {
     errors: [.sessionExists, .maxSessionsReached, .maxUserSessionsReached, .payloadTooLarge],
     example: (
       #"{"user_id":"user-1","status":"active"}"#,
-      #"""
-      {"session_id":"019aa3c2-6f4e-7c3a-9f5d-2b8f6f0e1c11","status":"active","user_id":"user-1","tenant_id":null,"principal":null,"client_capabilities":null,"server_capabilities":null,"state":{},"metadata":{},"is_initialized":false,"created_at":1795210000000,"last_activity":1795210000000,"expires_at":1795296400000,"inactivity_timeout":1800000,"suspended_at":null,"last_event_id":0,"revision":1}
-      """#
+      sessionExample(id: "019aa3c2-6f4e-7c3a-9f5d-2b8f6f0e1c11", user: #""user-1""#, activity: 0, revision: 1)
     )
   ) { sidecar, call, writer in
     var new = NewSession()
@@ -111,9 +121,7 @@ enum SessionMethods {
     ],
     example: (
       #"{"session":{"session_id":"session-1","metadata":{"theme":"dark"}},"if_revision":1}"#,
-      #"""
-      {"session_id":"session-1","status":"active","user_id":null,"tenant_id":null,"principal":null,"client_capabilities":null,"server_capabilities":null,"state":{},"metadata":{"theme":"dark"},"is_initialized":false,"created_at":1795210000000,"last_activity":1795210000500,"expires_at":1795296400000,"inactivity_timeout":1800000,"suspended_at":null,"last_event_id":0,"revision":2}
-      """#
+      sessionExample(metadata: #"{"theme":"dark"}"#, activity: 500)
     )
   ) { sidecar, call, writer in
     let record = try call.record(.session, recordFields)
@@ -166,9 +174,7 @@ enum SessionMethods {
     errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
     example: (
       #"{"session_id":"session-1"}"#,
-      #"""
-      {"session_id":"session-1","status":"active","user_id":null,"tenant_id":null,"principal":null,"client_capabilities":null,"server_capabilities":null,"state":{},"metadata":{},"is_initialized":false,"created_at":1795210000000,"last_activity":1795210000900,"expires_at":1795296400000,"inactivity_timeout":1800000,"suspended_at":null,"last_event_id":0,"revision":1}
-      """#
+      sessionExample(revision: 1)
     )
   ) { sidecar, call, writer in
     writer.session(try sidecar.store.touchSession(call.string(.sessionID), owner: call.owner))
@@ -269,12 +275,7 @@ enum SessionMethods {
       case .expire: "expired"
       case .invalidate: "invalidated"
       }
-    let example =
-      #"{"session_id":"session-1","status":"\#(status)","user_id":null,"tenant_id":null,"principal":null,"#
-      + #""client_capabilities":null,"server_capabilities":null,"state":{},"metadata":{},"is_initialized":false,"#
-      + #""created_at":1795210000000,"last_activity":1795210000900,"expires_at":1795296400000,"#
-      + #""inactivity_timeout":1800000,"suspended_at":\#(step == .suspend ? "1795210000900" : "null"),"#
-      + #""last_event_id":0,"revision":2}"#
+    let example = sessionExample(status: status, suspendedAt: step == .suspend ? "1795210000900" : "null")
     return Method(
       name: "\(step.rawValue)_session", summary: summary, access: .write, isWatched: true,
       parameters: [.sessionID, .reason] + Parameter.owners,

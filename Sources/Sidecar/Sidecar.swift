@@ -6,8 +6,8 @@ package import SessionStore
 /// The service as a machine: bytes go in, bytes come out. It knows no descriptors and never waits for one.
 ///
 /// Group commit: the first write opens a transaction, and everything that follows shares it until the caller has no
-/// more input at hand and calls ``closeGroup()``, or until the group is as large as it may get. Answers leave only after
-/// the commit, in the order of the requests, so grouping is never visible.
+/// more input at hand and calls ``closeGroup()``, or until the group is as large as it may get. Answers leave only
+/// after the commit, in the order of the requests, so grouping is never visible.
 package final class Sidecar {
   package static let version = "0.1.0"
   /// the version of the contract: a new major number when something that was there is gone

@@ -75,8 +75,8 @@ struct Arguments {
             name: "--max-suspension", placeholder: "TIME", defaultText: "7d",
             summary: "how long a session may be suspended; 0: for ever", value: .duration(\.limits.maxSuspension)),
           Option(
-            name: "--max-sessions", placeholder: "N", defaultText: "100000", summary: "sessions in the store; 0: no cap",
-            value: .count(\.limits.maxSessions, minimum: 0)),
+            name: "--max-sessions", placeholder: "N", defaultText: "100000",
+            summary: "sessions in the store; 0: no cap", value: .count(\.limits.maxSessions, minimum: 0)),
           Option(
             name: "--max-sessions-per-user", placeholder: "N", defaultText: "0",
             summary: "sessions of one user of one tenant; 0: no cap",
@@ -213,7 +213,8 @@ struct Arguments {
 
   static func duration(_ text: String) -> Int64? {
     if text == "0" { return 0 }
-    for (unit, factor) in [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)] as [(String, Int64)] {
+    let units: [(String, Int64)] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]
+    for (unit, factor) in units {
       guard text.hasSuffix(unit) else { continue }
       let digits = text.dropLast(unit.count)
       // Ten thousand years are enough, and adding them to a time cannot overflow.

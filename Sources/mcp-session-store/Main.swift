@@ -48,7 +48,7 @@ enum Main {
       case .tooNew(let found, let supported):
         throw Failure(
           code: .data,
-          message: "\(path) has schema \(found), made by a newer program; this one knows \(supported): install the newer")
+          message: "\(path) has schema \(found), made by a newer program; this one knows \(supported): install that")
       case .cannotCreate(let message): throw Failure(code: .cannotCreate, message: message)
       case .locked(let message): throw Failure(code: .locked, message: message)
       case .inputOutput(let message): throw Failure(code: .inputOutput, message: message)
