@@ -85,7 +85,8 @@ package final class Store {
   }
 
   package func endRead() {
-    connection.rollback()
+    // Nothing was written, so this only lets the snapshot go; a failure leaves no transaction either.
+    do { try connection.commit() } catch { connection.rollback() }
   }
 
   /// Drops what is remembered when another process has committed since.

@@ -3,7 +3,9 @@ import JSONRPC
 import SessionStore
 
 /// The parameters of one request (or of one record in it), checked against their declarations: a handler only converts.
-struct Call {
+///
+/// A class only so that handing one around costs a reference count; nobody keeps one beyond its request.
+final class Call {
   private var text: ArraySlice<UInt8> = []
   /// where each parameter stands, by the raw value of its name; empty when it was not given
   private var ranges = [Range<Int>](repeating: 0..<0, count: ParameterName.allCases.count)
@@ -18,7 +20,7 @@ struct Call {
   ///   - path: in front of a parameter's name in errors: "" or such as "events[3]."
   ///   - payloadLimit: bytes that one opaque payload may have; 0: no limit
   /// - Throws: ``StoreError`` that names the parameter
-  mutating func load(
+  func load(
     _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], path: String = "", payloadLimit: Int
   ) throws {
     for name in given { ranges[name.rawValue] = 0..<0 }
@@ -58,6 +60,7 @@ struct Call {
   }
 
   private func unknown(_ member: JSONMember, _ parameters: [Parameter]) -> StoreError {
+    let text = text
     let name = JSONString.decode(text.span, member.name) ?? "?"
     let known = parameters.map(\.name.wire)
     let expected = known.isEmpty ? "no parameters" : "only " + known.joined(separator: ", ")
@@ -72,7 +75,7 @@ struct Call {
   }
 
   private func isNull(_ range: Range<Int>) -> Bool {
-    text.span[range.lowerBound] == UInt8(ascii: "n")
+    text[text.startIndex + range.lowerBound] == UInt8(ascii: "n")
   }
 
   // MARK: - Checking
@@ -169,6 +172,7 @@ struct Call {
 
   func optionalString(_ name: ParameterName) -> String? {
     guard has(name) else { return nil }
+    let text = text
     return JSONString.decode(text.span, ranges[name.rawValue].insetByQuotes)
   }
 
@@ -177,6 +181,7 @@ struct Call {
 
   func optionalInteger(_ name: ParameterName) -> Int64? {
     guard has(name) else { return nil }
+    let text = text
     return JSONInteger.decode(text.span, ranges[name.rawValue])
   }
 
@@ -184,7 +189,7 @@ struct Call {
 
   func optionalBoolean(_ name: ParameterName) -> Bool? {
     guard has(name) else { return nil }
-    return text.span[ranges[name.rawValue].lowerBound] == UInt8(ascii: "t")
+    return text[text.startIndex + ranges[name.rawValue].lowerBound] == UInt8(ascii: "t")
   }
 
   func boolean(_ name: ParameterName) -> Bool { optionalBoolean(name) ?? false }
@@ -235,7 +240,7 @@ struct Call {
     var scanner = JSONScanner()
     var members: [JSONMember] = []
     try scanner.readMembers(object.bytes.span, into: &members)
-    var call = Call()
+    let call = Call()
     try call.load(members, of: object.bytes, parameters, path: path, payloadLimit: payloadLimit)
     return call
   }

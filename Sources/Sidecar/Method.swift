@@ -3,7 +3,9 @@ import JSONRPC
 
 /// Everything that there is to know of one method: the only place that says it. Parameter checking, `rpc.discover` and
 /// the documents under `protocol/` come from here.
-struct Method: Sendable {
+///
+/// A class only so that handing one around costs a reference count instead of a copy of everything in it.
+final class Method: Sendable {
   /// What a method needs around it.
   enum Access: Sendable {
     /// nothing of the file, or only what it takes care of itself in the middle of other requests
@@ -25,21 +27,38 @@ struct Method: Sendable {
   let summary: String
   let access: Access
   /// whether it may stand in a `transaction`
-  var isTransactional = true
+  let isTransactional: Bool
   /// Whether subscribers may wait for what it changes. While there are any, it gets a group of its own, so that each
   /// change is told and none is told only after something later has covered it.
-  var isWatched = false
+  let isWatched: Bool
   let parameters: [Parameter]
   let result: Schema
   /// beyond invalid_params and what the database may say
-  var errors: [ErrorKind] = []
+  let errors: [ErrorKind]
   /// parameters and result as JSON
   let example: (params: String, result: String)
   /// runs the method on checked parameters and writes exactly one JSON value
   let run: Handler
-
   /// Whether a call must say for whom it is made when `--require-owner` is on.
-  var takesOwner: Bool { parameters.contains { $0.name == .principal } }
+  let takesOwner: Bool
+
+  init(
+    name: String, summary: String, access: Access, isTransactional: Bool = true, isWatched: Bool = false,
+    parameters: [Parameter], result: Schema, errors: [ErrorKind] = [], example: (params: String, result: String),
+    run: @escaping Handler
+  ) {
+    self.name = name
+    self.summary = summary
+    self.access = access
+    self.isTransactional = isTransactional
+    self.isWatched = isWatched
+    self.parameters = parameters
+    self.result = result
+    self.errors = errors
+    self.example = example
+    self.run = run
+    takesOwner = parameters.contains { $0.name == .principal }
+  }
 }
 
 /// All methods by name.

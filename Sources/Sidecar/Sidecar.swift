@@ -59,7 +59,7 @@ package final class Sidecar {
   private let table = MethodTable.all
   private var lines: LineReader
   private var reader = RequestReader()
-  private var call = Call()
+  private let call = Call()
   /// answers, of which those of the open group may not leave yet
   private var output = JSONWriter()
   private var group = Group()
