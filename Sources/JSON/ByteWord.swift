@@ -24,6 +24,12 @@ package enum ByteWord {
     return (difference &- ones) & ~difference & tops
   }
 
+  /// Non-zero when a byte is under 0x20; exact for the lowest such byte only.
+  @inline(__always)
+  package static func controls(_ word: UInt64) -> UInt64 {
+    (word &- ones &* 0x20) & ~word & tops
+  }
+
   /// The index of the first `byte` at or after `start`.
   package static func firstIndex(of byte: UInt8, in bytes: Span<UInt8>, from start: Int = 0) -> Int? {
     var at = start

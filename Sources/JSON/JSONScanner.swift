@@ -204,9 +204,8 @@ package struct JSONScanner {
   /// Exact for the lowest such byte, which is the only one that is looked at.
   @inline(__always)
   private static func special(_ word: UInt64) -> UInt64 {
-    let control = (word &- ByteWord.ones &* 0x20) & ~word
-    return ByteWord.matches(word, UInt8(ascii: "\"")) | ByteWord.matches(word, UInt8(ascii: "\\"))
-      | (control | word) & ByteWord.tops
+    ByteWord.matches(word, UInt8(ascii: "\"")) | ByteWord.matches(word, UInt8(ascii: "\\"))
+      | ByteWord.controls(word) | word & ByteWord.tops
   }
 
   private static func skipEscape(_ bytes: Span<UInt8>, _ at: Int) throws(JSONError) -> Int {

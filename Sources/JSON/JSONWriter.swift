@@ -30,10 +30,11 @@ package struct JSONWriter {
     needsComma = mark.needsComma
   }
 
-  /// Hands out what was written and starts empty again, keeping nothing.
-  package mutating func take() -> [UInt8] {
+  /// Hands out what was written and starts empty again.
+  /// - Parameter spare: an empty buffer whose storage is used from now on
+  package mutating func take(_ spare: consuming [UInt8] = []) -> [UInt8] {
     let taken = bytes
-    bytes = []
+    bytes = spare
     needsComma = false
     return taken
   }
@@ -64,11 +65,16 @@ package struct JSONWriter {
 
   /// Writes a member's name; its value follows. `name` must need no escape.
   package mutating func name(_ name: String) {
-    separate()
-    bytes.append(UInt8(ascii: "\""))
-    bytes.append(contentsOf: name.utf8)
-    bytes.append(UInt8(ascii: "\""))
-    bytes.append(UInt8(ascii: ":"))
+    let name = name.utf8.span
+    let comma = needsComma
+    // One growth check for the whole of it: there are as many names as values on the wire.
+    bytes.append(addingCapacity: name.count + 4) { output in
+      if comma { output.append(UInt8(ascii: ",")) }
+      output.append(UInt8(ascii: "\""))
+      for index in name.indices { output.append(name[index]) }
+      output.append(UInt8(ascii: "\""))
+      output.append(UInt8(ascii: ":"))
+    }
     needsComma = false
   }
 
@@ -85,36 +91,77 @@ package struct JSONWriter {
 
   /// Appends bytes that are outside the structure, such as the newline after a message.
   package mutating func raw(_ text: String) {
-    bytes.append(contentsOf: text.utf8)
+    append(text.utf8.span)
     needsComma = false
   }
 
   // MARK: - Values
 
   package mutating func null() {
-    separate()
-    bytes.append(contentsOf: "null".utf8)
-    needsComma = true
+    literal("null")
   }
 
   package mutating func boolean(_ value: Bool) {
-    separate()
-    bytes.append(contentsOf: (value ? "true" : "false").utf8)
+    literal(value ? "true" : "false")
+  }
+
+  private mutating func literal(_ text: String) {
+    let text = text.utf8.span
+    let comma = needsComma
+    bytes.append(addingCapacity: text.count + 1) { output in
+      if comma { output.append(UInt8(ascii: ",")) }
+      for index in text.indices { output.append(text[index]) }
+    }
     needsComma = true
   }
 
-  package mutating func integer(_ value: some BinaryInteger) {
-    separate()
-    appendDigits(Int64(value))
+  package mutating func integer(_ value: Int64) {
+    var digits = InlineArray<20, UInt8>(repeating: 0)
+    var start = 20
+    var rest = value.magnitude
+    repeat {
+      start -= 1
+      digits[start] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+      rest /= 10
+    } while rest > 0
+    let comma = needsComma
+    bytes.append(addingCapacity: 22 - start) { output in
+      if comma { output.append(UInt8(ascii: ",")) }
+      if value < 0 { output.append(UInt8(ascii: "-")) }
+      for index in start..<20 { output.append(digits[index]) }
+    }
     needsComma = true
   }
+
+  package mutating func integer(_ value: Int) { integer(Int64(value)) }
 
   package mutating func string(_ value: String) {
     separate()
     bytes.append(UInt8(ascii: "\""))
-    appendEscaped(value.utf8.span)
+    if Self.needsEscape(value.utf8.span) {
+      appendEscaped(value.utf8.span)
+    } else {
+      bytes.append(contentsOf: value.utf8)
+    }
     bytes.append(UInt8(ascii: "\""))
     needsComma = true
+  }
+
+  private static func needsEscape(_ text: Span<UInt8>) -> Bool {
+    var at = 0
+    while let word = ByteWord.load(text, at) {
+      if ByteWord.controls(word) | ByteWord.matches(word, UInt8(ascii: "\""))
+        | ByteWord.matches(word, UInt8(ascii: "\\")) != 0
+      {
+        return true
+      }
+      at &+= 8
+    }
+    while at < text.count {
+      if text[at] < 0x20 || text[at] == UInt8(ascii: "\"") || text[at] == UInt8(ascii: "\\") { return true }
+      at &+= 1
+    }
+    return false
   }
 
   /// Writes a string whose contents are appended piece by piece through ``StringPieces``.
@@ -154,6 +201,13 @@ package struct JSONWriter {
     needsComma = true
   }
 
+  /// Writes one valid JSON value that `append` puts at the end of the buffer.
+  package mutating func validated(_ append: (inout [UInt8]) throws -> Void) rethrows {
+    separate()
+    try append(&bytes)
+    needsComma = true
+  }
+
   private mutating func append(_ span: Span<UInt8>) {
     bytes.append(addingCapacity: span.count) { output in
       for index in span.indices { output.append(span[index]) }
@@ -188,23 +242,6 @@ package struct JSONWriter {
     default: bytes.append(byte)
     }
   }
-
-  private mutating func appendDigits(_ value: Int64) {
-    if value < 0 { bytes.append(UInt8(ascii: "-")) }
-    var rest = value.magnitude
-    let start = bytes.count
-    repeat {
-      bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
-      rest /= 10
-    } while rest > 0
-    var low = start
-    var high = bytes.count - 1
-    while low < high {
-      bytes.swapAt(low, high)
-      low += 1
-      high -= 1
-    }
-  }
 }
 
 // MARK: - Members
@@ -220,12 +257,17 @@ extension JSONWriter {
     if let value { string(value) } else { null() }
   }
 
-  package mutating func member(_ name: String, _ value: some BinaryInteger) {
+  package mutating func member(_ name: String, _ value: Int64) {
     self.name(name)
     integer(value)
   }
 
-  package mutating func member(_ name: String, _ value: (some BinaryInteger)?) {
+  package mutating func member(_ name: String, _ value: Int) {
+    self.name(name)
+    integer(value)
+  }
+
+  package mutating func member(_ name: String, _ value: Int64?) {
     self.name(name)
     if let value { integer(value) } else { null() }
   }

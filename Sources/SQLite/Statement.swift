@@ -141,6 +141,13 @@ package struct Statement: ~Copyable {
     isNull(column) ? nil : bytes(column)
   }
 
+  /// Appends the column's bytes to a buffer, without a stop in between.
+  package func append(_ column: Int32, to bytes: inout [UInt8]) {
+    withText(column) { span in
+      unsafe span.withUnsafeBufferPointer { unsafe bytes.append(contentsOf: $0) }
+    }
+  }
+
   /// The column's bytes, valid inside `body` only; empty for NULL and for a text of length zero.
   package func withText<Result>(_ column: Int32, _ body: (Span<UInt8>) throws -> Result) rethrows -> Result {
     // The text is asked for before its length: https://www.sqlite.org/c3ref/column_blob.html

@@ -37,6 +37,8 @@ package struct EventRow: ~Copyable {
   package var eventType: String { row.optionalString(2) ?? NewEvent.defaultType }
   package var timestamp: Int64 { row.integer(3) }
   package var retry: Int64? { row.optionalInteger(4) }
+  /// Appends the payload as it came.
+  package func appendData(to bytes: inout [UInt8]) { row.append(5, to: &bytes) }
   package func withData<Result>(_ body: (Span<UInt8>) throws -> Result) rethrows -> Result {
     try row.withText(5, body)
   }

@@ -56,7 +56,7 @@ extension JSONWriter {
     member("timestamp", event.timestamp)
     member("event_type", event.eventType)
     name("data")
-    event.withData { validated($0) }
+    validated { event.appendData(to: &$0) }
     member("retry", event.retry)
     endObject()
   }

@@ -449,8 +449,12 @@ package final class Sidecar {
     try write(&output)
   }
 
-  /// The bytes that may go out now; none while a group is open.
-  package func takeOutput() -> [UInt8] {
-    store.isInGroup ? [] : output.take()
+  /// Whether there are bytes that may go out now; none may while a group is open.
+  package var hasOutput: Bool { !store.isInGroup && output.count > 0 }
+
+  /// The bytes that may go out now.
+  /// - Parameter spare: an empty buffer whose storage serves for the next answers
+  package func takeOutput(_ spare: consuming [UInt8] = []) -> [UInt8] {
+    hasOutput ? output.take(spare) : []
   }
 }

@@ -1,5 +1,10 @@
+import Sidecar
+
 /// Bytes on their way to the reader, in order.
 struct OutputQueue {
+  /// storage beyond this is given back when it has been used
+  private static let keptCapacity = 4 << 20
+
   private var bytes: [UInt8] = []
   /// how much of `bytes` has gone out
   private var sent = 0
@@ -7,9 +12,15 @@ struct OutputQueue {
   var count: Int { bytes.count - sent }
   var isEmpty: Bool { count == 0 }
 
-  mutating func append(_ more: [UInt8]) {
+  /// Takes over what the sidecar has ready. Two buffers change places as long as the reader keeps up, so that a busy
+  /// process neither copies nor allocates them anew.
+  mutating func refill(from sidecar: Sidecar) {
+    guard sidecar.hasOutput else { return }
     if isEmpty {
-      bytes = more
+      var spare = bytes
+      bytes = []
+      spare.removeAll(keepingCapacity: spare.capacity <= Self.keptCapacity)
+      bytes = sidecar.takeOutput(spare)
       sent = 0
       return
     }
@@ -18,7 +29,7 @@ struct OutputQueue {
       bytes.removeFirst(sent)
       sent = 0
     }
-    bytes.append(contentsOf: more)
+    bytes.append(contentsOf: sidecar.takeOutput())
   }
 
   /// Writes what the reader takes without waiting.
@@ -31,8 +42,10 @@ struct OutputQueue {
       case .ended: return false
       }
     }
-    bytes = []
-    sent = 0
+    if bytes.capacity > Self.keptCapacity {
+      bytes = []
+      sent = 0
+    }
     return true
   }
 }

@@ -66,7 +66,7 @@ struct Server {
   /// Moves answers to the reader as far as it takes them.
   /// - Returns: false when the reader is gone
   private mutating func pass() -> Bool {
-    queue.append(sidecar.takeOutput())
+    queue.refill(from: sidecar)
     return queue.drain(to: output)
   }
 
