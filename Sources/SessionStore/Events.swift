@@ -335,6 +335,8 @@ extension Store {
   /// Events that can be read: of one session, or of all.
   package func countEvents(_ sessionID: String?, owner: Owner) throws -> Int64 {
     guard let sessionID else { return counters.events }
-    return cache.rows[try session(sessionID, owner: owner, for: .read)].eventCount
+    // Not in one expression: the rows would be read before the call that loads one.
+    let slot = try session(sessionID, owner: owner, for: .read)
+    return cache.rows[slot].eventCount
   }
 }

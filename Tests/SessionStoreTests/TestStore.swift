@@ -40,8 +40,8 @@ final class TestStore {
     var limits = Limits()
     limits.busyTimeout = 0
     change(&limits)
-    opened = try Store.open(
-      path, limits: limits, durability: .normal, environment: Environment(now: { [clock] in clock.now }), schema: schema)
+    let environment = Environment(now: { [clock] in clock.now })
+    opened = try Store.open(path, limits: limits, durability: .normal, environment: environment, schema: schema)
   }
 
   /// One request in a group of its own. A refused one leaves the group as it was, and the group is committed.
@@ -80,9 +80,9 @@ final class TestStore {
   // MARK: - Shortcuts
 
   @discardableResult
-  func create(_ sessionID: String, owner: Owner = .server, _ change: (inout NewSession) -> Void = { _ in }) throws
-    -> Session
-  {
+  func create(
+    _ sessionID: String, owner: Owner = .server, _ change: (inout NewSession) -> Void = { _ in }
+  ) throws -> Session {
     var new = NewSession()
     new.sessionID = sessionID
     new.status = .active
@@ -95,7 +95,9 @@ final class TestStore {
   }
 
   @discardableResult
-  func event(_ sessionID: String, _ data: String = "{}", stream: String? = nil, owner: Owner = .server) throws -> Int64 {
+  func event(
+    _ sessionID: String, _ data: String = "{}", stream: String? = nil, owner: Owner = .server
+  ) throws -> Int64 {
     let event = NewEvent(data: try JSONText(data), streamID: stream)
     return try write { try $0.storeEvent(sessionID, event, owner: owner).id }
   }

@@ -1,0 +1,790 @@
+import JSON
+
+@testable import SessionStore
+
+/// What a store is, in dictionaries and arrays: the simplest thing that has its meaning.
+///
+/// It shares no code with the store but the types of its calls. JSON is text here. Rows whose time is over stay until
+/// the driver finds that the store has removed them.
+struct Model {
+  struct Pair: Equatable {
+    var key: String
+    var value: String
+  }
+
+  struct Event: Equatable {
+    var id: Int64
+    var stream: String?
+    var type: String
+    var timestamp: Int64
+    var retry: Int64?
+    var data: String
+  }
+
+  struct Lost {
+    var id: Int64
+    var stream: String?
+  }
+
+  struct Session {
+    var number: Int64
+    var id: String
+    var tenant: String?
+    var principal: String?
+    var status: SessionStatus
+    var user: String?
+    var clientCapabilities: String?
+    var serverCapabilities: String?
+    var state: [Pair] = []
+    var metadata: String
+    var isInitialized: Bool
+    var createdAt: Int64
+    var lastActivity: Int64
+    var expiresAt: Int64?
+    var timeout: Int64?
+    var suspendedAt: Int64?
+    var revision: Int64
+    var newest: Int64 = 0
+    /// what can be read
+    var events: [Event] = []
+    var lost: [Lost] = []
+    var address: String?
+    var agent: String?
+
+    var floor: Int64 { newest - Int64(events.count) }
+  }
+
+  struct Task {
+    var number: Int64
+    var id: String
+    var session: String?
+    var tenant: String?
+    var principal: String?
+    var status: TaskStatus
+    var message: String?
+    var createdAt: Int64
+    var updatedAt: Int64
+    var ttl: Int64?
+    var poll: Int64?
+    var method: String?
+    var params: String?
+    var result: String?
+    var requests: [Pair]?
+    var responses: [Pair]?
+    var usedKeys: Set<String> = []
+    var cancelRequested = false
+    var meta: String?
+    var revision: Int64
+    var queue: [String] = []
+  }
+
+  struct Place: Hashable {
+    var tenant: String?
+    var principal: String?
+    var collection: String
+  }
+
+  struct Value: Equatable {
+    var number: Int64
+    var place: Place
+    var key: String
+    var value: String
+    var expiresAt: Int64?
+    var revision: Int64
+  }
+
+  struct Nonce: Hashable {
+    var text: String
+    var principal: String?
+  }
+
+  var limits: Limits
+  var now: Int64 = 0
+  var revision: Int64 = 0
+  /// these four in the order of creation
+  var sessions: [Session] = []
+  var tasks: [Task] = []
+  var values: [Value] = []
+  var nonces: [Nonce: Int64] = [:]
+
+  init(limits: Limits) {
+    self.limits = limits
+  }
+
+  mutating func nextRevision() -> Int64 {
+    revision += 1
+    return revision
+  }
+
+  static func object(_ pairs: [Pair]) -> String {
+    "{" + pairs.map { "\"\($0.key)\":\($0.value)" }.joined(separator: ",") + "}"
+  }
+
+  static func sees(_ claim: OwnerClaim, _ owner: String?) -> Bool {
+    switch claim {
+    case .unspecified: true
+    case .anonymous: owner == nil
+    case .named(let name): owner == nil || owner == name
+    }
+  }
+
+  static func sees(_ owner: Owner, _ tenant: String?, _ principal: String?) -> Bool {
+    sees(owner.tenant, tenant) && sees(owner.principal, principal)
+  }
+
+  static func isBound(_ owner: String?, _ claim: OwnerClaim) -> Bool {
+    switch claim {
+    case .unspecified: true
+    case .anonymous: owner == nil
+    case .named(let name): owner == name
+    }
+  }
+
+  static func name(_ claim: OwnerClaim) -> String? {
+    if case .named(let name) = claim { name } else { nil }
+  }
+}
+
+// MARK: - Sessions
+
+extension Model {
+  func status(_ session: Session) -> SessionStatus {
+    switch session.status {
+    case .expired: return .expired
+    case .suspended:
+      let end = session.suspendedAt.map { $0 + limits.maxSuspension }
+      return limits.maxSuspension > 0 && end != nil && now >= end! ? .expired : .suspended
+    case .pending, .active, .invalidated:
+      if let end = session.expiresAt, now >= end { return .expired }
+      if let timeout = session.timeout, now >= session.lastActivity + timeout { return .expired }
+      return session.status
+    }
+  }
+
+  func find(_ id: String, _ owner: Owner) -> Int? {
+    sessions.firstIndex { $0.id == id && Self.sees(owner, $0.tenant, $0.principal) }
+  }
+
+  func readable(_ id: String, _ owner: Owner) throws -> Int {
+    guard let index = find(id, owner) else { throw StoreError.sessionNotFound(id) }
+    switch status(sessions[index]) {
+    case .pending, .active, .suspended: return index
+    case .expired: throw StoreError.sessionExpired(id)
+    case .invalidated: throw StoreError.invalidSessionStatus(current: .invalidated, requested: "read")
+    }
+  }
+
+  func writable(_ id: String, _ owner: Owner, _ requested: String) throws -> Int {
+    guard let index = find(id, owner) else { throw StoreError.sessionNotFound(id) }
+    let status = status(sessions[index])
+    switch status {
+    case .pending, .active: return index
+    case .expired: throw StoreError.sessionExpired(id)
+    case .suspended, .invalidated: throw StoreError.invalidSessionStatus(current: status, requested: requested)
+    }
+  }
+
+  static func size(_ state: [Pair]) -> Int {
+    state.reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count + 4 }
+  }
+
+  private func checkSize(_ state: [Pair]) throws {
+    if limits.maxStateBytes > 0, Self.size(state) > limits.maxStateBytes {
+      throw StoreError.payloadTooLarge(what: "The session's whole state", limit: limits.maxStateBytes)
+    }
+  }
+
+  /// - Parameter id: the one that was asked for, or that the store made
+  mutating func createSession(
+    _ id: String, _ new: NewSession, state: [Pair], owner: Owner
+  ) throws -> SessionRecord {
+    try checkSize(state)
+    if let old = find(id, .server), status(sessions[old]) != .expired { throw StoreError.sessionExists(id) }
+    let living = sessions.filter { status($0) != .expired }
+    if limits.maxSessions > 0, living.count >= limits.maxSessions {
+      throw StoreError.maxSessionsReached(limit: limits.maxSessions)
+    }
+    let tenant = Self.name(owner.tenant)
+    if limits.maxSessionsPerUser > 0, let user = new.userID,
+      living.count(where: { $0.user == user && $0.tenant == tenant }) >= limits.maxSessionsPerUser
+    {
+      throw StoreError.maxUserSessionsReached(limit: limits.maxSessionsPerUser)
+    }
+    sessions.removeAll { $0.id == id }
+    let number = nextRevision()
+    let createdAt = new.createdAt ?? now
+    let ttl = new.ttl ?? limits.sessionTTL
+    let timeout = new.inactivityTimeout ?? limits.inactivityTimeout
+    let session = Session(
+      number: number, id: id, tenant: tenant, principal: Self.name(owner.principal), status: new.status,
+      user: new.userID, clientCapabilities: new.clientCapabilities?.string,
+      serverCapabilities: new.serverCapabilities?.string, state: state, metadata: new.metadata?.string ?? "{}",
+      isInitialized: new.isInitialized, createdAt: createdAt, lastActivity: new.lastActivity ?? now,
+      expiresAt: new.expiresAt ?? (ttl > 0 ? createdAt + ttl : nil), timeout: timeout > 0 ? timeout : nil,
+      revision: number)
+    sessions.append(session)
+    return record(session)
+  }
+
+  mutating func getSession(_ id: String, owner: Owner, touch: Bool) -> SessionRecord? {
+    guard let index = find(id, owner), status(sessions[index]) != .expired else { return nil }
+    let status = status(sessions[index])
+    if touch, status == .pending || status == .active { sessions[index].lastActivity = now }
+    return record(sessions[index])
+  }
+
+  mutating func updateSession(
+    _ id: String, _ update: SessionUpdate, state: [Pair]?, owner: Owner, ifRevision: Int64?
+  ) throws -> SessionRecord {
+    let index = try writable(id, owner, "update")
+    if let ifRevision, sessions[index].revision != ifRevision {
+      throw StoreError.concurrentModification(revision: sessions[index].revision)
+    }
+    if let state {
+      try checkSize(state)
+      sessions[index].state = state
+    }
+    sessions[index].lastActivity = now
+    if case .set(let user) = update.userID { sessions[index].user = user }
+    if case .set(let text) = update.clientCapabilities { sessions[index].clientCapabilities = text?.string }
+    if case .set(let text) = update.serverCapabilities { sessions[index].serverCapabilities = text?.string }
+    if case .set(let text) = update.metadata { sessions[index].metadata = text.string }
+    if case .set(let flag) = update.isInitialized { sessions[index].isInitialized = flag }
+    if case .set(let time) = update.lastActivity { sessions[index].lastActivity = time }
+    if case .set(let time) = update.expiresAt { sessions[index].expiresAt = time }
+    if case .set(let timeout) = update.inactivityTimeout { sessions[index].timeout = timeout == 0 ? nil : timeout }
+    sessions[index].revision = nextRevision()
+    return record(sessions[index])
+  }
+
+  mutating func touchSession(_ id: String, owner: Owner) throws -> SessionRecord {
+    let index = try writable(id, owner, "touch")
+    sessions[index].lastActivity = now
+    return record(sessions[index])
+  }
+
+  mutating func deleteSession(_ id: String, owner: Owner, deleteTasks: Bool) -> DeletedSession {
+    guard let index = find(id, owner) else { return DeletedSession() }
+    let events = sessions.remove(at: index).events.count
+    var deleted = DeletedSession()
+    deleted.deleted = true
+    deleted.events = Int64(events)
+    if deleteTasks {
+      deleted.tasks = Int64(tasks.count { $0.session == id })
+      tasks.removeAll { $0.session == id }
+    }
+    return deleted
+  }
+
+  mutating func changeStatus(_ id: String, _ step: Store.LifecycleStep, owner: Owner) throws -> SessionRecord {
+    guard let index = find(id, owner) else { throw StoreError.sessionNotFound(id) }
+    let current = status(sessions[index])
+    if current == .expired { throw StoreError.sessionExpired(id) }
+    let table: [SessionStatus: [Store.LifecycleStep: SessionStatus]] = [
+      .pending: [.activate: .active, .expire: .expired, .invalidate: .invalidated],
+      .active: [.activate: .active, .suspend: .suspended, .expire: .expired, .invalidate: .invalidated],
+      .suspended: [.activate: .active, .resume: .active, .expire: .expired, .invalidate: .invalidated],
+    ]
+    guard let next = table[current]?[step] else {
+      throw StoreError.invalidSessionStatus(current: current, requested: step.rawValue)
+    }
+    if current == .suspended, next == .active, let expiresAt = sessions[index].expiresAt {
+      sessions[index].expiresAt = expiresAt + max(0, now - sessions[index].suspendedAt!)
+    }
+    sessions[index].suspendedAt = next == .suspended ? now : nil
+    sessions[index].status = next
+    sessions[index].lastActivity = now
+    if next != current { sessions[index].revision = nextRevision() }
+    return record(sessions[index])
+  }
+
+  mutating func validateSession(_ id: String, owner: Owner, address: String?, agent: String?) -> String? {
+    guard let index = find(id, owner) else { return "not_found" }
+    let status = status(sessions[index])
+    if status != .active { return status.rawValue }
+    if let address, let known = sessions[index].address, known != address { return "address_changed" }
+    if let agent, let known = sessions[index].agent, known != agent { return "agent_changed" }
+    sessions[index].address = sessions[index].address ?? address
+    sessions[index].agent = sessions[index].agent ?? agent
+    return nil
+  }
+
+  func matching(_ filter: SessionFilter) -> [Session] {
+    sessions.filter { session in
+      let status = status(session)
+      return Self.sees(filter.owner, session.tenant, session.principal)
+        && (filter.userID == nil || filter.userID == session.user)
+        && (filter.status == nil ? status != .expired : status == filter.status)
+    }
+  }
+
+  mutating func expireSessions(olderThan: Int64, limit: Int) -> ([String], hasMore: Bool) {
+    let old = sessions.filter { $0.lastActivity < olderThan }
+    let removed = old.prefix(limit).map(\.id)
+    sessions.removeAll { removed.contains($0.id) }
+    return (removed, old.count > limit)
+  }
+
+  func record(_ session: Session, includeState: Bool = true) -> SessionRecord {
+    SessionRecord(
+      id: session.id, status: status(session), user: session.user, tenant: session.tenant,
+      principal: session.principal, clientCapabilities: session.clientCapabilities,
+      serverCapabilities: session.serverCapabilities, state: includeState ? Self.object(session.state) : nil,
+      metadata: session.metadata, isInitialized: session.isInitialized, createdAt: session.createdAt,
+      lastActivity: session.lastActivity, expiresAt: session.expiresAt, timeout: session.timeout,
+      suspendedAt: session.suspendedAt, newest: session.newest, revision: session.revision)
+  }
+
+  // MARK: State
+
+  mutating func setState(_ id: String, _ key: String, _ value: String, owner: Owner) throws -> Int64 {
+    let index = try writable(id, owner, "set state")
+    var state = sessions[index].state
+    if let at = state.firstIndex(where: { $0.key == key }) {
+      state[at].value = value
+    } else {
+      state.append(Pair(key: key, value: value))
+    }
+    try checkSize(state)
+    sessions[index].state = state
+    sessions[index].lastActivity = now
+    sessions[index].revision = nextRevision()
+    return sessions[index].revision
+  }
+
+  mutating func removeState(_ id: String, _ key: String, owner: Owner) throws -> String? {
+    let index = try writable(id, owner, "remove state")
+    sessions[index].lastActivity = now
+    guard let at = sessions[index].state.firstIndex(where: { $0.key == key }) else { return nil }
+    sessions[index].revision = nextRevision()
+    return sessions[index].state.remove(at: at).value
+  }
+}
+
+// MARK: - Events
+
+extension Model {
+  private mutating func append(_ event: NewEvent, _ index: Int) {
+    sessions[index].newest += 1
+    sessions[index].events.append(
+      Event(
+        id: sessions[index].newest, stream: event.streamID, type: event.eventType ?? "message",
+        timestamp: event.timestamp ?? now, retry: event.retry, data: event.data.string))
+    sessions[index].lastActivity = now
+    if limits.maxEventsPerSession > 0, limits.eventOverflow == .evict {
+      lose(index, sessions[index].events.count - limits.maxEventsPerSession)
+    }
+  }
+
+  private mutating func lose(_ index: Int, _ count: Int) {
+    guard count > 0 else { return }
+    sessions[index].lost += sessions[index].events.prefix(count).map { Lost(id: $0.id, stream: $0.stream) }
+    sessions[index].events.removeFirst(count)
+  }
+
+  private func checkRoom(_ index: Int, _ count: Int) throws {
+    if limits.maxEventsPerSession > 0, limits.eventOverflow == .error,
+      sessions[index].events.count + count > limits.maxEventsPerSession
+    {
+      throw StoreError.maxEventsReached(limit: limits.maxEventsPerSession)
+    }
+  }
+
+  /// - Returns: the first and the last id
+  mutating func storeEvents(_ id: String, _ events: [NewEvent], owner: Owner, _ requested: String) throws -> [Int64] {
+    let index = try writable(id, owner, requested)
+    try checkRoom(index, events.count)
+    let first = sessions[index].newest + 1
+    for event in events { append(event, index) }
+    return [first, sessions[index].newest]
+  }
+
+  mutating func broadcast(_ event: NewEvent, _ filter: SessionFilter) throws -> Int {
+    let targets = sessions.indices.filter { index in
+      let session = sessions[index]
+      return status(session) == filter.status ?? .active && (filter.userID == nil || filter.userID == session.user)
+        && Self.isBound(session.tenant, filter.owner.tenant)
+        && Self.isBound(session.principal, filter.owner.principal)
+    }
+    for index in targets {
+      _ = try writable(sessions[index].id, .server, "store an event")
+      try checkRoom(index, 1)
+    }
+    for index in targets { append(event, index) }
+    return targets.count
+  }
+
+  mutating func deleteEvents(_ id: String, before: Int64, owner: Owner) throws -> Int64 {
+    let index = try writable(id, owner, "delete events")
+    let count = sessions[index].events.count { $0.id < before }
+    lose(index, count)
+    sessions[index].lastActivity = now
+    return Int64(count)
+  }
+
+  struct Gap: Equatable {
+    var dropped: Int64
+    /// what the store may say instead
+    var atMost: Int64
+    var oldest: Int64?
+  }
+
+  func gap(_ session: Session, after: Int64, stream: String?) -> Gap? {
+    let lost = session.lost.filter { stream == nil || $0.stream == stream }
+    let missed = lost.count { $0.id > after }
+    if missed == 0 { return nil }
+    let startsBefore = stream == nil || after < lost.first!.id
+    return Gap(
+      dropped: Int64(missed), atMost: startsBefore ? Int64(missed) : min(Int64(lost.count), lost.last!.id - after),
+      oldest: session.events.first { stream == nil || $0.stream == stream }?.id)
+  }
+
+  /// - Parameter stop: events after which the reader says that it has enough
+  func page(_ session: Session, after: Int64, stream: String?, limit: Int, stop: Int) -> PageRecord {
+    let start = max(after, session.floor)
+    let events = session.events.filter { $0.id > start && (stream == nil || $0.stream == stream) }
+    let taken = Array(events.prefix(min(limit, stop)))
+    let hasMore = taken.count < events.count
+    return PageRecord(
+      events: taken, nextAfter: hasMore ? taken.last?.id ?? start : session.newest, newest: session.newest,
+      hasMore: hasMore, gap: gap(session, after: after, stream: stream), cursorAhead: after > session.newest)
+  }
+
+  func recent(_ session: Session, stream: String?, limit: Int) -> PageRecord {
+    let events = session.events.filter { stream == nil || $0.stream == stream }.suffix(limit)
+    return PageRecord(
+      events: Array(events), nextAfter: session.newest, newest: session.newest, hasMore: false, gap: nil,
+      cursorAhead: false)
+  }
+}
+
+// MARK: - Tasks
+
+extension Model {
+  func hasLapsed(_ task: Task) -> Bool { task.ttl.map { now > task.createdAt + $0 } ?? false }
+
+  func findTask(_ id: String, _ scope: TaskScope) throws -> Int {
+    let index = tasks.firstIndex { task in
+      task.id == id && !hasLapsed(task) && (scope.sessionID == nil || scope.sessionID == task.session)
+        && Self.sees(scope.owner, task.tenant, task.principal)
+    }
+    guard let index else { throw StoreError.taskNotFound(id) }
+    return index
+  }
+
+  mutating func createTask(_ id: String, _ new: NewTask, owner: Owner) throws -> TaskView {
+    let session = try new.sessionID.map { try writable($0, owner, "create a task") }
+    if let old = tasks.first(where: { $0.id == id }), !hasLapsed(old) { throw StoreError.taskExists(id) }
+    if limits.maxTasks > 0, tasks.count(where: { !hasLapsed($0) }) >= limits.maxTasks {
+      throw StoreError.maxTasksReached(limit: limits.maxTasks)
+    }
+    tasks.removeAll { $0.id == id }
+    let number = nextRevision()
+    let task = Task(
+      number: number, id: id, session: new.sessionID,
+      tenant: Self.name(owner.tenant) ?? session.flatMap { sessions[$0].tenant },
+      principal: Self.name(owner.principal) ?? session.flatMap { sessions[$0].principal }, status: new.status,
+      message: new.statusMessage, createdAt: now, updatedAt: now, ttl: new.ttl, poll: new.pollInterval,
+      method: new.originalMethod, params: new.originalParams?.string, meta: new.meta?.string, revision: number)
+    tasks.append(task)
+    if let session { sessions[session].lastActivity = now }
+    return TaskView(task)
+  }
+
+  private mutating func change(
+    _ id: String, _ scope: TaskScope, ifRevision: Int64? = nil, _ change: (inout Task) throws -> Void
+  ) throws -> TaskView {
+    let index = try findTask(id, scope)
+    if let ifRevision, tasks[index].revision != ifRevision {
+      throw StoreError.concurrentModification(revision: tasks[index].revision)
+    }
+    var task = tasks[index]
+    task.updatedAt = now
+    try change(&task)
+    task.revision = nextRevision()
+    tasks[index] = task
+    return TaskView(task)
+  }
+
+  private static func isOver(_ status: TaskStatus) -> Bool {
+    status == .completed || status == .failed || status == .cancelled
+  }
+
+  private static func requireLive(_ task: Task, _ requested: String) throws {
+    if isOver(task.status) { throw StoreError.terminalState(current: task.status, requested: requested) }
+  }
+
+  private static func move(_ task: inout Task, _ next: TaskStatus) throws {
+    try requireLive(task, next.rawValue)
+    if task.status == next { throw StoreError.invalidTransition(current: next, requested: next) }
+    task.status = next
+    task.requests = nil
+  }
+
+  mutating func updateTask(
+    _ id: String, _ update: TaskUpdate, requests: [Pair]?, scope: TaskScope, ifRevision: Int64?, force: Bool
+  ) throws -> TaskView {
+    try change(id, scope, ifRevision: ifRevision) { task in
+      if !force { try Self.requireLive(task, "update") }
+      if case .set(let status) = update.status { task.status = status }
+      if case .set(let message) = update.statusMessage { task.message = message }
+      if case .set(let time) = update.createdAt { task.createdAt = time }
+      if case .set(let time) = update.lastUpdatedAt { task.updatedAt = time }
+      if case .set(let ttl) = update.ttl { task.ttl = ttl }
+      if case .set(let poll) = update.pollInterval { task.poll = poll }
+      if case .set(let method) = update.originalMethod { task.method = method }
+      if case .set(let params) = update.originalParams { task.params = params?.string }
+      if case .set(let result) = update.result { task.result = result?.string }
+      if case .set = update.inputRequests { task.requests = requests }
+      if case .set(let flag) = update.cancelRequested { task.cancelRequested = flag }
+      if case .set(let meta) = update.meta { task.meta = meta?.string }
+      task.usedKeys.formUnion((task.requests ?? []).map(\.key))
+    }
+  }
+
+  mutating func touchTask(
+    _ id: String, message: String?, ttl: Int64?, poll: Int64?, scope: TaskScope
+  ) throws -> TaskView {
+    try change(id, scope) { task in
+      try Self.requireLive(task, "touch")
+      if let message { task.message = message }
+      if let ttl { task.ttl = ttl }
+      if let poll { task.poll = poll }
+    }
+  }
+
+  mutating func updateTaskStatus(
+    _ id: String, _ status: TaskStatus, message: String?, scope: TaskScope, ifRevision: Int64?
+  ) throws -> TaskView {
+    try change(id, scope, ifRevision: ifRevision) { task in
+      try Self.move(&task, status)
+      task.message = message
+    }
+  }
+
+  private static func text(_ outcome: TaskOutcome) -> String {
+    switch outcome {
+    case .success(let value): #"{"success":\#(value.string)}"#
+    case .error(let value): #"{"error":\#(value.string)}"#
+    }
+  }
+
+  mutating func storeResult(_ id: String, _ outcome: TaskOutcome, scope: TaskScope) throws -> TaskView {
+    try change(id, scope) { task in
+      if task.result != nil { try Self.requireLive(task, "store a result") }
+      task.result = Self.text(outcome)
+    }
+  }
+
+  mutating func finishTask(
+    _ id: String, _ outcome: TaskOutcome, message: String?, scope: TaskScope
+  ) throws -> TaskView {
+    try change(id, scope) { task in
+      if case .success = outcome { try Self.move(&task, .completed) } else { try Self.move(&task, .failed) }
+      task.result = Self.text(outcome)
+      task.message = message
+    }
+  }
+
+  mutating func cancelTask(_ id: String, cooperative: Bool, scope: TaskScope) throws -> TaskView {
+    try change(id, scope) { task in
+      if cooperative { try Self.requireLive(task, "cancel") } else { try Self.move(&task, .cancelled) }
+      task.cancelRequested = true
+    }
+  }
+
+  mutating func requireInput(_ id: String, _ requests: [Pair], scope: TaskScope) throws -> TaskView {
+    try change(id, scope) { task in
+      try Self.requireLive(task, "require input")
+      if requests.isEmpty {
+        throw StoreError.invalidParameter(name: "input_requests", expected: "an object with at least one member")
+      }
+      for request in requests where task.usedKeys.contains(request.key) {
+        throw StoreError.invalidParameter(
+          name: "input_requests.\(request.key)", expected: "a key that this task has not used")
+      }
+      task.requests = (task.requests ?? []) + requests
+      task.usedKeys.formUnion(requests.map(\.key))
+      task.status = .inputRequired
+    }
+  }
+
+  mutating func provideInput(_ id: String, _ responses: [Pair], scope: TaskScope) throws -> TaskView {
+    let task = tasks[try findTask(id, scope)]
+    try Self.requireLive(task, "provide input")
+    let awaited = (task.requests ?? []).map(\.key)
+    let answers = responses.filter { awaited.contains($0.key) }
+    if answers.isEmpty { return TaskView(task) }
+    return try change(id, scope) { task in
+      let rest = task.requests!.filter { request in !answers.contains { $0.key == request.key } }
+      task.requests = rest.isEmpty ? nil : rest
+      let kept = (task.responses ?? []).filter { old in !answers.contains { $0.key == old.key } }
+      task.responses = kept + answers
+      if rest.isEmpty { task.status = .working }
+    }
+  }
+
+  func matchingTasks(_ status: TaskStatus?, _ scope: TaskScope) -> [Task] {
+    tasks.filter { task in
+      !hasLapsed(task) && (status == nil || status == task.status)
+        && (scope.sessionID == nil || scope.sessionID == task.session)
+        && Self.sees(scope.owner, task.tenant, task.principal)
+    }
+  }
+
+  mutating func deleteTask(_ id: String, scope: TaskScope) -> Bool {
+    guard let index = try? findTask(id, scope) else { return false }
+    tasks.remove(at: index)
+    return true
+  }
+
+  mutating func recover(maxAge: Int64, scope: TaskScope, limit: Int) -> ([String], hasMore: Bool) {
+    let stuck = matchingTasks(nil, scope).filter { !Self.isOver($0.status) && now - $0.updatedAt > maxAge }
+    for stuck in stuck.prefix(limit) {
+      let index = tasks.firstIndex { $0.id == stuck.id }!
+      tasks[index].status = .failed
+      tasks[index].requests = nil
+      tasks[index].message = "Server restarted — task interrupted"
+      tasks[index].result = #"{"error":{"code":-32603,"message":"Server restarted — task interrupted"}}"#
+      tasks[index].updatedAt = now
+      tasks[index].revision = nextRevision()
+    }
+    return (stuck.prefix(limit).map(\.id), stuck.count > limit)
+  }
+
+  // MARK: Messages
+
+  mutating func enqueue(_ id: String, _ message: String, maxSize: Int64?, scope: TaskScope) throws -> Int64 {
+    let index = try findTask(id, scope)
+    let limit = maxSize ?? (limits.maxTaskMessages > 0 ? Int64(limits.maxTaskMessages) : nil)
+    if let limit, tasks[index].queue.count >= limit { throw StoreError.queueFull(limit: Int(limit)) }
+    tasks[index].queue.append(message)
+    return Int64(tasks[index].queue.count)
+  }
+
+  mutating func dequeue(_ id: String, limit: Int, scope: TaskScope) throws -> ([String], hasMore: Bool) {
+    let index = try findTask(id, scope)
+    let taken = Array(tasks[index].queue.prefix(limit))
+    tasks[index].queue.removeFirst(taken.count)
+    return (taken, !tasks[index].queue.isEmpty)
+  }
+}
+
+// MARK: - Nonces and values
+
+extension Model {
+  mutating func consume(_ nonce: String, ttl: Int64, principal: OwnerClaim) -> Bool {
+    let nonce = Nonce(text: nonce, principal: Self.name(principal))
+    if let end = nonces[nonce], now < end { return false }
+    nonces[nonce] = now + ttl
+    return true
+  }
+
+  func hasLapsed(_ value: Value) -> Bool { value.expiresAt.map { now >= $0 } ?? false }
+
+  static func place(_ collection: String, _ owner: Owner) -> Place {
+    Place(tenant: name(owner.tenant), principal: name(owner.principal), collection: collection)
+  }
+
+  private func findValue(_ place: Place, _ key: String) -> Int? {
+    values.firstIndex { $0.place == place && $0.key == key && !hasLapsed($0) }
+  }
+
+  func getValue(_ place: Place, _ key: String) -> Value? { findValue(place, key).map { values[$0] } }
+
+  mutating func put(
+    _ place: Place, _ key: String, _ text: String, ttl: Int64?, ifAbsent: Bool, ifRevision: Int64?
+  ) throws -> (stored: Bool, revision: Int64) {
+    let old = findValue(place, key)
+    if let ifRevision, old.map({ values[$0].revision }) != ifRevision {
+      throw StoreError.concurrentModification(revision: old.map { values[$0].revision })
+    }
+    if let old {
+      if ifAbsent { return (false, values[old].revision) }
+      values[old].value = text
+      values[old].expiresAt = ttl.map { now + $0 }
+      values[old].revision = nextRevision()
+      return (true, values[old].revision)
+    }
+    if limits.maxValues > 0, values.count(where: { !hasLapsed($0) }) >= limits.maxValues {
+      throw StoreError.maxValuesReached(limit: limits.maxValues)
+    }
+    values.removeAll { $0.place == place && $0.key == key }
+    let number = nextRevision()
+    values.append(
+      Value(number: number, place: place, key: key, value: text, expiresAt: ttl.map { now + $0 }, revision: number))
+    return (true, number)
+  }
+
+  mutating func deleteValue(_ place: Place, _ key: String, ifRevision: Int64?) throws -> Bool {
+    let old = findValue(place, key)
+    if let ifRevision, old.map({ values[$0].revision }) != ifRevision {
+      throw StoreError.concurrentModification(revision: old.map { values[$0].revision })
+    }
+    values.removeAll { $0.place == place && $0.key == key }
+    return old != nil
+  }
+}
+
+// MARK: - What both sides are compared in
+
+struct SessionRecord: Equatable {
+  var id: String
+  var status: SessionStatus
+  var user: String?
+  var tenant: String?
+  var principal: String?
+  var clientCapabilities: String?
+  var serverCapabilities: String?
+  var state: String?
+  var metadata: String
+  var isInitialized: Bool
+  var createdAt: Int64
+  var lastActivity: Int64
+  var expiresAt: Int64?
+  var timeout: Int64?
+  var suspendedAt: Int64?
+  var newest: Int64
+  var revision: Int64
+}
+
+struct PageRecord: Equatable {
+  var events: [Model.Event]
+  var nextAfter: Int64
+  var newest: Int64
+  var hasMore: Bool
+  var gap: Model.Gap?
+  var cursorAhead: Bool
+}
+
+struct TaskView: Equatable {
+  var id: String
+  var session: String?
+  var tenant: String?
+  var principal: String?
+  var status: TaskStatus
+  var message: String?
+  var createdAt: Int64
+  var updatedAt: Int64
+  var ttl: Int64?
+  var poll: Int64?
+  var method: String?
+  var params: String?
+  var result: String?
+  var requests: String?
+  var responses: String?
+  var cancelRequested: Bool
+  var meta: String?
+  var revision: Int64
+}
+
+extension TaskView {
+  init(_ task: Model.Task) {
+    self.init(
+      id: task.id, session: task.session, tenant: task.tenant, principal: task.principal, status: task.status,
+      message: task.message, createdAt: task.createdAt, updatedAt: task.updatedAt, ttl: task.ttl, poll: task.poll,
+      method: task.method, params: task.params, result: task.result, requests: task.requests.map(Model.object),
+      responses: task.responses.map(Model.object), cancelRequested: task.cancelRequested, meta: task.meta,
+      revision: task.revision)
+  }
+}
