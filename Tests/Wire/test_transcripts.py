@@ -6,6 +6,10 @@ Each line of a transcript is one JSON object:
     {"start": ["--option", …]}   starts the process with these options; only as the first step, default: none
     {"send": message}            writes one line: a request, a notification or a batch
     {"receive": message}         reads one line and compares it
+    {"send_text": "text"}        writes this text as one line; it need not be JSON
+    {"receive_text": "text"}     reads one line and compares it byte for byte
+    {"wait": milliseconds}       lets time pass; never how long something may take
+    {"exit": status}             the process ends of itself, its input still open
     {"restart": []}              ends the input, then starts a new process with these options on the same file; [] stands
                                  for the options of the start
     {"other": ["--option", …]}   starts a second process on the same file
@@ -24,6 +28,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +39,10 @@ from sidecar import Sidecar
 
 TRANSCRIPTS = Path(__file__).parents[2] / "protocol" / "transcripts"
 FILES = sorted(TRANSCRIPTS.glob("*.jsonl"))
-STEPS = {"note", "start", "send", "receive", "restart", "other", "other_send", "other_receive"}
+STEPS = {
+    "note", "start", "send", "receive", "send_text", "receive_text", "wait", "exit", "restart", "other", "other_send",
+    "other_receive",
+}  # fmt: skip
 
 BOUND = re.compile(r"<id:[^>]+>")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -134,6 +142,16 @@ def test_transcript(path: Path, spawn: Callable[..., Sidecar]) -> None:
         elif kind == "other":
             assert other is None, f"{where}: there is a second process already"
             other = spawn(*content)
+        elif kind == "send_text":
+            main.send_bytes(content.encode() + b"\n")
+        elif kind == "receive_text":
+            text = main.read_line()
+            assert text == content.encode(), f"{where}: {text!r}"
+        elif kind == "wait":
+            time.sleep(content / 1000)
+        elif kind == "exit":
+            assert main.rest() == [], f"{where}: the process said more"
+            assert main.wait() == content, where
         elif kind in ("send", "other_send"):
             process = main if kind == "send" else other
             assert process is not None, f"{where}: there is no second process"
