@@ -14,7 +14,9 @@ extension Store {
   package func startReading(
     _ sessionID: String, after: Int64?, streamID: String?, owner: Owner
   ) throws -> (reader: EventReader, newestID: Int64, gap: EventGap?, cursorAhead: Bool) {
-    let row = cache.rows[try session(sessionID, owner: owner, for: .read)]
+    // In two steps: looking the session up may bring its row into the cache that the next line reads.
+    let slot = try session(sessionID, owner: owner, for: .read)
+    let row = cache.rows[slot]
     let cursor = after ?? row.lastEventID
     let gap = try gap(row, after: cursor, streamID: streamID)
     // What the gap tells is not told again.

@@ -333,6 +333,7 @@ extension Store {
   /// Events that can be read: of one session, or of all.
   package func countEvents(_ sessionID: String?, owner: Owner) throws -> Int64 {
     guard let sessionID else { return counters.events }
-    return cache.rows[try session(sessionID, owner: owner, for: .read)].eventCount
+    let slot = try session(sessionID, owner: owner, for: .read)
+    return cache.rows[slot].eventCount
   }
 }
