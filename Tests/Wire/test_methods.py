@@ -85,7 +85,8 @@ def unusable_values(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
         return wrap.replace("{}", "{" + ",".join(f'"{name}":{text}' for name, text in changed.items()) + "}")
 
     for name, member in record["properties"].items():
-        yield from ((text_with({**members, name: text}), place + name) for text in unusable(member))
+        # A record in a record has members of its own.
+        yield from ((text_with({**members, name: text}), at) for text, at in unusable_values(member, place + name))
     for name in members:
         without = {other: text for other, text in members.items() if other != name}
         yield text_with(without), place + name
