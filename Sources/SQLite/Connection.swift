@@ -20,8 +20,10 @@ package final class Connection {
     // One thread uses the connection, so SQLite's own mutexes would be pure cost: measured 5 %.
     let flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
     var opened: OpaquePointer? = nil
+    // Debian's library takes what begins with "file:" for a URI; a path is to be a path.
+    let name = path.hasPrefix("file:") ? "./" + path : path
     let code = unsafe sqlite3_open_v2(
-      path, &opened, flags | (mode == .readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE), nil)
+      name, &opened, flags | (mode == .readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE), nil)
     guard code == SQLITE_OK, let handle = unsafe opened else {
       let error = unsafe SQLiteError(code: code, connection: opened)
       unsafe sqlite3_close(opened)

@@ -52,6 +52,8 @@ extension Store {
   /// Looks at an existing file without the right to change it: opening a file whose log is hot for writing, and closing
   /// it again, rewrites it, and only through the log is its version known.
   private static func judge(_ path: String, _ limits: Limits, _ schema: Schema) throws {
+    // SQLite takes a file of one byte for an empty one and would overwrite it.
+    if DatabaseFile.size(path) == 1 { throw OpenError.foreign("\(path) is not a SQLite database; name another file") }
     if DatabaseFile.size(path) == 0, DatabaseFile.size(DatabaseFile.logPath(path)) == 0 { return }
     let connection = try Connection(path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
     let application = try connection.pragma("application_id")

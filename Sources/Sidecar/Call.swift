@@ -224,6 +224,12 @@ final class Call {
     try record(json(name), parameters, path: path + name.wire + ".")
   }
 
+  /// A record that is kept as it is, its members checked.
+  func checkedRecord(_ name: ParameterName, _ parameters: [Parameter]) throws -> JSONText {
+    _ = try record(name, parameters)
+    return json(name)
+  }
+
   /// The records of an array.
   func records(_ name: ParameterName, _ parameters: [Parameter]) throws -> [Call] {
     try elements(name).enumerated().map { index, element in

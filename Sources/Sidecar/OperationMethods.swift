@@ -76,6 +76,7 @@ enum OperationMethods {
     result: .reference("ServerInfo"), errors: [.requirementFailed],
     example: (#"{"client":{"name":"my-server","version":"2.1.0"},"require":["events","put_value"]}"#, infoExample)
   ) { sidecar, call, writer in
+    if call.has(.client) { _ = try call.checkedRecord(.client, client) }
     let missing = call.strings(.require).filter {
       !capabilities.contains($0) && MethodTable.all.method(named: $0) == nil
     }

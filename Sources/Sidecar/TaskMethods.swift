@@ -184,7 +184,7 @@ enum TaskMethods {
   private static func outcome(_ record: Call, _ path: String) throws -> TaskOutcome {
     switch (record.mentions(.success), record.has(.error)) {
     case (true, false): return .success(record.json(.success))
-    case (false, true): return .error(record.json(.error))
+    case (false, true): return .error(try record.checkedRecord(.error, failure))
     default:
       throw StoreError.invalidParameter(name: path, expected: "an object with one member, 'success' or 'error'")
     }
@@ -274,7 +274,7 @@ enum TaskMethods {
     )
   ) { store, call, taskID, scope in
     try store.finishTask(
-      taskID, .error(call.json(.error)), message: call.optionalString(.statusMessage), scope: scope)
+      taskID, .error(call.checkedRecord(.error, failure)), message: call.optionalString(.statusMessage), scope: scope)
   }
 
   private static let cancel = change(

@@ -19,7 +19,7 @@ struct Arguments {
   // MARK: - The options
 
   private enum Value {
-    case flag((inout Arguments) -> Void)
+    case flag(WritableKeyPath<Arguments, Bool>)
     case text((inout Arguments, String) -> Void)
     case choice([String], (inout Arguments, String) -> Void)
     case count(WritableKeyPath<Arguments, Int>, minimum: Int)
@@ -55,7 +55,7 @@ struct Arguments {
           Option(
             name: "--exclusive", placeholder: "", defaultText: "off",
             summary: "take the file for this process alone (network and virtual file systems)",
-            value: .flag { $0.exclusive = true }),
+            value: .flag(\.exclusive)),
           Option(
             name: "--busy-timeout", placeholder: "TIME", defaultText: "5s",
             summary: "how long a write waits for other processes", value: .duration(\.limits.busyTimeout)),
@@ -91,7 +91,7 @@ struct Arguments {
           Option(
             name: "--require-owner", placeholder: "", defaultText: "off",
             summary: "refuse calls that name neither tenant_id nor principal",
-            value: .flag { $0.sidecar.requireOwner = true }),
+            value: .flag(\.sidecar.requireOwner)),
           Option(
             name: "--degraded-sessions", placeholder: "N", defaultText: "10000",
             summary: "health says degraded from so many sessions; 0: never",
@@ -141,7 +141,7 @@ struct Arguments {
           Option(
             name: "--watch-parent", placeholder: "", defaultText: "off",
             summary: "also end when the parent process is gone",
-            value: .flag { $0.watchParent = true }),
+            value: .flag(\.watchParent)),
         ]
       ),
     ]
@@ -185,10 +185,10 @@ struct Arguments {
   private mutating func set(_ option: Option, _ text: String, called name: String) throws(Failure) {
     func bad(_ expected: String) -> Failure { Self.usage("\(name): '\(text)' is not \(expected)") }
     switch option.value {
-    case .flag(let apply):
+    case .flag(let path):
       switch text.lowercased() {
-      case "true", "1", "yes", "on": apply(&self)
-      case "false", "0", "no", "off", "": break
+      case "true", "1", "yes", "on": self[keyPath: path] = true
+      case "false", "0", "no", "off", "": self[keyPath: path] = false
       default: throw bad("true or false")
       }
     case .text(let apply):
