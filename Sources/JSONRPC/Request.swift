@@ -168,13 +168,10 @@ extension Span<UInt8> {
   /// whether the bytes at `range` are those of `text`
   @inline(__always)
   package func holds(_ text: String, at range: Range<Int>) -> Bool {
-    let expected = text.utf8
-    guard range.count == expected.count else { return false }
-    var index = range.lowerBound
-    for byte in expected {
-      if self[index] != byte { return false }
-      index += 1
-    }
+    let expected = text.utf8.span
+    if range.count != expected.count { return false }
+    let bytes = extracting(range)
+    for index in expected.indices where bytes[index] != expected[index] { return false }
     return true
   }
 }

@@ -71,8 +71,8 @@ struct SessionRow {
     return .expired
   }
 
-  /// Slides the inactivity deadline: backwards too, when the last activity lay in the future (a clock that was set back,
-  /// a migrated session).
+  /// Slides the inactivity deadline: backwards too, when the last activity lay in the future (a clock that was set
+  /// back, a migrated session).
   mutating func touch(_ now: Int64, maxSuspension: Int64) {
     let isEarlier = now < lastActivity
     lastActivity = now

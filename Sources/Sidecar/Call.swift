@@ -30,7 +30,7 @@ final class Call {
     self.payloadLimit = payloadLimit
     let span = text.span
     for member in members {
-      guard let parameter = parameters.first(where: { Self.matches($0, member, span) }) else {
+      guard let parameter = Self.find(member.name, span, in: parameters) else {
         throw unknown(member, parameters)
       }
       let slot = parameter.name.rawValue
@@ -47,16 +47,12 @@ final class Call {
     }
   }
 
-  private static func matches(_ parameter: Parameter, _ member: JSONMember, _ span: Span<UInt8>) -> Bool {
-    guard parameter.wire.count == member.name.count else {
-      // Written with escapes it is longer and may still be the name.
-      return member.name.count > parameter.wire.count && holdsEscape(member.name, span)
-        && JSONString.decode(span, member.name) == parameter.name.wire
-    }
-    for index in 0..<parameter.wire.count where span[member.name.lowerBound + index] != parameter.wire[index] {
-      return false
-    }
-    return true
+  /// The parameter that a member names, however it is spelled.
+  private static func find(_ name: Range<Int>, _ span: Span<UInt8>, in parameters: [Parameter]) -> Parameter? {
+    let bytes = span.extracting(name)
+    for parameter in parameters where parameter.isSpelled(bytes) { return parameter }
+    guard holdsEscape(name, span), let decoded = JSONString.decode(span, name) else { return nil }
+    return parameters.first { $0.name.wire == decoded }
   }
 
   private func unknown(_ member: JSONMember, _ parameters: [Parameter]) -> StoreError {

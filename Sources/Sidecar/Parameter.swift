@@ -89,15 +89,16 @@ indirect enum ParameterType: Sendable {
 }
 
 /// One parameter of a method, or one member of a record.
-struct Parameter: Sendable {
+///
+/// A class only so that looking through a method's parameters costs no copies.
+final class Parameter: Sendable {
   let name: ParameterName
   let type: ParameterType
   let summary: String
-  var isRequired = false
+  let isRequired: Bool
   /// inside a record: null is a value of its own and not the same as leaving the member out
-  var isNullable = false
-  /// the wire name, for matching
-  let wire: [UInt8]
+  let isNullable: Bool
+  private let wire: [UInt8]
 
   private init(_ name: ParameterName, _ type: ParameterType, _ summary: String, isRequired: Bool, isNullable: Bool) {
     self.name = name
@@ -106,6 +107,13 @@ struct Parameter: Sendable {
     self.isRequired = isRequired
     self.isNullable = isNullable
     wire = Array(name.wire.utf8)
+  }
+
+  /// Whether these bytes are the name as it is usually written, without escapes.
+  func isSpelled(_ bytes: Span<UInt8>) -> Bool {
+    if bytes.count != wire.count { return false }
+    for index in wire.indices where wire[index] != bytes[index] { return false }
+    return true
   }
 
   static func required(_ name: ParameterName, _ type: ParameterType, _ summary: String) -> Parameter {
