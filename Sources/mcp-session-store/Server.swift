@@ -8,13 +8,13 @@ struct Server {
   static let outputBound = 64 << 20
   /// notifications are added only while less than this waits
   private static let deliveryBound = 1 << 20
-  private static let readSize = 1 << 16
 
   private let sidecar: Sidecar
   private let store: Store
   private let output: Int32
   private let input: Int32 = 0
   private let watchedParent: Int32?
+  private var buffer = [UInt8](repeating: 0, count: 1 << 16)
   private var queue = OutputQueue()
   private var inputEnded = false
 
@@ -33,7 +33,7 @@ struct Server {
         milliseconds: patience)
       if ready.outputClosed { return .inputOutput }
       if System.stopRequested || parentIsGone { break }
-      if ready.readable { readGroup() }
+      if ready.readable, !readGroup() { return .inputOutput }
       sidecar.tick(room: Self.deliveryBound - queue.count)
       guard pass() else { return .inputOutput }
       if sidecar.phase == .failed { break }
@@ -45,18 +45,23 @@ struct Server {
   }
 
   /// Reads and runs requests until the input pauses; what they write is committed together.
-  private mutating func readGroup() {
+  /// - Returns: false when the reader is gone
+  private mutating func readGroup() -> Bool {
     repeat {
-      let (bytes, result) = System.read(input, upTo: Self.readSize)
-      switch result {
-      case .bytes: sidecar.receive(bytes)
+      switch System.read(input, into: &buffer) {
+      // A copy of just what came: the group keeps it, and a parent that writes little at a time must not make it keep
+      // whole buffers.
+      case .bytes(let count): sidecar.receive(Array(buffer[..<count]))
       case .wouldBlock: break
       case .ended:
         inputEnded = true
         sidecar.endInput()
       }
+      // The answers of earlier groups go on leaving meanwhile: a pipe holds less than one group's.
+      guard queue.drain(to: output) else { return false }
     } while sidecar.hasOpenGroup && !inputEnded && inputIsWaiting
     sidecar.closeGroup()
+    return true
   }
 
   private var inputIsWaiting: Bool {

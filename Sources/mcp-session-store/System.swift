@@ -13,22 +13,16 @@ enum System {
     case ended
   }
 
-  static func read(_ descriptor: Int32, upTo count: Int) -> (bytes: [UInt8], result: Transfer) {
-    var result = Transfer.ended
-    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+  /// Reads what is there into `buffer`, from its beginning.
+  static func read(_ descriptor: Int32, into buffer: inout [UInt8]) -> Transfer {
+    unsafe buffer.withUnsafeMutableBytes { target in
       while true {
-        let got = unsafe Glibc.read(descriptor, buffer.baseAddress, count)
+        let got = unsafe Glibc.read(descriptor, target.baseAddress, target.count)
+        if got > 0 { return .bytes(got) }
         if got < 0, errno == EINTR { continue }
-        if got < 0, errno == EAGAIN {
-          result = .wouldBlock
-        } else if got > 0 {
-          filled = got
-          result = .bytes(got)
-        }
-        return
+        return got < 0 && errno == EAGAIN ? .wouldBlock : .ended
       }
     }
-    return (bytes, result)
   }
 
   /// Writes what the reader takes right now, without O_NONBLOCK: the descriptor was inherited, and the flag would
@@ -204,7 +198,9 @@ enum System {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
-    return String(decoding: read(descriptor, upTo: 4_096).bytes, as: UTF8.self)
+    var buffer = [UInt8](repeating: 0, count: 4_096)
+    guard case .bytes(let count) = read(descriptor, into: &buffer) else { return nil }
+    return String(decoding: buffer.prefix(count), as: UTF8.self)
   }
 
   /// Ends the process at once, without closing the database: after a failed sync SQLite must not touch it again.
