@@ -10,6 +10,9 @@ package struct JSONWriter {
 
   package var count: Int { bytes.count }
 
+  /// Makes room for so many bytes in all, so that writing them moves nothing.
+  package mutating func reserve(_ capacity: Int) { bytes.reserveCapacity(capacity) }
+
   /// Takes back everything after the first `count` bytes, which must end between messages: inside an array or an object
   /// only a ``Mark`` knows whether a comma is due.
   package mutating func rewind(to count: Int) {
@@ -30,13 +33,24 @@ package struct JSONWriter {
     needsComma = mark.needsComma
   }
 
-  /// Hands out what was written and starts empty again.
-  /// - Parameter spare: an empty buffer whose storage is used from now on
-  package mutating func take(_ spare: consuming [UInt8] = []) -> [UInt8] {
-    let taken = bytes
-    bytes = spare
+  /// Hands out what was written and starts empty again, keeping nothing.
+  package mutating func take() -> [UInt8] {
+    var taken: [UInt8] = []
+    swap(&taken, &bytes)
     needsComma = false
     return taken
+  }
+
+  /// Moves what was written to the end of `buffer` and starts empty again. An empty buffer changes places with the
+  /// writer's own, so that neither is copied or made anew.
+  package mutating func move(to buffer: inout [UInt8]) {
+    if buffer.isEmpty {
+      swap(&bytes, &buffer)
+    } else {
+      buffer.append(contentsOf: bytes)
+      bytes.removeAll(keepingCapacity: true)
+    }
+    needsComma = false
   }
 
   // MARK: - Structure

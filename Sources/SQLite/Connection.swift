@@ -171,8 +171,8 @@ package final class Connection {
   /// write-ahead log is first used.
   package func configureForWriting(syncEachCommit: Bool, exclusive: Bool) throws(SQLiteError) {
     if exclusive { _ = try pragmaText("locking_mode = EXCLUSIVE") }
-    // Only before the first table does this take effect; on an older file it changes nothing.
-    try execute("PRAGMA auto_vacuum = INCREMENTAL")
+    // Only before the first table does this take effect, and on any other file it would still cost a transaction.
+    if try pragma("page_count") == 0 { try execute("PRAGMA auto_vacuum = INCREMENTAL") }
     let isInMemory = resolvedPath.isEmpty
     let mode = try pragmaText("journal_mode = WAL")
     if mode != (isInMemory ? "memory" : "wal") {

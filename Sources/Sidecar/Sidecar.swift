@@ -50,6 +50,8 @@ package final class Sidecar {
 
   private static let groupInputLimit = 1 << 20
   private static let groupOutputLimit = 1 << 20
+  /// room for the answers of a group, kept from one to the next
+  package static let outputReserve = 1 << 20
   private static let groupMilliseconds: Int64 = 10
   static let maxBatch = 1_000
 
@@ -79,16 +81,29 @@ package final class Sidecar {
     self.options = options
     self.host = host
     lines = LineReader(limit: options.maxLineBytes)
+    output.reserve(Self.outputReserve)
     nextSweep = store.now + Self.sweepInterval
   }
 
   // MARK: - Input
 
-  /// Takes bytes as they arrived, split anywhere, and runs the lines that they complete.
+  /// Takes bytes as they arrived, split anywhere; ``run()`` runs the lines that they complete.
   package func receive(_ bytes: [UInt8]) {
     lines.append(bytes)
-    while phase != .failed, let line = lines.next() { run(line) }
   }
+
+  /// Runs lines until none is complete or a group was full and has been closed, so that its answers can leave before
+  /// the next one opens.
+  /// - Returns: whether there may be lines left
+  package func run() -> Bool {
+    groupWasClosed = false
+    while phase != .failed, let line = lines.next() {
+      run(line)
+      if groupWasClosed { return true }
+    }
+    return false
+  }
+  private var groupWasClosed = false
 
   /// Runs a last line that had no newline, and closes the group.
   package func endInput() {
@@ -228,6 +243,7 @@ package final class Sidecar {
   /// Commits what the open group wrote; its answers may leave then.
   package func closeGroup() {
     guard store.isInGroup else { return }
+    groupWasClosed = true
     do {
       try store.commitGroup()
       if !subscriptions.isEmpty { subscriptions.noteChanges(store.changedSessions, tasks: store.tasksChanged) }
@@ -449,12 +465,8 @@ package final class Sidecar {
     try write(&output)
   }
 
-  /// Whether there are bytes that may go out now; none may while a group is open.
-  package var hasOutput: Bool { !store.isInGroup && output.count > 0 }
-
-  /// The bytes that may go out now.
-  /// - Parameter spare: an empty buffer whose storage serves for the next answers
-  package func takeOutput(_ spare: consuming [UInt8] = []) -> [UInt8] {
-    hasOutput ? output.take(spare) : []
+  /// Moves the bytes that may go out now to the end of `buffer`; none may while a group is open.
+  package func moveOutput(to buffer: inout [UInt8]) {
+    if !store.isInGroup { output.move(to: &buffer) }
   }
 }

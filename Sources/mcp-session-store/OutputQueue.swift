@@ -2,10 +2,11 @@ import Sidecar
 
 /// Bytes on their way to the reader, in order.
 struct OutputQueue {
-  /// storage beyond this is given back when it has been used
-  private static let keptCapacity = 4 << 20
+  /// As much as a group's answers. Asked for at once, it is a mapping of its own that costs memory only as it is used;
+  /// grown step by step, it left the heap in pieces (measured: 8 MB). Storage beyond it is given back after use.
+  private static let keptCapacity = Sidecar.outputReserve
 
-  private var bytes: [UInt8] = []
+  private var bytes = [UInt8](reserving: keptCapacity)
   /// how much of `bytes` has gone out
   private var sent = 0
 
@@ -15,21 +16,15 @@ struct OutputQueue {
   /// Takes over what the sidecar has ready. Two buffers change places as long as the reader keeps up, so that a busy
   /// process neither copies nor allocates them anew.
   mutating func refill(from sidecar: Sidecar) {
-    guard sidecar.hasOutput else { return }
     if isEmpty {
-      var spare = bytes
-      bytes = []
-      spare.removeAll(keepingCapacity: spare.capacity <= Self.keptCapacity)
-      bytes = sidecar.takeOutput(spare)
+      bytes.removeAll(keepingCapacity: true)
       sent = 0
-      return
-    }
-    // What has gone out is dropped once it is the larger part, so that a slow reader costs no copy per write.
-    if sent > bytes.count / 2 {
+    } else if sent > bytes.count / 2 {
+      // What has gone out is dropped once it is the larger part, so that a slow reader costs no copy per write.
       bytes.removeFirst(sent)
       sent = 0
     }
-    bytes.append(contentsOf: sidecar.takeOutput())
+    sidecar.moveOutput(to: &bytes)
   }
 
   /// Writes what the reader takes without waiting.
@@ -42,10 +37,18 @@ struct OutputQueue {
       case .ended: return false
       }
     }
-    if bytes.capacity > Self.keptCapacity {
-      bytes = []
+    if bytes.capacity > 2 * Self.keptCapacity {
+      bytes = [UInt8](reserving: Self.keptCapacity)
       sent = 0
     }
     return true
+  }
+}
+
+extension [UInt8] {
+  /// An empty buffer with room for `capacity` bytes.
+  fileprivate init(reserving capacity: Int) {
+    self = []
+    reserveCapacity(capacity)
   }
 }

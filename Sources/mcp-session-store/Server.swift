@@ -27,40 +27,52 @@ struct Server {
 
   /// Serves until the input ends, a signal comes or `shutdown` is called.
   mutating func serve() -> ExitCode {
-    while !inputEnded, sidecar.phase == .serving {
+    while !isOver {
       let ready = System.wait(
         input: queue.count < Self.outputBound ? input : nil, output: output, wantsToWrite: !queue.isEmpty,
         milliseconds: patience)
       if ready.outputClosed { return .inputOutput }
-      if System.stopRequested || parentIsGone { break }
-      if ready.readable, !readGroup() { return .inputOutput }
-      sidecar.tick(room: Self.deliveryBound - queue.count)
-      guard pass() else { return .inputOutput }
-      if sidecar.phase == .failed { break }
-      sidecar.deliver(room: Self.deliveryBound - queue.count)
-      guard pass() else { return .inputOutput }
-      checkpoint()
+      if isOver { break }
+      if ready.readable, !readGroups() { return .inputOutput }
+      guard betweenGroups() else { return .inputOutput }
     }
     return finish()
   }
 
-  /// Reads and runs requests until the input pauses; what they write is committed together.
+  private var isOver: Bool {
+    inputEnded || sidecar.phase != .serving || System.stopRequested || parentIsGone
+  }
+
+  /// Reads and runs requests until the input pauses; what is written meanwhile is committed together, as far as one
+  /// group goes.
   /// - Returns: false when the reader is gone
-  private mutating func readGroup() -> Bool {
+  private mutating func readGroups() -> Bool {
     repeat {
       switch System.read(input, into: &buffer) {
       // A copy of just what came: the group keeps it, and a parent that writes little at a time must not make it keep
       // whole buffers.
-      case .bytes(let count): sidecar.receive(Array(buffer[..<count]))
+      case .bytes(let count):
+        sidecar.receive(Array(buffer[..<count]))
+        while sidecar.run() { guard betweenGroups() else { return false } }
       case .wouldBlock: break
       case .ended:
         inputEnded = true
         sidecar.endInput()
       }
-      // The answers of earlier groups go on leaving meanwhile: a pipe holds less than one group's.
-      guard queue.drain(to: output) else { return false }
-    } while sidecar.hasOpenGroup && !inputEnded && inputIsWaiting
+    } while sidecar.hasOpenGroup && !inputEnded && queue.count < Self.outputBound && inputIsWaiting
     sidecar.closeGroup()
+    return true
+  }
+
+  /// What must go on however busy the input is: answers leave, subscribers are served, what has expired is swept, the
+  /// write-ahead log is kept short.
+  /// - Returns: false when the reader is gone
+  private mutating func betweenGroups() -> Bool {
+    guard pass() else { return false }
+    sidecar.tick(room: Self.deliveryBound - queue.count)
+    sidecar.deliver(room: Self.deliveryBound - queue.count)
+    guard pass() else { return false }
+    checkpoint()
     return true
   }
 
