@@ -21,6 +21,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = ("README.md", "protocol/README.md", "protocol/transcripts/README.md")
 #: language and content of the fenced blocks
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+#: a build from nothing is not cheap
+BUILT = pytest.mark.skipif(not (ROOT / ".build/release/mcp-session-store").exists(), reason="nothing is built here")
 #: what the two complete programs print
 PRINTED = "2: 50 %, 3: 100 %\n"
 
@@ -91,7 +93,7 @@ def test_the_command_for_an_installed_program(tmp_path: Path, environment: dict[
     }
 
 
-@pytest.mark.skipif(not (ROOT / ".build/release/mcp-session-store").exists(), reason="a build from nothing is not cheap")
+@BUILT
 def test_the_command_for_a_fresh_machine() -> None:
     left = [ROOT / f"sessions.db{ending}" for ending in ("", "-wal", "-shm", "-lock")]
     assert not any(path.exists() for path in left), "someone's sessions.db lies there"
@@ -108,7 +110,7 @@ def test_the_command_for_all_tests() -> None:
     assert os.access(ROOT / block("sh", "Tests/run").strip(), os.X_OK)
 
 
-@pytest.mark.skipif(not (ROOT / ".build/release/mcp-session-store").exists(), reason="a build from nothing is not cheap")
+@BUILT
 def test_the_command_that_installs(tmp_path: Path) -> None:
     run(["sh", "-ec", block("sh", "install")], ROOT, clean_environment(HOME=str(tmp_path)))
     said = run([str(tmp_path / ".local/bin/mcp-session-store"), "--version"], tmp_path, clean_environment())
