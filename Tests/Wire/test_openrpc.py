@@ -22,7 +22,8 @@ META_SCHEMA = Path(__file__).parent / "data" / "openrpc-1.3-schema.json"
 
 REGENERATE = (
     """echo '{"jsonrpc":"2.0","id":1,"method":"rpc.discover"}' | mcp-session-store --database :memory: """
-    """| python3 -c 'import json,sys; print(json.dumps(json.load(sys.stdin)["result"], indent=2, ensure_ascii=False))' """
+    """| python3 -c 'import json,sys; """
+    """print(json.dumps(json.load(sys.stdin)["result"], indent=2, ensure_ascii=False))' """
     """> protocol/openrpc.json"""
 )
 
@@ -71,7 +72,7 @@ def test_the_command_that_regenerates_it_is_documented() -> None:
 
 def test_valid_openrpc() -> None:
     schema = json.loads(META_SCHEMA.read_text(encoding="utf-8"))
-    # The meta-schema refers to another for JSON Schema itself; the one of draft 7, which it describes, stands in for it.
+    # The meta-schema refers to another one for JSON Schema itself; that of draft 7 stands in for it.
     json_schema = {
         "allOf": [{"$ref": "http://json-schema.org/draft-07/schema#"}],
         "definitions": {"JSONSchemaObject": {"properties": {"$ref": {"type": "string", "format": "uri-reference"}}}},

@@ -10,8 +10,8 @@ Each line of a transcript is one JSON object:
     {"receive_text": "text"}     reads one line and compares it byte for byte
     {"wait": milliseconds}       lets time pass; never how long something may take
     {"exit": status}             the process ends of itself, its input still open
-    {"restart": []}              ends the input, then starts a new process with these options on the same file; [] stands
-                                 for the options of the start
+    {"restart": []}              ends the input; a new process starts on the same file with these options; [] stands for
+                                 those of the start
     {"other": ["--option", …]}   starts a second process on the same file
     {"other_send": message}      as above, with the second process
     {"other_receive": message}
