@@ -223,11 +223,11 @@ package final class Sidecar {
   }
 
   /// whether writes wait for ``closeGroup()``
-  package var hasOpenGroup: Bool { store.isInGroup }
+  package var hasOpenGroup: Bool { store.isInGroup && phase != .failed }
 
   /// Commits what the open group wrote; its answers may leave then.
   package func closeGroup() {
-    guard store.isInGroup else { return }
+    guard hasOpenGroup else { return }
     do {
       try store.commitGroup()
       if !subscriptions.isEmpty { subscriptions.noteChanges(store.changedSessions, tasks: store.tasksChanged) }
@@ -385,6 +385,8 @@ package final class Sidecar {
   /// Whether the open transaction, and so the whole group, is lost: every error of the database is taken as that, and
   /// some make SQLite end the transaction silently.
   private func isFatalToGroup(_ error: any Error) -> Bool {
+    // Nothing is run any more: the error is what each request is to be answered with.
+    if refusal != nil { return false }
     if case StoreError.outcomeUnknown? = error as? StoreError { return true }
     return !isAlone && store.isInGroup && (error is SQLiteError || !store.transactionStands)
   }
@@ -450,7 +452,7 @@ package final class Sidecar {
   }
 
   /// Whether there are bytes that may go out now; none may while a group is open.
-  package var hasOutput: Bool { !store.isInGroup && output.count > 0 }
+  package var hasOutput: Bool { !hasOpenGroup && output.count > 0 }
 
   /// The bytes that may go out now.
   /// - Parameter spare: an empty buffer whose storage serves for the next answers

@@ -117,6 +117,10 @@ struct Server {
         return .inputOutput
       }
     }
-    return sidecar.phase == .failed ? .inputOutput : .success
+    if sidecar.phase == .failed {
+      System.report("the disk failed while committing; what those requests wrote may or may not be there after a restart")
+      System.end(.inputOutput)
+    }
+    return .success
   }
 }
