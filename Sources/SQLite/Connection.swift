@@ -171,8 +171,9 @@ package final class Connection {
   /// write-ahead log is first used.
   package func configureForWriting(syncEachCommit: Bool, exclusive: Bool) throws(SQLiteError) {
     if exclusive { _ = try pragmaText("locking_mode = EXCLUSIVE") }
-    // Only before the first table does this take effect; on an older file it changes nothing.
-    try execute("PRAGMA auto_vacuum = INCREMENTAL")
+    // Only before the first table does this take effect. On a file that has it already it would still write a page, and
+    // each start would cost a commit.
+    if try pragma("auto_vacuum") != 2 { try execute("PRAGMA auto_vacuum = INCREMENTAL") }
     let isInMemory = resolvedPath.isEmpty
     let mode = try pragmaText("journal_mode = WAL")
     if mode != (isInMemory ? "memory" : "wal") {
