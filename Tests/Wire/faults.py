@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-#: strace stops the process only for the calls that are named, not for every one
-STRACE = ["strace", "-f", "--seccomp-bpf", "-qq"]
+STRACE = ["strace", "-f", "-qq"]
+#: makes strace stop the process only for the calls that are named, not for every one; signals are not injected then
+QUICK = "--seccomp-bpf"
 
 
 def can_trace() -> bool:
     """Some containers forbid it."""
     return shutil.which("strace") is not None and subprocess.run(
-        [*STRACE, "-e", "trace=none", "true"], capture_output=True, check=False
+        [*STRACE, QUICK, "-e", "trace=none", "true"], capture_output=True, check=False
     ).returncode == 0  # fmt: skip
 
 
@@ -25,12 +26,13 @@ needs_strace = pytest.mark.skipif(not can_trace(), reason="strace is missing or 
 
 def injecting(log: Path, call: str, fault: str) -> list[str]:
     """A wrapper for Sidecar: `call` meets `fault` (such as "error=ENOSPC:when=3+"). The calls are written to `log`."""
-    return [*STRACE, "-y", "-o", str(log), "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]
+    quick = [] if fault.startswith("signal=") else [QUICK]
+    return [*STRACE, *quick, "-y", "-o", str(log), "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]
 
 
 def tracing(log: Path, *calls: str) -> list[str]:
     """A wrapper that only writes the calls down, with the files that descriptors stand for."""
-    return [*STRACE, "-y", "-s", "64", "-o", str(log), "-e", "trace=" + ",".join(calls)]
+    return [*STRACE, QUICK, "-y", "-s", "64", "-o", str(log), "-e", "trace=" + ",".join(calls)]
 
 
 def count(log: Path, pattern: str) -> int:

@@ -93,26 +93,33 @@ class Conversation:
 
 
 def sweep(
-    spawn: Spawn, template: Path, call: str, fault: str, each: Callable[[Sidecar, Conversation, bool, str], None]
+    spawn: Spawn,
+    template: Path,
+    call: str,
+    fault: Callable[[int], str],
+    each: Callable[[Sidecar, Conversation, bool, str], None],
 ) -> int:
-    """Runs the conversation with the first, second, … `call` meeting `fault` (`{}` stands for its number), until a run
-    has fewer such calls. `each` judges a run before its process is gone; it is told whether the process had started."""
+    """Runs the conversation with the first, second, … `call` meeting the fault of its number, until a run has fewer such
+    calls. `each` judges a run before its process is gone; it is told whether the process had started."""
     number = 0
     while True:
         number += 1
         assert number < 500, "the sweep does not end"
-        where = f"{call}:{fault.format(number)}"
+        where = f"{call}:{fault(number)}"
         folder = template.parent / f"run-{number}"
         folder.mkdir()
         database, log = folder / "sessions.db", folder / "log"
         shutil.copy(template, database)
-        sidecar = spawn(database=database, wrapper=injecting(log, call, fault.format(number)))
+        sidecar = spawn(database=database, wrapper=injecting(log, call, fault(number)))
         conversation = Conversation(sidecar)
         conversation.run()
         each(sidecar, conversation, bool(conversation.kinds or len(conversation.acknowledged) > 1), where)
-        sidecar.kill()
+        if not sidecar.process.stdin.closed:  # type: ignore[union-attr]
+            sidecar.close_input()
+        sidecar.rest()
+        killed = sidecar.wait() < 0
         conversation.check(spawn, database, where)
-        if not count(log, r"INJECTED"):
+        if not killed and not count(log, r"INJECTED"):
             return number - 1
 
 
@@ -139,18 +146,17 @@ def test_a_full_disk(spawn: Spawn, template: Path) -> None:
             assert "disk is full" in answer.message
             assert sidecar.call("get_session", session_id="s")["last_event_id"] == len(found.acknowledged)
             assert sidecar.refusal("set_session_state", session_id="s", key="k", value=1).code == 1402
-            assert sidecar.refusal("create_session", session_id="s").code == 1402 or True
         sidecar.close_input()
         assert sidecar.rest() == [] and sidecar.wait() == 0, where
         assert sidecar.stderr() == "", where
 
-    assert sweep(spawn, template, "pwrite64", "error=ENOSPC:when={}+", judge) > 20
+    assert sweep(spawn, template, "pwrite64", lambda n: f"error=ENOSPC:when={n}+", judge) > 20
     # Somewhere between none and all of them, in every amount that a group can leave.
     assert {0, 2, 3, 6, 7} <= set(refused)
 
 
 def test_a_disk_that_has_space_again(spawn: Spawn, template: Path) -> None:
-    """A few writes fail, then there is space: service goes on in the same process, and nothing is lost or doubled."""
+    """Some writes fail, then there is space: service goes on in the same process, and nothing is lost or doubled."""
     recovered = []
 
     def judge(sidecar: Sidecar, found: Conversation, started: bool, where: str) -> None:
@@ -159,7 +165,7 @@ def test_a_disk_that_has_space_again(spawn: Spawn, template: Path) -> None:
             return
         assert not found.ended and not found.unknown and set(found.kinds) <= {"database_full"}, where
         # Each refusal uses up at least one of the failing calls.
-        for attempt in range(10):
+        for attempt in range(30):
             answer = sidecar.ask("store_event", session_id="s", data=f"again-{attempt}")
             if "result" in answer:
                 found.acknowledged.append(f"again-{attempt}")
@@ -168,7 +174,7 @@ def test_a_disk_that_has_space_again(spawn: Spawn, template: Path) -> None:
         assert found.acknowledged[-1].startswith("again"), where
         recovered.append(bool(found.refused))
 
-    assert sweep(spawn, template, "pwrite64", "error=ENOSPC:when={0}..{0}", judge) > 20
+    assert sweep(spawn, template, "pwrite64", lambda n: f"error=ENOSPC:when={n}..{n + 20}", judge) > 20
     assert any(recovered)
 
 
@@ -192,14 +198,16 @@ def test_a_failed_sync_ends_the_process(spawn: Spawn, template: Path) -> None:
         else:
             assert status in (0, 74), where
 
-    assert sweep(spawn, template, "fdatasync", "error=EIO:when={}+", judge) > 3
+    assert sweep(spawn, template, "fdatasync", lambda n: f"error=EIO:when={n}+", judge) > 3
     # The whole group was told, not only its first or last request. What came later never got an answer.
     assert any(names[:3] == ("b-1", "b-2", "b-3") for names in ended)
 
 
 def test_the_error_of_a_failed_sync(spawn: Spawn, template: Path, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    sidecar = spawn(database=template, wrapper=injecting(log, "fdatasync", "error=EIO:when=1+"))
+    log = f"{template}-wal"  # only its syncs fail, not those at the start
+    sidecar = spawn(
+        database=template, wrapper=[*injecting(tmp_path / "log", "fdatasync", "error=EIO"), "-P", log]
+    )  # fmt: skip
     sidecar.send(*(request("store_event", n, session_id="s", data=n) for n in range(3)), request("session_count", 3))
     answers = [sidecar.receive() for _ in range(3)]
     for number, answer in enumerate(answers):
@@ -225,7 +233,7 @@ def test_a_failed_write(spawn: Spawn, template: Path) -> None:
             sidecar.close_input()
             assert sidecar.wait() in (0, 74), where
 
-    assert sweep(spawn, template, "pwrite64", "error=EIO:when={}+", judge) > 20
+    assert sweep(spawn, template, "pwrite64", lambda n: f"error=EIO:when={n}+", judge) > 20
     assert "outcome_unknown" in kinds
 
 
@@ -235,7 +243,7 @@ def test_a_process_killed_at_any_write(spawn: Spawn, template: Path) -> None:
     def judge(sidecar: Sidecar, found: Conversation, started: bool, where: str) -> None:
         assert not found.kinds, where
 
-    assert sweep(spawn, template, "pwrite64", "signal=KILL:when={}", judge) > 20
+    assert sweep(spawn, template, "pwrite64", lambda n: f"signal=KILL:when={n}", judge) > 20
 
 
 def test_a_failed_sync_of_a_checkpoint_ends_the_process(spawn: Spawn, template: Path, tmp_path: Path) -> None:
@@ -305,3 +313,14 @@ def test_durability_normal_does_not_wait_for_the_disk(spawn: Spawn, template: Pa
     for number in range(20):
         sidecar.call("store_event", session_id="s", data=number)
     assert count(log, r"template\.db-wal") <= 2
+
+
+def test_a_start_on_an_existing_store_writes_nothing_to_it(spawn: Spawn, template: Path, tmp_path: Path) -> None:
+    """So that a start costs no sync, and a process that only reads leaves the file as it was."""
+    before = template.read_bytes()
+    log = tmp_path / "log"
+    sidecar = spawn(database=template, wrapper=tracing(log, "pwrite64", "fdatasync", "fsync"))
+    assert sidecar.call("event_count") == {"count": 1}
+    assert sidecar.finish() == []
+    assert count(log, r"template\.db(-wal)?>") == 0
+    assert template.read_bytes() == before
