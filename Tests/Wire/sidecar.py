@@ -22,7 +22,7 @@ BINARY = os.environ.get("MCP_SESSION_STORE_BINARY") or str(
 )
 
 #: seconds until a wait is given up; long enough for a machine that does other things
-PATIENCE = 120.0
+PATIENCE = float(os.environ.get("WIRE_TEST_PATIENCE", "120"))
 
 JSON = Any
 
