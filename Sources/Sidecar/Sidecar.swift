@@ -211,7 +211,7 @@ package final class Sidecar {
       || age >= Self.groupMilliseconds || age < 0 || parsed.method.map(standsApart) == true
     {
       closeGroup()
-      if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count) }
+      if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count - waitingOutput) }
     }
   }
 
@@ -287,7 +287,7 @@ package final class Sidecar {
     let parsed = parse(unit)
     guard store.isInGroup, let method = parsed.method, standsApart(method) else { return parsed }
     closeGroup()
-    if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count) }
+    if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count - waitingOutput) }
     return parse(unit)
   }
 
@@ -445,6 +445,10 @@ package final class Sidecar {
   }
 
   // MARK: - Output
+
+  /// Bytes of earlier output that the reader has not taken yet. Notifications wait while these are many: a subscription
+  /// is a cursor, and a reader that is slow to take them must not bring the requests to a stand.
+  package var waitingOutput = 0
 
   /// Lends the output to someone who writes whole lines.
   func withOutput(_ write: (inout JSONWriter) throws -> Void) rethrows {

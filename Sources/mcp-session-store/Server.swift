@@ -48,6 +48,7 @@ struct Server {
   /// - Returns: false when the reader is gone
   private mutating func readGroup() -> Bool {
     repeat {
+      sidecar.waitingOutput = queue.count
       switch System.read(input, into: &buffer) {
       // A copy of just what came: the group keeps it, and a parent that writes little at a time must not make it keep
       // whole buffers.
