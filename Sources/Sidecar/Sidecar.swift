@@ -226,7 +226,7 @@ package final class Sidecar {
       || age >= Self.groupMilliseconds || age < 0 || parsed.method.map(standsApart) == true
     {
       closeGroup()
-      if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count) }
+      if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count - waitingOutput) }
     }
   }
 
@@ -238,11 +238,11 @@ package final class Sidecar {
   }
 
   /// whether writes wait for ``closeGroup()``
-  package var hasOpenGroup: Bool { store.isInGroup }
+  package var hasOpenGroup: Bool { store.isInGroup && phase != .failed }
 
   /// Commits what the open group wrote; its answers may leave then.
   package func closeGroup() {
-    guard store.isInGroup else { return }
+    guard hasOpenGroup else { return }
     groupWasClosed = true
     do {
       try store.commitGroup()
@@ -303,7 +303,7 @@ package final class Sidecar {
     let parsed = parse(unit)
     guard store.isInGroup, let method = parsed.method, standsApart(method) else { return parsed }
     closeGroup()
-    if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count) }
+    if !unit.isInBatch { deliver(room: Self.groupOutputLimit - output.count - waitingOutput) }
     return parse(unit)
   }
 
@@ -401,6 +401,8 @@ package final class Sidecar {
   /// Whether the open transaction, and so the whole group, is lost: every error of the database is taken as that, and
   /// some make SQLite end the transaction silently.
   private func isFatalToGroup(_ error: any Error) -> Bool {
+    // Nothing is run any more: the error is what each request is to be answered with.
+    if refusal != nil { return false }
     if case StoreError.outcomeUnknown? = error as? StoreError { return true }
     return !isAlone && store.isInGroup && (error is SQLiteError || !store.transactionStands)
   }
@@ -460,6 +462,10 @@ package final class Sidecar {
 
   // MARK: - Output
 
+  /// Bytes of earlier output that the reader has not taken yet. Notifications wait while these are many: a subscription
+  /// is a cursor, and a reader that is slow to take them must not bring the requests to a stand.
+  package var waitingOutput = 0
+
   /// Lends the output to someone who writes whole lines.
   func withOutput(_ write: (inout JSONWriter) throws -> Void) rethrows {
     try write(&output)
@@ -467,6 +473,6 @@ package final class Sidecar {
 
   /// Moves the bytes that may go out now to the end of `buffer`; none may while a group is open.
   package func moveOutput(to buffer: inout [UInt8]) {
-    if !store.isInGroup { output.move(to: &buffer) }
+    if !hasOpenGroup { output.move(to: &buffer) }
   }
 }

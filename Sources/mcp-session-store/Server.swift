@@ -48,6 +48,7 @@ struct Server {
   /// - Returns: false when the reader is gone
   private mutating func readGroups() -> Bool {
     repeat {
+      sidecar.waitingOutput = queue.count
       switch System.read(input, into: &buffer) {
       // A copy of just what came: the group keeps it, and a parent that writes little at a time must not make it keep
       // whole buffers.
@@ -129,6 +130,10 @@ struct Server {
         return .inputOutput
       }
     }
-    return sidecar.phase == .failed ? .inputOutput : .success
+    if sidecar.phase == .failed {
+      System.report("the disk failed while committing; what those requests wrote may or may not be there after a restart")
+      System.end(.inputOutput)
+    }
+    return .success
   }
 }

@@ -22,7 +22,7 @@ BINARY = os.environ.get("MCP_SESSION_STORE_BINARY") or str(
 )
 
 #: seconds until a wait is given up; long enough for a machine that does other things
-PATIENCE = 120.0
+PATIENCE = float(os.environ.get("WIRE_TEST_PATIENCE", "120"))
 
 JSON = Any
 
@@ -223,9 +223,16 @@ class Sidecar:
         assert status == 0, f"exit status {status}; stderr: {self.stderr()!r}"
         return messages
 
+    def children(self) -> list[int]:
+        """The processes that the wrapper started."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(word) for word in path.read_text().split()] if path.exists() else []
+
     def kill(self) -> None:
         """Ends the process as a crash would, and takes its descriptors away. May be called twice."""
         if self.process.poll() is None:
+            for child in self.children():  # a wrapper that is killed would leave it behind
+                os.kill(child, signal.SIGKILL)
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(PATIENCE)
         for stream in (self.process.stdin, self.process.stdout, self._stderr):
