@@ -211,6 +211,14 @@ class Sidecar:
             lines.append(text)
         return lines
 
+    def remains(self) -> list[JSON]:
+        """What a process that was killed had written, without a last line that it had not finished."""
+        while not self._ended:
+            self._wait(time.monotonic() + PATIENCE)
+        *lines, _ = bytes(self._buffer).split(b"\n")
+        self._buffer.clear()
+        return [json.loads(text) for text in lines]
+
     def wait(self) -> int:
         """The exit status: negative for a signal."""
         return self.process.wait(PATIENCE)
