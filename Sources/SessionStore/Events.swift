@@ -332,11 +332,19 @@ extension Store {
     return try select.step() ? select.integer(0) : 0
   }
 
-  /// Events that can be read: of one session, or of all.
+  /// Events that can be read: of one session, or of all that answer to `owner`.
   package func countEvents(_ sessionID: String?, owner: Owner) throws -> Int64 {
-    guard let sessionID else { return counters.events }
+    guard let sessionID else { return owner == .server ? counters.events : try countEvents(visibleTo: owner) }
     // Not in one expression: the rows would be read before the call that loads one.
     let slot = try session(sessionID, owner: owner, for: .read)
     return cache.rows[slot].eventCount
+  }
+
+  private func countEvents(visibleTo owner: Owner) throws -> Int64 {
+    try flushSessions()
+    var conditions = Filter()
+    conditions.add(visibleTo: owner)
+    var select = try conditions.statement(connection, "SELECT sum(last_event_id - event_floor) FROM sessions")
+    return try select.step() ? select.integer(0) : 0
   }
 }

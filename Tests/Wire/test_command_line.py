@@ -128,6 +128,7 @@ def test_a_bad_variable_is_named_even_when_the_command_line_sets_the_option() ->
     [
         (["--max-payload-bytes", "2MiB", "--max-line-bytes", "1MiB"], ["--max-payload-bytes", "--max-line-bytes"]),
         (["--max-line-bytes", "1023"], []),
+        (["--max-payload-bytes", "9MiB"], ["--max-payload-bytes", "--max-result-bytes"]),
         (["--max-state-bytes", "9MiB"], ["--max-state-bytes", "--max-result-bytes"]),
         (["--max-result-bytes", "1MiB"], ["--max-state-bytes", "--max-result-bytes"]),
     ],

@@ -459,7 +459,7 @@ def test_the_default_limit_of_a_payload_is_1_mib(sidecar: Sidecar) -> None:
 
 
 def test_a_page_ends_early_at_the_limit_of_an_answer(spawn: Callable[..., Sidecar]) -> None:
-    sidecar = spawn("--max-result-bytes", "65536", "--max-state-bytes", "32KiB")
+    sidecar = spawn("--max-result-bytes", "65536", "--max-state-bytes", "32KiB", "--max-payload-bytes", "32KiB")
     sidecar.call("create_session", session_id="s")
     for index in range(10):
         sidecar.call("store_event", session_id="s", data=str(index) * 20_000)
