@@ -147,12 +147,14 @@ final class ModelRun {
   private func payload() -> JSONText { pick(Self.payloads) }
 
   private func sessionID() -> String {
-    if chance(30), !model.sessions.isEmpty { return pick(model.sessions).id }
+    // The oldest one is used much, so that some sessions lose many events.
+    if chance(12), let oldest = model.sessions.first { return oldest.id }
+    if chance(75), !model.sessions.isEmpty { return pick(model.sessions).id }
     return "session-\(below(34))"
   }
 
   private func taskID() -> String {
-    if chance(30), !model.tasks.isEmpty { return pick(model.tasks).id }
+    if chance(75), !model.tasks.isEmpty { return pick(model.tasks).id }
     return "task-\(below(26))"
   }
 
@@ -214,7 +216,8 @@ final class ModelRun {
       switch below(100) {
       case 0..<70: try group(on: pick(stores), size: 1 + below(chance(30) ? 200 : 30), abandon: chance(12))
       case 70..<97: try reads(on: pick(stores))
-      case 97..<99: try pick(stores).checkpoint()
+      case 97: try pick(stores).checkpoint()
+      case 98: try maintain(pick(stores))
       default:
         try compareAll(pick(stores))
         changeLimits()
@@ -242,6 +245,13 @@ final class ModelRun {
     }
   }
 
+  private func maintain(_ store: Store) throws {
+    try followSweeps(store)
+    store.beginRequest()
+    _ = try store.maintain()
+    try followSweeps(store)
+  }
+
   private struct Refuse: Error {}
 
   /// Several operations that all happen or none.
@@ -262,12 +272,12 @@ final class ModelRun {
 
   /// Requests outside a group, and what subscriptions read after a commit.
   private func reads(on store: Store) throws {
-    for _ in 0..<1 + below(6) {
+    for _ in 0..<1 + below(25) {
       try store.beginRead()
       current = store
       defer { store.endRead() }
       try beginOperation()
-      if chance(50) { try readOperation() } else { try readerOperation() }
+      if chance(40) { try readOperation() } else { try readerOperation() }
     }
   }
 
@@ -553,8 +563,8 @@ extension ModelRun {
     case 12...17:
       let (id, owner) = (sessionID(), owner())
       let step = pick(
-        [.activate, .activate, .activate, .resume, .resume, .suspend, .suspend, .expire, .invalidate]
-          as [Store.LifecycleStep])
+        [.activate, .activate, .activate, .resume, .resume, .resume, .suspend, .suspend]
+          + Store.LifecycleStep.allCases as [Store.LifecycleStep])
       try both("\(step)_session", id) { record(try $0.changeStatus(id, step, owner: owner)) } _: {
         try $0.changeStatus(id, step, owner: owner)
       }
@@ -571,7 +581,7 @@ extension ModelRun {
 
   private func createSession() throws {
     var new = NewSession()
-    new.sessionID = some(95, sessionID())
+    new.sessionID = some(95, chance(70) ? "session-\(below(34))" : sessionID())
     new.idFormat = pick([nil, .uuid, .random])
     new.userID = some(60, user())
     new.clientCapabilities = some(30, payload())
@@ -648,12 +658,12 @@ extension ModelRun {
 
   private func deletionOperation() throws {
     switch below(10) {
-    case 0...3:
-      let (id, owner, deleteTasks) = (sessionID(), owner(), chance(30))
+    case 0...1:
+      let (id, owner, deleteTasks) = ("session-\(below(34))", owner(), chance(30))
       try both("delete_session", id) { try $0.deleteSession(id, owner: owner, deleteTasks: deleteTasks) } _: {
         $0.deleteSession(id, owner: owner, deleteTasks: deleteTasks)
       }
-    case 4...6:
+    case 2...3:
       let (id, scope) = (taskID(), scope())
       try both("delete_task", id) { try $0.deleteTask(id, scope: scope) } _: { $0.deleteTask(id, scope: scope) }
     default:
@@ -684,7 +694,7 @@ extension ModelRun {
         [try model.storeEvents(id, [event], owner: owner, "store an event")[0], event.timestamp ?? model.now]
       }
     case 12...17:
-      let events = (0...below(chance(10) ? 40 : 5)).map { _ in newEvent() }
+      let events = (0...below(chance(6) ? 120 : 5)).map { _ in newEvent() }
       try both("store_events", id) { store in
         let stored = try store.storeEvents(id, events, owner: owner)
         return [stored.firstID, stored.lastID]
@@ -1005,7 +1015,7 @@ extension ModelRun {
 
   private func createTask() throws {
     var new = NewTask()
-    new.taskID = some(95, taskID())
+    new.taskID = some(95, chance(70) ? "task-\(below(26))" : taskID())
     new.sessionID = some(50, sessionID())
     new.status = chance(80) ? .working : pick(TaskStatus.allCases)
     new.statusMessage = some(30, "begun")
@@ -1128,7 +1138,7 @@ extension ModelRun {
       }
       tallies["expire_sessions", default: Tally()].done += swept.removed.count
     case 2:
-      let olderThan = clock.now - time(1_000_000) - 100_000
+      let olderThan = clock.now - time(3_000_000) - (chance(10) ? 0 : 500_000)
       try both("expire_sessions older_than", "\(olderThan)") { store in
         let swept = try store.expireSessions(olderThan: olderThan, limit: limit)
         return Listed(elements: swept.removed, hasMore: swept.hasMore)
