@@ -90,6 +90,8 @@ final class ModelRun {
   var tallies: [String: Tally] = [:]
   var refusals: [String: Int] = [:]
   private var current: Store?
+  /// operations for which the clock stands
+  private var stillFor = 0
 
   init(seed: UInt64) throws {
     directory = try TemporaryDirectory()
@@ -197,16 +199,36 @@ final class ModelRun {
   }
 
   private func moveClock() throws {
+    if stillFor > 0 {
+      stillFor -= 1
+      return
+    }
     switch below(1_000) {
     case 0..<700: clock.now += time(6)
     case 700..<960: clock.now += time(400)
     case 960..<990: clock.now += time(6_000)
-    case 990..<998: clock.now += time(60_000)
+    case 990..<996: clock.now += time(60_000)
+    case 996..<998: jumpToADeadline()
     default:
       // What lapsed and is swept does not come back with the old time; what lapsed and is not swept does.
       try followSweeps()
       clock.now -= time(100_000)
     }
+  }
+
+  /// To the very millisecond from which something is over, or the one before or after it.
+  private func jumpToADeadline() {
+    var deadlines = model.sessions.flatMap { session in
+      [session.expiresAt, session.timeout.map { session.lastActivity + $0 }, session.suspendedAt.map { $0 + 150_000 }]
+        .compactMap { $0 }
+    }
+    deadlines += model.tasks.compactMap { task in task.ttl.map { task.createdAt + $0 } }
+    deadlines += model.values.compactMap(\.expiresAt)
+    deadlines += model.nonces.values
+    deadlines = deadlines.filter { $0 > clock.now && $0 < clock.now + 60_000 }
+    if deadlines.isEmpty { return }
+    clock.now = max(clock.now, pick(deadlines.sorted()) + pick([-1, 0, 1]))
+    stillFor = 30
   }
 
   // MARK: - Running
@@ -246,7 +268,6 @@ final class ModelRun {
   }
 
   private func maintain(_ store: Store) throws {
-    try followSweeps(store)
     store.beginRequest()
     _ = try store.maintain()
     try followSweeps(store)
@@ -1050,7 +1071,7 @@ extension ModelRun {
     if chance(20) { update.result = .set(some(70, outcome().json)) }
     if chance(20) { update.meta = .set(some(70, pick(Self.objects))) }
     if chance(20) { update.cancelRequested = .set(chance(50)) }
-    if chance(10) {
+    if chance(30) {
       let pairs = pairs(Self.inputKeys, atMost: 3)
       requests = pairs.isEmpty ? nil : pairs
       update.inputRequests = .set(try requests.map { try json($0) })
