@@ -14,9 +14,10 @@ extension Store {
     upsert.bind(2, principal.binding ?? "")
     upsert.bind(3, now.addingClamped(ttl))
     upsert.bind(4, now)
-    let isFirst = try upsert.step()
+    // One more step after the last would run it again.
+    guard try upsert.step() else { return false }
     try upsert.run()
-    return isFirst
+    return true
   }
 
   /// Removes lapsed nonces.

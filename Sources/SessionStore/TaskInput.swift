@@ -34,7 +34,9 @@ extension Store {
     if answers.isEmpty { return task }
     let answered = Set(answers.map(\.key))
     outstanding.removeAll { answered.contains($0.key) }
-    let known = try task.inputResponses.map { try inputMembers($0, parameter: "input_responses") } ?? []
+    // A repair may have asked again for what was answered.
+    let known = try (task.inputResponses.map { try inputMembers($0, parameter: "input_responses") } ?? [])
+      .filter { !answered.contains($0.key) }
     task.inputResponses = try object(known + answers, what: "All that the task was answered")
     task.inputRequests = outstanding.isEmpty ? nil : try object(outstanding, what: "All that the task asks for")
     if outstanding.isEmpty { task.status = .working }

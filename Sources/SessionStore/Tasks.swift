@@ -89,8 +89,9 @@ extension Store {
       // As good as gone: only the sweep has not come by yet.
       try removeTask(taken.number)
     }
-    if limits.maxTasks > 0, counters.tasks >= Int64(limits.maxTasks), try expireTasks(limit: 16).removed.isEmpty {
-      throw StoreError.maxTasksReached(limit: limits.maxTasks)
+    // More than one round when the cap was lowered since.
+    while limits.maxTasks > 0, counters.tasks >= Int64(limits.maxTasks) {
+      if try expireTasks(limit: 16).removed.isEmpty { throw StoreError.maxTasksReached(limit: limits.maxTasks) }
     }
     let row = slot.map { cache.rows[$0] }
     let revision = nextRevision()

@@ -59,8 +59,9 @@ extension Store {
     }
     // One that has lapsed is absent: the new one is a new row, at the end of lists.
     try remove(place, key)
-    if limits.maxValues > 0, counters.values >= Int64(limits.maxValues), try sweepValues(limit: 16) == 0 {
-      throw StoreError.maxValuesReached(limit: limits.maxValues)
+    // More than one round when the cap was lowered since.
+    while limits.maxValues > 0, counters.values >= Int64(limits.maxValues) {
+      if try sweepValues(limit: 16) == 0 { throw StoreError.maxValuesReached(limit: limits.maxValues) }
     }
     let revision = nextRevision()
     var insert = try connection.statement(
