@@ -35,7 +35,8 @@ let package = Package(
 
     .target(name: "SessionStore", dependencies: ["SQLite", "JSON"], swiftSettings: strict),
     .testTarget(
-      name: "SessionStoreTests", dependencies: ["SessionStore", "SQLite", "JSON"], swiftSettings: strict),
+      name: "SessionStoreTests", dependencies: ["SessionStore", "SQLite", "JSON"], exclude: ["Fixtures"],
+      swiftSettings: strict),
 
     .target(name: "JSONRPC", dependencies: ["JSON"], swiftSettings: strict),
 

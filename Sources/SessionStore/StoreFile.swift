@@ -23,14 +23,14 @@ extension Store {
     }
     do {
       let lock = isInMemory ? nil : try lock(path, limits)
-      if lock != nil { try judge(path, limits, schema) }
+      if let lock { try judge(path, log: lock.log, limits, schema) }
       let connection = try Connection(path: path, mode: .readWrite, busyTimeout: Int32(clamping: limits.busyTimeout))
       try connection.configureForWriting(syncEachCommit: durability == .full, exclusive: exclusive)
       try migrate(connection, schema)
       let store = Store(
-        connection: connection, lock: lock, schemaVersion: schema.version, limits: limits, environment: environment,
+        connection: connection, lock: lock?.file, schemaVersion: schema.version, limits: limits, environment: environment,
         path: connection.resolvedPath, durability: durability, isExclusive: exclusive)
-      if !exclusive { lock?.release() }
+      if !exclusive { lock?.file.release() }
       return store
     } catch let error as OpenError {
       throw error
@@ -39,22 +39,23 @@ extension Store {
     }
   }
 
-  /// The lock stands beside the file under the name that SQLite resolved, so that two names of one file share it.
-  private static func lock(_ path: String, _ limits: Limits) throws -> FileLock {
+  /// The lock stands beside the file under the name that SQLite resolved, so that two names of one file share it. So
+  /// does the write-ahead log.
+  private static func lock(_ path: String, _ limits: Limits) throws -> (file: FileLock, log: String) {
     let resolved = try Connection(path: path, mode: .readOnly, busyTimeout: 0).resolvedPath
     let lock = try FileLock(path: resolved + "-lock")
     if !lock.acquire(timeout: limits.busyTimeout) {
       throw OpenError.locked("\(path) is in use by another process that holds \(lock.path) (started with --exclusive?)")
     }
-    return lock
+    return (lock, DatabaseFile.logPath(resolved))
   }
 
   /// Looks at an existing file without the right to change it: opening a file whose log is hot for writing, and closing
   /// it again, rewrites it, and only through the log is its version known.
-  private static func judge(_ path: String, _ limits: Limits, _ schema: Schema) throws {
+  private static func judge(_ path: String, log: String, _ limits: Limits, _ schema: Schema) throws {
     // SQLite takes a file of one byte for an empty one and would overwrite it.
     if DatabaseFile.size(path) == 1 { throw OpenError.foreign("\(path) is not a SQLite database; name another file") }
-    if DatabaseFile.size(path) == 0, DatabaseFile.size(DatabaseFile.logPath(path)) == 0 { return }
+    if DatabaseFile.size(path) == 0, DatabaseFile.size(log) == 0 { return }
     let connection = try Connection(path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
     let application = try connection.pragma("application_id")
     let version = try connection.pragma("user_version")
@@ -64,8 +65,9 @@ extension Store {
       throw OpenError.foreign("\(path) is a SQLite database of another program; name another file")
     }
     if version > schema.version { throw OpenError.tooNew(found: version, supported: schema.version) }
+    if version < 0 { throw OpenError.damaged("\(path) says that its schema has version \(version)") }
     let pages = try connection.pragma("page_count")
-    if DatabaseFile.size(DatabaseFile.logPath(path)) == 0,
+    if DatabaseFile.size(log) == 0,
       DatabaseFile.size(path) < pages * (try connection.pragma("page_size"))
     {
       throw OpenError.damaged("\(path) is shorter than its header says; restore it from a backup")

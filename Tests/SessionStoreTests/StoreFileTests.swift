@@ -1,0 +1,361 @@
+import Foundation
+import JSON
+import SQLite
+import Testing
+
+@testable import SessionStore
+
+@Suite struct StoreFileTests {
+  let directory: TemporaryDirectory
+  let path: String
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    path = directory.file("a.db")
+  }
+
+  private func open(_ path: String, _ schema: Schema = .current) throws -> TestStore {
+    try TestStore(path, schema: schema)
+  }
+
+  private func bytes(_ path: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: path)) }
+
+  private func raw() throws -> Connection { try Connection(path: path, mode: .readWrite, busyTimeout: 0) }
+
+  /// Expects that the file is refused and that neither it nor its log changes by a byte.
+  private func refuses(
+    _ path: String, schema: Schema = .current, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws -> OpenError? {
+    let before = try bytes(path)
+    // Looking at a file without a log leaves an empty one.
+    let log = DatabaseFile.size(path + "-wal") > 0 ? try bytes(path + "-wal") : Data()
+    let error = #expect(throws: OpenError.self, sourceLocation: sourceLocation) { _ = try open(path, schema) }
+    #expect(try bytes(path) == before, sourceLocation: sourceLocation)
+    #expect((try? bytes(path + "-wal")) ?? Data() == log, sourceLocation: sourceLocation)
+    return error
+  }
+
+  // MARK: - Opening
+
+  @Test func aNewFileIsMarkedAsOurs() throws {
+    let test = try open(path)
+    let connection = test.store.connection
+    #expect(try connection.pragma("application_id") == 0x4D43_5073)
+    #expect(try connection.pragma("user_version") == Schema.current.version)
+    #expect(try connection.pragmaText("journal_mode") == "wal")
+    #expect(try connection.pragma("auto_vacuum") == 2)
+    #expect(test.store.schema == Schema.current.version)
+    #expect(test.store.path == path)
+    let rights = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
+    #expect(rights?.intValue == 0o600)
+    for table in Schema.tables { #expect(try test.rows(table) == (table == "store" ? 1 : 0)) }
+  }
+
+  @Test func theListOfTablesIsComplete() throws {
+    let test = try open(path)
+    var select = try test.store.connection.statement(
+      "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    var names: [String] = []
+    while try select.step() { names.append(select.string(0)) }
+    #expect(names == Schema.tables.sorted())
+  }
+
+  @Test func whatIsInItIsThereTheNextTime() throws {
+    let test = try open(path)
+    try test.create("s") { $0.state = #"{"a":1}"# }
+    try test.event("s", #""data""#)
+    try test.task("t")
+    let before = test.store.counters
+    try test.reopen()
+    #expect(try test.get("s")?.state?.string == #"{"a":1}"#)
+    #expect(try test.events("s").ids == [1])
+    #expect(try test.taskIDs() == ["t"])
+    #expect(test.store.counters == before)
+  }
+
+  @Test func anEmptyFileIsNobodysAndIsTaken() throws {
+    #expect(FileManager.default.createFile(atPath: path, contents: nil))
+    try open(path).create("s")
+    // So is a database without a table.
+    let other = directory.file("b.db")
+    #expect(DatabaseFile.create(other) == nil)
+    try Connection(path: other, mode: .readWrite, busyTimeout: 0).execute("CREATE TABLE t (a); DROP TABLE t")
+    #expect(DatabaseFile.size(other) > 0)
+    try open(other).create("s")
+  }
+
+  @Test func aStoreInMemoryNeedsNoFile() throws {
+    let test = try TestStore()
+    try test.create("s")
+    #expect(test.store.path == "")
+    #expect(test.store.walBytes == 0)
+    #expect(try test.ids() == ["s"])
+    _ = try test.store.maintain()
+  }
+
+  @Test func whatCannotBeAFileIsNamed() throws {
+    func error(_ path: String) throws -> OpenError? { #expect(throws: OpenError.self) { _ = try open(path) } }
+    for path in [directory.path, "/dev/null", directory.file("no/folder/a.db")] {
+      guard case .cannotCreate(let message) = try error(path) else {
+        Issue.record("\(path) was not refused as impossible")
+        continue
+      }
+      #expect(message.contains(path))
+    }
+    #expect(DatabaseFile.kind(directory.file("no")) == .missing)
+  }
+
+  // MARK: - Files that are refused
+
+  @Test func aFileOfAnotherProgramIsLeftAlone() throws {
+    try Data("This is a text file, and a valuable one.".utf8).write(to: URL(fileURLWithPath: path))
+    guard case .foreign = try refuses(path) else {
+      Issue.record("not refused as foreign")
+      return
+    }
+  }
+
+  @Test(arguments: [
+    "CREATE TABLE t (a)", "PRAGMA application_id = 5", "PRAGMA user_version = 1",
+    "PRAGMA application_id = 5; CREATE TABLE sessions (a)",
+  ])
+  func aDatabaseOfAnotherProgramIsLeftAlone(sql: String) throws {
+    #expect(DatabaseFile.create(path) == nil)
+    try raw().execute(sql)
+    guard case .foreign = try refuses(path) else {
+      Issue.record("not refused as foreign")
+      return
+    }
+  }
+
+  @Test func aNewerFileIsLeftAlone() throws {
+    try open(path).create("s")
+    let newer = Schema.current.version + 1
+    try raw().execute("PRAGMA user_version = \(newer)")
+    #expect(try refuses(path) == .tooNew(found: newer, supported: Schema.current.version))
+  }
+
+  /// Only the log of this one knows its version; closing it after opening it for writing would rewrite both files.
+  @Test func aNewerFileWithAHotLogIsLeftAlone() throws {
+    let newer = self.newer("CREATE TABLE more (a INTEGER) STRICT")
+    let source = directory.file("source.db")
+    let test = try open(source, Schema(migrations: Schema.current.migrations))
+    _ = try test.store.checkpoint()
+    let other = try open(source, newer)
+    try other.create("s")
+    for suffix in ["", "-wal"] {
+      try FileManager.default.copyItem(atPath: source + suffix, toPath: path + suffix)
+    }
+    #expect(DatabaseFile.size(path + "-wal") > 0)
+    #expect(try refuses(path) == .tooNew(found: newer.version, supported: Schema.current.version))
+    // Nothing is lost.
+    #expect(try open(path, newer).ids() == ["s"])
+  }
+
+  @Test func aFileThatIsCutShortIsLeftAlone() throws {
+    let test = try open(path)
+    for index in 0..<50 { try test.create("s-\(index)") }
+    try close(test)
+    let all = try bytes(path)
+    for size in [all.count / 2, all.count - 4_096, 4_096, 1_000, 60] {
+      try all.prefix(size).write(to: URL(fileURLWithPath: path))
+      switch try refuses(path) {
+      case .damaged, .foreign: break
+      case let other: Issue.record("\(size) bytes: \(String(describing: other))")
+      }
+    }
+  }
+
+  @Test func aFileWhoseTablesCannotBeReadIsLeftAlone() throws {
+    let test = try open(path)
+    try close(test)
+    let all = try bytes(path)
+    // Everything behind the first page.
+    try (all.prefix(4_096) + Data(repeating: 0x5A, count: all.count - 4_096)).write(to: URL(fileURLWithPath: path))
+    guard case .damaged = try refuses(path) else {
+      Issue.record("not refused as damaged")
+      return
+    }
+  }
+
+  @Test func aFileWithoutOneOfOurTablesIsLeftAlone() throws {
+    try close(try open(path))
+    try raw().execute("DROP TABLE nonces")
+    guard case .damaged(let message) = try refuses(path) else {
+      Issue.record("not refused as damaged")
+      return
+    }
+    #expect(message.contains("'nonces'"))
+  }
+
+  @Test func aFileWithAnImpossibleVersionIsLeftAlone() throws {
+    try close(try open(path))
+    try raw().execute("PRAGMA user_version = -7")
+    guard case .damaged = try refuses(path) else {
+      Issue.record("not refused as damaged")
+      return
+    }
+  }
+
+  /// Ends the store, so that its log is written back and gone.
+  private func close(_ test: consuming TestStore) throws {
+    _ = try test.store.checkpoint()
+  }
+
+  // MARK: - Others on the same file
+
+  @Test func aFileThatAnotherProcessKeepsIsLocked() throws {
+    try close(try open(path))
+    let lock = try FileLock(path: path + "-lock")
+    #expect(lock.acquire(timeout: 0))
+    guard case .locked = try refuses(path) else {
+      Issue.record("not refused as locked")
+      return
+    }
+    lock.release()
+    try open(path).create("s")
+  }
+
+  @Test func anExclusiveStoreLetsNobodyIn() throws {
+    var limits = Limits()
+    limits.busyTimeout = 0
+    let environment = Environment(now: { 0 })
+    var store: Store? = try Store.open(
+      path, limits: limits, durability: .normal, exclusive: true, environment: environment)
+    #expect(store?.isExclusive == true)
+    #expect(DatabaseFile.kind(path + "-shm") == .missing)
+    #expect(throws: OpenError.self) { _ = try open(path) }
+    store = nil
+    try open(path).create("s")
+  }
+
+  @Test func twoNamesOfOneFileShareTheLock() throws {
+    let link = directory.file("link.db")
+    let test = try open(path)
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+    let other = try open(link)
+    try test.store.beginGroup(waiting: 0)
+    #expect(throws: StoreError.self) { try other.store.beginGroup(waiting: 0) }
+    test.store.abandonGroup()
+    try other.create("s")
+    #expect(try test.ids() == ["s"])
+  }
+
+  // MARK: - Migrations
+
+  private static let addsANote = """
+    ALTER TABLE sessions ADD COLUMN note TEXT;
+    UPDATE sessions SET note = 'of ' || session_id;
+    CREATE TABLE notes (number INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
+    """
+
+  @Test func anOldFileIsBroughtForward() throws {
+    try fillOldFile()
+    let newer = self.newer(Self.addsANote, "INSERT INTO notes VALUES (1, 'x')")
+    let test = try open(path, newer)
+    #expect(test.store.schema == Schema.current.version + 2)
+    try expectOldData(test)
+    #expect(try test.rows("notes") == 1)
+    var select = try test.store.connection.statement("SELECT note FROM sessions WHERE session_id = 's'")
+    #expect(try select.step())
+    #expect(select.string(0) == "of s")
+    // And it can be used.
+    #expect(try test.event("s") == 3)
+    try test.create("new")
+  }
+
+  @Test func aMigrationThatFailsLeavesTheOldFile() throws {
+    try fillOldFile()
+    let broken = newer(Self.addsANote + "INSERT INTO no_such_table VALUES (1);")
+    #expect(throws: OpenError.self) { _ = try open(path, broken) }
+    let test = try open(path)
+    try expectOldData(test)
+    #expect(try test.store.connection.pragma("user_version") == Schema.current.version)
+    #expect(throws: SQLiteError.self) { try test.rows("notes") }
+    #expect(throws: SQLiteError.self) { _ = try test.store.connection.statement("SELECT note FROM sessions") }
+  }
+
+  @Test func eachMigrationIsATransactionOfItsOwn() throws {
+    try fillOldFile()
+    let broken = newer(Self.addsANote, "INSERT INTO no_such_table VALUES (1)")
+    #expect(throws: OpenError.self) { _ = try open(path, broken) }
+    #expect(try raw().pragma("user_version") == Schema.current.version + 1)
+    let mended = newer(Self.addsANote, "INSERT INTO notes VALUES (1, 'x')")
+    try expectOldData(try open(path, mended))
+  }
+
+  @Test func whoMeetsAFileThatWasMigratedMeanwhileStopsWriting() throws {
+    let test = try open(path)
+    try test.create("s")
+    let newer = self.newer(Self.addsANote)
+    let other = try open(path, newer)
+    let error = StoreError.tooNew(found: newer.version, supported: Schema.current.version)
+    for _ in 1...2 {
+      #expect(throws: error) { try test.store.beginGroup(waiting: 0) }
+      #expect(throws: error) { try test.store.beginRead() }
+      #expect(test.store.transactionStands == false)
+    }
+    // The lock is free again.
+    try other.create("t")
+  }
+
+  private func fillOldFile() throws {
+    let test = try open(path)
+    try test.create("s") { $0.state = #"{"a":1.0}"# }
+    for _ in 1...2 { try test.event("s", #""data""#, stream: "x") }
+    try test.task("t")
+    try test.put(ValuePlace(collection: "c", owner: .server), "k", "1.50")
+  }
+
+  private func expectOldData(_ test: TestStore) throws {
+    #expect(try test.get("s")?.state?.string == #"{"a":1.0}"#)
+    #expect(try test.events("s").ids == [1, 2])
+    #expect(try test.taskIDs() == ["t"])
+    #expect(try test.read { try $0.getValue(ValuePlace(collection: "c", owner: .server), "k") }?.value.string == "1.50")
+    // s, t, k
+    #expect(test.store.counters.revision == 3)
+  }
+
+  // MARK: - The files of earlier versions
+
+  private func newer(_ migrations: String...) -> Schema {
+    Schema(migrations: Schema.current.migrations + migrations)
+  }
+
+  /// Once a version is out, its migration never changes again: files with it are in the world.
+  @Test func theFileOfVersion1CanStillBeUsed() throws {
+    let fixture = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appendingPathComponent("Fixtures/version-1.sql")
+    #expect(DatabaseFile.create(path) == nil)
+    try raw().execute(try String(contentsOf: fixture, encoding: .utf8))
+
+    let test = try open(path)
+    let session = try #require(try test.get("session-1"))
+    #expect(session.status == .active)
+    #expect(session.state?.string == #"{"cart":["book",1.50]}"#)
+    #expect(session.clientCapabilities?.string == #"{"roots":{}}"#)
+    #expect(try test.events("session-1").ids == [3, 4])
+    #expect(try test.events("session-1").page.gap == EventGap(dropped: 2, oldestAvailable: 3))
+    #expect(try test.events("session-1", stream: "x").page.gap == EventGap(dropped: 1, oldestAvailable: 4))
+    let task = try #require(try test.task(get: "task-1"))
+    #expect(task.status == .inputRequired)
+    #expect(task.inputRequests?.string == #"{"name":{}}"#)
+    #expect(try test.messages("task-1") == ["1", "2"])
+    #expect(try test.read { try $0.getValue(ValuePlace(collection: "c", owner: .principal("p")), "k") } != nil)
+    #expect(try !test.write { try $0.consumeNonce("n", ttl: 1, principal: .unspecified) })
+    #expect(try test.event("session-1") == 5)
+    #expect(try test.create("session-2").revision == 9)
+
+    func schema(_ test: TestStore) throws -> [String] {
+      var select = try test.store.connection.statement("SELECT sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name")
+      var sql: [String] = []
+      while try select.step() {
+        // Comments may change.
+        let lines = select.string(0).split(separator: "\n").map { $0.prefix { $0 != "-" } }
+        sql.append(lines.joined().split(separator: " ").joined(separator: " "))
+      }
+      return sql
+    }
+    #expect(try schema(test) == schema(TestStore(directory.file("fresh.db"))))
+  }
+}
