@@ -28,8 +28,8 @@ extension Store {
       try connection.configureForWriting(syncEachCommit: durability == .full, exclusive: exclusive)
       try migrate(connection, schema)
       let store = Store(
-        connection: connection, lock: lock?.file, schemaVersion: schema.version, limits: limits, environment: environment,
-        path: connection.resolvedPath, durability: durability, isExclusive: exclusive)
+        connection: connection, lock: lock?.file, schemaVersion: schema.version, limits: limits,
+        environment: environment, path: connection.resolvedPath, durability: durability, isExclusive: exclusive)
       if !exclusive { lock?.file.release() }
       return store
     } catch let error as OpenError {
