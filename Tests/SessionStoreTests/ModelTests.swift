@@ -413,6 +413,9 @@ final class ModelRun {
 
   // MARK: - Rows that the store removes by itself
 
+  /// Whether the store may have had to make room.
+  private func isAt(_ cap: Int, _ count: Int) -> Bool { cap > 0 && count >= cap }
+
   /// Finds out which rows a sweep has removed: each must have been past its time.
   private func followSweeps(_ store: Store? = nil) throws {
     guard let store = store ?? current else { return }
@@ -626,7 +629,7 @@ extension ModelRun {
     } _: { model in
       try model.createSession(new.sessionID ?? made ?? "", new, state: state, owner: owner)
     }
-    try followSweeps()
+    if limits.maxSessionsPerUser > 0 || isAt(limits.maxSessions, model.sessions.count) { try followSweeps() }
   }
 
   private func updateSession() throws {
@@ -1054,7 +1057,7 @@ extension ModelRun {
     } _: { model in
       try model.createTask(new.taskID ?? made ?? "", new, owner: owner)
     }
-    try followSweeps()
+    if isAt(limits.maxTasks, model.tasks.count) { try followSweeps() }
   }
 
   private func updateTask(_ id: String, _ scope: TaskScope) throws {
@@ -1131,7 +1134,7 @@ extension ModelRun {
           modelPlace, key, value.string, ttl: ttl, ifAbsent: ifAbsent, ifRevision: ifRevision)
         return "\(put.stored) \(put.revision)"
       }
-      try followSweeps()
+      if isAt(limits.maxValues, model.values.count) { try followSweeps() }
     case 6:
       try both("delete_value", key) { try $0.deleteValue(place, key, ifRevision: ifRevision) } _: {
         try $0.deleteValue(modelPlace, key, ifRevision: ifRevision)
