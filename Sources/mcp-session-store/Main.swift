@@ -34,7 +34,11 @@ enum Main {
     let host = Sidecar.Host(memoryUsage: System.memoryUsage, freeDisk: System.freeDisk)
     var server = Server(
       Sidecar(store: store, options: options, host: host), store, output: output, watchParent: arguments.watchParent)
-    return server.serve()
+    let code = server.serve()
+    // Only after a good end is the file closed, which may write to it: where something failed, the log stays as it is
+    // for the next one who opens the file.
+    if code != .success { System.end(code) }
+    return code
   }
 
   private static func open(_ path: String, _ arguments: Arguments) throws(Failure) -> Store {
