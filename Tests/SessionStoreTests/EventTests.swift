@@ -123,6 +123,18 @@ import Testing
     #expect(try test.rows("events") < 5 + 256)
   }
 
+  @Test func countsAreOfWhatTheCallerMaySee() throws {
+    let test = try TestStore()
+    try test.create("a", owner: .principal("alice"))
+    try test.create("open")
+    for id in ["a", "a", "open"] { try test.event(id) }
+    func count(_ owner: Owner) throws -> Int64 { try test.read { try $0.countEvents(nil, owner: owner) } }
+    #expect(try count(.server) == 3)
+    #expect(try count(.principal("alice")) == 3)
+    #expect(try count(.principal("bob")) == 1)
+    #expect(try count(.anonymous) == 1)
+  }
+
   // MARK: - Gaps
 
   @Test func aGapTellsWhatIsGone() throws {

@@ -904,7 +904,11 @@ extension ModelRun {
     case 13:
       let (id, owner) = (some(70, sessionID()), owner())
       try both("event_count", id ?? "all") { try $0.countEvents(id, owner: owner) } _: { model in
-        guard let id else { return model.sessions.reduce(0) { $0 + Int64($1.events.count) } }
+        guard let id else {
+          return model.sessions.reduce(0) { sum, session in
+            sum + (Model.sees(owner, session.tenant, session.principal) ? Int64(session.events.count) : 0)
+          }
+        }
         return Int64(model.sessions[try model.readable(id, owner)].events.count)
       }
     case 14:
