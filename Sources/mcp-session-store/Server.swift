@@ -131,7 +131,7 @@ struct Server {
       }
     }
     if sidecar.phase == .failed {
-      System.report("the disk failed while committing; what those requests wrote may or may not be there after a restart")
+      System.report("the disk failed while committing; what was written last may or may not be there after a restart")
       System.end(.inputOutput)
     }
     return .success
