@@ -58,8 +58,8 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 class Sidecar:
-    """One process. Bytes that it wrote and nobody has asked for yet wait here, so that neither side can block the other:
-    whenever this side writes, it also reads."""
+    """One process. Bytes that it wrote and nobody has asked for yet wait here, so that neither side can block the
+    other: whenever this side writes, it also reads."""
 
     def __init__(
         self,

@@ -84,7 +84,9 @@ def is_usage_error(done: subprocess.CompletedProcess[str], *mentions: str) -> No
         assert mention in done.stderr, done
 
 
-@pytest.mark.parametrize("argument", ["--no-such-option", "--Database", "-x", "sessions.db", "", "--", "--max", "--help=1"])
+@pytest.mark.parametrize(
+    "argument", ["--no-such-option", "--Database", "-x", "sessions.db", "", "--", "--max", "--help=1"]
+)
 def test_an_unknown_option(argument: str) -> None:
     is_usage_error(run(argument), f"'{argument}'", "--help")
 

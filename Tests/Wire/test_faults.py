@@ -99,8 +99,8 @@ def sweep(
     fault: Callable[[int], str],
     each: Callable[[Sidecar, Conversation, bool, str], None],
 ) -> int:
-    """Runs the conversation with the first, second, … `call` meeting the fault of its number, until a run has fewer such
-    calls. `each` judges a run before its process is gone; it is told whether the process had started."""
+    """Runs the conversation with the first, second, … `call` meeting the fault of its number, until a run has fewer
+    such calls. `each` judges a run before its process is gone; it is told whether the process had started."""
     number = 0
     while True:
         number += 1

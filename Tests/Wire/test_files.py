@@ -117,7 +117,9 @@ def test_in_memory_there_is_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["with space.db", "naïve🎈.db", "per%20cent?.db", "file:x.db", "-dash.db", "quote'\".db"])
+@pytest.mark.parametrize(
+    "name", ["with space.db", "naïve🎈.db", "per%20cent?.db", "file:x.db", "-dash.db", "quote'\".db"]
+)
 def test_names_of_files(name: str, tmp_path: Path) -> None:
     """They are paths and nothing else: no URI, no option."""
     done = subprocess.run(
@@ -352,7 +354,7 @@ def test_a_damaged_store(offset: int, text: bytes, database: Path) -> None:
 
 
 def test_a_damaged_store_with_a_hot_log(database: Path, spawn: Callable[..., Sidecar]) -> None:
-    """Killed before a checkpoint, then damaged: neither the file nor the log may be touched, both may still be saved."""
+    """Killed before a checkpoint, then damaged: neither the file nor the log may be touched, either may be saved."""
     filled(database)
     sidecar = spawn()
     sidecar.call("set_session_state", session_id="s", key="k", value="x" * 10_000)
@@ -383,7 +385,7 @@ def test_a_store_whose_log_was_cut_is_served_up_to_there(database: Path, spawn: 
     assert spawn().call("event_count", session_id="s") == {"count": 1}
 
 
-def test_damage_that_shows_only_later_is_an_error_and_not_the_end(database: Path, spawn: Callable[..., Sidecar]) -> None:
+def test_damage_that_shows_only_later_is_not_the_end(database: Path, spawn: Callable[..., Sidecar]) -> None:
     """A page in the middle of the events: reading them is refused, all else goes on."""
     filled(database, 2_000)
     size = database.stat().st_size
@@ -500,7 +502,9 @@ def test_a_stopped_process_holds_others_up_only_for_the_busy_timeout(
     sidecar = spawn("--busy-timeout", "100ms")
     sidecar.call("create_session", session_id="s")
     holder = subprocess.Popen(
-        ["flock", f"{database}-lock", "sh", "-c", "echo held; sleep 600"], stdout=subprocess.PIPE, start_new_session=True
+        ["flock", f"{database}-lock", "sh", "-c", "echo held; sleep 600"],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert holder.stdout is not None
     try:

@@ -1,7 +1,7 @@
 """SIGKILL at random moments under pipelined load, two hundred times on one file.
 
-A process runs requests in order and commits them in groups, so what a crash leaves is the state after some first part of
-the requests that were sent: at least those that were answered, at most all, and none of them in part. The test knows
+A process runs requests in order and commits them in groups, so what a crash leaves is the state after some first part
+of the requests that were sent: at least those that were answered, at most all, and none of them in part. The test knows
 what each request does, applies them one after another to a model, and looks for the point that the next process finds.
 """
 

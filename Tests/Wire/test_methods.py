@@ -1,5 +1,5 @@
-"""Every method of the contract, as `rpc.discover` lists them: parameters that are missing, unknown or unusable, and that
-what is answered is what the document promises. A method that is added is tested without a change here."""
+"""Every method of the contract, as `rpc.discover` lists them: parameters that are missing, unknown or unusable, and
+that what is answered is what the document promises. A method that is added is tested without a change here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ Schema = dict[str, Any]
 DOCUMENT: dict[str, Any] = json.loads(converse(request("rpc.discover", 1))[0])["result"]
 METHODS: dict[str, dict[str, Any]] = {method["name"]: method for method in DOCUMENT["methods"]}
 
-#: opaque payloads that are checked further by what they mean
 EVERY_METHOD = pytest.mark.parametrize("name", METHODS)
 
 
@@ -66,7 +65,8 @@ def unusable(schema: Schema) -> Iterator[str]:
             yield from ['"two words"', '"\\u0000"', '"caf\u00e9"', '"tab\\t"', '"\\u007f"']
     if kind == "integer":
         yield from ["1.5", "1e3", "1.0", "1E-1", "-0.5", "1e400", "123456789012345678901234567890", "9007199254740992"]
-        yield from [str(schema["minimum"] - 1), str(schema["maximum"] + 1), "9223372036854775808", "-9223372036854775809"]
+        yield from [str(schema["minimum"] - 1), str(schema["maximum"] + 1)]
+        yield from ["9223372036854775808", "-9223372036854775809"]
 
 
 def unusable_values(schema: Schema, path: str) -> Iterator[tuple[str, str]]:

@@ -336,7 +336,8 @@ def parent(database: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str]
         code = PARENT
         if keep_open:  # another child holds the sidecar's input open, as careless parents do
             code = PARENT.replace("print(", "subprocess.Popen(['sleep', '600'], close_fds=False, stdout=2)\nprint(", 1)
-            code = code.replace("child.stdin.write", "os.set_inheritable(child.stdin.fileno(), True)\nchild.stdin.write")
+            leak = "os.set_inheritable(child.stdin.fileno(), True)\n"
+            code = code.replace("child.stdin.write", leak + "child.stdin.write")
         process = subprocess.Popen(
             [sys.executable, "-c", code, BINARY, "--database", str(database), *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean_environment(), start_new_session=True,

@@ -88,8 +88,8 @@ def test_without_a_cursor_it_begins_now(sidecar: Sidecar) -> None:
 
 
 def test_all_in_one_write(sidecar: Sidecar) -> None:
-    """Subscribed, stored and read within one group: the notifications come after the commit of what they tell, and after
-    the answer that opened their subscription."""
+    """Subscribed, stored and read within one group: the notifications come after the commit of what they tell, and
+    after the answer that opened their subscription."""
     sidecar.send(
         request("create_session", 0, session_id="s", status="active"),
         request("store_event", 1, session_id="s", data=1),
@@ -118,8 +118,8 @@ def test_a_subscription_that_is_refused_tells_nothing(sidecar: Sidecar) -> None:
 
 
 def test_a_cursor_that_is_ahead(sidecar: Sidecar) -> None:
-    """The client has seen events that this store never had, after a restored backup say: it is told, and gets all that is
-    new."""
+    """The client has seen events that this store never had, after a restored backup say: it is told, and gets all
+    that is new."""
     session(sidecar)
     sidecar.call("store_event", session_id="s", data=1)
     opened = sidecar.call("subscribe_events", session_id="s", after_event_id=7)
@@ -339,8 +339,8 @@ def test_a_reader_that_deletion_passes_is_told(spawn: Spawn) -> None:
 
 
 def test_a_slow_reader_loses_nothing(sidecar: Sidecar) -> None:
-    """80 MB of events, far more than pipe and buffers hold, while nobody reads; requests meanwhile are answered when the
-    reader comes back, and memory stays bounded: a subscription is a cursor, not a buffer."""
+    """80 MB of events, far more than pipe and buffers hold, while nobody reads; requests meanwhile are answered when
+    the reader comes back, and memory stays bounded: a subscription is a cursor, not a buffer."""
     session(sidecar)
     opened = sidecar.call("subscribe_events", session_id="s", after_event_id=0)
     data, count = "x" * 100_000, 800
