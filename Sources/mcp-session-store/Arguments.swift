@@ -246,7 +246,8 @@ struct Arguments {
     }
     if payload > sidecar.maxResultBytes {
       throw Failure(
-        code: .configuration, message: "--max-payload-bytes is over --max-result-bytes: such a payload could not be read")
+        code: .configuration,
+        message: "--max-payload-bytes is over --max-result-bytes: such a payload could not be read")
     }
     let state = limits.maxStateBytes == 0 ? sidecar.maxResultBytes : limits.maxStateBytes
     if state > sidecar.maxResultBytes {
