@@ -130,7 +130,7 @@ struct Arguments {
             value: .bytes(\.sidecar.maxLineBytes, minimum: 1_024)),
           Option(
             name: "--max-payload-bytes", placeholder: "BYTES", defaultText: "1MiB",
-            summary: "one opaque payload; 0: as long as a line", value: .bytes(\.limits.maxPayloadBytes, minimum: 0)),
+            summary: "one opaque payload; 0: as long as a line and an answer", value: .bytes(\.limits.maxPayloadBytes, minimum: 0)),
           Option(
             name: "--max-result-bytes", placeholder: "BYTES", defaultText: "8MiB",
             summary: "one answer; pages end early there", value: .bytes(\.sidecar.maxResultBytes, minimum: 65_536)),
@@ -239,7 +239,8 @@ struct Arguments {
 
   /// Limits that contradict each other would only show in the middle of someone's work.
   private mutating func check() throws(Failure) {
-    let payload = limits.maxPayloadBytes == 0 ? sidecar.maxLineBytes : limits.maxPayloadBytes
+    let fitting = min(sidecar.maxLineBytes, sidecar.maxResultBytes)
+    let payload = limits.maxPayloadBytes == 0 ? fitting : limits.maxPayloadBytes
     limits.maxPayloadBytes = payload
     if payload > sidecar.maxLineBytes {
       throw Failure(code: .configuration, message: "--max-payload-bytes is over --max-line-bytes; raise the latter")

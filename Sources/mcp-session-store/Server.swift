@@ -60,6 +60,8 @@ struct Server {
         inputEnded = true
         sidecar.endInput()
       }
+      // Answers of earlier groups go on leaving: a pipe holds less than one group's.
+      guard queue.drain(to: output) else { return false }
     } while sidecar.hasOpenGroup && !inputEnded && queue.count < Self.outputBound && inputIsWaiting
     sidecar.closeGroup()
     return true
