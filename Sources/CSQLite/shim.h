@@ -19,6 +19,11 @@ static inline int csqlite_bind_text(sqlite3_stmt *statement, int index, const ch
   return sqlite3_bind_text(statement, index, bytes, count, SQLITE_TRANSIENT);
 }
 
+// SQLITE_STATIC: the caller keeps the bytes until the statement is reset or bound anew.
+static inline int csqlite_bind_borrowed_text(sqlite3_stmt *statement, int index, const char *bytes, int count) {
+  return sqlite3_bind_text(statement, index, bytes, count, SQLITE_STATIC);
+}
+
 static int csqlite_remember_wal_pages(void *pages, sqlite3 *connection, const char *schema, int count) {
   (void)connection;
   (void)schema;

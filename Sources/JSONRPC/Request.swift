@@ -59,10 +59,13 @@ package struct RequestReader {
 
   /// Which member of a request a name is, however it is spelled; nil for one that means nothing here.
   private static func member(_ line: Span<UInt8>, _ name: Range<Int>) -> Member? {
-    if line.holds("params", at: name) { return .params }
-    if line.holds("method", at: name) { return .method }
-    if line.holds("id", at: name) { return .id }
-    if line.holds("jsonrpc", at: name) { return .version }
+    switch name.count {
+    case 2 where line.holds("id", at: name): return .id
+    case 6 where line.holds("params", at: name): return .params
+    case 6 where line.holds("method", at: name): return .method
+    case 7 where line.holds("jsonrpc", at: name): return .version
+    default: break
+    }
     for index in name where line[index] == UInt8(ascii: "\\") {
       return JSONString.decode(line, name).flatMap { Member(rawValue: $0) }
     }

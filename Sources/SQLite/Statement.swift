@@ -96,6 +96,30 @@ package struct Statement: ~Copyable {
     while try step() {}
   }
 
+  /// Runs the statement to its end with one more parameter, whose bytes SQLite reads where they are: for a payload, which
+  /// would be most of what is copied.
+  package mutating func run(binding index: Int32, text: Span<UInt8>) throws(SQLiteError) {
+    let failure = unsafe text.withUnsafeBufferPointer { buffer -> SQLiteError? in
+      let code =
+        if let base = buffer.baseAddress {
+          unsafe base.withMemoryRebound(to: CChar.self, capacity: buffer.count) { characters in
+            unsafe csqlite_bind_borrowed_text(prepared.handle, index, characters, Int32(clamping: buffer.count))
+          }
+        } else {
+          unsafe csqlite_bind_text(prepared.handle, index, "", 0)
+        }
+      note(code)
+      if bindingFailure != SQLITE_OK { return unsafe SQLiteError(code: bindingFailure, connection: connection) }
+      var step = unsafe sqlite3_step(prepared.handle)
+      while step == SQLITE_ROW { step = unsafe sqlite3_step(prepared.handle) }
+      let failure = step == SQLITE_DONE ? nil : unsafe SQLiteError(code: step, connection: connection)
+      // From here on the bytes are the caller's again.
+      reset()
+      return failure
+    }
+    if let failure { throw failure }
+  }
+
   /// Makes the statement ready for other parameters.
   package mutating func reset() {
     unsafe sqlite3_reset(prepared.handle)

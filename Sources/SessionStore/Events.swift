@@ -139,8 +139,7 @@ extension Store {
     insert.bind(4, event.eventType == NewEvent.defaultType ? nil : event.eventType)
     insert.bind(5, event.timestamp ?? now)
     insert.bind(6, event.retry)
-    insert.bind(7, event.data)
-    try insert.run()
+    try insert.run(binding: 7, text: event.data.bytes.span)
 
     let evicted = cache.update(slot) { row in
       row.lastEventID = id

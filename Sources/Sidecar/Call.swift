@@ -17,11 +17,13 @@ final class Call {
 
   /// Takes the members of a request's `params`. What the last request had is forgotten.
   /// - Parameters:
+  ///   - required: those of `parameters` that may not be left out
   ///   - path: in front of a parameter's name in errors: "" or such as "events[3]."
   ///   - payloadLimit: bytes that one opaque payload may have; 0: no limit
   /// - Throws: ``StoreError`` that names the parameter
   func load(
-    _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], path: String = "", payloadLimit: Int
+    _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], required: [Parameter],
+    path: String = "", payloadLimit: Int
   ) throws {
     for name in given { ranges[name.rawValue] = 0..<0 }
     given.removeAll(keepingCapacity: true)
@@ -41,7 +43,7 @@ final class Call {
       ranges[slot] = member.value
       given.append(parameter.name)
     }
-    for parameter in parameters where parameter.isRequired && isMissing(parameter) {
+    for parameter in required where isMissing(parameter) {
       throw StoreError.invalidParameter(
         name: path + parameter.name.wire, expected: parameter.type.expectation + "; it is required")
     }
@@ -243,7 +245,9 @@ final class Call {
     var members: [JSONMember] = []
     try scanner.readMembers(object.bytes.span, into: &members)
     let call = Call()
-    try call.load(members, of: object.bytes, parameters, path: path, payloadLimit: payloadLimit)
+    try call.load(
+      members, of: object.bytes, parameters, required: parameters.filter(\.isRequired), path: path,
+      payloadLimit: payloadLimit)
     return call
   }
 

@@ -32,6 +32,7 @@ final class Method: Sendable {
   /// change is told and none is told only after something later has covered it.
   let isWatched: Bool
   let parameters: [Parameter]
+  let required: [Parameter]
   let result: Schema
   /// beyond invalid_params and what the database may say
   let errors: [ErrorKind]
@@ -53,6 +54,7 @@ final class Method: Sendable {
     self.isTransactional = isTransactional
     self.isWatched = isWatched
     self.parameters = parameters
+    required = parameters.filter(\.isRequired)
     self.result = result
     self.errors = errors
     self.example = example

@@ -345,7 +345,9 @@ package final class Sidecar {
     if case .unusable = request.params {
       throw RPCError.invalidParams("params", expected: "an object of parameters by name")
     }
-    try call.load(reader.members, of: text, method.parameters, payloadLimit: store.limits.maxPayloadBytes)
+    try call.load(
+      reader.members, of: text, method.parameters, required: method.required,
+      payloadLimit: store.limits.maxPayloadBytes)
     try checkOwner(method, call)
     return method
   }
