@@ -51,19 +51,6 @@ package struct SessionUpdate {
   package init() {}
 }
 
-/// Which sessions a list, a count or a broadcast means.
-package struct SessionFilter {
-  package var userID: String?
-  package var status: SessionStatus?
-  package var owner = Owner.server
-
-  package init(userID: String? = nil, status: SessionStatus? = nil, owner: Owner = .server) {
-    self.userID = userID
-    self.status = status
-    self.owner = owner
-  }
-}
-
 /// What was deleted with a session.
 package struct DeletedSession: Equatable {
   package var deleted = false
@@ -354,150 +341,6 @@ extension Store {
     if let ifRevision, ifRevision != revision { throw StoreError.concurrentModification(revision: revision) }
   }
 
-  // MARK: - Life
-
-  package enum LifecycleStep: String, Sendable, CaseIterable {
-    case activate, suspend, resume, expire, invalidate
-
-    /// The status after this step, or nil where it may not be taken.
-    func next(from status: SessionStatus) -> SessionStatus? {
-      switch (self, status) {
-      case (.activate, .pending), (.activate, .active), (.activate, .suspended), (.resume, .suspended): .active
-      case (.suspend, .active): .suspended
-      case (.expire, .pending), (.expire, .active), (.expire, .suspended): .expired
-      case (.invalidate, .pending), (.invalidate, .active), (.invalidate, .suspended): .invalidated
-      default: nil
-      }
-    }
-  }
-
-  /// Takes a session from one status to another.
-  /// - Throws: `invalidSessionStatus` where the lifecycle has no such step
-  package func changeStatus(_ sessionID: String, _ step: LifecycleStep, owner: Owner) throws -> Session {
-    let slot = try session(sessionID, owner: owner, for: .lifecycle)
-    let current = cache.rows[slot].status
-    guard let next = step.next(from: current) else {
-      throw StoreError.invalidSessionStatus(current: current, requested: step.rawValue)
-    }
-    cache.update(slot) { row in
-      row.lastActivity = now
-      if let suspendedAt = row.suspendedAt, next == .active {
-        // Suspension stops both clocks: the fixed deadline moves by the time it lasted.
-        row.expiresAt = row.expiresAt.map { $0.addingClamped(max(0, now - suspendedAt)) }
-      }
-      row.suspendedAt = next == .suspended ? now : nil
-      row.status = next
-      row.rearm(maxSuspension: limits.maxSuspension)
-    }
-    if next != current { revise(slot) }
-    noteChange(ofSession: cache.rows[slot].number)
-    return try record(slot, includeState: true)
-  }
-
-  /// Why a request may not use a session.
-  package enum InvalidReason: String {
-    case notFound = "not_found"
-    case pending, suspended, expired, invalidated
-    case addressChanged = "address_changed"
-    case agentChanged = "agent_changed"
-  }
-
-  /// Whether the session is active and is used from where it was used first. The first address and agent seen stick.
-  /// - Throws: ``NeedsGroup`` when there is something to remember and no group is open
-  package func validateSession(
-    _ sessionID: String, owner: Owner, address: String?, agent: String?
-  ) throws -> InvalidReason? {
-    guard let slot = try findSession(sessionID, owner: owner) else { return .notFound }
-    switch effectiveStatus(slot) {
-    case .pending: return .pending
-    case .suspended: return .suspended
-    case .expired: return .expired
-    case .invalidated: return .invalidated
-    case .active: break
-    }
-    let number = cache.rows[slot].number
-    var select = try connection.statement("SELECT ip_address, user_agent FROM sessions WHERE number = $1")
-    select.bind(1, number)
-    guard try select.step() else { return .notFound }
-    let known = (address: select.optionalString(0), agent: select.optionalString(1))
-    if let address, let known = known.address, address != known { return .addressChanged }
-    if let agent, let known = known.agent, agent != known { return .agentChanged }
-    if (address != nil && known.address == nil) || (agent != nil && known.agent == nil) {
-      guard isInGroup else { throw NeedsGroup() }
-      var update = try connection.statement("UPDATE sessions SET ip_address = $1, user_agent = $2 WHERE number = $3")
-      update.bind(1, known.address ?? address)
-      update.bind(2, known.agent ?? agent)
-      update.bind(3, number)
-      try update.run()
-    }
-    return nil
-  }
-
-  // MARK: - Lists
-
-  /// The next sessions in the order of creation after the one with the number `after`. Expired ones only when asked for
-  /// by status.
-  /// - Parameter visit: gets each session with its number; false ends the page before that session
-  /// - Returns: whether there are more
-  package func listSessions(
-    _ filter: SessionFilter, after: Int64, limit: Int, includeState: Bool, visit: (Session, Int64) throws -> Bool
-  ) throws -> Bool {
-    let ids = try sessionIDs(filter, after: after, limit: limit + 1)
-    for (index, id) in ids.enumerated() {
-      if index == limit { return true }
-      guard let slot = try findSession(id.sessionID, owner: .server) else { continue }
-      if try !visit(record(slot, includeState: includeState), id.number) { return true }
-    }
-    return false
-  }
-
-  package func sessionIDs(
-    _ filter: SessionFilter, after: Int64, limit: Int
-  ) throws -> [(sessionID: String, number: Int64)] {
-    try flushSessions()
-    var conditions = self.conditions(filter)
-    conditions.add("number > ?", after)
-    var select = try conditions.statement(connection, "SELECT session_id, number FROM sessions", limit: limit)
-    var ids: [(sessionID: String, number: Int64)] = []
-    while try select.step() { ids.append((select.string(0), select.integer(1))) }
-    return ids
-  }
-
-  package func countSessions(_ filter: SessionFilter) throws -> Int64 {
-    try countSessions(filter, exactTenant: false)
-  }
-
-  private func countSessions(_ filter: SessionFilter, exactTenant: Bool) throws -> Int64 {
-    try flushSessions()
-    var filter = filter
-    let tenant = filter.owner.tenant
-    if exactTenant { filter.owner.tenant = .unspecified }
-    var conditions = self.conditions(filter)
-    if exactTenant { conditions.add(boundTo: tenant, column: "tenant_id") }
-    var select = try conditions.statement(connection, "SELECT count(*) FROM sessions")
-    return try select.step() ? select.integer(0) : 0
-  }
-
-  private func conditions(_ filter: SessionFilter) -> Filter {
-    var conditions = Filter()
-    conditions.add(visibleTo: filter.owner)
-    if let userID = filter.userID { conditions.add("user_id = ?", userID) }
-    addStatus(filter.status, to: &conditions)
-    return conditions
-  }
-
-  /// The same rule as ``SessionRow/status(at:maxSuspension:)``, for SQL.
-  func addStatus(_ status: SessionStatus?, to conditions: inout Filter) {
-    var due = "(status = 'expired' OR (status <> 'suspended' AND "
-    due += "(coalesce(expires_at <= ?, 0) OR coalesce(last_activity + inactivity_timeout <= ?, 0)))"
-    if limits.maxSuspension > 0 {
-      due += " OR (status = 'suspended' AND suspended_at <= ? - \(limits.maxSuspension))"
-    }
-    due += ")"
-    conditions.add(status == .expired ? due : "NOT " + due, now)
-    if let status, status != .expired { conditions.add("status = ?", status.rawValue) }
-  }
-
   // MARK: - The whole record
 
   private struct ColdColumns {
@@ -524,7 +367,7 @@ extension Store {
       metadata: select.json(3) ?? .emptyObject, isInitialized: select.boolean(4), createdAt: select.integer(5))
   }
 
-  private func record(_ slot: Int, includeState: Bool) throws -> Session {
+  func record(_ slot: Int, includeState: Bool) throws -> Session {
     let row = cache.rows[slot]
     let cold = try coldColumns(row.number)
     return Session(

@@ -118,7 +118,7 @@ package final class Sidecar {
       /// the beginning of a line that is over the limit
       case tooLong(ArraySlice<UInt8>)
       /// a line that is refused as a whole
-      case refused(RPCError)
+      indirect case refused(RPCError)
     }
     let content: Content
     /// where it stands in a batch
@@ -202,23 +202,23 @@ package final class Sidecar {
 
   private func run(_ unit: Unit) {
     let parsed = parseForGroup(unit)
-    let before = place
-    let wasOpen = store.isInGroup
+    // Where to return to when the group that this may open is lost.
+    let before = store.isInGroup ? nil : place
     do {
       try answer(unit, parsed)
     } catch StoreError.outcomeUnknown(let code, let message) {
-      openGroup(at: before)
+      if let before { openGroup(at: before) }
       group.units.append(unit)
       return fail(.outcomeUnknown(code: code, message: message))
     } catch {
       // The transaction is void, and with it all that the group has answered so far.
-      if !wasOpen { openGroup(at: before) }
+      if let before { openGroup(at: before) }
       group.units.append(unit)
       store.abandonGroup()
       return runGroupAlone()
     }
     guard store.isInGroup else { return }
-    if !wasOpen { openGroup(at: before) }
+    if let before { openGroup(at: before) }
     group.units.append(unit)
     group.inputBytes += unit.text.count
     let age = store.now - group.openedAt
@@ -295,7 +295,8 @@ package final class Sidecar {
     var id: Range<Int>?
     var isNotification = false
     var method: Method?
-    var error: RPCError?
+    /// an error of any kind; a reference, because there seldom is one
+    var error: (any Error)?
   }
 
   /// Parses a unit, and closes the group first when the unit may not share it.
@@ -313,7 +314,8 @@ package final class Sidecar {
       return Parsed(error: error)
     case .tooLong(let prefix):
       return Parsed(
-        id: RequestReader.id(inPrefix: prefix.span), error: .payloadTooLarge("The line", limit: options.maxLineBytes))
+        id: RequestReader.id(inPrefix: prefix.span),
+        error: RPCError.payloadTooLarge("The line", limit: options.maxLineBytes))
     case .request(let text):
       let request: Request
       do throws(InvalidRequest) {
@@ -325,7 +327,7 @@ package final class Sidecar {
       do {
         parsed.method = try method(of: request, text)
       } catch {
-        parsed.error = RPCError.of(error)
+        parsed.error = error
       }
       return parsed
     }
@@ -367,7 +369,8 @@ package final class Sidecar {
     let id = unit.text.span.extracting(parsed.id ?? 0..<0)
     beginAnswer(unit)
     do {
-      if let error = refusal ?? parsed.error { throw error }
+      if let refusal { throw refusal }
+      if let error = parsed.error { throw error }
       guard let method = parsed.method else { throw RPCError.internalError }
       Response.begin(&output, id: id)
       try run(method, budget: budget(unit))

@@ -1,0 +1,31 @@
+/// What an acknowledged write survives.
+package enum Durability: String, Sendable, CaseIterable {
+  /// a power cut: every commit is synced (WAL, synchronous = FULL)
+  case full
+  /// a killed process; a power cut may take the last commits (WAL, synchronous = NORMAL)
+  case normal
+}
+
+/// The bounds of a store; 0 means none. Times are milliseconds, sizes bytes.
+package struct Limits: Sendable {
+  package enum EventOverflow: String, Sendable, CaseIterable { case evict, error }
+
+  package var maxSessions = 100_000
+  package var maxSessionsPerUser = 0
+  package var maxEventsPerSession = 10_000
+  package var eventOverflow = EventOverflow.evict
+  package var maxTasks = 10_000
+  package var maxTaskMessages = 10_000
+  package var maxValues = 1_000_000
+  package var sessionTTL: Int64 = 24 * 3_600_000
+  package var inactivityTimeout: Int64 = 30 * 60_000
+  package var maxSuspension: Int64 = 7 * 24 * 3_600_000
+  package var maxPayloadBytes = 1 << 20
+  /// the whole state of one session
+  package var maxStateBytes = 4 << 20
+  package var idFormat = IDFormat.uuid
+  /// how long a writer waits for other processes
+  package var busyTimeout: Int64 = 5_000
+
+  package init() {}
+}

@@ -1,0 +1,81 @@
+import SQLite
+
+/// From one status to another, and whether a session may be used.
+extension Store {
+  package enum LifecycleStep: String, Sendable, CaseIterable {
+    case activate, suspend, resume, expire, invalidate
+
+    /// The status after this step, or nil where it may not be taken.
+    func next(from status: SessionStatus) -> SessionStatus? {
+      switch (self, status) {
+      case (.activate, .pending), (.activate, .active), (.activate, .suspended), (.resume, .suspended): .active
+      case (.suspend, .active): .suspended
+      case (.expire, .pending), (.expire, .active), (.expire, .suspended): .expired
+      case (.invalidate, .pending), (.invalidate, .active), (.invalidate, .suspended): .invalidated
+      default: nil
+      }
+    }
+  }
+
+  /// Takes a session from one status to another.
+  /// - Throws: `invalidSessionStatus` where the lifecycle has no such step
+  package func changeStatus(_ sessionID: String, _ step: LifecycleStep, owner: Owner) throws -> Session {
+    let slot = try session(sessionID, owner: owner, for: .lifecycle)
+    let current = cache.rows[slot].status
+    guard let next = step.next(from: current) else {
+      throw StoreError.invalidSessionStatus(current: current, requested: step.rawValue)
+    }
+    cache.update(slot) { row in
+      row.lastActivity = now
+      if let suspendedAt = row.suspendedAt, next == .active {
+        // Suspension stops both clocks: the fixed deadline moves by the time it lasted.
+        row.expiresAt = row.expiresAt.map { $0.addingClamped(max(0, now - suspendedAt)) }
+      }
+      row.suspendedAt = next == .suspended ? now : nil
+      row.status = next
+      row.rearm(maxSuspension: limits.maxSuspension)
+    }
+    if next != current { revise(slot) }
+    noteChange(ofSession: cache.rows[slot].number)
+    return try record(slot, includeState: true)
+  }
+
+  /// Why a request may not use a session.
+  package enum InvalidReason: String {
+    case notFound = "not_found"
+    case pending, suspended, expired, invalidated
+    case addressChanged = "address_changed"
+    case agentChanged = "agent_changed"
+  }
+
+  /// Whether the session is active and is used from where it was used first. The first address and agent seen stick.
+  /// - Throws: ``NeedsGroup`` when there is something to remember and no group is open
+  package func validateSession(
+    _ sessionID: String, owner: Owner, address: String?, agent: String?
+  ) throws -> InvalidReason? {
+    guard let slot = try findSession(sessionID, owner: owner) else { return .notFound }
+    switch effectiveStatus(slot) {
+    case .pending: return .pending
+    case .suspended: return .suspended
+    case .expired: return .expired
+    case .invalidated: return .invalidated
+    case .active: break
+    }
+    let number = cache.rows[slot].number
+    var select = try connection.statement("SELECT ip_address, user_agent FROM sessions WHERE number = $1")
+    select.bind(1, number)
+    guard try select.step() else { return .notFound }
+    let known = (address: select.optionalString(0), agent: select.optionalString(1))
+    if let address, let known = known.address, address != known { return .addressChanged }
+    if let agent, let known = known.agent, agent != known { return .agentChanged }
+    if (address != nil && known.address == nil) || (agent != nil && known.agent == nil) {
+      guard isInGroup else { throw NeedsGroup() }
+      var update = try connection.statement("UPDATE sessions SET ip_address = $1, user_agent = $2 WHERE number = $3")
+      update.bind(1, known.address ?? address)
+      update.bind(2, known.agent ?? agent)
+      update.bind(3, number)
+      try update.run()
+    }
+    return nil
+  }
+}

@@ -1,0 +1,79 @@
+import SQLite
+
+/// Which sessions a list, a count or a broadcast means.
+package struct SessionFilter {
+  package var userID: String?
+  package var status: SessionStatus?
+  package var owner = Owner.server
+
+  package init(userID: String? = nil, status: SessionStatus? = nil, owner: Owner = .server) {
+    self.userID = userID
+    self.status = status
+    self.owner = owner
+  }
+}
+
+extension Store {
+  /// The next sessions in the order of creation after the one with the number `after`. Expired ones only when asked for
+  /// by status.
+  /// - Parameter visit: gets each session with its number; false ends the page before that session
+  /// - Returns: whether there are more
+  package func listSessions(
+    _ filter: SessionFilter, after: Int64, limit: Int, includeState: Bool, visit: (Session, Int64) throws -> Bool
+  ) throws -> Bool {
+    let ids = try sessionIDs(filter, after: after, limit: limit + 1)
+    for (index, id) in ids.enumerated() {
+      if index == limit { return true }
+      guard let slot = try findSession(id.sessionID, owner: .server) else { continue }
+      if try !visit(record(slot, includeState: includeState), id.number) { return true }
+    }
+    return false
+  }
+
+  package func sessionIDs(
+    _ filter: SessionFilter, after: Int64, limit: Int
+  ) throws -> [(sessionID: String, number: Int64)] {
+    try flushSessions()
+    var conditions = self.conditions(filter)
+    conditions.add("number > ?", after)
+    var select = try conditions.statement(connection, "SELECT session_id, number FROM sessions", limit: limit)
+    var ids: [(sessionID: String, number: Int64)] = []
+    while try select.step() { ids.append((select.string(0), select.integer(1))) }
+    return ids
+  }
+
+  package func countSessions(_ filter: SessionFilter) throws -> Int64 {
+    try countSessions(filter, exactTenant: false)
+  }
+
+  func countSessions(_ filter: SessionFilter, exactTenant: Bool) throws -> Int64 {
+    try flushSessions()
+    var filter = filter
+    let tenant = filter.owner.tenant
+    if exactTenant { filter.owner.tenant = .unspecified }
+    var conditions = self.conditions(filter)
+    if exactTenant { conditions.add(boundTo: tenant, column: "tenant_id") }
+    var select = try conditions.statement(connection, "SELECT count(*) FROM sessions")
+    return try select.step() ? select.integer(0) : 0
+  }
+
+  private func conditions(_ filter: SessionFilter) -> Filter {
+    var conditions = Filter()
+    conditions.add(visibleTo: filter.owner)
+    if let userID = filter.userID { conditions.add("user_id = ?", userID) }
+    addStatus(filter.status, to: &conditions)
+    return conditions
+  }
+
+  /// The same rule as ``SessionRow/status(at:maxSuspension:)``, for SQL.
+  func addStatus(_ status: SessionStatus?, to conditions: inout Filter) {
+    var due = "(status = 'expired' OR (status <> 'suspended' AND "
+    due += "(coalesce(expires_at <= ?, 0) OR coalesce(last_activity + inactivity_timeout <= ?, 0)))"
+    if limits.maxSuspension > 0 {
+      due += " OR (status = 'suspended' AND suspended_at <= ? - \(limits.maxSuspension))"
+    }
+    due += ")"
+    conditions.add(status == .expired ? due : "NOT " + due, now)
+    if let status, status != .expired { conditions.add("status = ?", status.rawValue) }
+  }
+}
