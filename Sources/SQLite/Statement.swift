@@ -96,8 +96,8 @@ package struct Statement: ~Copyable {
     while try step() {}
   }
 
-  /// Runs the statement to its end with one more parameter, whose bytes SQLite reads where they are: for a payload, which
-  /// would be most of what is copied.
+  /// Runs the statement to its end with one more parameter, whose bytes SQLite reads where they are: for a payload,
+  /// which would be most of what is copied.
   package mutating func run(binding index: Int32, text: Span<UInt8>) throws(SQLiteError) {
     let failure = unsafe text.withUnsafeBufferPointer { buffer -> SQLiteError? in
       let code =

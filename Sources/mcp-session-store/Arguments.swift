@@ -130,7 +130,8 @@ struct Arguments {
             value: .bytes(\.sidecar.maxLineBytes, minimum: 1_024)),
           Option(
             name: "--max-payload-bytes", placeholder: "BYTES", defaultText: "1MiB",
-            summary: "one opaque payload; 0: as long as a line and an answer", value: .bytes(\.limits.maxPayloadBytes, minimum: 0)),
+            summary: "one opaque payload; 0: as long as a line and an answer",
+            value: .bytes(\.limits.maxPayloadBytes, minimum: 0)),
           Option(
             name: "--max-result-bytes", placeholder: "BYTES", defaultText: "8MiB",
             summary: "one answer; pages end early there", value: .bytes(\.sidecar.maxResultBytes, minimum: 65_536)),
