@@ -47,4 +47,4 @@ package struct SQLiteError: Error, Equatable {
 }
 
 /// The version of the SQLite library that is linked, such as "3.40.1".
-package var libraryVersion: String { unsafe String(cString: sqlite3_libversion()) }
+package var linkedVersion: String { unsafe String(cString: sqlite3_libversion()) }

@@ -30,7 +30,7 @@ enum OperationMethods {
     writer.member("backend", "SQLite")
     writer.member("database", store.path.isEmpty ? ":memory:" : store.path)
     writer.member("schema_version", store.schema)
-    writer.member("sqlite_version", SQLite.libraryVersion)
+    writer.member("sqlite_version", SQLite.linkedVersion)
     writer.member("durability", store.durability.rawValue)
     writer.member("pid", sidecar.options.processID)
     writer.name("limits")
