@@ -26,9 +26,6 @@ package struct LineReader {
     self.limit = limit
   }
 
-  /// whether everything that was handed in has been cut; only then may more be handed in
-  package var isDrained: Bool { unread.isEmpty }
-
   package mutating func append(_ chunk: [UInt8]) {
     unread = unread.isEmpty ? chunk[...] : unread + chunk
   }
