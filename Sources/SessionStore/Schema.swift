@@ -17,12 +17,19 @@ package struct Schema {
 
   package var version: Int64 { Int64(migrations.count) }
 
-  package static let current = Schema(migrations: [first])
+  package static let current = Schema(migrations: [first, second])
 
-  /// Each must be there and readable, or the file is damaged.
-  static let tables = [
-    "store", "sessions", "session_state", "events", "stream_losses", "tasks", "task_messages", "nonces", "named_values",
+  /// By the version that brought them: each must be there and readable, or the file is damaged.
+  private static let tables = [
+    [
+      "store", "sessions", "session_state", "events", "stream_losses", "tasks", "task_messages", "nonces",
+      "named_values",
+    ],
+    ["log_entries", "log_message_ids", "audit_events", "rate_limits"],
   ]
+
+  /// The tables of a file of this version.
+  static func tables(of version: Int64) -> [String] { tables.prefix(Int(version)).flatMap { $0 } }
 
   private static let first = """
     -- One row: the counters that every writing group takes along.
@@ -148,5 +155,62 @@ package struct Schema {
     ) STRICT;
     CREATE INDEX named_values_in_order ON named_values (tenant_id, principal, collection, number);
     CREATE INDEX named_values_by_expiry ON named_values (expires_at) WHERE expires_at IS NOT NULL;
+    """
+
+  private static let second = """
+    ALTER TABLE store ADD COLUMN log_entries INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN audit_number INTEGER NOT NULL DEFAULT 0;     -- the last that was given out
+    ALTER TABLE store ADD COLUMN lifecycle_events INTEGER NOT NULL DEFAULT 0; -- rows of the audit trail, by ring
+    ALTER TABLE store ADD COLUMN security_events INTEGER NOT NULL DEFAULT 0;
+
+    ALTER TABLE sessions ADD COLUMN last_log_seq INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN log_floor INTEGER NOT NULL DEFAULT 0;      -- entries up to this seq are gone
+    ALTER TABLE sessions ADD COLUMN log_checkpoint INTEGER NOT NULL DEFAULT 0; -- seq of the newest checkpoint; 0: none
+    ALTER TABLE sessions ADD COLUMN log_ids INTEGER NOT NULL DEFAULT 0;        -- message ids that were ever noted
+    ALTER TABLE sessions ADD COLUMN log_ids_floor INTEGER NOT NULL DEFAULT 0;  -- ids up to this ordinal are deleted
+    ALTER TABLE sessions ADD COLUMN violations INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE log_entries (
+      session INTEGER NOT NULL,
+      seq INTEGER NOT NULL,            -- from 1 in each session, contiguous, never reused
+      kind TEXT,
+      received_at INTEGER,
+      entry TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX log_entries_by_session ON log_entries (session, seq);
+
+    -- What tells a repeated message from a new one; it outlives the entries.
+    CREATE TABLE log_message_ids (
+      session INTEGER NOT NULL,
+      message_id TEXT NOT NULL,
+      seq INTEGER NOT NULL,            -- where it was first appended
+      ordinal INTEGER NOT NULL,        -- counts the ids of a session: the last so many are known
+      PRIMARY KEY (session, message_id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE audit_events (
+      number INTEGER PRIMARY KEY,
+      ring TEXT NOT NULL,              -- lifecycle or security: each is trimmed by itself
+      type TEXT NOT NULL,
+      severity TEXT,
+      timestamp INTEGER NOT NULL,
+      session_id TEXT,                 -- copied, because the trail outlives the session
+      user_id TEXT,
+      tenant_id TEXT,
+      principal TEXT,
+      status_before TEXT,
+      status_after TEXT,
+      message TEXT,
+      ip_address TEXT,
+      action TEXT
+    ) STRICT;
+    CREATE INDEX audit_events_by_ring ON audit_events (ring, number);
+
+    CREATE TABLE rate_limits (
+      key TEXT PRIMARY KEY,
+      arrival INTEGER NOT NULL,        -- the theoretical arrival time: Unix nanoseconds
+      check_at INTEGER NOT NULL        -- Unix milliseconds, not after it: when a sweep has to look at the row
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX rate_limits_by_check ON rate_limits (check_at);
     """
 }

@@ -73,7 +73,7 @@ extension Store {
       throw OpenError.damaged("\(path) is shorter than its header says; restore it from a backup")
     }
     // A row of each table: its root page is there and is a page of a table.
-    for table in Schema.tables where version > 0 {
+    for table in Schema.tables(of: version) {
       do {
         var select = try connection.statement(composed: "SELECT * FROM \(table) LIMIT 1")
         try select.run()

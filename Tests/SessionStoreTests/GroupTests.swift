@@ -24,7 +24,7 @@ import Testing
   /// Every row of every table.
   private func contents(_ store: Store) throws -> [String] {
     var contents: [String] = []
-    for table in Schema.tables {
+    for table in Schema.tables(of: Schema.current.version) {
       var names: [String] = []
       var columns = try store.connection.statement(composed: "SELECT name FROM pragma_table_info('\(table)')")
       while try columns.step() { names.append(columns.string(0)) }

@@ -48,7 +48,7 @@ import Testing
     #expect(test.store.path == path)
     let rights = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
     #expect(rights?.intValue == 0o600)
-    for table in Schema.tables { #expect(try test.rows(table) == (table == "store" ? 1 : 0)) }
+    for table in Schema.tables(of: Schema.current.version) { #expect(try test.rows(table) == (table == "store" ? 1 : 0)) }
   }
 
   @Test func theListOfTablesIsComplete() throws {
@@ -57,7 +57,7 @@ import Testing
       "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     var names: [String] = []
     while try select.step() { names.append(select.string(0)) }
-    #expect(names == Schema.tables.sorted())
+    #expect(names == Schema.tables(of: Schema.current.version).sorted())
   }
 
   @Test func whatIsInItIsThereTheNextTime() throws {
