@@ -123,6 +123,23 @@ struct Arguments {
         ]
       ),
       (
+        "Log and audit",
+        [
+          Option(
+            name: "--log-dedup-window", placeholder: "N", defaultText: "10000",
+            summary: "message ids of a session's log that stay known; 0: all",
+            value: .count(\.limits.logDedupWindow, minimum: 0)),
+          Option(
+            name: "--max-violations", placeholder: "N", defaultText: "5",
+            summary: "violations that invalidate a session; 0: only a critical one does",
+            value: .count(\.limits.maxViolations, minimum: 0)),
+          Option(
+            name: "--max-audit-events", placeholder: "N", defaultText: "10000",
+            summary: "lifecycle changes kept, and as many security events; 0: no cap",
+            value: .count(\.limits.maxAuditEvents, minimum: 0)),
+        ]
+      ),
+      (
         "The wire",
         [
           Option(
