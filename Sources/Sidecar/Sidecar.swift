@@ -67,6 +67,7 @@ package final class Sidecar {
   private var group = Group()
   package private(set) var phase = Phase.serving
   var subscriptions = Subscriptions()
+  var jobs = Jobs()
   /// while the requests of a lost group are run again: each opens and closes a group of its own
   private var isAlone = false
   /// when set, each request is answered with this instead of being run
@@ -368,6 +369,8 @@ package final class Sidecar {
     let start = output.count
     let id = unit.text.span.extracting(parsed.id ?? 0..<0)
     beginAnswer(unit)
+    mayDefer = !unit.isInBatch && store.canRunBeside
+    deferred = nil
     do {
       if let refusal { throw refusal }
       if let error = parsed.error { throw error }
@@ -375,6 +378,10 @@ package final class Sidecar {
       Response.begin(&output, id: id)
       try run(method, budget: budget(unit))
       Response.end(&output)
+      if let deferred {
+        output.rewind(to: start)
+        return begin(deferred, id: parsed.id.map { Array(JSONText(validated: unit.text).cut($0).bytes) })
+      }
     } catch {
       if isFatalToGroup(error) { throw error }
       output.rewind(to: start)
@@ -416,6 +423,10 @@ package final class Sidecar {
 
   /// bytes that the result of the running method may have
   var resultBudget = 0
+  /// whether the running method may be answered later
+  private(set) var mayDefer = false
+  /// what it left to be done beside the requests, instead of writing a result
+  var deferred: Job?
 
   private func run(_ method: Method, budget: Int) throws {
     if phase == .shuttingDown {
