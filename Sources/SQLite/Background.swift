@@ -70,6 +70,7 @@ private final class ThreadBody: Sendable {
     let code = unsafe pthread_create(
       &thread, nil,
       { body in
+        setpriority(PRIO_PROCESS, 0, 19)
         if let body = unsafe body { unsafe Unmanaged<ThreadBody>.fromOpaque(body).takeRetainedValue().run() }
         return nil
       }, body.toOpaque())
