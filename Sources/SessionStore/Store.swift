@@ -37,6 +37,7 @@ package final class Store {
   var counters = Counters()
   private var storedCounters = Counters()
   var cache = SessionCache()
+  var messageIDs = MessageIDCache()
   /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
   private var dataVersion: Int64?
   package private(set) var isInGroup = false
@@ -98,7 +99,7 @@ package final class Store {
   private func refresh() throws {
     let version = try connection.dataVersion()
     if version == dataVersion { return }
-    cache.removeAll()
+    forgetRows()
     let found = try connection.pragma("user_version")
     if found != schemaVersion { throw StoreError.tooNew(found: found, supported: schemaVersion) }
     try loadCounters()
@@ -176,6 +177,7 @@ package final class Store {
     }
     endGroup()
     cache.trim()
+    messageIDs.trim()
   }
 
   /// Takes back everything since ``beginGroup(waiting:)``, in memory too.
@@ -195,8 +197,13 @@ package final class Store {
   }
 
   private func forget() {
-    cache.removeAll()
+    forgetRows()
     dataVersion = nil
+  }
+
+  private func forgetRows() {
+    cache.removeAll()
+    messageIDs.removeAll()
   }
 
   private func flushCounters() throws {
@@ -236,7 +243,7 @@ package final class Store {
       if connection.isInTransaction {
         try connection.execute("ROLLBACK TO request; RELEASE request")
       }
-      cache.removeAll()
+      forgetRows()
       (counters, changedSessions, tasksChanged) = before
       throw error
     }
