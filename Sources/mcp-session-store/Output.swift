@@ -1,0 +1,10 @@
+/// Standard output of the commands that print and end: it waits for its reader.
+enum Output {
+  /// - Throws: ``ExitCode/inputOutput``, silently where the reader went away
+  static func write(_ text: String) throws(Failure) { try write(Array(text.utf8)) }
+
+  static func write(_ bytes: [UInt8]) throws(Failure) {
+    guard let reason = System.writeOut(bytes[...]) else { return }
+    throw Failure(code: .inputOutput, message: reason)
+  }
+}
