@@ -9,7 +9,7 @@ extension Store {
   /// checkpointed or locked against those that write.
   ///
   /// A reader of SQLite needs the shared memory beside the file, and makes it when it is not there. So a file that
-  /// nobody has open, and that holds all of its contents, is read for itself; ``read(_:)`` makes sure that it stayed so.
+  /// nobody has open, and that holds all of its contents, is read for itself; ``read(_:)`` makes sure that it stays so.
   package static func openForReading(
     _ path: String, limits: Limits = Limits(), environment: Environment, schema: Schema = .current
   ) throws(OpenError) -> Store {
