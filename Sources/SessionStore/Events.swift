@@ -190,6 +190,12 @@ extension Store {
     cache.update(slot) { $0.eventTrimmed = row.eventFloor }
   }
 
+  func deleteStreamLosses(session: Int64) throws {
+    var delete = try connection.statement("DELETE FROM stream_losses WHERE session = $1")
+    delete.bind(1, session)
+    try delete.run()
+  }
+
   func deleteEventRows(session: Int64, through id: Int64) throws {
     var delete = try connection.statement("DELETE FROM events WHERE session = $1 AND id <= $2")
     delete.bind(1, session)

@@ -51,12 +51,12 @@ struct Filter {
   /// `WHERE …`, or nothing
   var whereClause: String { conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ") }
 
-  /// - Parameter limit: rows at most, in the order of `number`; nil for all in no order
+  /// - Parameter limit: rows at most, in the order of the column `order`; nil for all in no order
   func statement(
-    _ connection: Connection, _ select: String, suffix: String = "", limit: Int? = nil
+    _ connection: Connection, _ select: String, suffix: String = "", order: String = "number", limit: Int? = nil
   ) throws -> Statement {
     var sql = select + whereClause + suffix
-    if limit != nil { sql += " ORDER BY number LIMIT $\(values.count + 1)" }
+    if limit != nil { sql += " ORDER BY \(order) LIMIT $\(values.count + 1)" }
     var statement = try connection.statement(composed: sql)
     for (index, value) in values.enumerated() {
       switch value {

@@ -21,6 +21,12 @@ package struct Limits: Sendable {
   package var inactivityTimeout: Int64 = 30 * 60_000
   package var maxSuspension: Int64 = 7 * 24 * 3_600_000
   package var maxPayloadBytes = 1 << 20
+  /// message ids of one session's log that tell a repeated message
+  package var logDedupWindow = 10_000
+  /// events of at least medium severity after which a session is invalidated
+  package var maxViolations = 5
+  /// lifecycle changes that are kept, and as many security events
+  package var maxAuditEvents = 10_000
   /// the whole state of one session
   package var maxStateBytes = 4 << 20
   package var idFormat = IDFormat.uuid

@@ -23,8 +23,8 @@ extension Store {
   /// Removes sessions whose deadline has passed, the longest overdue first.
   /// - Parameters:
   ///   - limit: sessions that are looked at, at most
-  ///   - eventRows: rows of events that may be deleted; a session with more of them loses some in each slice
-  func sweepSessions(limit: Int, eventRows: Int64 = .max) throws -> Swept {
+  ///   - rowLimit: rows of events and logs that may be deleted; a session with more loses some in each slice
+  func sweepSessions(limit: Int, rowLimit: Int64 = .max) throws -> Swept {
     try flushSessions()
     var due: [String] = []
     do {
@@ -36,7 +36,7 @@ extension Store {
     }
     var swept = Swept()
     swept.hasMore = due.count == limit
-    var room = eventRows
+    var room = rowLimit
     for sessionID in due {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
       let row = cache.rows[slot]
@@ -47,34 +47,49 @@ extension Store {
         cache.setCheck(slot, deadline)
         continue
       }
-      let rows = row.lastEventID - row.eventTrimmed
-      if rows > room {
-        try trimExpired(slot, rows: room)
+      room -= row.lastEventID - row.eventTrimmed + row.logCount + row.logIDs - row.logIDsFloor
+      if room < 0 {
+        try shrinkExpired(slot, rows: rowLimit)
         swept.hasMore = true
         break
       }
-      room -= rows
-      _ = try removeSession(slot)
+      try removeSession(slot, as: .expired)
       swept.removed.append(sessionID)
     }
     return swept
   }
 
-  /// Deletes the oldest event rows of an expired session.
-  private func trimExpired(_ slot: Int, rows: Int64) throws {
+  /// Deletes the oldest rows of an expired session that has too many for one slice.
+  private func shrinkExpired(_ slot: Int, rows limit: Int64) throws {
     let row = cache.rows[slot]
-    let through = row.eventTrimmed + rows
-    try deleteEventRows(session: row.number, through: through)
-    counters.events -= max(0, through - row.eventFloor)
-    cache.update(slot) { row in
-      row.eventTrimmed = through
-      row.eventFloor = max(row.eventFloor, through)
+    if row.lastEventID > row.eventTrimmed {
+      let through = min(row.eventTrimmed.addingClamped(limit), row.lastEventID)
+      try deleteEventRows(session: row.number, through: through)
+      counters.events -= max(0, through - row.eventFloor)
+      cache.update(slot) { row in
+        row.eventTrimmed = through
+        row.eventFloor = max(row.eventFloor, through)
+      }
+    } else if row.logCount > 0 {
+      let through = min(row.logFloor.addingClamped(limit), row.lastLogSeq)
+      try deleteLogEntries(session: row.number, through: through)
+      counters.logEntries -= through - row.logFloor
+      cache.update(slot) { row in
+        row.logFloor = through
+        row.logIsDirty = true
+      }
+    } else {
+      try deleteMessageIDs(session: row.number)
+      cache.update(slot) { row in
+        row.logIDsFloor = row.logIDs
+        row.logIsDirty = true
+      }
     }
   }
 
   /// Removes sessions whose last activity was before a time, or without one those past their own deadline.
   package func expireSessions(olderThan: Int64?, limit: Int) throws -> Swept {
-    guard let olderThan else { return try sweepSessions(limit: limit, eventRows: 100_000) }
+    guard let olderThan else { return try sweepSessions(limit: limit, rowLimit: 100_000) }
     try flushSessions()
     var old: [String] = []
     do {
@@ -88,7 +103,7 @@ extension Store {
     swept.hasMore = old.count > limit
     for sessionID in old.prefix(limit) {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
-      _ = try removeSession(slot)
+      try removeSession(slot, as: .expired)
       swept.removed.append(sessionID)
     }
     return swept
@@ -105,13 +120,17 @@ extension Store {
   private func sweepAll() throws -> SweptSlice {
     let limit = Self.sliceRows
     let events = counters.events
-    let sessions = try sweepSessions(limit: limit / 4, eventRows: Int64(limit))
+    let sessions = try sweepSessions(limit: limit / 4, rowLimit: Int64(limit))
     let tasks = try expireTasks(limit: limit / 4)
     let nonces = try sweepNonces(limit: limit)
     let values = try sweepValues(limit: limit / 4)
+    let rateLimits = try sweepRateLimits(limit: limit / 4)
+    var audit = false
+    for ring in AuditRing.allCases { audit = try trimAudit(ring, over: 0) || audit }
     return SweptSlice(
       sessions: sessions.removed.count, tasks: tasks.removed.count, events: events - counters.events,
-      hasMore: sessions.hasMore || tasks.hasMore || nonces >= Int64(limit) || values >= Int64(limit / 4))
+      hasMore: sessions.hasMore || tasks.hasMore || nonces >= Int64(limit) || values >= Int64(limit / 4) || rateLimits
+        || audit)
   }
 
   /// Runs `body` in a group that is only its own.

@@ -45,11 +45,21 @@ struct SessionRow {
   var eventTrimmed: Int64
   var stateBytes: Int64
   var revision: Int64
+  var lastLogSeq: Int64 = 0
+  /// log entries up to this seq are gone
+  var logFloor: Int64 = 0
+  /// seq of the newest checkpoint in the log; 0: none
+  var logCheckpoint: Int64 = 0
+  /// message ids that the log has noted so far
+  var logIDs: Int64 = 0
+  /// and of these, how many rows are deleted
+  var logIDsFloor: Int64 = 0
   /// not after the earliest deadline; it is not moved on every touch, the sweep does that when it comes by
   var checkAt: Int64?
 
   var isDirty = false
   var checkIsDirty = false
+  var logIsDirty = false
 
   /// The moment from which the session counts as expired; nil: never.
   func deadline(maxSuspension: Int64) -> Int64? {
@@ -88,6 +98,7 @@ struct SessionRow {
   }
 
   var eventCount: Int64 { lastEventID - eventFloor }
+  var logCount: Int64 { lastLogSeq - logFloor }
 }
 
 extension Int64 {

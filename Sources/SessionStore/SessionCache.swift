@@ -42,6 +42,7 @@ struct SessionCache {
       try write(rows[slot])
       rows[slot].isDirty = false
       rows[slot].checkIsDirty = false
+      rows[slot].logIsDirty = false
     }
     dirtySlots.removeAll(keepingCapacity: true)
   }

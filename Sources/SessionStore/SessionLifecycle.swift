@@ -15,11 +15,23 @@ extension Store {
       default: nil
       }
     }
+
+    var change: LifecycleChange {
+      switch self {
+      case .activate: .activated
+      case .suspend: .suspended
+      case .resume: .resumed
+      case .expire: .expired
+      case .invalidate: .invalidated
+      }
+    }
   }
 
   /// Takes a session from one status to another.
   /// - Throws: `invalidSessionStatus` where the lifecycle has no such step
-  package func changeStatus(_ sessionID: String, _ step: LifecycleStep, owner: Owner) throws -> Session {
+  package func changeStatus(
+    _ sessionID: String, _ step: LifecycleStep, owner: Owner, reason: String? = nil
+  ) throws -> Session {
     let slot = try session(sessionID, owner: owner, for: .lifecycle)
     let current = cache.rows[slot].status
     guard let next = step.next(from: current) else {
@@ -37,7 +49,11 @@ extension Store {
     }
     if next != current { revise(slot) }
     noteChange(ofSession: cache.rows[slot].number)
-    return try record(slot, includeState: true)
+    let session = try record(slot, includeState: true)
+    if next != current {
+      try audit(step.change, cache.rows[slot], userID: session.userID, from: current, to: next, reason: reason)
+    }
+    return session
   }
 
   /// Why a request may not use a session.
@@ -48,8 +64,9 @@ extension Store {
     case agentChanged = "agent_changed"
   }
 
-  /// Whether the session is active and is used from where it was used first. The first address and agent seen stick.
-  /// - Throws: ``NeedsGroup`` when there is something to remember and no group is open
+  /// Whether the session is active and is used from where it was used first. The first address and agent seen stick;
+  /// another one goes into the audit trail.
+  /// - Throws: ``NeedsGroup`` when there is something to write and no group is open
   package func validateSession(
     _ sessionID: String, owner: Owner, address: String?, agent: String?
   ) throws -> InvalidReason? {
@@ -66,8 +83,10 @@ extension Store {
     select.bind(1, number)
     guard try select.step() else { return .notFound }
     let known = (address: select.optionalString(0), agent: select.optionalString(1))
-    if let address, let known = known.address, address != known { return .addressChanged }
-    if let agent, let known = known.agent, agent != known { return .agentChanged }
+    if let address, let known = known.address, address != known {
+      return try hijacking(.addressChanged, slot, from: address)
+    }
+    if let agent, let known = known.agent, agent != known { return try hijacking(.agentChanged, slot, from: address) }
     if (address != nil && known.address == nil) || (agent != nil && known.agent == nil) {
       guard isInGroup else { throw NeedsGroup() }
       var update = try connection.statement("UPDATE sessions SET ip_address = $1, user_agent = $2 WHERE number = $3")
@@ -77,5 +96,16 @@ extension Store {
       try update.run()
     }
     return nil
+  }
+
+  /// Notes that a session is used from elsewhere; at low severity, because people move and browsers are updated.
+  private func hijacking(_ reason: InvalidReason, _ slot: Int, from address: String?) throws -> InvalidReason {
+    guard isInGroup else { throw NeedsGroup() }
+    let row = cache.rows[slot]
+    try audit(
+      NewSecurityEvent(
+        type: .sessionHijacking, severity: .low, sessionID: row.sessionID, message: reason.rawValue,
+        ipAddress: address), row, action: .logged)
+    return reason
   }
 }

@@ -56,6 +56,7 @@ package struct DeletedSession: Equatable {
   package var deleted = false
   package var events: Int64 = 0
   package var tasks: Int64 = 0
+  package var logEntries: Int64 = 0
 }
 
 extension Store {
@@ -111,7 +112,8 @@ extension Store {
     var select = try connection.statement(
       """
       SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
-        suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at
+        suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, last_log_seq,
+        log_floor, log_checkpoint, log_ids, log_ids_floor
       FROM sessions WHERE session_id = $1
       """)
     select.bind(1, sessionID)
@@ -126,7 +128,9 @@ extension Store {
       lastActivity: select.integer(5), expiresAt: select.optionalInteger(6),
       inactivityTimeout: select.optionalInteger(7), suspendedAt: select.optionalInteger(8),
       lastEventID: select.integer(9), eventFloor: select.integer(10), eventTrimmed: select.integer(11),
-      stateBytes: select.integer(12), revision: select.integer(13), checkAt: select.optionalInteger(14))
+      stateBytes: select.integer(12), revision: select.integer(13), lastLogSeq: select.integer(15),
+      logFloor: select.integer(16), logCheckpoint: select.integer(17), logIDs: select.integer(18),
+      logIDsFloor: select.integer(19), checkAt: select.optionalInteger(14))
   }
 
   /// Writes the changed rows; needed before SQL that reads or counts sessions.
@@ -150,6 +154,7 @@ extension Store {
       update.bind(10, row.revision)
       update.bind(11, row.number)
       try update.run()
+      if row.logIsDirty { try writeLog(of: row) }
       // Apart, because it stands in an index, and an index is written even when the value stays.
       if row.checkIsDirty { try setCheck(row.number, row.checkAt) }
     }
@@ -173,7 +178,7 @@ extension Store {
     if let taken = try findSession(sessionID, owner: .server) {
       if effectiveStatus(taken) != .expired { throw StoreError.sessionExists(sessionID) }
       // As good as gone: only the sweep has not come by yet.
-      _ = try removeSession(taken)
+      try removeSession(taken, as: .expired)
     }
     try checkSessionCaps(userID: new.userID, tenantID: owner.tenant.binding)
 
@@ -193,6 +198,7 @@ extension Store {
     for entry in state { try insertState(session: number, entry.key, entry.value) }
     counters.sessions += 1
     let slot = cache.insert(row)
+    try audit(.created, row, userID: new.userID, from: nil, to: new.status, reason: nil)
     return try record(slot, includeState: true)
   }
 
@@ -310,30 +316,41 @@ extension Store {
     return try record(slot, includeState: true)
   }
 
-  /// Deletes a session in any status with its events and state, and with its tasks if asked.
+  /// Deletes a session in any status with its events, state and log, and with its tasks if asked.
   package func deleteSession(_ sessionID: String, owner: Owner, deleteTasks: Bool) throws -> DeletedSession {
     guard let slot = try findSession(sessionID, owner: owner) else { return DeletedSession() }
     let tasks = deleteTasks ? try self.deleteTasks(ofSession: sessionID) : 0
-    return DeletedSession(deleted: true, events: try removeSession(slot), tasks: tasks)
+    let row = cache.rows[slot]
+    try removeSession(slot, as: .deleted)
+    return DeletedSession(deleted: true, events: row.eventCount, tasks: tasks, logEntries: row.logCount)
   }
 
-  /// Deletes the session's rows.
-  /// - Returns: how many events it had
-  func removeSession(_ slot: Int) throws -> Int64 {
+  /// Deletes all rows of a session but its tasks and its audit trail.
+  /// - Parameter change: what the trail is told; nil for nothing
+  func removeSession(_ slot: Int, as change: LifecycleChange?) throws {
+    let status = effectiveStatus(slot)
     let row = cache.rows[slot]
-    try deleteState(session: row.number)
-    try deleteEventRows(session: row.number, through: .max)
-    var losses = try connection.statement("DELETE FROM stream_losses WHERE session = $1")
-    losses.bind(1, row.number)
-    try losses.run()
-    var delete = try connection.statement("DELETE FROM sessions WHERE number = $1")
+    if row.stateBytes > 0 { try deleteState(session: row.number) }
+    if row.lastEventID > row.eventTrimmed { try deleteEventRows(session: row.number, through: .max) }
+    if row.eventTrimmed > 0 { try deleteStreamLosses(session: row.number) }
+    if row.logCount > 0 { try deleteLogEntries(session: row.number, through: .max) }
+    if row.logIDs > 0 { try deleteMessageIDs(session: row.number) }
+    var delete = try connection.statement("DELETE FROM sessions WHERE number = $1 RETURNING user_id")
     delete.bind(1, row.number)
+    guard try delete.step() else {
+      throw SQLiteError(code: SQLiteError.corruptCode, message: "a row of table 'sessions' vanished")
+    }
+    let userID = delete.optionalString(0)
     try delete.run()
     cache.remove(slot)
     counters.sessions -= 1
     counters.events -= row.eventCount
+    counters.logEntries -= row.logCount
     noteChange(ofSession: row.number)
-    return row.eventCount
+    // An expiry that somebody asked for is in the trail already.
+    guard let change, !(change == .expired && row.status == .expired) else { return }
+    let before = change == .expired ? row.status : status
+    try audit(change, row, userID: userID, from: before, to: change == .expired ? .expired : nil, reason: nil)
   }
 
   /// Throws unless the caller's idea of the revision still holds.

@@ -1,6 +1,6 @@
 import SQLite
 
-/// The domain over one database: sessions, events, tasks, values and nonces.
+/// The domain over one database: sessions, events, tasks, values, logs and the audit trail.
 ///
 /// One thread uses it. A caller brackets each read with ``beginRead()`` / ``endRead()`` and any number of writing
 /// requests with ``beginGroup(waiting:)`` / ``commitGroup()``; what a group wrote is durable when the commit returns.
@@ -14,6 +14,11 @@ package final class Store {
     var events: Int64 = 0
     var tasks: Int64 = 0
     var values: Int64 = 0
+    var logEntries: Int64 = 0
+    /// the last number that was given to an audit event
+    var auditNumber: Int64 = 0
+    var lifecycleEvents: Int64 = 0
+    var securityEvents: Int64 = 0
   }
 
   let connection: Connection
@@ -110,13 +115,18 @@ package final class Store {
 
   private func loadCounters() throws {
     var select = try connection.statement(
-      "SELECT revision, sessions, events, tasks, named_values FROM store WHERE id = 1")
+      """
+      SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
+        security_events
+      FROM store WHERE id = 1
+      """)
     guard try select.step() else {
       throw SQLiteError(code: SQLiteError.corruptCode, message: "the row of table 'store' is missing")
     }
     counters = Counters(
       revision: select.integer(0), sessions: select.integer(1), events: select.integer(2), tasks: select.integer(3),
-      values: select.integer(4))
+      values: select.integer(4), logEntries: select.integer(5), auditNumber: select.integer(6),
+      lifecycleEvents: select.integer(7), securityEvents: select.integer(8))
     storedCounters = counters
   }
 
@@ -196,13 +206,19 @@ package final class Store {
     if counters == storedCounters { return }
     var update = try connection.statement(
       """
-      UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5 WHERE id = 1
+      UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5, log_entries = $6,
+        audit_number = $7, lifecycle_events = $8, security_events = $9
+      WHERE id = 1
       """)
     update.bind(1, counters.revision)
     update.bind(2, counters.sessions)
     update.bind(3, counters.events)
     update.bind(4, counters.tasks)
     update.bind(5, counters.values)
+    update.bind(6, counters.logEntries)
+    update.bind(7, counters.auditNumber)
+    update.bind(8, counters.lifecycleEvents)
+    update.bind(9, counters.securityEvents)
     try update.run()
     storedCounters = counters
   }

@@ -18,6 +18,10 @@ package struct Summary {
   package var tasks: [TaskStatus: Int64] = [:]
   /// that have not lapsed
   package var values: Int64 = 0
+  package var logEntries: Int64 = 0
+  /// rows of the audit trail, by ring
+  package var lifecycleEvents: Int64 = 0
+  package var securityEvents: Int64 = 0
   package var schema: Int64 = 0
   /// sizes in bytes; free pages are part of the database
   package var databaseBytes: Int64 = 0
@@ -39,6 +43,9 @@ extension Store {
     summary.events = counters.events
     summary.tasks = try tasksByStatus()
     summary.values = try countValues()
+    summary.logEntries = counters.logEntries
+    summary.lifecycleEvents = counters.lifecycleEvents
+    summary.securityEvents = counters.securityEvents
     summary.schema = schema
     summary.databaseBytes = try databaseBytes()
     summary.walBytes = walBytes

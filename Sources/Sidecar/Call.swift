@@ -19,11 +19,12 @@ final class Call {
   /// - Parameters:
   ///   - required: those of `parameters` that may not be left out
   ///   - path: in front of a parameter's name in errors: "" or such as "events[3]."
+  ///   - isOpen: whether there may be members besides; they are passed over
   ///   - payloadLimit: bytes that one opaque payload may have; 0: no limit
   /// - Throws: ``StoreError`` that names the parameter
   func load(
     _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], required: [Parameter],
-    path: String = "", payloadLimit: Int
+    path: String = "", isOpen: Bool = false, payloadLimit: Int
   ) throws {
     for name in given { ranges[name.rawValue] = 0..<0 }
     given.removeAll(keepingCapacity: true)
@@ -33,6 +34,7 @@ final class Call {
     let span = text.span
     for member in members {
       guard let parameter = Self.find(member.name, span, in: parameters) else {
+        if isOpen { continue }
         throw unknown(member, parameters)
       }
       let slot = parameter.name.rawValue
@@ -235,18 +237,35 @@ final class Call {
     }
   }
 
+  /// The members of an opaque object that mean something here, among others that are the caller's.
+  func openRecord(_ name: ParameterName, _ parameters: [Parameter]) throws -> Call {
+    try record(json(name), parameters, path: path + name.wire + ".", isOpen: true)
+  }
+
+  /// The same for the objects of an array.
+  func openRecords(_ name: ParameterName, _ parameters: [Parameter]) throws -> [Call] {
+    try elements(name).enumerated().map { index, element in
+      try record(element, parameters, path: "\(path)\(name.wire)[\(index)].", isOpen: true)
+    }
+  }
+
+  /// The object that this record is, as it came.
+  var object: JSONText { JSONText(validated: text) }
+
   /// The members of an opaque object as the parameters of another method.
   func payload(_ name: ParameterName, _ parameters: [Parameter]) throws -> Call {
     try record(optionalObject(name) ?? .emptyObject, parameters, path: "")
   }
 
-  private func record(_ object: JSONText, _ parameters: [Parameter], path: String) throws -> Call {
+  private func record(
+    _ object: JSONText, _ parameters: [Parameter], path: String, isOpen: Bool = false
+  ) throws -> Call {
     var scanner = JSONScanner()
     var members: [JSONMember] = []
     try scanner.readMembers(object.bytes.span, into: &members)
     let call = Call()
     try call.load(
-      members, of: object.bytes, parameters, required: parameters.filter(\.isRequired), path: path,
+      members, of: object.bytes, parameters, required: parameters.filter(\.isRequired), path: path, isOpen: isOpen,
       payloadLimit: payloadLimit)
     return call
   }

@@ -235,7 +235,9 @@ extension Sidecar {
     writer.endObject()
   }
 
-  private static func fits(
+  /// Whether an entry that was just written still fits its page; takes it back when not. A page always has room for
+  /// one.
+  static func fits(
     _ writer: inout JSONWriter, _ mark: JSONWriter.Mark, _ start: Int, _ budget: Int, _ count: inout Int
   ) -> Bool {
     if count > 0, writer.count - start > budget {

@@ -7,6 +7,7 @@ enum ListKind: String {
   case sessions = "s"
   case tasks = "t"
   case values = "v"
+  case auditEvents = "a"
 
   func cursor(after number: Int64) -> String {
     rawValue + "-" + String(number, radix: 36)

@@ -12,7 +12,8 @@ enum OperationMethods {
   /// Features that a client may require by name; names of methods may be required too.
   static let capabilities = [
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "tasks", "task_input", "task_messages",
-    "task_subscriptions", "nonces", "values", "transactions",
+    "task_subscriptions", "nonces", "values", "logs", "audit_trail", "security_events", "rate_limits",
+    "input_screening", "transactions",
   ]
 
   private static let infoExample =
@@ -44,7 +45,9 @@ enum OperationMethods {
       ("max_line_bytes", sidecar.options.maxLineBytes), ("max_result_bytes", sidecar.options.maxResultBytes),
       ("max_batch", Sidecar.maxBatch), ("max_subscriptions", sidecar.options.maxSubscriptions),
       ("session_ttl", Int(limits.sessionTTL)), ("inactivity_timeout", Int(limits.inactivityTimeout)),
-      ("max_suspension", Int(limits.maxSuspension)), ("busy_timeout", Int(limits.busyTimeout)),
+      ("log_dedup_window", limits.logDedupWindow), ("max_violations", limits.maxViolations),
+      ("max_audit_events", limits.maxAuditEvents), ("max_suspension", Int(limits.maxSuspension)),
+      ("busy_timeout", Int(limits.busyTimeout)),
     ] {
       writer.member(name, value)
     }

@@ -12,6 +12,8 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case success, code, cooperative, inputRequests, inputResponses, message, maxSize, maxAge, cancelRequested
   case lastUpdatedAt
   case nonce, collection, ifAbsent, prefix
+  case entry, entries, deduplicate, messageID, kind, receivedAt, afterSeq, fromLastCheckpoint, checkpoint
+  case type, severity, minSeverity, since, window, text, maxBytes
   case calls, method, params, require, client, name, version, protocolVersion
 
   var wire: String { Self.wireNames[rawValue] }

@@ -62,6 +62,26 @@ extension JSONWriter {
   }
 }
 
+extension JSONWriter {
+  mutating func auditEvent(_ event: AuditEvent) {
+    beginObject()
+    member("event_id", event.number)
+    member("type", event.type)
+    member("severity", event.severity)
+    member("timestamp", event.timestamp)
+    member("session_id", event.sessionID)
+    member("user_id", event.userID)
+    member("tenant_id", event.tenantID)
+    member("principal", event.principal)
+    member("status_before", event.statusBefore)
+    member("status_after", event.statusAfter)
+    member("message", event.message)
+    member("ip_address", event.ipAddress)
+    member("action", event.action)
+    endObject()
+  }
+}
+
 /// The schemas of the records, under `components` of the OpenRPC document.
 enum RecordSchema {
   static let timestamp = Schema.described(.string, "RFC 3339, UTC, milliseconds: 2026-11-20T21:27:00.123Z")
@@ -127,6 +147,26 @@ enum RecordSchema {
         ("name", .string), ("version", .string), ("protocol_version", .string), ("capabilities", .array(.string)),
         ("backend", .string), ("database", .string), ("schema_version", .integer), ("sqlite_version", .string),
         ("durability", .choice(Durability.allCases.map(\.rawValue))), ("pid", .integer), ("limits", .object),
+      ])
+    ),
+    (
+      "AuditEvent",
+      .members([
+        ("event_id", .described(.integer, "Ascending; never reused.")),
+        (
+          "type",
+          .choice(LifecycleChange.allCases.map(\.rawValue) + SecurityEventType.allCases.map(\.rawValue))
+        ),
+        (
+          "severity",
+          .described(.nullable(.choice(Severity.allCases.map(\.rawValue))), "null for a change of the lifecycle.")
+        ),
+        ("timestamp", time), ("session_id", .nullable(.string)), ("user_id", .nullable(.string)),
+        ("tenant_id", .nullable(.string)), ("principal", .nullable(.string)),
+        ("status_before", .nullable(.choice(SessionStatus.allCases.map(\.rawValue)))),
+        ("status_after", .nullable(.choice(SessionStatus.allCases.map(\.rawValue)))),
+        ("message", .described(.nullable(.string), "What the caller gave as message or reason.")),
+        ("ip_address", .nullable(.string)), ("action", .nullable(.choice(SecurityAction.allCases.map(\.rawValue)))),
       ])
     ),
     ("Gap", .members([("dropped", .integer), ("oldest_available", .nullable(.integer))])),

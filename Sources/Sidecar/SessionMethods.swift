@@ -181,7 +181,7 @@ enum SessionMethods {
   }
 
   private static let delete = Method(
-    name: "delete_session", summary: "Deletes a session in any status, with its state and events.", access: .write,
+    name: "delete_session", summary: "Deletes a session in any status, with its state, events and log.", access: .write,
     isWatched: true,
     parameters: [
       .sessionID, .optional(.deleteTasks, .boolean, "Deletes its tasks too; false when absent."),
@@ -197,7 +197,7 @@ enum SessionMethods {
     writer.member("deleted", deleted.deleted)
     writer.member("events", deleted.events)
     writer.member("tasks", deleted.tasks)
-    writer.member("log_entries", 0)
+    writer.member("log_entries", deleted.logEntries)
     writer.endObject()
   }
 
@@ -283,13 +283,15 @@ enum SessionMethods {
       errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
       example: (#"{"session_id":"session-1"}"#, example)
     ) { sidecar, call, writer in
-      writer.session(try sidecar.store.changeStatus(call.string(.sessionID), step, owner: call.owner))
+      let session = try sidecar.store.changeStatus(
+        call.string(.sessionID), step, owner: call.owner, reason: call.optionalString(.reason))
+      writer.session(session)
     }
   }
 
   private static let validate = Method(
     name: "validate_session",
-    summary: "Whether a session may be used now, and from there; the first address and agent seen stick.",
+    summary: "Whether a session may be used now, and from there; other than the first address and agent are recorded.",
     access: .readOrWrite,
     parameters: [
       .sessionID,

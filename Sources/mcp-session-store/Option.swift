@@ -40,7 +40,7 @@ struct Option {
 extension Option {
   /// Each has an environment variable of the same name (`--max-sessions` is `MCP_SESSION_STORE_MAX_SESSIONS`), also for
   /// the other commands that take it; the command line wins.
-  static var serving: [Option] { theFile + sessions + records + theWire }
+  static var serving: [Option] { theFile + sessions + records + logAndAudit + theWire }
 
   private static var theFile: [Option] {
     section(
@@ -125,6 +125,25 @@ extension Option {
         Option(
           name: "--max-values", placeholder: "N", defaultText: "1000000", summary: "values in the store; 0: no cap",
           value: .count(\.limits.maxValues, minimum: 0)),
+      ])
+  }
+
+  private static var logAndAudit: [Option] {
+    section(
+      "Log and audit",
+      [
+        Option(
+          name: "--log-dedup-window", placeholder: "N", defaultText: "10000",
+          summary: "message ids of a session's log that stay known; 0: all",
+          value: .count(\.limits.logDedupWindow, minimum: 0)),
+        Option(
+          name: "--max-violations", placeholder: "N", defaultText: "5",
+          summary: "violations that invalidate a session; 0: only a critical one does",
+          value: .count(\.limits.maxViolations, minimum: 0)),
+        Option(
+          name: "--max-audit-events", placeholder: "N", defaultText: "10000",
+          summary: "lifecycle changes kept, and as many security events; 0: no cap",
+          value: .count(\.limits.maxAuditEvents, minimum: 0)),
       ])
   }
 

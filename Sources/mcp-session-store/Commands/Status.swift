@@ -43,6 +43,10 @@ extension Command {
     add("tasks", String(summary.taskCount))
     for status in TaskStatus.allCases { add(status.rawValue, String(summary.tasks[status] ?? 0), indented: true) }
     add("values", String(summary.values))
+    add("log entries", String(summary.logEntries))
+    add("audit trail", String(summary.lifecycleEvents + summary.securityEvents))
+    add("lifecycle", String(summary.lifecycleEvents), indented: true)
+    add("security", String(summary.securityEvents), indented: true)
     add("database", String(summary.databaseBytes), "bytes, \(summary.freeBytes) of them free")
     add("write-ahead log", String(summary.walBytes), "bytes")
     return table
@@ -75,6 +79,9 @@ extension JSONWriter {
     for status in TaskStatus.allCases { member(status.rawValue, summary.tasks[status] ?? 0) }
     endObject()
     member("values", summary.values)
+    member("log_entries", summary.logEntries)
+    member("lifecycle_events", summary.lifecycleEvents)
+    member("security_events", summary.securityEvents)
     member("database_bytes", summary.databaseBytes)
     member("wal_bytes", summary.walBytes)
     member("free_bytes", summary.freeBytes)

@@ -1,0 +1,302 @@
+import SQLite
+
+/// What happened in a session's life.
+package enum LifecycleChange: String, CaseIterable, Sendable {
+  case created, activated, suspended, resumed, expired, invalidated, deleted
+}
+
+package enum SecurityEventType: String, CaseIterable, Sendable {
+  case sessionAuth = "session_auth"
+  case unauthorizedAccess = "unauthorized_access"
+  case rateLimitExceeded = "rate_limit_exceeded"
+  case invalidInput = "invalid_input"
+  case sessionHijacking = "session_hijacking"
+}
+
+/// From the least to the most severe.
+package enum Severity: String, CaseIterable, Sendable {
+  case low, medium, high, critical
+
+  /// this one and all that are more severe
+  var andAbove: ArraySlice<Severity> { Self.allCases.drop { $0 != self } }
+}
+
+/// What came of a security event.
+package enum SecurityAction: String, CaseIterable, Sendable {
+  /// it stands in the trail
+  case logged
+  /// it counts as a violation of its session
+  case counted
+  /// the session was invalidated over it
+  case invalidated
+}
+
+/// A security event that is to be noted.
+package struct NewSecurityEvent {
+  package var type: SecurityEventType
+  package var severity: Severity
+  package var sessionID: String?
+  /// nil: the session's, if there is one
+  package var userID: String?
+  package var message: String?
+  package var ipAddress: String?
+
+  package init(
+    type: SecurityEventType, severity: Severity, sessionID: String? = nil, userID: String? = nil,
+    message: String? = nil, ipAddress: String? = nil
+  ) {
+    self.type = type
+    self.severity = severity
+    self.sessionID = sessionID
+    self.userID = userID
+    self.message = message
+    self.ipAddress = ipAddress
+  }
+}
+
+/// An entry of the audit trail: a lifecycle change or a security event. It outlives the session that it is about.
+package struct AuditEvent {
+  package let number: Int64
+  /// a ``LifecycleChange`` or a ``SecurityEventType``
+  package let type: String
+  /// nil for a lifecycle change
+  package let severity: String?
+  package let timestamp: Int64
+  package let sessionID: String?
+  package let userID: String?
+  package let tenantID: String?
+  package let principal: String?
+  package let statusBefore: String?
+  package let statusAfter: String?
+  /// the reason of a lifecycle change, the message of a security event
+  package let message: String?
+  package let ipAddress: String?
+  /// a ``SecurityAction``; nil for a lifecycle change
+  package let action: String?
+
+  static let columns = """
+    number, type, severity, timestamp, session_id, user_id, tenant_id, principal, status_before, status_after, \
+    message, ip_address, action
+    """
+
+  init(_ row: borrowing Statement) {
+    number = row.integer(0)
+    type = row.string(1)
+    severity = row.optionalString(2)
+    timestamp = row.integer(3)
+    sessionID = row.optionalString(4)
+    userID = row.optionalString(5)
+    tenantID = row.optionalString(6)
+    principal = row.optionalString(7)
+    statusBefore = row.optionalString(8)
+    statusAfter = row.optionalString(9)
+    message = row.optionalString(10)
+    ipAddress = row.optionalString(11)
+    action = row.optionalString(12)
+  }
+}
+
+/// Which events a list of the audit trail means.
+package struct AuditFilter {
+  package var sessionID: String?
+  package var userID: String?
+  package var type: String?
+  /// leaves out lifecycle changes
+  package var minSeverity: Severity?
+  /// Unix milliseconds, inclusive
+  package var since: Int64?
+
+  package init() {}
+}
+
+/// The audit trail, written with the change that it tells of: one trail in two rings by count, so that a wave of
+/// expiries cannot wash out an attack.
+extension Store {
+  enum AuditRing: String, CaseIterable {
+    case lifecycle, security
+
+    var count: WritableKeyPath<Counters, Int64> {
+      switch self {
+      case .lifecycle: \.lifecycleEvents
+      case .security: \.securityEvents
+      }
+    }
+  }
+
+  /// rows that a ring may have too many, so that they are deleted in bulk; no list shows them
+  private static let auditSlack: Int64 = 256
+
+  // MARK: - Writing
+
+  func audit(
+    _ change: LifecycleChange, _ row: SessionRow, userID: String?, from before: SessionStatus?,
+    to after: SessionStatus?, reason: String?
+  ) throws {
+    var insert = try auditStatement(.lifecycle, change.rawValue)
+    insert.bind(6, row.sessionID)
+    insert.bind(7, userID)
+    insert.bind(8, row.tenantID)
+    insert.bind(9, row.principal)
+    insert.bind(10, before?.rawValue)
+    insert.bind(11, after?.rawValue)
+    insert.bind(12, reason)
+    try insert.run()
+    try trimAudit(.lifecycle, over: Self.auditSlack)
+  }
+
+  /// - Parameter row: the session that the event is about, when there is one
+  @discardableResult
+  func audit(_ event: NewSecurityEvent, _ row: SessionRow?, action: SecurityAction) throws -> Int64 {
+    let userID = try event.userID ?? row.flatMap { try self.userID($0.number) }
+    do {
+      var insert = try auditStatement(.security, event.type.rawValue)
+      insert.bind(4, event.severity.rawValue)
+      insert.bind(6, event.sessionID)
+      insert.bind(7, userID)
+      insert.bind(8, row?.tenantID)
+      insert.bind(9, row?.principal)
+      insert.bind(12, event.message)
+      insert.bind(13, event.ipAddress)
+      insert.bind(14, action.rawValue)
+      try insert.run()
+    }
+    let number = counters.auditNumber
+    try trimAudit(.security, over: Self.auditSlack)
+    return number
+  }
+
+  private func auditStatement(_ ring: AuditRing, _ type: String) throws -> Statement {
+    counters.auditNumber += 1
+    counters[keyPath: ring.count] += 1
+    var insert = try connection.statement(
+      """
+      INSERT INTO audit_events (number, ring, type, severity, timestamp, session_id, user_id, tenant_id, principal,
+        status_before, status_after, message, ip_address, action)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+      """)
+    insert.bind(1, counters.auditNumber)
+    insert.bind(2, ring.rawValue)
+    insert.bind(3, type)
+    insert.bind(5, now)
+    return insert
+  }
+
+  private func userID(_ number: Int64) throws -> String? {
+    var select = try connection.statement("SELECT user_id FROM sessions WHERE number = $1")
+    select.bind(1, number)
+    return try select.step() ? select.optionalString(0) : nil
+  }
+
+  /// Deletes the oldest events of a ring that has more than `slack` too many, a thousand at most.
+  /// - Returns: whether there are more
+  @discardableResult
+  func trimAudit(_ ring: AuditRing, over slack: Int64) throws -> Bool {
+    let excess = auditExcess(ring)
+    if excess <= slack { return false }
+    let count = min(excess, 1_000)
+    var delete = try connection.statement(
+      """
+      DELETE FROM audit_events WHERE ring = $1 AND number <=
+        (SELECT number FROM audit_events WHERE ring = $1 ORDER BY number LIMIT 1 OFFSET $2)
+      """)
+    delete.bind(1, ring.rawValue)
+    delete.bind(2, count - 1)
+    try delete.run()
+    counters[keyPath: ring.count] -= connection.changes
+    return excess > count
+  }
+
+  private func auditExcess(_ ring: AuditRing) -> Int64 {
+    limits.maxAuditEvents > 0 ? max(0, counters[keyPath: ring.count] - Int64(limits.maxAuditEvents)) : 0
+  }
+
+  // MARK: - Security events
+
+  /// Notes a security event. One of at least medium severity counts as a violation of its session, if that exists and
+  /// has not expired; so many violations, or a single critical one, and the session is invalidated.
+  package func recordSecurityEvent(
+    _ event: NewSecurityEvent
+  ) throws -> (number: Int64, violations: Int64, action: SecurityAction) {
+    guard let sessionID = event.sessionID, let slot = try findSession(sessionID, owner: .server),
+      effectiveStatus(slot) != .expired
+    else {
+      return (try audit(event, nil, action: .logged), 0, .logged)
+    }
+    let row = cache.rows[slot]
+    if event.severity == .low { return (try audit(event, row, action: .logged), try violations(row.number), .logged) }
+    let violations = try addViolation(row.number)
+    let isTooMuch =
+      event.severity == .critical || (limits.maxViolations > 0 && violations >= Int64(limits.maxViolations))
+    guard isTooMuch, effectiveStatus(slot) != .invalidated else {
+      return (try audit(event, row, action: .counted), violations, .counted)
+    }
+    let number = try audit(event, row, action: .invalidated)
+    _ = try changeStatus(sessionID, .invalidate, owner: .server, reason: event.type.rawValue)
+    return (number, violations, .invalidated)
+  }
+
+  /// Notes that a text was refused; never the text itself.
+  /// - Throws: ``NeedsGroup`` when no group is open
+  package func recordInvalidInput(_ finding: InputScreen.Finding, sessionID: String?) throws {
+    guard isInGroup else { throw NeedsGroup() }
+    _ = try recordSecurityEvent(
+      NewSecurityEvent(type: .invalidInput, severity: .low, sessionID: sessionID, message: finding.rawValue))
+  }
+
+  private func violations(_ number: Int64) throws -> Int64 {
+    var select = try connection.statement("SELECT violations FROM sessions WHERE number = $1")
+    select.bind(1, number)
+    return try select.step() ? select.integer(0) : 0
+  }
+
+  private func addViolation(_ number: Int64) throws -> Int64 {
+    var update = try connection.statement(
+      "UPDATE sessions SET violations = violations + 1 WHERE number = $1 RETURNING violations")
+    update.bind(1, number)
+    let violations = try update.step() ? update.integer(0) : 0
+    try update.run()
+    return violations
+  }
+
+  // MARK: - Reading
+
+  /// The next events in their order after the one with the number `after`.
+  /// - Parameter visit: gets each event; false ends the page before it
+  /// - Returns: whether there are more
+  package func listAuditEvents(
+    _ filter: AuditFilter, after: Int64, limit: Int, visit: (AuditEvent) throws -> Bool
+  ) throws -> Bool {
+    var conditions = Filter()
+    conditions.add("number > ?", after)
+    if let sessionID = filter.sessionID { conditions.add("session_id = ?", sessionID) }
+    if let userID = filter.userID { conditions.add("user_id = ?", userID) }
+    if let type = filter.type { conditions.add("type = ?", type) }
+    if let since = filter.since { conditions.add("timestamp >= ?", since) }
+    if let severities = filter.minSeverity?.andAbove {
+      conditions.add("severity IN (" + severities.map { "'\($0.rawValue)'" }.joined(separator: ", ") + ")")
+    }
+    for ring in AuditRing.allCases {
+      let floor = try auditFloor(ring)
+      if floor > 0 { conditions.add("(ring <> '\(ring.rawValue)' OR number > ?)", floor) }
+    }
+    var select = try conditions.statement(
+      connection, "SELECT \(AuditEvent.columns) FROM audit_events", limit: limit + 1)
+    var count = 0
+    while try select.step() {
+      if try count == limit || !visit(AuditEvent(select)) { return true }
+      count += 1
+    }
+    return false
+  }
+
+  /// the number up to which a ring's events are too many and only wait to be deleted
+  private func auditFloor(_ ring: AuditRing) throws -> Int64 {
+    let excess = auditExcess(ring)
+    if excess == 0 { return 0 }
+    var select = try connection.statement(
+      "SELECT number FROM audit_events WHERE ring = $1 ORDER BY number LIMIT 1 OFFSET $2")
+    select.bind(1, ring.rawValue)
+    select.bind(2, excess - 1)
+    return try select.step() ? select.integer(0) : 0
+  }
+}

@@ -1,0 +1,250 @@
+package import JSON
+import SQLite
+
+/// An entry that is to be appended, with what the log reads of it; everything else in it is the caller's.
+package struct NewLogEntry {
+  package enum Kind: String, CaseIterable, Sendable { case incoming, `internal`, checkpoint }
+
+  /// an object
+  package let entry: JSONText
+  /// nil also for the empty one, which never repeats another
+  package let messageID: String?
+  package let kind: Kind?
+  /// Unix milliseconds
+  package let receivedAt: Int64?
+
+  package init(_ entry: JSONText, messageID: String? = nil, kind: Kind? = nil, receivedAt: Int64? = nil) {
+    self.entry = entry
+    self.messageID = messageID == "" ? nil : messageID
+    self.kind = kind
+    self.receivedAt = receivedAt
+  }
+}
+
+/// An entry as it lies in the row that is being read; valid until the next step.
+package struct LogRow: ~Copyable {
+  private var row: Statement
+
+  fileprivate init(_ row: consuming Statement) {
+    self.row = row
+  }
+
+  package var seq: Int64 { row.integer(0) }
+  /// Appends the entry as it came.
+  package func appendEntry(to bytes: inout [UInt8]) { row.append(1, to: &bytes) }
+
+  fileprivate mutating func step() throws -> Bool { try row.step() }
+}
+
+/// What a read of a log says beside the entries.
+package struct LogPage: Equatable {
+  /// the seq up to which the read has looked, also past entries of another kind: where the next page begins
+  package var nextAfter: Int64
+  package var newestSeq: Int64
+  /// nil when nothing is left
+  package var oldestSeq: Int64?
+  package var hasMore: Bool
+}
+
+/// One append-only log for each session. Its numbers go on through everything, and the message ids that it noted last
+/// stay known through everything, so a message that is sent again is told from a new one.
+extension Store {
+  // MARK: - Writing
+
+  /// Appends one entry, unless its message id is known and `deduplicate` asks for that to be noticed.
+  /// - Returns: where it stands, or where the message was first appended
+  /// - Throws: what a write on a session throws
+  package func appendLogEntry(
+    _ sessionID: String, _ entry: NewLogEntry, deduplicate: Bool, owner: Owner
+  ) throws -> (seq: Int64, isDuplicate: Bool) {
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "append to the log"))
+    touch(slot)
+    if deduplicate, let messageID = entry.messageID, let first = try knownSeq(messageID, slot) {
+      return (first, true)
+    }
+    return (try append(entry, to: slot), false)
+  }
+
+  /// Puts `entries` in the place of the whole log.
+  /// - Returns: the numbers of the first and the last; nil when `entries` is empty
+  package func replaceLog(
+    _ sessionID: String, _ entries: [NewLogEntry], owner: Owner
+  ) throws -> (first: Int64, last: Int64)? {
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "replace the log"))
+    try clearLog(slot)
+    touch(slot)
+    let first = cache.rows[slot].lastLogSeq + 1
+    for entry in entries { _ = try append(entry, to: slot) }
+    return entries.isEmpty ? nil : (first, cache.rows[slot].lastLogSeq)
+  }
+
+  /// Puts one checkpoint in the place of the whole log. The message ids of what is gone stay known.
+  /// - Returns: how many entries are gone, and where the checkpoint stands
+  package func compactLog(
+    _ sessionID: String, _ checkpoint: NewLogEntry, owner: Owner
+  ) throws -> (removed: Int64, seq: Int64) {
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "compact the log"))
+    let removed = cache.rows[slot].logCount
+    try clearLog(slot)
+    touch(slot)
+    return (removed, try append(checkpoint, to: slot))
+  }
+
+  private func append(_ entry: NewLogEntry, to slot: Int) throws -> Int64 {
+    let number = cache.rows[slot].number
+    let seq = cache.rows[slot].lastLogSeq + 1
+    var insert = try connection.statement(
+      "INSERT INTO log_entries (session, seq, kind, received_at, entry) VALUES ($1, $2, $3, $4, $5)")
+    insert.bind(1, number)
+    insert.bind(2, seq)
+    insert.bind(3, entry.kind?.rawValue)
+    insert.bind(4, entry.receivedAt)
+    try insert.run(binding: 5, text: entry.entry.bytes.span)
+    counters.logEntries += 1
+    cache.update(slot) { row in
+      row.lastLogSeq = seq
+      if entry.kind == .checkpoint { row.logCheckpoint = seq }
+      row.logIsDirty = true
+    }
+    if let messageID = entry.messageID { try note(messageID, seq, slot) }
+    return seq
+  }
+
+  private func clearLog(_ slot: Int) throws {
+    let row = cache.rows[slot]
+    if row.logCount > 0 { try deleteLogEntries(session: row.number, through: .max) }
+    counters.logEntries -= row.logCount
+    cache.update(slot) { row in
+      row.logFloor = row.lastLogSeq
+      row.logCheckpoint = 0
+      row.logIsDirty = true
+    }
+  }
+
+  func deleteLogEntries(session: Int64, through seq: Int64) throws {
+    var delete = try connection.statement("DELETE FROM log_entries WHERE session = $1 AND seq <= $2")
+    delete.bind(1, session)
+    delete.bind(2, seq)
+    try delete.run()
+  }
+
+  /// Writes what a session's row says of its log.
+  func writeLog(of row: SessionRow) throws {
+    var update = try connection.statement(
+      """
+      UPDATE sessions SET last_log_seq = $1, log_floor = $2, log_checkpoint = $3, log_ids = $4, log_ids_floor = $5
+      WHERE number = $6
+      """)
+    update.bind(1, row.lastLogSeq)
+    update.bind(2, row.logFloor)
+    update.bind(3, row.logCheckpoint)
+    update.bind(4, row.logIDs)
+    update.bind(5, row.logIDsFloor)
+    update.bind(6, row.number)
+    try update.run()
+  }
+
+  // MARK: - Message ids
+
+  /// Where a message was first appended, if its id is among the last that the log has noted.
+  private func knownSeq(_ messageID: String, _ slot: Int) throws -> Int64? {
+    let row = cache.rows[slot]
+    if row.logIDs == 0 { return nil }
+    var select = try connection.statement(
+      "SELECT seq, ordinal FROM log_message_ids WHERE session = $1 AND message_id = $2")
+    select.bind(1, row.number)
+    select.bind(2, messageID)
+    guard try select.step(), select.integer(1) > forgottenIDs(row) else { return nil }
+    return select.integer(0)
+  }
+
+  /// the ordinal up to which message ids are not known any more
+  private func forgottenIDs(_ row: SessionRow) -> Int64 {
+    limits.logDedupWindow > 0 ? max(0, row.logIDs - Int64(limits.logDedupWindow)) : 0
+  }
+
+  /// Makes an id the last that was noted. One that is known keeps its first place.
+  private func note(_ messageID: String, _ seq: Int64, _ slot: Int) throws {
+    let row = cache.rows[slot]
+    let ordinal = row.logIDs + 1
+    var upsert = try connection.statement(
+      """
+      INSERT INTO log_message_ids (session, message_id, seq, ordinal) VALUES ($1, $2, $3, $4)
+      ON CONFLICT (session, message_id) DO UPDATE SET
+        seq = CASE WHEN ordinal > $5 THEN seq ELSE excluded.seq END, ordinal = excluded.ordinal
+      """)
+    upsert.bind(1, row.number)
+    upsert.bind(2, messageID)
+    upsert.bind(3, seq)
+    upsert.bind(4, ordinal)
+    upsert.bind(5, forgottenIDs(row))
+    try upsert.run()
+    cache.update(slot) { $0.logIDs = ordinal }
+    try trimMessageIDs(slot)
+  }
+
+  /// Deletes forgotten ids once they are a fourth of the window: finding them reads all of the session's.
+  private func trimMessageIDs(_ slot: Int) throws {
+    let row = cache.rows[slot]
+    let forgotten = forgottenIDs(row)
+    guard forgotten - row.logIDsFloor >= max(1_024, Int64(limits.logDedupWindow) / 4) else { return }
+    var delete = try connection.statement("DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
+    delete.bind(1, row.number)
+    delete.bind(2, forgotten)
+    try delete.run()
+    cache.update(slot) { $0.logIDsFloor = forgotten }
+  }
+
+  func deleteMessageIDs(session: Int64) throws {
+    var delete = try connection.statement("DELETE FROM log_message_ids WHERE session = $1")
+    delete.bind(1, session)
+    try delete.run()
+  }
+
+  // MARK: - Reading
+
+  /// Hands entries to `visit`, oldest first.
+  /// - Parameters:
+  ///   - after: 0: from the beginning
+  ///   - kind: nil: all
+  ///   - fromCheckpoint: begins with the newest checkpoint, where the log has one
+  ///   - visit: returns false to end the page before that entry
+  package func loadLog(
+    _ sessionID: String, after: Int64, kind: NewLogEntry.Kind?, fromCheckpoint: Bool, limit: Int, owner: Owner,
+    visit: (borrowing LogRow) throws -> Bool
+  ) throws -> LogPage {
+    let slot = try session(sessionID, owner: owner, for: .read)
+    let row = cache.rows[slot]
+    var page = LogPage(
+      nextAfter: max(after, row.lastLogSeq), newestSeq: row.lastLogSeq,
+      oldestSeq: row.logCount > 0 ? row.logFloor + 1 : nil, hasMore: false)
+    var start = max(after, row.logFloor)
+    if fromCheckpoint { start = max(start, row.logCheckpoint - 1) }
+    if start >= row.lastLogSeq { return page }
+
+    var entries = LogRow(try logStatement(row.number, start, kind, limit + 1))
+    var count = 0
+    var last = start
+    while try entries.step() {
+      let seq = entries.seq
+      if try count == limit || !visit(entries) {
+        page.nextAfter = last
+        page.hasMore = true
+        return page
+      }
+      last = seq
+      count += 1
+    }
+    return page
+  }
+
+  private func logStatement(
+    _ number: Int64, _ start: Int64, _ kind: NewLogEntry.Kind?, _ limit: Int
+  ) throws -> Statement {
+    var conditions = Filter()
+    conditions.add("session = ?", number)
+    conditions.add("seq > ?", start)
+    if let kind { conditions.add("kind = ?", kind.rawValue) }
+    return try conditions.statement(connection, "SELECT seq, entry FROM log_entries", order: "seq", limit: limit)
+  }
+}
