@@ -54,8 +54,7 @@ extension Store {
   }
 
   /// Runs `body` on one snapshot of the file.
-  /// - Throws: ``OpenError/locked(_:)`` when a file that nobody had open was opened for writing meanwhile: what was
-  ///   read may be wrong, and the file has to be opened anew
+  /// - Throws: ``FileChanged``, and what `body` throws
   package func read<Result>(_ body: () throws -> Result) throws -> Result {
     beginRequest()
     let outcome: Swift.Result<Result, any Error>
@@ -66,17 +65,33 @@ extension Store {
     } catch {
       outcome = .failure(error)
     }
-    if let stillness, !stillness.holds {
-      throw OpenError.locked("\(path) was opened for writing while it was read; run the command again")
-    }
+    if let stillness, !stillness.holds { throw FileChanged() }
     return try outcome.get()
+  }
+}
+
+/// A file that nobody had open was opened for writing while it was read: what was read may be wrong. Open it anew.
+package struct FileChanged: Error {}
+
+extension Store {
+  /// Hands out what is still there of a session's events, whatever the session's status: for those who look at the
+  /// file, not for clients.
+  package func inspectEvents(
+    _ sessionID: String, after: Int64, streamID: String?, limit: Int, visit: (borrowing EventRow) throws -> Bool
+  ) throws -> (page: EventPage, session: Int64, status: SessionStatus) {
+    guard let slot = try findSession(sessionID, owner: .server) else { throw StoreError.sessionNotFound(sessionID) }
+    let page = try readEvents(slot, after: after, streamID: streamID, limit: limit, visit: visit)
+    return (page, cache.rows[slot].number, effectiveStatus(slot))
   }
 }
 
 extension OpenError {
   /// Whatever a store that was opened may throw later, as the shell tells it.
   package static func of(_ error: any Error, _ path: String) -> OpenError {
-    Store.openError(error, path, to: "for reading")
+    if error is FileChanged {
+      return .locked("\(path) was opened for writing while it was read; run the command again")
+    }
+    return Store.openError(error, path, to: "for reading")
   }
 }
 

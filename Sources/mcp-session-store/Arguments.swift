@@ -17,6 +17,23 @@ struct Arguments {
   /// what stands behind the command's name, as many as it takes
   var operands: [String] = []
   var json = false
+  var follow = false
+  /// 0: from the beginning
+  var after = 0
+  /// 0: all
+  var limit = 100
+  var stream: String?
+  var session: String?
+  var user: String?
+  var tenant: String?
+  var principal: String?
+  /// as the command that takes it has checked
+  var status: String?
+
+  var owner: Owner {
+    Owner(
+      tenant: tenant.map { .named($0) } ?? .unspecified, principal: principal.map { .named($0) } ?? .unspecified)
+  }
 
   /// What was asked for.
   enum Invocation {

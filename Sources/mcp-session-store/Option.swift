@@ -189,6 +189,28 @@ extension Option {
       summary: "how long a session may be suspended, as the sidecar has it", value: .duration(\.limits.maxSuspension))
   }
 
+  static var tenant: Option {
+    Option(
+      name: "--tenant", placeholder: "ID", summary: "what answers to this tenant: bound to it, or to none",
+      value: .text { $0.tenant = $1 })
+  }
+
+  static var principal: Option {
+    Option(
+      name: "--principal", placeholder: "ID", summary: "what answers to this principal: bound to it, or to none",
+      value: .text { $0.principal = $1 })
+  }
+
+  static func status(_ names: [String], _ summary: String) -> Option {
+    Option(name: "--status", placeholder: "STATUS", summary: summary, value: .choice(names) { $0.status = $1 })
+  }
+
+  static var limit: Option {
+    Option(
+      name: "--limit", placeholder: "N", defaultText: "100", summary: "how many at most; 0: all",
+      value: .count(\.limit, minimum: 0))
+  }
+
   static func json(_ summary: String) -> Option {
     Option(name: "--json", summary: summary, value: .flag(\.json))
   }

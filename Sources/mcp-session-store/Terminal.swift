@@ -42,13 +42,15 @@ struct Terminal {
     return shown
   }
 
-  /// The same for JSON, which stays the same value: outside of its strings only white space can be a control
-  /// character.
+  /// The same for lines of JSON, each of which stays the same value: outside of its strings only white space can be a
+  /// control character.
   static func printable(json: String) -> String {
     if !json.unicodeScalars.contains(where: isUnsafe) { return json }
     var shown = ""
     for scalar in json.unicodeScalars {
-      if scalar.value < 0x20 {
+      if scalar == "\n" {
+        shown += "\n"
+      } else if scalar.value < 0x20 {
         shown += " "
       } else if isUnsafe(scalar) {
         shown += escape(scalar)

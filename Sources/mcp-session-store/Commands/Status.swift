@@ -16,7 +16,7 @@ extension Command {
       var writer = JSONWriter()
       writer.summary(summary, path)
       writer.raw("\n")
-      try Output.write(writer.take())
+      try Output.write(json: writer.take())
     } else {
       try Output.write(table(summary, path).text(.output))
     }
