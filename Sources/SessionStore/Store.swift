@@ -22,8 +22,10 @@ package final class Store {
   }
 
   let connection: Connection
-  /// nil in memory, where there is nobody to exclude
+  /// nil in memory, where there is nobody to exclude, and when the file was opened for reading
   private let lock: FileLock?
+  /// what must stay as it is while a file that nobody had open is read
+  let stillness: StillFile?
   private let schemaVersion: Int64
   package let limits: Limits
   let environment: Environment
@@ -46,11 +48,12 @@ package final class Store {
   package private(set) var tasksChanged = false
 
   init(
-    connection: Connection, lock: FileLock?, schemaVersion: Int64, limits: Limits, environment: Environment,
-    path: String, durability: Durability, isExclusive: Bool
+    connection: Connection, lock: FileLock?, stillness: StillFile? = nil, schemaVersion: Int64, limits: Limits,
+    environment: Environment, path: String, durability: Durability, isExclusive: Bool
   ) {
     self.connection = connection
     self.lock = lock
+    self.stillness = stillness
     self.schemaVersion = schemaVersion
     self.limits = limits
     self.environment = environment
