@@ -29,7 +29,8 @@ let package = Package(
   dependencies: [],
   targets: [
     .executableTarget(
-      name: "mcp-session-store", dependencies: ["Sidecar", "SessionStore"], cSettings: gnu, swiftSettings: strict,
+      name: "mcp-session-store", dependencies: ["Sidecar", "SessionStore", "JSON"], cSettings: gnu,
+      swiftSettings: strict,
       // A fifth of the file would be debug information; symbols stay, for backtraces.
       linkerSettings: [.unsafeFlags(["-Xlinker", "--strip-debug"], .when(configuration: .release))]),
 

@@ -45,7 +45,7 @@ package final class Background<Value: Sendable> {
     while !isFinished {
       // An interrupt that comes between two statements is lost.
       progress.cancel()
-      usleep(1_000)
+      DatabaseFile.pause(milliseconds: 1)
     }
   }
 
@@ -70,6 +70,7 @@ private final class ThreadBody: Sendable {
     let code = unsafe pthread_create(
       &thread, nil,
       { body in
+        // Of this thread alone: where processors are few, those who wait for answers come first.
         setpriority(PRIO_PROCESS, 0, 19)
         if let body = unsafe body { unsafe Unmanaged<ThreadBody>.fromOpaque(body).takeRetainedValue().run() }
         return nil

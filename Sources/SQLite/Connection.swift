@@ -5,7 +5,12 @@ internal import CSQLite
 /// It keeps every statement that it compiled. Nothing in it knows a table.
 @safe
 package final class Connection {
-  package enum Mode { case readOnly, readWrite }
+  package enum Mode {
+    case readOnly, readWrite
+    /// Reads the file alone, without a lock, its log or its shared memory: only for one that nobody changes meanwhile
+    /// (https://www.sqlite.org/uri.html#uriimmutable).
+    case immutable
+  }
 
   let handle: OpaquePointer
   /// by the address of the SQL literal, so that finding one costs no hashing of text
@@ -18,12 +23,17 @@ package final class Connection {
   package init(path: String, mode: Mode, busyTimeout: Int32) throws(SQLiteError) {
     Self.prepareLibrary()
     // One thread uses the connection, so SQLite's own mutexes would be pure cost: measured 5 %.
-    let flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
-    var opened: OpaquePointer? = nil
+    let common = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE
     // Debian's library takes what begins with "file:" for a URI; a path is to be a path.
     let name = path.hasPrefix("file:") ? "./" + path : path
-    let code = unsafe sqlite3_open_v2(
-      name, &opened, flags | (mode == .readOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE), nil)
+    let (opening, flags) =
+      switch mode {
+      case .readOnly: (name, common | SQLITE_OPEN_READONLY)
+      case .readWrite: (name, common | SQLITE_OPEN_READWRITE)
+      case .immutable: (Self.uri(name) + "?immutable=1", common | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI)
+      }
+    var opened: OpaquePointer? = nil
+    let code = unsafe sqlite3_open_v2(opening, &opened, flags, nil)
     guard code == SQLITE_OK, let handle = unsafe opened else {
       let error = unsafe SQLiteError(code: code, connection: opened)
       unsafe sqlite3_close(opened)
@@ -43,6 +53,20 @@ package final class Connection {
     unsafe sqlite3_limit(handle, SQLITE_LIMIT_WORKER_THREADS, 0)
     unsafe sqlite3_limit(handle, SQLITE_LIMIT_TRIGGER_DEPTH, 1)
     unsafe csqlite_watch_wal(handle, walPageCount)
+  }
+
+  /// An empty authority goes before an absolute path, lest two slashes at its start name a host.
+  private static func uri(_ path: String) -> String {
+    var uri = path.hasPrefix("/") ? "file://" : "file:"
+    for byte in path.utf8 {
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "/"), UInt8(ascii: "."), UInt8(ascii: "-"):
+        uri.unicodeScalars.append(Unicode.Scalar(byte))
+      default: uri += (byte < 16 ? "%0" : "%") + String(byte, radix: 16)
+      }
+    }
+    return uri
   }
 
   deinit {

@@ -17,6 +17,45 @@ package enum DatabaseFile {
   package static func size(_ path: String) -> Int64 { Int64(status(path)?.st_size ?? 0) }
 
   package static func logPath(_ path: String) -> String { path + "-wal" }
+  /// SQLite's, outside of WAL mode
+  package static func journalPath(_ path: String) -> String { path + "-journal" }
+  package static func sharedMemoryPath(_ path: String) -> String { path + "-shm" }
+
+  /// What changes whenever the file's bytes do, as far as its system can tell.
+  package struct Stamp: Equatable, Sendable {
+    fileprivate let device: UInt
+    fileprivate let node: UInt
+    fileprivate let size: Int
+    fileprivate let seconds: Int
+    fileprivate let nanoseconds: Int
+  }
+
+  package static func stamp(_ path: String) -> Stamp? {
+    status(path).map { status in
+      Stamp(
+        device: UInt(status.st_dev), node: UInt(status.st_ino), size: Int(status.st_size),
+        seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec)
+    }
+  }
+
+  /// The process that keeps every other one from reading the database, as SQLite locks it
+  /// (https://www.sqlite.org/lockingv3.html); nil when there is none or nothing can be known. 0: one that this machine
+  /// has no number for.
+  ///
+  /// Only to be asked while this process has no connection to the file: closing a descriptor gives up its locks.
+  package static func excluder(_ path: String) -> Int32? {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    // The bytes that a reader locks: SHARED_FIRST and SHARED_SIZE.
+    var lock = flock()
+    lock.l_type = Int16(F_RDLCK)
+    lock.l_whence = Int16(SEEK_SET)
+    lock.l_start = 0x4000_0002
+    lock.l_len = 510
+    guard unsafe fcntl(descriptor, F_GETLK, &lock) == 0, lock.l_type != F_UNLCK else { return nil }
+    return max(lock.l_pid, 0)
+  }
 
   /// Creates an empty file that only its owner may read and write. SQLite gives the files beside it the same rights.
   /// - Returns: nil when it was created or was there already, else the system's reason
@@ -26,6 +65,8 @@ package enum DatabaseFile {
     close(descriptor)
     return nil
   }
+
+  package static func pause(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
 
   static func lastErrorText() -> String { errorText(errno) }
 

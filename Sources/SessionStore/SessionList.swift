@@ -65,14 +65,19 @@ extension Store {
     return conditions
   }
 
-  /// The same rule as ``SessionRow/status(at:maxSuspension:)``, for SQL.
-  func addStatus(_ status: SessionStatus?, to conditions: inout Filter) {
+  /// The condition for a session that counts as expired: the rule of ``SessionRow/status(at:maxSuspension:)`` as SQL.
+  /// - Parameter now: stands for the time
+  func isExpired(at now: String) -> String {
     var due = "(status = 'expired' OR (status <> 'suspended' AND "
-    due += "(coalesce(expires_at <= ?, 0) OR coalesce(last_activity + inactivity_timeout <= ?, 0)))"
+    due += "(coalesce(expires_at <= \(now), 0) OR coalesce(last_activity + inactivity_timeout <= \(now), 0)))"
     if limits.maxSuspension > 0 {
-      due += " OR (status = 'suspended' AND suspended_at <= ? - \(limits.maxSuspension))"
+      due += " OR (status = 'suspended' AND suspended_at <= \(now) - \(limits.maxSuspension))"
     }
-    due += ")"
+    return due + ")"
+  }
+
+  func addStatus(_ status: SessionStatus?, to conditions: inout Filter) {
+    let due = isExpired(at: "?")
     conditions.add(status == .expired ? due : "NOT " + due, now)
     if let status, status != .expired { conditions.add("status = ?", status.rawValue) }
   }

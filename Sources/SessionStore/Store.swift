@@ -22,8 +22,10 @@ package final class Store {
   }
 
   let connection: Connection
-  /// nil in memory, where there is nobody to exclude
+  /// nil in memory, where there is nobody to exclude, and when the file was opened for reading
   private let lock: FileLock?
+  /// what must stay as it is while a file that nobody had open is read
+  let stillness: StillFile?
   private let schemaVersion: Int64
   package let limits: Limits
   let environment: Environment
@@ -37,6 +39,7 @@ package final class Store {
   var counters = Counters()
   private var storedCounters = Counters()
   var cache = SessionCache()
+  var messageIDs = MessageIDCache()
   /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
   private var dataVersion: Int64?
   package private(set) var isInGroup = false
@@ -45,11 +48,12 @@ package final class Store {
   package private(set) var tasksChanged = false
 
   init(
-    connection: Connection, lock: FileLock?, schemaVersion: Int64, limits: Limits, environment: Environment,
-    path: String, durability: Durability, isExclusive: Bool
+    connection: Connection, lock: FileLock?, stillness: StillFile? = nil, schemaVersion: Int64, limits: Limits,
+    environment: Environment, path: String, durability: Durability, isExclusive: Bool
   ) {
     self.connection = connection
     self.lock = lock
+    self.stillness = stillness
     self.schemaVersion = schemaVersion
     self.limits = limits
     self.environment = environment
@@ -98,7 +102,7 @@ package final class Store {
   private func refresh() throws {
     let version = try connection.dataVersion()
     if version == dataVersion { return }
-    cache.removeAll()
+    forgetRows()
     let found = try connection.pragma("user_version")
     if found != schemaVersion { throw StoreError.tooNew(found: found, supported: schemaVersion) }
     try loadCounters()
@@ -176,6 +180,7 @@ package final class Store {
     }
     endGroup()
     cache.trim()
+    messageIDs.trim()
   }
 
   /// Takes back everything since ``beginGroup(waiting:)``, in memory too.
@@ -195,8 +200,13 @@ package final class Store {
   }
 
   private func forget() {
-    cache.removeAll()
+    forgetRows()
     dataVersion = nil
+  }
+
+  private func forgetRows() {
+    cache.removeAll()
+    messageIDs.removeAll()
   }
 
   private func flushCounters() throws {
@@ -236,7 +246,7 @@ package final class Store {
       if connection.isInTransaction {
         try connection.execute("ROLLBACK TO request; RELEASE request")
       }
-      cache.removeAll()
+      forgetRows()
       (counters, changedSessions, tasksChanged) = before
       throw error
     }

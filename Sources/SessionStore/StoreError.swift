@@ -35,6 +35,9 @@ package enum OpenError: Error, Equatable {
   /// not one of ours, or damaged
   case foreign(String)
   case tooNew(found: Int64, supported: Int64)
+  /// only when it is opened for reading: a program that writes would bring it up to date
+  case tooOld(found: Int64, supported: Int64)
+  case missing(String)
   case damaged(String)
   case cannotCreate(String)
   case locked(String)

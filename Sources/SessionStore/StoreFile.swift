@@ -32,8 +32,6 @@ extension Store {
         environment: environment, path: connection.resolvedPath, durability: durability, isExclusive: exclusive)
       if !exclusive { lock?.file.release() }
       return store
-    } catch let error as OpenError {
-      throw error
     } catch {
       throw openError(error, path)
     }
@@ -57,11 +55,16 @@ extension Store {
     if DatabaseFile.size(path) == 1 { throw OpenError.foreign("\(path) is not a SQLite database; name another file") }
     if DatabaseFile.size(path) == 0, DatabaseFile.size(log) == 0 { return }
     let connection = try Connection(path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
+    _ = try judge(connection, path, log: log, schema)
+  }
+
+  /// - Returns: the version of its schema; 0 for a database that nobody has put anything into
+  static func judge(_ connection: Connection, _ path: String, log: String, _ schema: Schema) throws -> Int64 {
     let application = try connection.pragma("application_id")
     let version = try connection.pragma("user_version")
     if application != Schema.applicationID {
       var objects = try connection.statement("SELECT count(*) FROM sqlite_schema")
-      if application == 0, version == 0, try objects.step(), objects.integer(0) == 0 { return }
+      if application == 0, version == 0, try objects.step(), objects.integer(0) == 0 { return 0 }
       throw OpenError.foreign("\(path) is a SQLite database of another program; name another file")
     }
     if version > schema.version { throw OpenError.tooNew(found: version, supported: schema.version) }
@@ -81,6 +84,7 @@ extension Store {
         throw OpenError.damaged("\(path): table '\(table)' cannot be read (\(error.message)); restore it from a backup")
       }
     }
+    return version
   }
 
   /// Brings the file to the newest schema, each step in a transaction of its own.
@@ -105,13 +109,14 @@ extension Store {
     }
   }
 
-  private static func openError(_ error: any Error, _ path: String) -> OpenError {
+  static func openError(_ error: any Error, _ path: String, to purpose: String = "for writing") -> OpenError {
+    if let error = error as? OpenError { return error }
     guard let error = error as? SQLiteError else { return .inputOutput("\(path): \(error)") }
     return switch error.class {
     case .notADatabase: .foreign("\(path) is not a SQLite database; name another file")
     case .corrupt: .damaged("\(path) is damaged (\(error.message)); restore it from a backup")
     case .busy: .locked("\(path) is locked by another process (\(error.message))")
-    case .cannotOpen, .readOnly: .cannotCreate("cannot open \(path) for writing: \(error.message)")
+    case .cannotOpen, .readOnly: .cannotCreate("cannot open \(path) \(purpose): \(error.message)")
     case .full, .inputOutput, .other: .inputOutput("\(path): \(error.message) (SQLite code \(error.code))")
     }
   }

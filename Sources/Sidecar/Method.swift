@@ -101,33 +101,12 @@ struct MethodTable: Sendable {
     methods.first { $0.name == name }
   }
 
-  /// The name that was most likely meant: the fewest letters to change, if those are few enough.
-  func nearest(to name: String) -> String? {
-    let wanted = Array(name.utf8.prefix(64))
-    let distances = methods.map { (distance: Self.distance(wanted, Array($0.name.utf8)), name: $0.name) }
-    guard let best = distances.min(by: { $0.distance < $1.distance }) else { return nil }
-    return best.distance <= max(2, wanted.count / 3) ? best.name : nil
-  }
+  func nearest(to name: String) -> String? { NearestName.of(methods.map(\.name), to: name) }
 
   /// FNV-1a: names are short and the table is fixed.
   private static func hash(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int {
     var hash: UInt32 = 2_166_136_261
     for index in range { hash = (hash ^ UInt32(bytes[index])) &* 16_777_619 }
     return Int(hash)
-  }
-
-  /// Levenshtein's distance
-  private static func distance(_ first: [UInt8], _ second: [UInt8]) -> Int {
-    var row = Array(0...second.count)
-    for (i, a) in first.enumerated() {
-      var diagonal = row[0]
-      row[0] = i + 1
-      for (j, b) in second.enumerated() {
-        let above = row[j + 1]
-        row[j + 1] = min(above + 1, row[j] + 1, diagonal + (a == b ? 0 : 1))
-        diagonal = above
-      }
-    }
-    return row[second.count]
   }
 }

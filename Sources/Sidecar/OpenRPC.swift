@@ -1,4 +1,4 @@
-import JSON
+package import JSON
 
 /// The contract as an OpenRPC 1.3 document (https://spec.open-rpc.org), made from the method table.
 enum OpenRPC {
@@ -120,5 +120,14 @@ enum OpenRPC {
     }
     writer.endObject()
     writer.endObject()
+  }
+}
+
+extension Sidecar {
+  /// The OpenRPC document.
+  package static var contract: JSONText {
+    var writer = JSONWriter()
+    OpenRPC.write(to: &writer)
+    return JSONText(validated: writer.take()[...])
   }
 }

@@ -1,10 +1,10 @@
-import JSON
-import SessionStore
+package import JSON
+package import SessionStore
 
 /// How the store's records look on the wire. An object's shape never changes: what is absent is null.
 extension JSONWriter {
   /// `state` is left out when the record was read without it.
-  mutating func session(_ session: Session) {
+  package mutating func session(_ session: Session) {
     beginObject()
     member("session_id", session.sessionID)
     member("status", session.status.rawValue)
@@ -26,7 +26,7 @@ extension JSONWriter {
     endObject()
   }
 
-  mutating func task(_ task: TaskRecord) {
+  package mutating func task(_ task: TaskRecord) {
     beginObject()
     member("task_id", task.taskID)
     member("session_id", task.sessionID)
@@ -49,7 +49,7 @@ extension JSONWriter {
     endObject()
   }
 
-  mutating func event(_ event: borrowing EventRow) {
+  package mutating func event(_ event: borrowing EventRow) {
     beginObject()
     member("id", event.id)
     member("stream_id", event.streamID)

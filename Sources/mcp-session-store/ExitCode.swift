@@ -1,13 +1,19 @@
+import SessionStore
+
 /// How the process ends; scripts rely on these (sysexits.h).
 enum ExitCode: Int32 {
   case success = 0
+  /// a command that judges found something wrong
+  case problem = 1
   /// the command line is wrong
   case usage = 64
-  /// the file is not ours, is newer than this program, or is damaged
+  /// the file is not ours, is newer or older than this program can use, or is damaged
   case data = 65
+  /// what was named is not there
+  case missing = 66
   /// a defect of this program
   case defect = 70
-  /// the file cannot be created or opened for writing
+  /// the file cannot be created or opened
   case cannotCreate = 73
   /// the disk or the reader of our output failed
   case inputOutput = 74
@@ -15,10 +21,52 @@ enum ExitCode: Int32 {
   case locked = 75
   /// the options contradict each other or the surroundings
   case configuration = 78
+
+  /// what help says of them
+  static let sentence = """
+    Exit codes: 0 done, 1 doctor or check found a problem, 64 usage, 65 not our file or damaged, 66 no such file or
+    session, 70 a defect here, 73 cannot create or open, 74 disk or reader failed, 75 locked by another process,
+    78 configuration.
+    """
 }
 
-/// Why the process ends before it has served.
+/// Why the process ends without having done what it was asked for.
 struct Failure: Error {
   let code: ExitCode
+  /// one line for people; empty when there is nobody to tell or nothing that they do not know
   let message: String
+}
+
+extension Failure {
+  /// Whatever opening, reading or writing a store may throw.
+  init(_ error: any Error, _ path: String) {
+    switch error {
+    case let error as Failure: self = error
+    case let error as OpenError: self.init(error, path)
+    case StoreError.sessionNotFound(let id):
+      self.init(code: .missing, message: "there is no session '\(Terminal.printable(id))' in \(path)")
+    case StoreError.sessionExpired(let id):
+      self.init(code: .missing, message: "the session '\(Terminal.printable(id))' has expired")
+    default: self.init(OpenError.of(error, path), path)
+    }
+  }
+
+  init(_ error: OpenError, _ path: String) {
+    switch error {
+    case .foreign(let message), .damaged(let message): self.init(code: .data, message: message)
+    case .tooNew(let found, let supported):
+      self.init(
+        code: .data,
+        message: "\(path) has schema \(found), made by a newer program; this one knows \(supported): install that")
+    case .tooOld(let found, let supported):
+      self.init(
+        code: .data,
+        message: "\(path) has schema \(found), made by an older program; this one reads \(supported): start "
+          + "mcp-session-store serve on it once, which brings it up to date")
+    case .missing(let message): self.init(code: .missing, message: message)
+    case .cannotCreate(let message): self.init(code: .cannotCreate, message: message)
+    case .locked(let message): self.init(code: .locked, message: message)
+    case .inputOutput(let message): self.init(code: .inputOutput, message: message)
+    }
+  }
 }

@@ -56,15 +56,37 @@ enum System {
 
   /// Says something to people. A full or closed stderr never holds the service up: what does not fit is lost.
   static func report(_ message: String) {
-    _ = writeWithoutWaiting(STDERR_FILENO, Array("mcp-session-store: \(message)\n".utf8)[...])
+    writeError("mcp-session-store: \(message)\n")
   }
 
-  /// Writes to standard output before the wire is set up: help and version.
-  static func printOut(_ text: String) {
-    var rest = Array(text.utf8)[...]
-    while !rest.isEmpty, case .bytes(let count) = writeWithoutWaiting(STDOUT_FILENO, rest) {
-      rest = rest.dropFirst(count)
+  static func writeError(_ text: String) {
+    _ = writeWithoutWaiting(STDERR_FILENO, Array(text.utf8)[...])
+  }
+
+  /// Writes all of it to standard output and waits for the reader: for commands that print and end.
+  /// - Returns: nil when it is written, else the system's reason; empty when the reader has gone away
+  static func writeOut(_ bytes: ArraySlice<UInt8>) -> String? {
+    var rest = bytes
+    while !rest.isEmpty {
+      let sent = unsafe rest.withUnsafeBytes { unsafe Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+      if sent >= 0 {
+        rest = rest.dropFirst(sent)
+        continue
+      }
+      switch errno {
+      case EINTR: continue
+      // Someone who shares the descriptor has set O_NONBLOCK.
+      case EAGAIN: _ = wait(input: nil, output: STDOUT_FILENO, wantsToWrite: true, milliseconds: nil)
+      case EPIPE: return ""
+      default: return "cannot write to standard output: \(errorText())"
+      }
     }
+    return nil
+  }
+
+  static func errorText() -> String {
+    guard let text = unsafe strerror(errno) else { return "error \(errno)" }
+    return unsafe String(cString: text)
   }
 
   // MARK: - Descriptors
@@ -82,6 +104,13 @@ enum System {
 
   static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
+  /// the width of a terminal; nil when it does not know
+  static func columns(_ descriptor: Int32) -> Int? {
+    var size = winsize()
+    guard unsafe ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
+    return Int(size.ws_col)
+  }
+
   // MARK: - Waiting
 
   private static let stop = Atomic<Bool>(false)
@@ -94,6 +123,8 @@ enum System {
   static func installSignals() {
     _ = stopRequested
     signal(SIGPIPE, SIG_IGN)
+    // A file that may not grow is an error like a full disk.
+    signal(SIGXFSZ, SIG_IGN)
     var blocked = sigset_t()
     unsafe sigemptyset(&blocked)
     for number in [SIGTERM, SIGINT, SIGHUP] {

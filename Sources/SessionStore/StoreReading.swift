@@ -1,0 +1,116 @@
+import SQLite
+
+/// Opening a store to look at it: nothing beside it is waited for, created or changed.
+extension Store {
+  /// how long a sidecar that is just closing the file may keep it for itself: milliseconds
+  private static let closingTime: Int64 = 500
+
+  /// Opens the database at `path` for ``read(_:)`` alone. It is judged as for writing, and never created, migrated,
+  /// checkpointed or locked against those that write.
+  ///
+  /// A reader of SQLite needs the shared memory beside the file, and makes it when it is not there. So a file that
+  /// nobody has open, and that holds all of its contents, is read for itself; ``read(_:)`` makes sure that it stays so.
+  package static func openForReading(
+    _ path: String, limits: Limits = Limits(), environment: Environment, schema: Schema = .current
+  ) throws(OpenError) -> Store {
+    switch DatabaseFile.kind(path) {
+    case .missing: throw .missing("there is no file \(path)")
+    case .directory: throw .cannotCreate("\(path) is a directory; name a file in it")
+    case .other: throw .cannotCreate("\(path) is not a file")
+    case .file: break
+    }
+    do {
+      // It reads nothing yet, but SQLite follows links.
+      let resolved = try Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath
+      try waitForExcluder(resolved, path, environment)
+      let log = DatabaseFile.logPath(resolved)
+      if DatabaseFile.size(path) == 1 { throw OpenError.foreign("\(path) is not a SQLite database; name another file") }
+      let stillness = StillFile(resolved)
+      let connection = try Connection(
+        path: path, mode: stillness == nil ? .readOnly : .immutable, busyTimeout: Int32(clamping: limits.busyTimeout))
+      let version = try judge(connection, path, log: log, schema)
+      if version == 0 { throw OpenError.missing("\(path) is empty: no sidecar has put anything into it yet") }
+      if version < schema.version { throw OpenError.tooOld(found: version, supported: schema.version) }
+      return Store(
+        connection: connection, lock: nil, stillness: stillness, schemaVersion: schema.version, limits: limits,
+        environment: environment, path: resolved, durability: .full, isExclusive: false)
+    } catch {
+      throw openError(error, path, to: "for reading")
+    }
+  }
+
+  /// A sidecar that was started with --exclusive lets nobody read, and says so nowhere but in SQLite's locks.
+  private static func waitForExcluder(_ resolved: String, _ path: String, _ environment: Environment) throws {
+    let deadline = environment.now() + closingTime
+    while let process = DatabaseFile.excluder(resolved) {
+      if environment.now() < deadline {
+        DatabaseFile.pause(milliseconds: 10)
+        continue
+      }
+      throw OpenError.locked(
+        "\(path) is kept by \(process > 0 ? "process \(process)" : "another process") for itself (--exclusive); ask it "
+          + "over its wire: server_info, health, get_metrics, list_sessions, backup")
+    }
+  }
+
+  /// Runs `body` on one snapshot of the file.
+  /// - Throws: ``FileChanged``, and what `body` throws
+  package func read<Result>(_ body: () throws -> Result) throws -> Result {
+    beginRequest()
+    let outcome: Swift.Result<Result, any Error>
+    do {
+      try beginRead()
+      defer { endRead() }
+      outcome = .success(try body())
+    } catch {
+      outcome = .failure(error)
+    }
+    if let stillness, !stillness.holds { throw FileChanged() }
+    return try outcome.get()
+  }
+}
+
+/// A file that nobody had open was opened for writing while it was read: what was read may be wrong. Open it anew.
+package struct FileChanged: Error {}
+
+extension Store {
+  /// Hands out what is still there of a session's events, whatever the session's status: for those who look at the
+  /// file, not for clients.
+  package func inspectEvents(
+    _ sessionID: String, after: Int64, streamID: String?, limit: Int, visit: (borrowing EventRow) throws -> Bool
+  ) throws -> (page: EventPage, session: Int64, status: SessionStatus) {
+    guard let slot = try findSession(sessionID, owner: .server) else { throw StoreError.sessionNotFound(sessionID) }
+    let page = try readEvents(slot, after: after, streamID: streamID, limit: limit, visit: visit)
+    return (page, cache.rows[slot].number, effectiveStatus(slot))
+  }
+}
+
+extension OpenError {
+  /// Whatever a store that was opened may throw later, as the shell tells it.
+  package static func of(_ error: any Error, _ path: String) -> OpenError {
+    if error is FileChanged {
+      return .locked("\(path) was opened for writing while it was read; run the command again")
+    }
+    return Store.openError(error, path, to: "for reading")
+  }
+}
+
+/// A database that nobody has open and whose log is empty, so that all of it is in the one file.
+struct StillFile {
+  private let path: String
+  private let stamp: DatabaseFile.Stamp
+
+  /// - Returns: nil when the file is not still
+  init?(_ path: String) {
+    guard let stamp = DatabaseFile.stamp(path) else { return nil }
+    self.path = path
+    self.stamp = stamp
+    if !holds { return nil }
+  }
+
+  /// Whether it is still. A writer makes a log or a journal before it changes anything else.
+  var holds: Bool {
+    DatabaseFile.size(DatabaseFile.logPath(path)) == 0 && DatabaseFile.size(DatabaseFile.journalPath(path)) == 0
+      && DatabaseFile.kind(DatabaseFile.sharedMemoryPath(path)) == .missing && DatabaseFile.stamp(path) == stamp
+  }
+}

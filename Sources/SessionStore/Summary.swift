@@ -1,0 +1,93 @@
+import SQLite
+
+/// The store in figures.
+package struct Summary {
+  /// A session at one end of the list.
+  package struct End {
+    package var sessionID: String
+    /// Unix milliseconds
+    package var createdAt: Int64
+  }
+
+  /// of sessions by status, deadlines taken into account; expired ones wait for a sweep
+  package var sessions: [SessionStatus: Int64] = [:]
+  package var oldestSession: End?
+  package var newestSession: End?
+  package var events: Int64 = 0
+  /// of tasks by status, without those that have lapsed
+  package var tasks: [TaskStatus: Int64] = [:]
+  /// that have not lapsed
+  package var values: Int64 = 0
+  package var logEntries: Int64 = 0
+  /// rows of the audit trail, by ring
+  package var lifecycleEvents: Int64 = 0
+  package var securityEvents: Int64 = 0
+  package var schema: Int64 = 0
+  /// sizes in bytes; free pages are part of the database
+  package var databaseBytes: Int64 = 0
+  package var walBytes: Int64 = 0
+  package var freeBytes: Int64 = 0
+
+  package var sessionCount: Int64 { sessions.values.reduce(0, +) }
+  package var taskCount: Int64 { tasks.values.reduce(0, +) }
+}
+
+extension Store {
+  /// Counts everything, each table once.
+  package func summary() throws -> Summary {
+    try flushSessions()
+    var summary = Summary()
+    summary.sessions = try sessionsByStatus()
+    summary.oldestSession = try end(of: "ORDER BY created_at, number")
+    summary.newestSession = try end(of: "ORDER BY created_at DESC, number DESC")
+    summary.events = counters.events
+    summary.tasks = try tasksByStatus()
+    summary.values = try countValues()
+    summary.logEntries = counters.logEntries
+    summary.lifecycleEvents = counters.lifecycleEvents
+    summary.securityEvents = counters.securityEvents
+    summary.schema = schema
+    summary.databaseBytes = try databaseBytes()
+    summary.walBytes = walBytes
+    summary.freeBytes = try connection.pragma("freelist_count") * connection.pragma("page_size")
+    return summary
+  }
+
+  private func sessionsByStatus() throws -> [SessionStatus: Int64] {
+    var select = try connection.statement(
+      composed: """
+        SELECT CASE WHEN \(isExpired(at: "$1")) THEN 'expired' ELSE status END AS shown, count(*)
+        FROM sessions GROUP BY shown
+        """)
+    select.bind(1, now)
+    var counts = Dictionary(uniqueKeysWithValues: SessionStatus.allCases.map { ($0, Int64(0)) })
+    while try select.step() {
+      if let status = SessionStatus(rawValue: select.string(0)) { counts[status] = select.integer(1) }
+    }
+    return counts
+  }
+
+  private func end(of order: String) throws -> Summary.End? {
+    var select = try connection.statement(
+      composed: "SELECT session_id, created_at FROM sessions WHERE NOT \(isExpired(at: "$1")) \(order) LIMIT 1")
+    select.bind(1, now)
+    return try select.step() ? Summary.End(sessionID: select.string(0), createdAt: select.integer(1)) : nil
+  }
+
+  private func tasksByStatus() throws -> [TaskStatus: Int64] {
+    var select = try connection.statement(
+      "SELECT status, count(*) FROM tasks WHERE coalesce(expires_at >= $1, 1) GROUP BY status")
+    select.bind(1, now)
+    var counts = Dictionary(uniqueKeysWithValues: TaskStatus.allCases.map { ($0, Int64(0)) })
+    while try select.step() {
+      if let status = TaskStatus(rawValue: select.string(0)) { counts[status] = select.integer(1) }
+    }
+    return counts
+  }
+
+  private func countValues() throws -> Int64 {
+    var select = try connection.statement("SELECT count(*) FROM named_values WHERE coalesce(expires_at > $1, 1)")
+    select.bind(1, now)
+    return try select.step() ? select.integer(0) : 0
+  }
+}

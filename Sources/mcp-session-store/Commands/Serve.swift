@@ -1,0 +1,70 @@
+import SessionStore
+import Sidecar
+
+extension Command {
+  static var serve: Command {
+    Command(
+      name: "serve", summary: "answers JSON-RPC requests from standard input until it ends", options: Option.serving,
+      run: serve)
+  }
+
+  private static func serve(_ arguments: Arguments) throws(Failure) -> ExitCode {
+    var arguments = arguments
+    try arguments.agreeOnSizes()
+    guard System.isOpen(0) else {
+      throw Failure(
+        code: .configuration, message: "standard input is closed; start it from a program that writes requests to it")
+    }
+    let output = System.takeOutput()
+    System.installSignals()
+    let path = try arguments.databasePath()
+    if arguments.database == nil { System.makeDirectories(for: path) }
+    let store = try open(path, arguments)
+    if System.isTerminal(0) {
+      System.report("waiting for JSON-RPC requests, one per line, for \(path); end with Ctrl-D (--help tells more)")
+    }
+    var options = arguments.sidecar
+    options.executable = System.executablePath()
+    options.processID = Int64(System.process())
+    let host = Sidecar.Host(memoryUsage: System.memoryUsage, freeDisk: System.freeDisk)
+    var server = Server(
+      Sidecar(store: store, options: options, host: host), store, output: output, watchParent: arguments.watchParent)
+    let code = server.serve()
+    // Only after a good end is the file closed, which may write to it: where something failed, the log stays as it is
+    // for the next one who opens the file.
+    if code != .success { System.end(code) }
+    return code
+  }
+
+  private static func open(_ path: String, _ arguments: Arguments) throws(Failure) -> Store {
+    do throws(OpenError) {
+      return try Store.open(
+        path, limits: arguments.limits, durability: arguments.durability, exclusive: arguments.exclusive,
+        environment: Environment(now: System.now))
+    } catch {
+      throw Failure(error, path)
+    }
+  }
+}
+
+extension Arguments {
+  /// Limits that contradict each other would only show in the middle of someone's work.
+  fileprivate mutating func agreeOnSizes() throws(Failure) {
+    let fitting = min(sidecar.maxLineBytes, sidecar.maxResultBytes)
+    let payload = limits.maxPayloadBytes == 0 ? fitting : limits.maxPayloadBytes
+    limits.maxPayloadBytes = payload
+    if payload > sidecar.maxLineBytes {
+      throw Failure(code: .configuration, message: "--max-payload-bytes is over --max-line-bytes; raise the latter")
+    }
+    if payload > sidecar.maxResultBytes {
+      throw Failure(
+        code: .configuration,
+        message: "--max-payload-bytes is over --max-result-bytes: such a payload could not be read")
+    }
+    let state = limits.maxStateBytes == 0 ? sidecar.maxResultBytes : limits.maxStateBytes
+    if state > sidecar.maxResultBytes {
+      throw Failure(
+        code: .configuration, message: "--max-state-bytes is over --max-result-bytes: such a session could not be read")
+    }
+  }
+}

@@ -1,0 +1,217 @@
+import SessionStore
+import Sidecar
+
+/// One option of the command line: everything that there is to know of it.
+struct Option {
+  enum Value {
+    case flag(WritableKeyPath<Arguments, Bool>)
+    case text((inout Arguments, String) -> Void)
+    case choice([String], (inout Arguments, String) -> Void)
+    case count(WritableKeyPath<Arguments, Int>, minimum: Int)
+    case bytes(WritableKeyPath<Arguments, Int>, minimum: Int)
+    case duration(WritableKeyPath<Arguments, Int64>)
+  }
+
+  let name: String
+  /// in the place of its value, in help; empty for a flag. PATH and FILE are completed as such.
+  var placeholder = ""
+  /// nil: without it nothing is said
+  var defaultText: String?
+  let summary: String
+  let value: Value
+  /// under which it stands in help
+  var heading = "Options"
+
+  var environmentName: String {
+    "MCP_SESSION_STORE_" + name.dropFirst(2).map { $0 == "-" ? "_" : $0.uppercased() }.joined()
+  }
+
+  fileprivate static func section(_ heading: String, _ options: [Option]) -> [Option] {
+    options.map { option in
+      var option = option
+      option.heading = heading
+      return option
+    }
+  }
+}
+
+// MARK: - Those of the service
+
+extension Option {
+  /// Each has an environment variable of the same name (`--max-sessions` is `MCP_SESSION_STORE_MAX_SESSIONS`), also for
+  /// the other commands that take it; the command line wins.
+  static var serving: [Option] { theFile + sessions + records + logAndAudit + theWire }
+
+  private static var theFile: [Option] {
+    section(
+      "The file",
+      [
+        Option(
+          name: "--database", placeholder: "PATH", defaultText: "~/.local/state/mcp-session-store/sessions.db",
+          summary: "the SQLite file, made when missing; :memory: for none", value: .text { $0.database = $1 }),
+        Option(
+          name: "--durability", placeholder: "LEVEL", defaultText: "full",
+          summary: "full: answers wait for the disk; normal: a power cut may take the last ones",
+          value: .choice(Durability.allCases.map(\.rawValue)) { $0.durability = Durability(rawValue: $1) ?? .full }),
+        Option(
+          name: "--exclusive", defaultText: "off",
+          summary: "take the file for this process alone (network and virtual file systems)",
+          value: .flag(\.exclusive)),
+        Option(
+          name: "--busy-timeout", placeholder: "TIME", defaultText: "5s",
+          summary: "how long a write waits for other processes", value: .duration(\.limits.busyTimeout)),
+      ])
+  }
+
+  private static var sessions: [Option] {
+    section(
+      "Sessions",
+      [
+        Option(
+          name: "--session-ttl", placeholder: "TIME", defaultText: "24h",
+          summary: "lifetime of a session that names none; 0: for ever", value: .duration(\.limits.sessionTTL)),
+        Option(
+          name: "--inactivity-timeout", placeholder: "TIME", defaultText: "30m",
+          summary: "time without a write after which a session expires; 0: never",
+          value: .duration(\.limits.inactivityTimeout)),
+        Option(
+          name: "--max-suspension", placeholder: "TIME", defaultText: "7d",
+          summary: "how long a session may be suspended; 0: for ever", value: .duration(\.limits.maxSuspension)),
+        Option(
+          name: "--max-sessions", placeholder: "N", defaultText: "100000",
+          summary: "sessions in the store; 0: no cap", value: .count(\.limits.maxSessions, minimum: 0)),
+        Option(
+          name: "--max-sessions-per-user", placeholder: "N", defaultText: "0",
+          summary: "sessions of one user of one tenant; 0: no cap",
+          value: .count(\.limits.maxSessionsPerUser, minimum: 0)),
+        Option(
+          name: "--max-state-bytes", placeholder: "BYTES", defaultText: "4MiB",
+          summary: "the whole state of one session; 0: no cap", value: .bytes(\.limits.maxStateBytes, minimum: 0)),
+        Option(
+          name: "--id-format", placeholder: "FORMAT", defaultText: "uuid",
+          summary: "ids that are made here: uuid (v7), or random (256 bits)",
+          value: .choice(IDFormat.allCases.map(\.rawValue)) { $0.limits.idFormat = IDFormat(rawValue: $1) ?? .uuid }),
+        Option(
+          name: "--require-owner", defaultText: "off",
+          summary: "refuse calls that name neither tenant_id nor principal",
+          value: .flag(\.sidecar.requireOwner)),
+        Option(
+          name: "--degraded-sessions", placeholder: "N", defaultText: "10000",
+          summary: "health says degraded from so many sessions; 0: never",
+          value: .count(\.sidecar.degradedSessions, minimum: 0)),
+      ])
+  }
+
+  private static var records: [Option] {
+    section(
+      "Events, tasks, values",
+      [
+        Option(
+          name: "--max-events-per-session", placeholder: "N", defaultText: "10000",
+          summary: "events kept of one session; 0: no cap", value: .count(\.limits.maxEventsPerSession, minimum: 0)),
+        Option(
+          name: "--event-overflow", placeholder: "WHAT", defaultText: "evict",
+          summary: "at that cap: evict the oldest, or answer with an error",
+          value: .choice(Limits.EventOverflow.allCases.map(\.rawValue)) {
+            $0.limits.eventOverflow = Limits.EventOverflow(rawValue: $1) ?? .evict
+          }),
+        Option(
+          name: "--max-tasks", placeholder: "N", defaultText: "10000", summary: "tasks in the store; 0: no cap",
+          value: .count(\.limits.maxTasks, minimum: 0)),
+        Option(
+          name: "--max-task-messages", placeholder: "N", defaultText: "10000",
+          summary: "messages in the queue of one task; 0: no cap",
+          value: .count(\.limits.maxTaskMessages, minimum: 0)),
+        Option(
+          name: "--max-values", placeholder: "N", defaultText: "1000000", summary: "values in the store; 0: no cap",
+          value: .count(\.limits.maxValues, minimum: 0)),
+      ])
+  }
+
+  private static var logAndAudit: [Option] {
+    section(
+      "Log and audit",
+      [
+        Option(
+          name: "--log-dedup-window", placeholder: "N", defaultText: "10000",
+          summary: "message ids of a session's log that stay known; 0: all",
+          value: .count(\.limits.logDedupWindow, minimum: 0)),
+        Option(
+          name: "--max-violations", placeholder: "N", defaultText: "5",
+          summary: "violations that invalidate a session; 0: only a critical one does",
+          value: .count(\.limits.maxViolations, minimum: 0)),
+        Option(
+          name: "--max-audit-events", placeholder: "N", defaultText: "10000",
+          summary: "lifecycle changes kept, and as many security events; 0: no cap",
+          value: .count(\.limits.maxAuditEvents, minimum: 0)),
+      ])
+  }
+
+  private static var theWire: [Option] {
+    section(
+      "The wire",
+      [
+        Option(
+          name: "--max-line-bytes", placeholder: "BYTES", defaultText: "16MiB", summary: "one line of input",
+          value: .bytes(\.sidecar.maxLineBytes, minimum: 1_024)),
+        Option(
+          name: "--max-payload-bytes", placeholder: "BYTES", defaultText: "1MiB",
+          summary: "one opaque payload; 0: as long as a line and an answer",
+          value: .bytes(\.limits.maxPayloadBytes, minimum: 0)),
+        Option(
+          name: "--max-result-bytes", placeholder: "BYTES", defaultText: "8MiB",
+          summary: "one answer; pages end early there", value: .bytes(\.sidecar.maxResultBytes, minimum: 65_536)),
+        Option(
+          name: "--max-subscriptions", placeholder: "N", defaultText: "10000",
+          summary: "open subscriptions of this process; 0: no cap",
+          value: .count(\.sidecar.maxSubscriptions, minimum: 0)),
+        Option(
+          name: "--watch-parent", defaultText: "off",
+          summary: "also end when the parent process is gone",
+          value: .flag(\.watchParent)),
+      ])
+  }
+}
+
+// MARK: - Those of the commands that look at a file
+
+extension Option {
+  static var database: Option {
+    Option(
+      name: "--database", placeholder: "PATH", defaultText: "~/.local/state/mcp-session-store/sessions.db",
+      summary: "the SQLite file of the store", value: .text { $0.database = $1 })
+  }
+
+  /// what decides whether a suspended session counts as expired
+  static var maxSuspension: Option {
+    Option(
+      name: "--max-suspension", placeholder: "TIME", defaultText: "7d",
+      summary: "how long a session may be suspended, as the sidecar has it", value: .duration(\.limits.maxSuspension))
+  }
+
+  static var tenant: Option {
+    Option(
+      name: "--tenant", placeholder: "ID", summary: "what answers to this tenant: bound to it, or to none",
+      value: .text { $0.tenant = $1 })
+  }
+
+  static var principal: Option {
+    Option(
+      name: "--principal", placeholder: "ID", summary: "what answers to this principal: bound to it, or to none",
+      value: .text { $0.principal = $1 })
+  }
+
+  static func status(_ names: [String], _ summary: String) -> Option {
+    Option(name: "--status", placeholder: "STATUS", summary: summary, value: .choice(names) { $0.status = $1 })
+  }
+
+  static var limit: Option {
+    Option(
+      name: "--limit", placeholder: "N", defaultText: "100", summary: "how many at most; 0: all",
+      value: .count(\.limit, minimum: 0))
+  }
+
+  static func json(_ summary: String) -> Option {
+    Option(name: "--json", summary: summary, value: .flag(\.json))
+  }
+}

@@ -1,0 +1,19 @@
+/// Standard output of the commands that print and end: it waits for its reader.
+enum Output {
+  /// - Throws: ``ExitCode/inputOutput``, silently where the reader went away
+  static func write(_ text: String) throws(Failure) { try write(Array(text.utf8)) }
+
+  /// Writes lines of JSON: as they are, but for what a terminal would obey.
+  static func write(json bytes: [UInt8]) throws(Failure) {
+    if Terminal.output.isTerminal {
+      try write(Terminal.printable(json: String(decoding: bytes, as: UTF8.self)))
+    } else {
+      try write(bytes)
+    }
+  }
+
+  static func write(_ bytes: [UInt8]) throws(Failure) {
+    guard let reason = System.writeOut(bytes[...]) else { return }
+    throw Failure(code: .inputOutput, message: reason)
+  }
+}

@@ -1,0 +1,15 @@
+import SessionStore
+
+extension Arguments {
+  /// Opens the file for reading and hands it to `body`, which brackets what it reads with ``Store/read(_:)``.
+  func reading<Result>(_ body: (Store) throws -> Result) throws(Failure) -> Result {
+    let path = try databasePath()
+    if path == ":memory:" { throw Self.usage("a store in memory is gone with its process; name a file") }
+    do {
+      return try body(
+        try Store.openForReading(path, limits: limits, environment: Environment(now: System.now)))
+    } catch {
+      throw Failure(error, path)
+    }
+  }
+}
