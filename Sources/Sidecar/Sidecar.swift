@@ -74,6 +74,7 @@ package final class Sidecar {
   package private(set) var phase = Phase.serving
   var subscriptions = Subscriptions()
   var metrics: Metrics
+  var jobs = Jobs()
   /// while the requests of a lost group are run again: each opens and closes a group of its own
   private var isAlone = false
   /// when set, each request is answered with this instead of being run
@@ -393,6 +394,8 @@ package final class Sidecar {
     let start = output.count
     let id = unit.text.span.extracting(parsed.id ?? 0..<0)
     beginAnswer(unit)
+    mayDefer = !unit.isInBatch && store.canRunBeside
+    deferred = nil
     do {
       if let refusal { throw refusal }
       if let error = parsed.error { throw error }
@@ -400,6 +403,10 @@ package final class Sidecar {
       Response.begin(&output, id: id)
       try run(method, budget: budget(unit))
       Response.end(&output)
+      if let deferred {
+        output.rewind(to: start)
+        return begin(deferred, id: parsed.id.map { Array(JSONText(validated: unit.text).cut($0).bytes) })
+      }
     } catch {
       if isFatalToGroup(error) { throw error }
       output.rewind(to: start)
@@ -442,6 +449,10 @@ package final class Sidecar {
 
   /// bytes that the result of the running method may have
   var resultBudget = 0
+  /// whether the running method may be answered later
+  private(set) var mayDefer = false
+  /// what it left to be done beside the requests, instead of writing a result
+  var deferred: Job?
 
   private func run(_ method: Method, budget: Int) throws {
     if phase == .shuttingDown {

@@ -123,6 +123,8 @@ enum System {
   static func installSignals() {
     _ = stopRequested
     signal(SIGPIPE, SIG_IGN)
+    // A file that may not grow is an error like a full disk.
+    signal(SIGXFSZ, SIG_IGN)
     var blocked = sigset_t()
     unsafe sigemptyset(&blocked)
     for number in [SIGTERM, SIGINT, SIGHUP] {
