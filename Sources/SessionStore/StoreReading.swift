@@ -45,15 +45,16 @@ extension Store {
 
   /// What SQLite did not say of a file that it could not open.
   private static func obstacle(_ path: String) -> String? {
-    let log = DatabaseFile.logPath(path)
-    for file in [path, log, DatabaseFile.sharedMemoryPath(path)] {
+    let resolved = (try? Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath) ?? path
+    let (log, memory) = (DatabaseFile.logPath(resolved), DatabaseFile.sharedMemoryPath(resolved))
+    for file in [resolved, log, memory] {
       if let reason = DatabaseFile.refusal(file) {
         return "cannot open \(file) for reading: \(reason); run the command as the owner of the file"
       }
     }
-    if DatabaseFile.size(log) > 0, DatabaseFile.kind(DatabaseFile.sharedMemoryPath(path)) == .missing {
+    if DatabaseFile.size(log) > 0, DatabaseFile.kind(memory) == .missing {
       return "cannot open \(path) for reading: \(log) holds what is not in it yet, and to read that, SQLite must make "
-        + "\(DatabaseFile.sharedMemoryPath(path)); run the command as the owner of the file, or on a copy of both"
+        + "\(memory); run the command as the owner of the file, or on a copy of both"
     }
     return nil
   }

@@ -215,7 +215,8 @@ private struct Checkup {
       default: "/._-+".utf8.contains(byte)
       }
     }
-    return plain ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    if plain { return text }
+    return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
   }
 
   // MARK: - What is said
