@@ -12,7 +12,7 @@ package final class Connection {
     case immutable
   }
 
-  private let handle: OpaquePointer
+  let handle: OpaquePointer
   /// by the address of the SQL literal, so that finding one costs no hashing of text
   private var literals: [UnsafeRawPointer: PreparedStatement] = unsafe [:]
   private var composed: [String: PreparedStatement] = [:]
@@ -143,6 +143,13 @@ package final class Connection {
 
   /// rows that the last INSERT, UPDATE or DELETE changed
   package var changes: Int64 { unsafe sqlite3_changes64(handle) }
+
+  /// Runs `body`, whose statements another thread may stop through `progress`.
+  package func interruptibly<Result>(_ progress: WorkProgress, _ body: () throws -> Result) rethrows -> Result {
+    unsafe progress.setConnection(UInt(bitPattern: handle))
+    defer { progress.setConnection(nil) }
+    return try body()
+  }
 
   // MARK: - Transactions
 

@@ -89,9 +89,32 @@ package enum DatabaseFile {
 
   package static func pause(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
 
-  static func lastErrorText() -> String {
-    guard let text = unsafe strerror(errno) else { return "error \(errno)" }
+  static func lastErrorText() -> String { errorText(errno) }
+
+  static func errorText(_ code: Int32) -> String {
+    guard let text = unsafe strerror(code) else { return "error \(code)" }
     return unsafe String(cString: text)
+  }
+
+  /// Whether anything stands at the path, be it a link that leads nowhere.
+  package static func isTaken(_ path: String) -> Bool {
+    var status = stat()
+    return unsafe lstat(path, &status) == 0
+  }
+
+  /// Whether the path names the database, or a file that SQLite or a sidecar keeps beside it.
+  /// - Parameter database: as SQLite resolved it
+  package static func belongs(_ path: String, to database: String) -> Bool {
+    guard let directory = unsafe realpath(directory(of: path), nil) else { return false }
+    defer { unsafe free(directory) }
+    let name = path.split(separator: "/").last ?? ""
+    let resolved = unsafe String(cString: directory) + "/" + name
+    return ["", "-wal", "-shm", "-journal", "-lock"].contains { resolved == database + $0 }
+  }
+
+  static func directory(of path: String) -> String {
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
   private static func status(_ path: String) -> stat? {

@@ -9,15 +9,15 @@ package struct NewLogEntry {
   package let entry: JSONText
   /// nil also for the empty one, which never repeats another
   package let messageID: String?
+  /// what the log knows a message id by
+  let messageKey: Int?
   package let kind: Kind?
-  /// Unix milliseconds
-  package let receivedAt: Int64?
 
-  package init(_ entry: JSONText, messageID: String? = nil, kind: Kind? = nil, receivedAt: Int64? = nil) {
+  package init(_ entry: JSONText, messageID: String? = nil, kind: Kind? = nil) {
     self.entry = entry
     self.messageID = messageID == "" ? nil : messageID
+    messageKey = self.messageID.map(LogMessageIDs.key)
     self.kind = kind
-    self.receivedAt = receivedAt
   }
 }
 
@@ -58,8 +58,8 @@ extension Store {
     _ sessionID: String, _ entry: NewLogEntry, deduplicate: Bool, owner: Owner
   ) throws -> (seq: Int64, isDuplicate: Bool) {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "append to the log"))
-    touch(slot)
-    if deduplicate, let messageID = entry.messageID, let first = try knownSeq(messageID, slot) {
+    if deduplicate, let first = try firstSeq(entry, slot) {
+      touch(slot)
       return (first, true)
     }
     return (try append(entry, to: slot), false)
@@ -72,7 +72,6 @@ extension Store {
   ) throws -> (first: Int64, last: Int64)? {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "replace the log"))
     try clearLog(slot)
-    touch(slot)
     let first = cache.rows[slot].lastLogSeq + 1
     for entry in entries { _ = try append(entry, to: slot) }
     return entries.isEmpty ? nil : (first, cache.rows[slot].lastLogSeq)
@@ -86,31 +85,36 @@ extension Store {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "compact the log"))
     let removed = cache.rows[slot].logCount
     try clearLog(slot)
-    touch(slot)
     return (removed, try append(checkpoint, to: slot))
   }
 
   private func append(_ entry: NewLogEntry, to slot: Int) throws -> Int64 {
     let number = cache.rows[slot].number
     let seq = cache.rows[slot].lastLogSeq + 1
+    // Before the row is there, which would be read with the others.
+    let ids = entry.messageKey == nil ? nil : try messageIDs(slot)
     var insert = try connection.statement(
-      "INSERT INTO log_entries (session, seq, kind, received_at, entry) VALUES ($1, $2, $3, $4, $5)")
+      "INSERT INTO log_entries (session, seq, kind, message_id, entry) VALUES ($1, $2, $3, $4, $5)")
     insert.bind(1, number)
     insert.bind(2, seq)
     insert.bind(3, entry.kind?.rawValue)
-    insert.bind(4, entry.receivedAt)
+    insert.bind(4, entry.messageID)
     try insert.run(binding: 5, text: entry.entry.bytes.span)
     counters.logEntries += 1
-    cache.update(slot) { row in
+    let ordinal = cache.update(slot) { row in
       row.lastLogSeq = seq
       if entry.kind == .checkpoint { row.logCheckpoint = seq }
+      if ids != nil { row.logIDs += 1 }
       row.logIsDirty = true
+      row.touch(now, maxSuspension: limits.maxSuspension)
+      return row.logIDs
     }
-    if let messageID = entry.messageID { try note(messageID, seq, slot) }
+    if let ids, let key = entry.messageKey { try noteMessage(key, seq, ordinal: ordinal, slot, ids) }
     return seq
   }
 
   private func clearLog(_ slot: Int) throws {
+    try writeMessageIDs(slot)
     let row = cache.rows[slot]
     if row.logCount > 0 { try deleteLogEntries(session: row.number, through: .max) }
     counters.logEntries -= row.logCount
@@ -118,6 +122,7 @@ extension Store {
       row.logFloor = row.lastLogSeq
       row.logCheckpoint = 0
       row.logIsDirty = true
+      row.touch(now, maxSuspension: limits.maxSuspension)
     }
   }
 
@@ -132,73 +137,16 @@ extension Store {
   func writeLog(of row: SessionRow) throws {
     var update = try connection.statement(
       """
-      UPDATE sessions SET last_log_seq = $1, log_floor = $2, log_checkpoint = $3, log_ids = $4, log_ids_floor = $5
+      UPDATE sessions SET last_log_seq = $1, log_floor = $2, log_checkpoint = $3, log_ids = $4, log_ids_seq = $5
       WHERE number = $6
       """)
     update.bind(1, row.lastLogSeq)
     update.bind(2, row.logFloor)
     update.bind(3, row.logCheckpoint)
     update.bind(4, row.logIDs)
-    update.bind(5, row.logIDsFloor)
+    update.bind(5, row.logIDsSeq)
     update.bind(6, row.number)
     try update.run()
-  }
-
-  // MARK: - Message ids
-
-  /// Where a message was first appended, if its id is among the last that the log has noted.
-  private func knownSeq(_ messageID: String, _ slot: Int) throws -> Int64? {
-    let row = cache.rows[slot]
-    if row.logIDs == 0 { return nil }
-    var select = try connection.statement(
-      "SELECT seq, ordinal FROM log_message_ids WHERE session = $1 AND message_id = $2")
-    select.bind(1, row.number)
-    select.bind(2, messageID)
-    guard try select.step(), select.integer(1) > forgottenIDs(row) else { return nil }
-    return select.integer(0)
-  }
-
-  /// the ordinal up to which message ids are not known any more
-  private func forgottenIDs(_ row: SessionRow) -> Int64 {
-    limits.logDedupWindow > 0 ? max(0, row.logIDs - Int64(limits.logDedupWindow)) : 0
-  }
-
-  /// Makes an id the last that was noted. One that is known keeps its first place.
-  private func note(_ messageID: String, _ seq: Int64, _ slot: Int) throws {
-    let row = cache.rows[slot]
-    let ordinal = row.logIDs + 1
-    var upsert = try connection.statement(
-      """
-      INSERT INTO log_message_ids (session, message_id, seq, ordinal) VALUES ($1, $2, $3, $4)
-      ON CONFLICT (session, message_id) DO UPDATE SET
-        seq = CASE WHEN ordinal > $5 THEN seq ELSE excluded.seq END, ordinal = excluded.ordinal
-      """)
-    upsert.bind(1, row.number)
-    upsert.bind(2, messageID)
-    upsert.bind(3, seq)
-    upsert.bind(4, ordinal)
-    upsert.bind(5, forgottenIDs(row))
-    try upsert.run()
-    cache.update(slot) { $0.logIDs = ordinal }
-    try trimMessageIDs(slot)
-  }
-
-  /// Deletes forgotten ids once they are a fourth of the window: finding them reads all of the session's.
-  private func trimMessageIDs(_ slot: Int) throws {
-    let row = cache.rows[slot]
-    let forgotten = forgottenIDs(row)
-    guard forgotten - row.logIDsFloor >= max(1_024, Int64(limits.logDedupWindow) / 4) else { return }
-    var delete = try connection.statement("DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
-    delete.bind(1, row.number)
-    delete.bind(2, forgotten)
-    try delete.run()
-    cache.update(slot) { $0.logIDsFloor = forgotten }
-  }
-
-  func deleteMessageIDs(session: Int64) throws {
-    var delete = try connection.statement("DELETE FROM log_message_ids WHERE session = $1")
-    delete.bind(1, session)
-    try delete.run()
   }
 
   // MARK: - Reading

@@ -47,7 +47,7 @@ extension Store {
         cache.setCheck(slot, deadline)
         continue
       }
-      room -= row.lastEventID - row.eventTrimmed + row.logCount + row.logIDs - row.logIDsFloor
+      room -= row.lastEventID - row.eventTrimmed + row.logCount
       if room < 0 {
         try shrinkExpired(slot, rows: rowLimit)
         swept.hasMore = true
@@ -70,18 +70,12 @@ extension Store {
         row.eventTrimmed = through
         row.eventFloor = max(row.eventFloor, through)
       }
-    } else if row.logCount > 0 {
+    } else {
       let through = min(row.logFloor.addingClamped(limit), row.lastLogSeq)
       try deleteLogEntries(session: row.number, through: through)
       counters.logEntries -= through - row.logFloor
       cache.update(slot) { row in
         row.logFloor = through
-        row.logIsDirty = true
-      }
-    } else {
-      try deleteMessageIDs(session: row.number)
-      cache.update(slot) { row in
-        row.logIDsFloor = row.logIDs
         row.logIsDirty = true
       }
     }

@@ -167,25 +167,25 @@ package struct Schema {
     ALTER TABLE sessions ADD COLUMN log_floor INTEGER NOT NULL DEFAULT 0;      -- entries up to this seq are gone
     ALTER TABLE sessions ADD COLUMN log_checkpoint INTEGER NOT NULL DEFAULT 0; -- seq of the newest checkpoint; 0: none
     ALTER TABLE sessions ADD COLUMN log_ids INTEGER NOT NULL DEFAULT 0;        -- message ids that were ever noted
-    ALTER TABLE sessions ADD COLUMN log_ids_floor INTEGER NOT NULL DEFAULT 0;  -- ids up to this ordinal are deleted
+    ALTER TABLE sessions ADD COLUMN log_ids_seq INTEGER NOT NULL DEFAULT 0;    -- up to this seq they are in blocks
     ALTER TABLE sessions ADD COLUMN violations INTEGER NOT NULL DEFAULT 0;
 
     CREATE TABLE log_entries (
       session INTEGER NOT NULL,
       seq INTEGER NOT NULL,            -- from 1 in each session, contiguous, never reused
       kind TEXT,
-      received_at INTEGER,
+      message_id TEXT,
       entry TEXT NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX log_entries_by_session ON log_entries (session, seq);
 
-    -- What tells a repeated message from a new one; it outlives the entries.
+    -- What tells a repeated message from a new one outlives the entries: blocks of message ids, written once an entry's
+    -- ids are many or it goes.
     CREATE TABLE log_message_ids (
       session INTEGER NOT NULL,
-      message_id TEXT NOT NULL,
-      seq INTEGER NOT NULL,            -- where it was first appended
-      ordinal INTEGER NOT NULL,        -- counts the ids of a session: the last so many are known
-      PRIMARY KEY (session, message_id)
+      ordinal INTEGER NOT NULL,        -- of the last id in it: they are counted by session, and the last so many known
+      ids TEXT NOT NULL,               -- [seq, id, seq, id, …]: where each was first appended
+      PRIMARY KEY (session, ordinal)
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE audit_events (

@@ -52,8 +52,8 @@ struct SessionRow {
   var logCheckpoint: Int64 = 0
   /// message ids that the log has noted so far
   var logIDs: Int64 = 0
-  /// and of these, how many rows are deleted
-  var logIDsFloor: Int64 = 0
+  /// those of entries up to this seq stand in blocks
+  var logIDsSeq: Int64 = 0
   /// not after the earliest deadline; it is not moved on every touch, the sweep does that when it comes by
   var checkAt: Int64?
 

@@ -113,7 +113,7 @@ extension Store {
       """
       SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
         suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, last_log_seq,
-        log_floor, log_checkpoint, log_ids, log_ids_floor
+        log_floor, log_checkpoint, log_ids, log_ids_seq
       FROM sessions WHERE session_id = $1
       """)
     select.bind(1, sessionID)
@@ -130,7 +130,7 @@ extension Store {
       lastEventID: select.integer(9), eventFloor: select.integer(10), eventTrimmed: select.integer(11),
       stateBytes: select.integer(12), revision: select.integer(13), lastLogSeq: select.integer(15),
       logFloor: select.integer(16), logCheckpoint: select.integer(17), logIDs: select.integer(18),
-      logIDsFloor: select.integer(19), checkAt: select.optionalInteger(14))
+      logIDsSeq: select.integer(19), checkAt: select.optionalInteger(14))
   }
 
   /// Writes the changed rows; needed before SQL that reads or counts sessions.

@@ -39,6 +39,7 @@ package final class Store {
   var counters = Counters()
   private var storedCounters = Counters()
   var cache = SessionCache()
+  var messageIDs = MessageIDCache()
   /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
   private var dataVersion: Int64?
   package private(set) var isInGroup = false
@@ -101,7 +102,7 @@ package final class Store {
   private func refresh() throws {
     let version = try connection.dataVersion()
     if version == dataVersion { return }
-    cache.removeAll()
+    forgetRows()
     let found = try connection.pragma("user_version")
     if found != schemaVersion { throw StoreError.tooNew(found: found, supported: schemaVersion) }
     try loadCounters()
@@ -179,6 +180,7 @@ package final class Store {
     }
     endGroup()
     cache.trim()
+    messageIDs.trim()
   }
 
   /// Takes back everything since ``beginGroup(waiting:)``, in memory too.
@@ -198,8 +200,13 @@ package final class Store {
   }
 
   private func forget() {
-    cache.removeAll()
+    forgetRows()
     dataVersion = nil
+  }
+
+  private func forgetRows() {
+    cache.removeAll()
+    messageIDs.removeAll()
   }
 
   private func flushCounters() throws {
@@ -239,7 +246,7 @@ package final class Store {
       if connection.isInTransaction {
         try connection.execute("ROLLBACK TO request; RELEASE request")
       }
-      cache.removeAll()
+      forgetRows()
       (counters, changedSessions, tasksChanged) = before
       throw error
     }

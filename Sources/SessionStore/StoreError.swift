@@ -1,3 +1,5 @@
+package import SQLite
+
 /// Why the store refused a call. A refused call changed nothing.
 package enum StoreError: Error, Equatable {
   case sessionNotFound(String)
@@ -22,6 +24,8 @@ package enum StoreError: Error, Equatable {
   case tooNew(found: Int64, supported: Int64)
   /// the write lock was not to be had within the busy timeout
   case busy(milliseconds: Int64)
+  /// nothing of the copy is left
+  case backupFailed(path: String, SQLiteError)
   /// a commit failed in a way that leaves open whether it is on disk
   case outcomeUnknown(code: Int32, message: String)
 }

@@ -12,6 +12,9 @@ final class Call {
   private var given: [ParameterName] = []
   private var path = ""
   private var payloadLimit = 0
+  /// for ``openRecord(_:_:)``: every append to a log reads one
+  private lazy var inner = Call()
+  private var members: [JSONMember] = []
 
   init() {}
 
@@ -19,7 +22,7 @@ final class Call {
   /// - Parameters:
   ///   - required: those of `parameters` that may not be left out
   ///   - path: in front of a parameter's name in errors: "" or such as "events[3]."
-  ///   - isOpen: whether there may be members besides; they are passed over
+  ///   - isOpen: whether there may be members besides; they are passed over, and nothing is required
   ///   - payloadLimit: bytes that one opaque payload may have; 0: no limit
   /// - Throws: ``StoreError`` that names the parameter
   func load(
@@ -237,15 +240,21 @@ final class Call {
     }
   }
 
-  /// The members of an opaque object that mean something here, among others that are the caller's.
+  /// The members of an opaque object that mean something here, among others that are the caller's. Valid until the
+  /// next one is asked for.
   func openRecord(_ name: ParameterName, _ parameters: [Parameter]) throws -> Call {
-    try record(json(name), parameters, path: path + name.wire + ".", isOpen: true)
+    try inner.load(json(name), parameters, path: path + name.wire + ".", isOpen: true, payloadLimit: payloadLimit)
+    return inner
   }
 
-  /// The same for the objects of an array.
-  func openRecords(_ name: ParameterName, _ parameters: [Parameter]) throws -> [Call] {
+  /// The same for each object of an array.
+  func openRecords<Result>(
+    _ name: ParameterName, _ parameters: [Parameter], _ convert: (Call) -> Result
+  ) throws -> [Result] {
     try elements(name).enumerated().map { index, element in
-      try record(element, parameters, path: "\(path)\(name.wire)[\(index)].", isOpen: true)
+      try inner.load(
+        element, parameters, path: "\(path)\(name.wire)[\(index)].", isOpen: true, payloadLimit: payloadLimit)
+      return convert(inner)
     }
   }
 
@@ -257,17 +266,22 @@ final class Call {
     try record(optionalObject(name) ?? .emptyObject, parameters, path: "")
   }
 
-  private func record(
-    _ object: JSONText, _ parameters: [Parameter], path: String, isOpen: Bool = false
-  ) throws -> Call {
-    var scanner = JSONScanner()
-    var members: [JSONMember] = []
-    try scanner.readMembers(object.bytes.span, into: &members)
+  private func record(_ object: JSONText, _ parameters: [Parameter], path: String) throws -> Call {
     let call = Call()
-    try call.load(
-      members, of: object.bytes, parameters, required: parameters.filter(\.isRequired), path: path, isOpen: isOpen,
-      payloadLimit: payloadLimit)
+    try call.load(object, parameters, path: path, isOpen: false, payloadLimit: payloadLimit)
     return call
+  }
+
+  /// Takes the members of an object.
+  private func load(
+    _ object: JSONText, _ parameters: [Parameter], path: String, isOpen: Bool, payloadLimit: Int
+  ) throws {
+    var scanner = JSONScanner()
+    members.removeAll(keepingCapacity: true)
+    try scanner.readMembers(object.bytes.span, into: &members)
+    try load(
+      members, of: object.bytes, parameters, required: isOpen ? [] : parameters.filter(\.isRequired), path: path,
+      isOpen: isOpen, payloadLimit: payloadLimit)
   }
 
   /// On whose behalf the call is made.

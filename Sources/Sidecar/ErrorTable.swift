@@ -30,7 +30,7 @@ struct ErrorKind: Sendable {
   static let invalidTransition = ErrorKind(1103, "invalid_transition", "The state machine has no such step.")
   static let terminalState = ErrorKind(1104, "terminal_state", "The task is completed, failed or cancelled.")
   static let maxTasksReached = ErrorKind(1105, "max_tasks_reached", "The store's cap on tasks is reached.")
-  static let queueFull = ErrorKind(1106, "queue_full", "The task's queue holds as many messages as it may.")
+  static let queueFull = ErrorKind(1106, "queue_full", "A queue holds as much as it may.")
   static let maxValuesReached = ErrorKind(1107, "max_values_reached", "The store's cap on values is reached.")
   static let concurrentModification = ErrorKind(1201, "concurrent_modification", "if_revision no longer holds.")
   static let requirementFailed = ErrorKind(1202, "requirement_failed", "A required outcome did not come about.")
@@ -72,6 +72,8 @@ extension RPCError {
     case let error as RPCError: error
     case let error as StoreError: of(error)
     case let error as SQLiteError: of(error)
+    case is WorkCancelled:
+      ErrorKind.shuttingDown.error("The sidecar was told to end before this was done; start it again and repeat it.")
     default: internalError
     }
   }
@@ -142,6 +144,14 @@ extension RPCError {
       return ErrorKind.databaseBusy.error(
         "Other processes kept the write lock for \(milliseconds) ms; try again.",
         [("busy_timeout", .integer(milliseconds))])
+    case .backupFailed(let path, let error) where error.class == .full:
+      return ErrorKind.databaseFull.error(
+        "There is no room for the copy at '\(path)'; free some or name a path on another disk, and try again.",
+        sqlite(error.code, error.message))
+    case .backupFailed(let path, let error):
+      return ErrorKind.databaseError.error(
+        "The copy at '\(path)' failed (\(error.message)); look after that disk, or name a path on another one.",
+        sqlite(error.code, error.message))
     case .outcomeUnknown(let code, let message):
       return ErrorKind.outcomeUnknown.error(
         "The disk failed while committing (\(message)); whether this took effect shows after a restart.",

@@ -25,7 +25,7 @@ enum LogMethods {
   private static func entry(_ record: Call, as kind: NewLogEntry.Kind? = nil) -> NewLogEntry {
     NewLogEntry(
       record.object, messageID: record.optionalString(.messageID),
-      kind: kind ?? record.choice(.kind, as: NewLogEntry.Kind.self), receivedAt: record.optionalInteger(.receivedAt))
+      kind: kind ?? record.choice(.kind, as: NewLogEntry.Kind.self))
   }
 
   private static let append = Method(
@@ -124,7 +124,7 @@ enum LogMethods {
       #"{"first_seq":4,"last_seq":5}"#
     )
   ) { sidecar, call, writer in
-    let entries = try call.openRecords(.entries, entryMembers).map { entry($0) }
+    let entries = try call.openRecords(.entries, entryMembers) { entry($0) }
     let replaced = try sidecar.store.replaceLog(call.string(.sessionID), entries, owner: call.owner)
     writer.beginObject()
     writer.member("first_seq", replaced?.first)

@@ -5,7 +5,9 @@ import SessionStore
 
 /// The process and the file as a whole: section 9 of the contract.
 enum OperationMethods {
-  static let all: [Method] = [initialize, serverInfo, health, maintenance, transaction, discover, shutdown]
+  static let all: [Method] =
+    [initialize, serverInfo, health, MetricsMethods.get, maintenance] + Job.methods
+    + [transaction, discover, shutdown]
 
   // MARK: - What this is
 
@@ -13,7 +15,7 @@ enum OperationMethods {
   static let capabilities = [
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "tasks", "task_input", "task_messages",
     "task_subscriptions", "nonces", "values", "logs", "audit_trail", "security_events", "rate_limits",
-    "input_screening", "transactions",
+    "input_screening", "metrics", "transactions", "backup", "integrity_check",
   ]
 
   private static let infoExample =

@@ -14,7 +14,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case nonce, collection, ifAbsent, prefix
   case entry, entries, deduplicate, messageID, kind, receivedAt, afterSeq, fromLastCheckpoint, checkpoint
   case type, severity, minSeverity, since, window, text, maxBytes
-  case calls, method, params, require, client, name, version, protocolVersion
+  case calls, method, params, require, client, name, version, protocolVersion, path
 
   var wire: String { Self.wireNames[rawValue] }
 

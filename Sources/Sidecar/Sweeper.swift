@@ -1,7 +1,8 @@
 import JSONRPC
 import SessionStore
 
-/// What happens without a request: subscribers are served and what has expired is removed, in slices between requests.
+/// What happens without a request: jobs go on, subscribers are served and what has expired is removed, in slices between
+/// requests.
 extension Sidecar {
   /// milliseconds between two sweeps
   static let sweepInterval: Int64 = 60_000
@@ -10,6 +11,7 @@ extension Sidecar {
   package var millisecondsUntilTick: Int64 {
     let now = store.currentTime()
     let next = subscriptions.isEmpty ? nextSweep : min(nextSweep, nextPoll)
+    if !jobs.isEmpty { return min(max(0, next - now), Jobs.pollInterval) }
     // A clock that was set back must not make the wait longer than a sweep is apart.
     return min(max(0, next - now), Self.sweepInterval)
   }
@@ -17,7 +19,9 @@ extension Sidecar {
   /// Does what is due; called between any two reads of input.
   /// - Parameter room: bytes that may be added to the output
   package func tick(room: Int) {
-    guard !hasOpenGroup, phase == .serving else { return }
+    guard !hasOpenGroup else { return }
+    advanceJobs(room: room)
+    guard phase == .serving else { return }
     let now = store.currentTime()
     if now >= nextPoll || nextPoll - now > Self.pollInterval {
       nextPoll = now + Self.pollInterval

@@ -27,6 +27,13 @@ struct Server {
 
   /// Serves until the input ends, a signal comes or `shutdown` is called.
   mutating func serve() -> ExitCode {
+    let code = converse()
+    // Nobody reads what they would say, but they must leave nothing behind.
+    sidecar.cancelJobs()
+    return code
+  }
+
+  private mutating func converse() -> ExitCode {
     while !isOver {
       let ready = System.wait(
         input: queue.count < Self.outputBound ? input : nil, output: output, wantsToWrite: !queue.isEmpty,
@@ -96,6 +103,7 @@ struct Server {
       try store.checkpoint()
     } catch {
       // What was acknowledged is in the log, and nobody may go on without knowing what the file holds.
+      sidecar.cancelJobs()
       System.report("the disk failed during a checkpoint (\(error)); acknowledged writes are in the write-ahead log")
       System.end(.inputOutput)
     }
@@ -112,10 +120,20 @@ struct Server {
     watchedParent.map { $0 != System.parentProcess() } ?? false
   }
 
-  /// Runs what was read, then waits until the reader has taken the answers. After a signal it waits no longer than a
-  /// second without progress: someone wants this process gone.
+  /// Someone wants this process gone, and waits for it.
+  private var isHurried: Bool { System.stopRequested || parentIsGone }
+
+  /// Runs what was read, then waits until jobs are done and the reader has taken the answers. After a signal it ends the
+  /// jobs and waits no longer than a second without progress.
   private mutating func finish() -> ExitCode {
     if sidecar.phase == .serving, !inputEnded { sidecar.endInput() }
+    while sidecar.hasJobs, sidecar.phase != .failed, !isHurried {
+      guard betweenGroups() else { return .inputOutput }
+      let ready = System.wait(
+        input: nil, output: output, wantsToWrite: !queue.isEmpty, milliseconds: sidecar.millisecondsUntilTick)
+      if ready.outputClosed { return .inputOutput }
+    }
+    sidecar.cancelJobs()
     guard pass() else { return .inputOutput }
     var lastCount = queue.count
     var lastProgress = System.monotonic()
@@ -126,9 +144,7 @@ struct Server {
       if queue.count < lastCount {
         lastCount = queue.count
         lastProgress = System.monotonic()
-      } else if System.stopRequested || parentIsGone,
-        System.monotonic() - lastProgress > 1_000
-      {
+      } else if isHurried, System.monotonic() - lastProgress > 1_000 {
         return .inputOutput
       }
     }

@@ -123,6 +123,8 @@ enum System {
   static func installSignals() {
     _ = stopRequested
     signal(SIGPIPE, SIG_IGN)
+    // A file that may not grow is an error like a full disk.
+    signal(SIGXFSZ, SIG_IGN)
     var blocked = sigset_t()
     unsafe sigemptyset(&blocked)
     for number in [SIGTERM, SIGINT, SIGHUP] {
@@ -175,6 +177,13 @@ enum System {
 
   /// milliseconds since some moment; never goes back
   static func monotonic() -> Int64 { milliseconds(CLOCK_MONOTONIC) }
+
+  /// the same in nanoseconds
+  static func monotonicNanoseconds() -> Int64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+  }
 
   private static func milliseconds(_ clock: clockid_t) -> Int64 {
     var time = timespec()

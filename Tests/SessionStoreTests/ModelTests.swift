@@ -249,6 +249,8 @@ final class ModelRun {
     for store in stores { try compareAll(store) }
     try openStores()
     try compareAll(stores[0])
+    let checked = try stores[0].run(.integrityCheck)
+    try same("what a check finds", "\(checked)", "\(Job.Outcome.checked([]))")
   }
 
   private func group(on store: Store, size: Int, abandon: Bool) throws {

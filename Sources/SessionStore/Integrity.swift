@@ -1,0 +1,133 @@
+import SQLite
+
+/// What SQLite and the store's own rules find wrong in a file.
+enum Integrity {
+  /// problems that are told, at most; the first ones say enough
+  private static let limit = 100
+
+  /// Reads the whole file; call it inside a read transaction.
+  /// - Returns: one sentence for each problem, none when all is well
+  /// - Throws: ``SQLiteError`` when the disk fails; damage is a problem and not an error
+  static func problems(in connection: Connection, _ progress: WorkProgress) throws -> [String] {
+    var problems: [String] = []
+    do {
+      var check = try connection.statement(composed: "PRAGMA integrity_check(\(limit))")
+      while try check.step() {
+        // One row may hold several findings, under a line that names the database.
+        problems += check.string(0).split(separator: "\n").filter { !$0.hasPrefix("***") && $0 != "ok" }.map(String.init)
+      }
+      // What a damaged tree holds cannot be counted, and another version may have other rules.
+      if problems.isEmpty, try connection.pragma("user_version") == Schema.current.version {
+        problems = try brokenRules(in: connection, progress)
+      }
+    } catch let error as SQLiteError {
+      try progress.check()
+      switch error.class {
+      case .corrupt, .notADatabase, .other: problems.append(error.message)
+      case .busy, .full, .readOnly, .cannotOpen, .inputOutput: throw error
+      }
+    }
+    try progress.check()
+    return Array(problems.prefix(limit))
+  }
+
+  /// What table `store` says, and what there is.
+  private static let counts: [(what: String, sql: StaticString)] = [
+    ("sessions", "SELECT (SELECT sessions FROM store), (SELECT count(*) FROM sessions)"),
+    ("tasks", "SELECT (SELECT tasks FROM store), (SELECT count(*) FROM tasks)"),
+    ("values", "SELECT (SELECT named_values FROM store), (SELECT count(*) FROM named_values)"),
+    ("events", "SELECT (SELECT events FROM store), (SELECT sum(last_event_id - event_floor) FROM sessions)"),
+    ("log entries", "SELECT (SELECT log_entries FROM store), (SELECT count(*) FROM log_entries)"),
+    (
+      "lifecycle changes in the audit trail",
+      "SELECT (SELECT lifecycle_events FROM store), (SELECT count(*) FROM audit_events WHERE ring = 'lifecycle')"
+    ),
+    (
+      "security events in the audit trail",
+      "SELECT (SELECT security_events FROM store), (SELECT count(*) FROM audit_events WHERE ring = 'security')"
+    ),
+  ]
+
+  /// Rows that must not be: each statement counts some.
+  private static let faults: [(what: String, sql: StaticString)] = [
+    ("rows of table 'store' beside the one", "SELECT abs(count(*) - 1) FROM store"),
+    (
+      "numbers that are higher than the last that was given out",
+      """
+      SELECT count(*) FROM (
+        SELECT max(number) AS highest FROM sessions UNION ALL SELECT max(number) FROM tasks
+        UNION ALL SELECT max(number) FROM named_values)
+      WHERE highest > (SELECT revision FROM store)
+      """
+    ),
+    (
+      "sessions whose events are not those from the first to the last that they should have",
+      """
+      SELECT count(*) FROM sessions LEFT JOIN (
+        SELECT session, count(*) AS count, min(id) AS first, max(id) AS last FROM events GROUP BY session
+      ) AS stored ON stored.session = number
+      WHERE coalesce(stored.count, 0) <> last_event_id - event_trimmed OR stored.first <> event_trimmed + 1
+        OR stored.last <> last_event_id
+      """
+    ),
+    (
+      "sessions whose log entries are not those from the first to the last that they should have",
+      """
+      SELECT count(*) FROM sessions LEFT JOIN (
+        SELECT session, count(*) AS count, min(seq) AS first, max(seq) AS last FROM log_entries GROUP BY session
+      ) AS stored ON stored.session = number
+      WHERE coalesce(stored.count, 0) <> last_log_seq - log_floor OR stored.first <> log_floor + 1
+        OR stored.last <> last_log_seq
+      """
+    ),
+    (
+      "sessions that are gone and have events",
+      """
+      SELECT count(*) FROM (SELECT session FROM events GROUP BY session)
+      WHERE session NOT IN (SELECT number FROM sessions)
+      """
+    ),
+    (
+      "sessions that are gone and have log entries",
+      """
+      SELECT count(*) FROM (SELECT session FROM log_entries GROUP BY session)
+      WHERE session NOT IN (SELECT number FROM sessions)
+      """
+    ),
+    (
+      "blocks of message ids of sessions that are gone",
+      "SELECT count(*) FROM log_message_ids WHERE session NOT IN (SELECT number FROM sessions)"
+    ),
+    (
+      "entries in the state of sessions that are gone",
+      "SELECT count(*) FROM session_state WHERE session NOT IN (SELECT number FROM sessions)"
+    ),
+    (
+      "losses of streams of sessions that are gone",
+      "SELECT count(*) FROM stream_losses WHERE session NOT IN (SELECT number FROM sessions)"
+    ),
+    (
+      "messages of tasks that are gone",
+      "SELECT count(*) FROM task_messages WHERE task NOT IN (SELECT number FROM tasks)"
+    ),
+  ]
+
+  private static func brokenRules(in connection: Connection, _ progress: WorkProgress) throws -> [String] {
+    var problems: [String] = []
+    for (what, sql) in counts {
+      try progress.check()
+      var select = try connection.statement(sql)
+      guard try select.step() else { continue }
+      let (counted, found) = (select.integer(0), select.integer(1))
+      if counted != found { problems.append("table 'store' counts \(counted) \(what), but there are \(found)") }
+    }
+    for (what, sql) in faults {
+      try progress.check()
+      var select = try connection.statement(sql)
+      guard try select.step() else { continue }
+      let count = select.integer(0)
+      if count != 0 { problems.append("\(count) \(what)") }
+    }
+    return problems
+  }
+}

@@ -1,0 +1,71 @@
+package import SQLite
+
+/// Work on the whole file, too long to be done between two requests.
+package enum Job: Sendable, Equatable {
+  /// copies the database to a new file
+  case backup(path: String)
+  case integrityCheck
+
+  package enum Outcome: Sendable, Equatable {
+    case backedUp(Connection.Copied)
+    /// one sentence for each problem
+    case checked([String])
+  }
+
+  /// Does it on any connection to the file that is in no transaction.
+  /// - Throws: ``StoreError``, ``SQLiteError``; ``WorkCancelled``
+  package func run(on connection: Connection, _ progress: WorkProgress) throws -> Outcome {
+    switch self {
+    case .backup(let path):
+      do {
+        return .backedUp(
+          try connection.copy(to: path) { done, total in
+            progress.report(done: done, total: total)
+            try progress.check()
+          })
+      } catch let error as UnusablePath {
+        throw StoreError.invalidParameter(name: "path", expected: error.expected)
+      } catch let error as SQLiteError {
+        throw StoreError.backupFailed(path: path, error)
+      }
+    case .integrityCheck:
+      return .checked(
+        try connection.interruptibly(progress) {
+          try connection.begin()
+          defer { connection.rollback() }
+          return try Integrity.problems(in: connection, progress)
+        })
+    }
+  }
+}
+
+extension Store {
+  /// Whether a second connection to the database is possible.
+  package var canRunBeside: Bool { !path.isEmpty && !isExclusive && SQLite.isThreadSafe }
+
+  /// Starts a job on a thread and a connection of its own, which see the database as it is at one moment from now on.
+  package func start(_ job: Job) throws -> Background<Job.Outcome> {
+    let path = path
+    let busyTimeout = Int32(clamping: limits.busyTimeout)
+    return try Background { progress in
+      let connection = try Connection(path: path, mode: .readOnly, busyTimeout: busyTimeout)
+      return try job.run(on: connection, progress)
+    }
+  }
+
+  /// Does a job at once on the store's own connection; no group may be open.
+  package func run(_ job: Job) throws -> Job.Outcome {
+    try job.run(on: connection, WorkProgress())
+  }
+
+  /// - Throws: ``StoreError/invalidParameter(name:expected:)`` when a copy can never stand there
+  package func checkBackupPath(_ target: String) throws {
+    func unusable(_ expected: String) -> StoreError { .invalidParameter(name: "path", expected: expected) }
+    if target.isEmpty || target.utf8.contains(0) { throw unusable("a path, not empty and without a NUL") }
+    if DatabaseFile.kind(target) == .directory { throw unusable("a file in the directory '\(target)', not itself") }
+    if !path.isEmpty, DatabaseFile.belongs(target, to: path) {
+      throw unusable("a path that is not the database's own, nor one of the files beside it")
+    }
+    if DatabaseFile.isTaken(target) { throw unusable("a path where there is no file yet") }
+  }
+}

@@ -1,0 +1,199 @@
+import JSON
+import JSONRPC
+import SQLite
+import SessionStore
+
+/// Backups and integrity checks. They run beside the requests, one after the other in the order in which they came, and
+/// each is answered when it is done.
+struct Jobs {
+  /// jobs that may wait for the one that runs
+  static let limit = 16
+  /// How often the process looks after the job that runs: milliseconds. An answer comes at most so much late.
+  static let pollInterval: Int64 = 10
+  /// milliseconds between two `progress` notifications
+  static let progressInterval: Int64 = 250
+
+  struct Request {
+    let job: Job
+    /// as it was written; nil for a notification, which is never answered
+    let id: JSONText?
+  }
+
+  struct Running {
+    let request: Request
+    let work: Background<Job.Outcome>
+    /// Unix milliseconds
+    let startedAt: Int64
+    /// pages that were told last, and when; nil: none yet
+    var told: (done: Int, at: Int64)?
+  }
+
+  var running: Running?
+  var waiting: [Request] = []
+
+  var isEmpty: Bool { running == nil && waiting.isEmpty }
+}
+
+extension Sidecar {
+  // MARK: - Taking them
+
+  /// Leaves a job to be done beside the requests; where that is not possible it is done at once and its result written.
+  /// - Throws: `queue_full`; when it is done at once, what it throws
+  func perform(_ job: Job, _ writer: inout JSONWriter) throws {
+    guard mayDefer else { return job.write(try store.run(job), elapsed: store.currentTime() - store.now, to: &writer) }
+    if jobs.waiting.count >= Jobs.limit {
+      throw ErrorKind.queueFull.error(
+        "\(Jobs.limit) backups and checks wait for their turn, the limit; send it again when one is answered.",
+        [("limit", .integer(Int64(Jobs.limit)))])
+    }
+    deferred = job
+  }
+
+  /// - Parameter id: as it was written, in a copy, for the input that it came in must not be kept; nil for a notification
+  func begin(_ job: Job, id: [UInt8]?) {
+    jobs.waiting.append(Jobs.Request(job: job, id: id.map { JSONText(validated: $0[...]) }))
+    startNextJob()
+  }
+
+  private func startNextJob() {
+    while jobs.running == nil, !jobs.waiting.isEmpty {
+      let request = jobs.waiting.removeFirst()
+      do {
+        jobs.running = Jobs.Running(request: request, work: try store.start(request.job), startedAt: store.currentTime())
+      } catch {
+        answer(request) { _ in throw error }
+      }
+    }
+  }
+
+  // MARK: - Looking after them
+
+  /// whether requests wait for jobs to be done
+  package var hasJobs: Bool { !jobs.isEmpty }
+
+  /// Tells how far the job that runs has come, answers it when it is done and starts the next. No group may be open.
+  /// - Parameter room: bytes that may be added to the output by what need not be told
+  func advanceJobs(room: Int) {
+    if room > 0 { tellProgress() }
+    guard let running = jobs.running, running.work.isFinished else { return }
+    finish(running)
+    startNextJob()
+  }
+
+  /// Ends all jobs as fast as it can. What is not done is answered with shutting_down and leaves nothing behind.
+  package func cancelJobs() {
+    if let running = jobs.running {
+      running.work.cancel()
+      finish(running)
+    }
+    for request in jobs.waiting { answer(request) { _ in throw WorkCancelled() } }
+    jobs.waiting = []
+  }
+
+  private func finish(_ running: Jobs.Running) {
+    jobs.running = nil
+    let job = running.request.job
+    answer(running.request) { output in
+      job.write(try running.work.result(), elapsed: store.currentTime() - running.startedAt, to: &output)
+    }
+  }
+
+  private func answer(_ request: Jobs.Request, _ write: (inout JSONWriter) throws -> Void) {
+    guard let id = request.id else { return }
+    withOutput { output in
+      let start = output.count
+      do {
+        Response.begin(&output, id: id.bytes.span)
+        try write(&output)
+        Response.end(&output)
+      } catch {
+        output.rewind(to: start)
+        Response.write(RPCError.of(error), id: id.bytes.span, to: &output)
+      }
+      output.raw("\n")
+    }
+  }
+
+  /// The first notification tells the total and the answer tells the end, so what is done soon has one in all.
+  private func tellProgress() {
+    guard let running = jobs.running, let id = running.request.id, running.work.progress.total > 0 else { return }
+    let now = store.currentTime()
+    let total = running.work.progress.total
+    var done = 0
+    if let told = running.told {
+      done = running.work.progress.done
+      // A clock that was set back makes it due too.
+      if done == told.done || done == total || (0..<Jobs.progressInterval).contains(now - told.at) { return }
+    }
+    jobs.running?.told = (done, now)
+    withOutput { output in
+      Response.notification("progress", to: &output) { params in
+        params.member("id", id)
+        params.member("method", running.request.job.method)
+        params.member("done", done)
+        params.member("total", total)
+      }
+    }
+  }
+}
+
+// MARK: - The methods
+
+extension Job {
+  static let methods: [Method] = [backup, checkIntegrity]
+
+  /// the method that asks for it
+  fileprivate var method: String {
+    switch self {
+    case .backup: "backup"
+    case .integrityCheck: "check_integrity"
+    }
+  }
+
+  /// - Parameter elapsed: milliseconds
+  fileprivate func write(_ outcome: Outcome, elapsed: Int64, to writer: inout JSONWriter) {
+    writer.beginObject()
+    switch outcome {
+    case .backedUp(let copied):
+      writer.member("pages", copied.pages)
+      writer.member("bytes", copied.bytes)
+      writer.member("elapsed_ms", max(0, elapsed))
+    case .checked(let problems):
+      writer.member("ok", problems.isEmpty)
+      writer.member("problems", strings: problems)
+    }
+    writer.endObject()
+  }
+
+  private static let backup = Method(
+    name: "backup",
+    summary: "Copies the database as it is at one moment to a new file, while requests go on; answered when it is done.",
+    access: .ownGroups, isTransactional: false,
+    parameters: [
+      .required(.path, .text(4_095), "Where there is no file yet; relative to the sidecar's working directory.")
+    ],
+    result: .members([
+      ("pages", .integer), ("bytes", .integer), ("elapsed_ms", .described(.integer, "Milliseconds."))
+    ]),
+    errors: [.queueFull, .shuttingDown],
+    example: (
+      #"{"path":"/var/backups/app/sessions-2026-11-20.db"}"#, #"{"pages":24410,"bytes":99983360,"elapsed_ms":412}"#
+    )
+  ) { sidecar, call, writer in
+    let path = call.string(.path)
+    try sidecar.store.checkBackupPath(path)
+    try sidecar.perform(.backup(path: path), &writer)
+  }
+
+  private static let checkIntegrity = Method(
+    name: "check_integrity",
+    summary: "Looks for damage in the whole file, while requests go on; answered when it is done.",
+    access: .ownGroups, isTransactional: false, parameters: [],
+    result: .members([
+      ("ok", .boolean), ("problems", .described(.array(.string), "For people, one sentence each; at most 100."))
+    ]),
+    errors: [.queueFull, .shuttingDown], example: ("{}", #"{"ok":true,"problems":[]}"#)
+  ) { sidecar, _, writer in
+    try sidecar.perform(.integrityCheck, &writer)
+  }
+}
