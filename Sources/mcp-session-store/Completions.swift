@@ -109,7 +109,7 @@ enum Completions {
         typeset -A opt_args
         _arguments -C \\
           '(- *)'--help'[help]' '(- *)'--version'[one line with the version]' \\
-      \(commands.first.map(zshOptions) ?? "")
+      \((commands.first.map(zshOptions) ?? []).joined(separator: "\n"))
           '1:command:->command' '*:: :->operands'
         case $state in
         command)
@@ -145,11 +145,11 @@ enum Completions {
         }
       return "      " + quoted("\(index + 1):\(operand.name):\(action)") + " \\"
     }
-    let lines = ["    \(command.name))", "      _arguments \\"] + operands
-    return lines.joined(separator: "\n") + "\n" + zshOptions(command) + "\n      '(- *)'--help'[help]' ;;"
+    let lines = ["    \(command.name))", "      _arguments \\"] + operands + zshOptions(command)
+    return (lines + ["      '(- *)'--help'[help]' ;;"]).joined(separator: "\n")
   }
 
-  private static func zshOptions(_ command: Command) -> String {
+  private static func zshOptions(_ command: Command) -> [String] {
     command.options.map { option in
       var action = ""
       if hasValue(option) {
@@ -162,7 +162,7 @@ enum Completions {
       // The text stands between brackets, behind the = of an option that has a value.
       let text = "[" + option.summary.map { "[]".contains($0) ? "\\\($0)" : String($0) }.joined() + "]"
       return "      " + quoted(option.name + (action.isEmpty ? text : "=" + text + action.dropFirst())) + " \\"
-    }.joined(separator: "\n")
+    }
   }
 
   private static func quoted(_ text: String) -> String {
