@@ -44,15 +44,26 @@ package enum DatabaseFile {
   ///
   /// Only to be asked while this process has no connection to the file: closing a descriptor gives up its locks.
   package static func excluder(_ path: String) -> Int32? {
+    // The bytes that a reader locks: SHARED_FIRST and SHARED_SIZE.
+    lockHolder(path, F_RDLCK, 0x4000_0002, 510)
+  }
+
+  /// Whether any process uses the shared memory beside the database, and so has it open; only to be asked as above.
+  package static func sharedMemoryIsUsed(_ path: String) -> Bool {
+    // Each of them keeps a lock on this byte: https://www.sqlite.org/walformat.html#wal_locks
+    lockHolder(sharedMemoryPath(path), F_WRLCK, 128, 1) != nil
+  }
+
+  /// Who holds what a lock on these bytes would have to wait for.
+  private static func lockHolder(_ path: String, _ kind: Int32, _ start: Int, _ count: Int) -> Int32? {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
-    // The bytes that a reader locks: SHARED_FIRST and SHARED_SIZE.
     var lock = flock()
-    lock.l_type = Int16(F_RDLCK)
+    lock.l_type = Int16(kind)
     lock.l_whence = Int16(SEEK_SET)
-    lock.l_start = 0x4000_0002
-    lock.l_len = 510
+    lock.l_start = start
+    lock.l_len = count
     guard unsafe fcntl(descriptor, F_GETLK, &lock) == 0, lock.l_type != F_UNLCK else { return nil }
     return max(lock.l_pid, 0)
   }
@@ -64,6 +75,16 @@ package enum DatabaseFile {
     guard descriptor >= 0 else { return lastErrorText() }
     close(descriptor)
     return nil
+  }
+
+  /// Why a file cannot be opened for reading: the system's words; nil when it can be, or when there is none.
+  package static func refusal(_ path: String) -> String? {
+    let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+    if descriptor >= 0 {
+      close(descriptor)
+      return nil
+    }
+    return errno == ENOENT || errno == ENOTDIR ? nil : lastErrorText()
   }
 
   package static func pause(milliseconds: UInt32) { usleep(milliseconds * 1_000) }

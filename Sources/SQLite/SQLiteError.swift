@@ -45,6 +45,3 @@ package struct SQLiteError: Error, Equatable {
   /// for a file whose contents contradict the schema
   package static let corruptCode = SQLITE_CORRUPT
 }
-
-/// The version of the SQLite library that is linked, such as "3.40.1".
-package var linkedVersion: String { unsafe String(cString: sqlite3_libversion()) }

@@ -14,7 +14,9 @@ extension Store {
     _ path: String, limits: Limits = Limits(), environment: Environment, schema: Schema = .current
   ) throws(OpenError) -> Store {
     switch DatabaseFile.kind(path) {
-    case .missing: throw .missing("there is no file \(path)")
+    case .missing:
+      if let reason = DatabaseFile.refusal(path) { throw .cannotCreate("cannot open \(path): \(reason)") }
+      throw .missing("there is no file \(path)")
     case .directory: throw .cannotCreate("\(path) is a directory; name a file in it")
     case .other: throw .cannotCreate("\(path) is not a file")
     case .file: break
@@ -34,9 +36,27 @@ extension Store {
       return Store(
         connection: connection, lock: nil, stillness: stillness, schemaVersion: schema.version, limits: limits,
         environment: environment, path: resolved, durability: .full, isExclusive: false)
+    } catch let error as SQLiteError where error.class == .cannotOpen || error.class == .readOnly {
+      throw .cannotCreate(obstacle(path) ?? "cannot open \(path) for reading: \(error.message)")
     } catch {
       throw openError(error, path, to: "for reading")
     }
+  }
+
+  /// What SQLite did not say of a file that it could not open.
+  private static func obstacle(_ path: String) -> String? {
+    let resolved = (try? Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath) ?? path
+    let (log, memory) = (DatabaseFile.logPath(resolved), DatabaseFile.sharedMemoryPath(resolved))
+    for file in [resolved, log, memory] {
+      if let reason = DatabaseFile.refusal(file) {
+        return "cannot open \(file) for reading: \(reason); run the command as the owner of the file"
+      }
+    }
+    if DatabaseFile.size(log) > 0, DatabaseFile.kind(memory) == .missing {
+      return "cannot open \(path) for reading: \(log) holds what is not in it yet, and to read that, SQLite must make "
+        + "\(memory); run the command as the owner of the file, or on a copy of both"
+    }
+    return nil
   }
 
   /// A sidecar that was started with --exclusive lets nobody read, and says so nowhere but in SQLite's locks.
@@ -68,6 +88,14 @@ extension Store {
     if let stillness, !stillness.holds { throw FileChanged() }
     return try outcome.get()
   }
+}
+
+/// What this program is built with and for.
+package enum Build {
+  package static var sqliteVersion: String { SQLite.linkedVersion }
+  /// see ``SQLite/linkedVersionCanLoseCommits``
+  package static var sqliteCanLoseCommits: Bool { SQLite.linkedVersionCanLoseCommits }
+  package static var schema: Int64 { Schema.current.version }
 }
 
 /// A file that nobody had open was opened for writing while it was read: what was read may be wrong. Open it anew.
@@ -111,6 +139,6 @@ struct StillFile {
   /// Whether it is still. A writer makes a log or a journal before it changes anything else.
   var holds: Bool {
     DatabaseFile.size(DatabaseFile.logPath(path)) == 0 && DatabaseFile.size(DatabaseFile.journalPath(path)) == 0
-      && DatabaseFile.kind(DatabaseFile.sharedMemoryPath(path)) == .missing && DatabaseFile.stamp(path) == stamp
+      && !DatabaseFile.sharedMemoryIsUsed(path) && DatabaseFile.stamp(path) == stamp
   }
 }

@@ -11,6 +11,10 @@ package struct Summary {
 
   /// of sessions by status, deadlines taken into account; expired ones wait for a sweep
   package var sessions: [SessionStatus: Int64] = [:]
+  /// since midnight, UTC
+  package var createdToday: Int64 = 0
+  /// from creation to the last activity, milliseconds
+  package var averageDuration: Int64 = 0
   package var oldestSession: End?
   package var newestSession: End?
   package var events: Int64 = 0
@@ -33,13 +37,15 @@ package struct Summary {
 }
 
 extension Store {
-  /// Counts everything, each table once.
-  package func summary() throws -> Summary {
+  /// Counts everything: it reads each row of sessions, tasks and values once, and sessions again for their `ends`.
+  package func summary(ends: Bool = true) throws -> Summary {
     try flushSessions()
     var summary = Summary()
-    summary.sessions = try sessionsByStatus()
-    summary.oldestSession = try end(of: "ORDER BY created_at, number")
-    summary.newestSession = try end(of: "ORDER BY created_at DESC, number DESC")
+    try countSessions(&summary)
+    if ends {
+      summary.oldestSession = try end(of: "ORDER BY created_at, number")
+      summary.newestSession = try end(of: "ORDER BY created_at DESC, number DESC")
+    }
     summary.events = counters.events
     summary.tasks = try tasksByStatus()
     summary.values = try countValues()
@@ -53,18 +59,23 @@ extension Store {
     return summary
   }
 
-  private func sessionsByStatus() throws -> [SessionStatus: Int64] {
+  private func countSessions(_ summary: inout Summary) throws {
     var select = try connection.statement(
       composed: """
-        SELECT CASE WHEN \(isExpired(at: "$1")) THEN 'expired' ELSE status END AS shown, count(*)
+        SELECT CASE WHEN \(isExpired(at: "$1")) THEN 'expired' ELSE status END AS shown, count(*),
+          sum(created_at >= $2), sum(max(last_activity - created_at, 0))
         FROM sessions GROUP BY shown
         """)
     select.bind(1, now)
-    var counts = Dictionary(uniqueKeysWithValues: SessionStatus.allCases.map { ($0, Int64(0)) })
+    select.bind(2, now - now % 86_400_000)
+    summary.sessions = Dictionary(uniqueKeysWithValues: SessionStatus.allCases.map { ($0, Int64(0)) })
+    var duration: Int64 = 0
     while try select.step() {
-      if let status = SessionStatus(rawValue: select.string(0)) { counts[status] = select.integer(1) }
+      if let status = SessionStatus(rawValue: select.string(0)) { summary.sessions[status] = select.integer(1) }
+      summary.createdToday += select.integer(2)
+      duration = duration.addingClamped(select.integer(3))
     }
-    return counts
+    summary.averageDuration = duration / max(1, summary.sessionCount)
   }
 
   private func end(of order: String) throws -> Summary.End? {

@@ -6,7 +6,8 @@ import SessionStore
 /// The process and the file as a whole: section 9 of the contract.
 enum OperationMethods {
   static let all: [Method] =
-    [initialize, serverInfo, health, maintenance] + Job.methods + [transaction, discover, shutdown]
+    [initialize, serverInfo, health, MetricsMethods.get, maintenance] + Job.methods
+    + [transaction, discover, shutdown]
 
   // MARK: - What this is
 
@@ -14,7 +15,7 @@ enum OperationMethods {
   static let capabilities = [
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "tasks", "task_input", "task_messages",
     "task_subscriptions", "nonces", "values", "logs", "audit_trail", "security_events", "rate_limits",
-    "input_screening", "transactions", "backup", "integrity_check",
+    "input_screening", "metrics", "transactions", "backup", "integrity_check",
   ]
 
   private static let infoExample =

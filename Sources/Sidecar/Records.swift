@@ -169,6 +169,7 @@ enum RecordSchema {
         ("ip_address", .nullable(.string)), ("action", .nullable(.choice(SecurityAction.allCases.map(\.rawValue)))),
       ])
     ),
+    ("Metrics", MetricsMethods.schema),
     ("Gap", .members([("dropped", .integer), ("oldest_available", .nullable(.integer))])),
   ]
 }

@@ -33,10 +33,16 @@ package final class Sidecar {
     package var memoryUsage: () -> Int64
     /// bytes that are free on the file system of this path
     package var freeDisk: (String) -> Int64
+    /// nanoseconds since some moment; never goes back
+    package var monotonic: () -> Int64
 
-    package init(memoryUsage: @escaping () -> Int64 = { 0 }, freeDisk: @escaping (String) -> Int64 = { _ in 0 }) {
+    package init(
+      memoryUsage: @escaping () -> Int64 = { 0 }, freeDisk: @escaping (String) -> Int64 = { _ in 0 },
+      monotonic: @escaping () -> Int64 = { 0 }
+    ) {
       self.memoryUsage = memoryUsage
       self.freeDisk = freeDisk
+      self.monotonic = monotonic
     }
   }
 
@@ -67,6 +73,7 @@ package final class Sidecar {
   private var group = Group()
   package private(set) var phase = Phase.serving
   var subscriptions = Subscriptions()
+  var metrics: Metrics
   var jobs = Jobs()
   /// while the requests of a lost group are run again: each opens and closes a group of its own
   private var isAlone = false
@@ -84,12 +91,14 @@ package final class Sidecar {
     lines = LineReader(limit: options.maxLineBytes)
     output.reserve(Self.outputReserve)
     nextSweep = store.now + Self.sweepInterval
+    metrics = Metrics(methods: table.methods.count, startedAt: store.now)
   }
 
   // MARK: - Input
 
   /// Takes bytes as they arrived, split anywhere; ``run()`` runs the lines that they complete.
   package func receive(_ bytes: [UInt8]) {
+    metrics.bytesReceived += Int64(bytes.count)
     lines.append(bytes)
   }
 
@@ -173,6 +182,8 @@ package final class Sidecar {
   /// The requests that share the open transaction, and where to return to when it is lost.
   private struct Group {
     var units: [Unit] = []
+    /// for the metrics: each request with the moment when it began, in nanoseconds
+    var requests: [(method: Int, start: Int64)] = []
     var inputBytes = 0
     var openedAt: Int64 = 0
     /// where its answers begin
@@ -202,6 +213,7 @@ package final class Sidecar {
   }
 
   private func run(_ unit: Unit) {
+    let start = host.monotonic()
     let parsed = parseForGroup(unit)
     // Where to return to when the group that this may open is lost.
     let before = store.isInGroup ? nil : place
@@ -218,9 +230,10 @@ package final class Sidecar {
       store.abandonGroup()
       return runGroupAlone()
     }
-    guard store.isInGroup else { return }
+    guard store.isInGroup else { return metrics.note(parsed.index, nanoseconds: host.monotonic() - start) }
     if let before { openGroup(at: before) }
     group.units.append(unit)
+    group.requests.append((parsed.index, start))
     group.inputBytes += unit.text.count
     let age = store.now - group.openedAt
     if group.inputBytes >= Self.groupInputLimit || output.count - group.start.outputCount >= Self.groupOutputLimit
@@ -233,6 +246,7 @@ package final class Sidecar {
 
   private func openGroup(at place: Place) {
     group.units.removeAll(keepingCapacity: true)
+    group.requests.removeAll(keepingCapacity: true)
     group.inputBytes = 0
     group.openedAt = store.now
     group.start = place
@@ -245,8 +259,12 @@ package final class Sidecar {
   package func closeGroup() {
     guard hasOpenGroup else { return }
     groupWasClosed = true
+    let start = host.monotonic()
     do {
       try store.commitGroup()
+      let end = host.monotonic()
+      metrics.note(group.requests, end: end)
+      metrics.noteCommit(of: group.requests.count, nanoseconds: end - start)
       if !subscriptions.isEmpty { subscriptions.noteChanges(store.changedSessions, tasks: store.tasksChanged) }
     } catch StoreError.outcomeUnknown(let code, let message) {
       fail(.outcomeUnknown(code: code, message: message))
@@ -258,10 +276,13 @@ package final class Sidecar {
   /// Runs the requests of a lost group again, each in a transaction of its own, so that only one that cannot be done
   /// is refused. What they were answered the first time is discarded.
   private func runGroupAlone() {
-    let units = group.units
+    let (units, requests) = (group.units, group.requests)
     `return`(to: group.start)
     isAlone = true
-    defer { isAlone = false }
+    defer {
+      isAlone = false
+      metrics.note(requests, end: host.monotonic())
+    }
     for (index, unit) in units.enumerated() where phase != .failed {
       let before = place
       do {
@@ -296,6 +317,8 @@ package final class Sidecar {
     var id: Range<Int>?
     var isNotification = false
     var method: Method?
+    /// of the method in the table; the number of methods for what is none of them
+    var index = MethodTable.all.methods.count
     /// an error of any kind; a reference, because there seldom is one
     var error: (any Error)?
   }
@@ -326,7 +349,10 @@ package final class Sidecar {
       }
       var parsed = Parsed(id: request.id, isNotification: request.id == nil)
       do {
-        parsed.method = try method(of: request, text)
+        parsed.index = try index(of: request, text)
+        let method = table.methods[parsed.index]
+        try load(method, request, text)
+        parsed.method = method
       } catch {
         parsed.error = error
       }
@@ -334,17 +360,17 @@ package final class Sidecar {
     }
   }
 
-  private func method(of request: Request, _ text: ArraySlice<UInt8>) throws -> Method {
-    let method: Method
-    if let index = table.index(text.span, request.method) {
-      method = table.methods[index]
-    } else {
-      let name = JSONString.decode(text.span, request.method) ?? "?"
-      guard let known = table.method(named: name) else {
-        throw RPCError.methodNotFound(String(name.prefix(256)), nearest: table.nearest(to: name))
-      }
-      method = known
+  private func index(of request: Request, _ text: ArraySlice<UInt8>) throws -> Int {
+    if let index = table.index(text.span, request.method) { return index }
+    let name = JSONString.decode(text.span, request.method) ?? "?"
+    guard let index = table.methods.firstIndex(where: { $0.name == name }) else {
+      throw RPCError.methodNotFound(String(name.prefix(256)), nearest: table.nearest(to: name))
     }
+    return index
+  }
+
+  /// Takes the parameters of a request.
+  private func load(_ method: Method, _ request: Request, _ text: ArraySlice<UInt8>) throws {
     if case .unusable = request.params {
       throw RPCError.invalidParams("params", expected: "an object of parameters by name")
     }
@@ -352,7 +378,6 @@ package final class Sidecar {
       reader.members, of: text, method.parameters, required: method.required,
       payloadLimit: store.limits.maxPayloadBytes)
     try checkOwner(method, call)
-    return method
   }
 
   func checkOwner(_ method: Method, _ call: Call) throws {
@@ -386,6 +411,7 @@ package final class Sidecar {
       if isFatalToGroup(error) { throw error }
       output.rewind(to: start)
       beginAnswer(unit)
+      metrics.noteError(parsed.index)
       Response.write(RPCError.of(error), id: id, to: &output)
     }
     if parsed.isNotification { output.rewind(to: start) } else { batch.hasAnswers = true }
@@ -471,6 +497,11 @@ package final class Sidecar {
     }
   }
 
+  /// Ends the service between two groups after the disk has failed.
+  func giveUp() {
+    phase = .failed
+  }
+
   /// Answers what follows with shutting_down.
   func shutDown() {
     phase = .shuttingDown
@@ -489,6 +520,8 @@ package final class Sidecar {
 
   /// Moves the bytes that may go out now to the end of `buffer`; none may while a group is open.
   package func moveOutput(to buffer: inout [UInt8]) {
-    if !hasOpenGroup { output.move(to: &buffer) }
+    if hasOpenGroup { return }
+    metrics.bytesSent += Int64(output.count)
+    output.move(to: &buffer)
   }
 }

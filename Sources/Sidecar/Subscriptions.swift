@@ -24,6 +24,7 @@ struct Subscriptions {
   var tasks: [TaskSubscription] = []
 
   var isEmpty: Bool { events.isEmpty && tasks.isEmpty }
+  var count: Int { events.count + tasks.count }
 
   mutating func add(_ reader: EventReader, limit: Int) throws -> String {
     try makeRoom(limit)
@@ -40,7 +41,7 @@ struct Subscriptions {
   }
 
   private func makeRoom(_ limit: Int) throws {
-    if limit > 0, events.count + tasks.count >= limit {
+    if limit > 0, count >= limit {
       throw ErrorKind.maxSubscriptionsReached.error(
         "There are \(limit) subscriptions, the limit; unsubscribe some or raise --max-subscriptions.",
         [("limit", .integer(Int64(limit)))])
@@ -53,10 +54,10 @@ struct Subscriptions {
   }
 
   mutating func remove(_ id: String) -> Bool {
-    let before = events.count + tasks.count
+    let before = count
     events.removeAll { $0.id == id }
     tasks.removeAll { $0.id == id }
-    return events.count + tasks.count < before
+    return count < before
   }
 
   /// Remembers who has something to read after a commit of this process.

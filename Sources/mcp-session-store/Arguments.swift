@@ -109,6 +109,11 @@ struct Arguments {
     if operands.count > command.operands.count {
       throw Self.usage("unexpected '\(operands[command.operands.count])'; write: \(command.usage)")
     }
+    for (operand, text) in zip(command.operands, operands) {
+      if case .choice(let names) = operand.kind, !names.contains(text) {
+        throw Self.usage("'\(text)' is not one of \(names.joined(separator: ", "))")
+      }
+    }
     self.operands = operands
   }
 

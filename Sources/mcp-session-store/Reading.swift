@@ -1,10 +1,16 @@
 import SessionStore
 
 extension Arguments {
-  /// Opens the file for reading and hands it to `body`, which brackets what it reads with ``Store/read(_:)``.
-  func reading<Result>(_ body: (Store) throws -> Result) throws(Failure) -> Result {
+  /// The file that a command is to look at.
+  func readablePath() throws(Failure) -> String {
     let path = try databasePath()
     if path == ":memory:" { throw Self.usage("a store in memory is gone with its process; name a file") }
+    return path
+  }
+
+  /// Opens the file for reading and hands it to `body`, which brackets what it reads with ``Store/read(_:)``.
+  func reading<Result>(_ body: (Store) throws -> Result) throws(Failure) -> Result {
+    let path = try readablePath()
     do {
       return try body(
         try Store.openForReading(path, limits: limits, environment: Environment(now: System.now)))

@@ -4,8 +4,8 @@ import Synchronization
 /// The system calls of the process, with the policy for their errors in one place: EINTR is tried again, "would block"
 /// is a result, and everything else ends the conversation.
 ///
-/// This file is, with the room of the database, the only place of unsafe code: each use hands a buffer that outlives
-/// the call to the C library.
+/// Unsafe code stands here, where files are looked at, and in the room of the database: each use hands a buffer that
+/// outlives the call to the C library.
 enum System {
   enum Transfer {
     case bytes(Int)
@@ -178,6 +178,13 @@ enum System {
   /// milliseconds since some moment; never goes back
   static func monotonic() -> Int64 { milliseconds(CLOCK_MONOTONIC) }
 
+  /// the same in nanoseconds
+  static func monotonicNanoseconds() -> Int64 {
+    var time = timespec()
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+  }
+
   private static func milliseconds(_ clock: clockid_t) -> Int64 {
     var time = timespec()
     unsafe clock_gettime(clock, &time)
@@ -208,12 +215,21 @@ enum System {
     return Int64(status.f_bavail) * Int64(status.f_frsize)
   }
 
-  static func executablePath() -> String {
+  static func executablePath() -> String { linkTarget("/proc/self/exe") ?? "mcp-session-store" }
+
+  static func linkTarget(_ path: String) -> String? {
     var buffer = [UInt8](repeating: 0, count: 4_096)
     let count = unsafe buffer.withUnsafeMutableBytes { target in
-      unsafe target.withMemoryRebound(to: CChar.self) { unsafe readlink("/proc/self/exe", $0.baseAddress!, $0.count) }
+      unsafe target.withMemoryRebound(to: CChar.self) { unsafe readlink(path, $0.baseAddress!, $0.count) }
     }
-    return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : "mcp-session-store"
+    return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : nil
+  }
+
+  /// The path without links, dots and doubled slashes; nil when nothing is there.
+  static func resolved(_ path: String) -> String? {
+    guard let resolved = unsafe realpath(path, nil) else { return nil }
+    defer { unsafe free(resolved) }
+    return unsafe String(cString: resolved)
   }
 
   /// Makes the directories above a file, for this user alone.
@@ -225,13 +241,15 @@ enum System {
     }
   }
 
-  private static func contents(_ path: String) -> String? {
+  /// The whole of a file of the system's, such as one under /proc.
+  static func contents(_ path: String) -> String? {
     let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
+    var contents: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4_096)
-    guard case .bytes(let count) = read(descriptor, into: &buffer) else { return nil }
-    return String(decoding: buffer.prefix(count), as: UTF8.self)
+    while case .bytes(let count) = read(descriptor, into: &buffer) { contents += buffer.prefix(count) }
+    return String(decoding: contents, as: UTF8.self)
   }
 
   /// Ends the process at once, without closing the database: after a failed sync SQLite must not touch it again.

@@ -33,12 +33,23 @@ struct TextTable {
 
   mutating func add(_ row: [Cell]) { rows.append(row) }
 
-  /// The whole table, with a line of titles unless all of them are empty.
+  /// The whole table, with a line of titles unless all of them are empty. A terminal is spared the columns in which
+  /// nothing stands; a script finds each in its place.
   func text(_ terminal: Terminal) -> String {
+    if terminal.width != nil {
+      let used = columns.indices.filter { index in rows.contains { !$0[index].text.isEmpty } }
+      if used.count < columns.count { return only(used).text(terminal) }
+    }
     let widths = widths(terminal.width)
     let titles = columns.map { Cell($0.title, .bold) }
     let hasTitles = columns.contains { !$0.title.isEmpty }
     return ((hasTitles ? [titles] : []) + rows).map { line($0, widths, terminal) }.joined()
+  }
+
+  private func only(_ kept: [Int]) -> TextTable {
+    var table = TextTable(kept.map { columns[$0] })
+    table.rows = rows.map { row in kept.map { row[$0] } }
+    return table
   }
 
   private func line(_ row: [Cell], _ widths: [Int], _ terminal: Terminal) -> String {

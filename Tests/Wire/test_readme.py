@@ -93,6 +93,19 @@ def test_the_command_for_an_installed_program(tmp_path: Path, environment: dict[
     }
 
 
+def test_the_commands_that_look_into_a_file(tmp_path: Path, environment: dict[str, str]) -> None:
+    run(["sh", "-ec", block("sh", "echo")], tmp_path, environment)
+    said = run(["sh", "-ec", block("sh", "mcp-session-store status")], tmp_path, environment)
+    assert '"user_id":"user-1"' in said and "schema" in said and "leftovers" in said
+
+
+def test_the_table_of_commands_is_that_of_the_help() -> None:
+    table = README.split("## At the shell")[1].split("## ")[0]
+    named = re.findall(r"`([a-z]+)", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)))
+    listed = run([BINARY, "--help"], ROOT, clean_environment()).split("\nCommands")[1].split("\n\n")[0]
+    assert {*named, "help"} == set(re.findall(r"^  ([a-z]+)", listed, re.MULTILINE))
+
+
 @BUILT
 def test_the_command_for_a_fresh_machine() -> None:
     left = [ROOT / f"sessions.db{ending}" for ending in ("", "-wal", "-shm", "-lock")]

@@ -19,7 +19,8 @@ extension Command {
           name: "--after", placeholder: "ID", defaultText: "0", summary: "only events with a higher id",
           value: .count(\.after, minimum: 0)),
         Option(
-          name: "--stream", placeholder: "ID", summary: "only the events of this stream", value: .text { $0.stream = $1 }),
+          name: "--stream", placeholder: "ID", summary: "only the events of this stream",
+          value: .text { $0.stream = $1 }),
         Option(name: "--follow", summary: "print new events as they are stored", value: .flag(\.follow)),
         .json("one event per line, as get_events_after answers them"),
       ],
@@ -52,6 +53,7 @@ private struct EventFollower {
   static let pollInterval: Int64 = 150
   /// bytes after which a page ends
   private static let pageBytes = 1 << 20
+  private static let pageRows = 10_000
 
   enum Step {
     case more, caughtUp
@@ -77,13 +79,13 @@ private struct EventFollower {
 
   /// Prints one page.
   mutating func step() throws(Failure) -> Step {
-    var lines: [UInt8] = []
+    var lines = JSONWriter()
     switch try look(&lines) {
     case .fileChanged: return .more
     case .gone: return .ended("deleted")
     case .found(_, let number, _) where session ?? number != number: return .ended("deleted")
     case .found(let page, let number, let status):
-      try show(page, lines)
+      try show(page, lines.take())
       session = number
       if page.hasMore { return .more }
       return status == .expired || status == .invalidated ? .ended(status.rawValue) : .caughtUp
@@ -99,13 +101,13 @@ private struct EventFollower {
 
   /// The file is opened anew for each look, so that between two of them nothing is held that a sidecar which starts or
   /// ends would have to wait for.
-  private func look(_ lines: inout [UInt8]) throws(Failure) -> Look {
+  private func look(_ lines: inout JSONWriter) throws(Failure) -> Look {
     let isKnown = session != nil
     return try arguments.reading { store in
       do {
         let found = try store.read {
           try store.inspectEvents(
-            arguments.operands[0], after: after, streamID: arguments.stream, limit: 1_000
+            arguments.operands[0], after: after, streamID: arguments.stream, limit: Self.pageRows
           ) { event in
             if lines.count >= Self.pageBytes { return false }
             append(event, to: &lines)
@@ -121,18 +123,15 @@ private struct EventFollower {
     }
   }
 
-  private func append(_ event: borrowing EventRow, to lines: inout [UInt8]) {
+  private func append(_ event: borrowing EventRow, to lines: inout JSONWriter) {
     if arguments.json {
-      var writer = JSONWriter(lines)
-      writer.event(event)
-      writer.raw("\n")
-      lines = writer.take()
+      lines.event(event)
     } else {
       let stream = event.streamID.map { Terminal.printable($0) } ?? "-"
-      let head = "\(event.id)  \(Timestamp.text(event.timestamp))  \(Terminal.printable(event.eventType))  \(stream)  "
-      lines += head.utf8
-      event.appendData(to: &lines)
-      lines.append(UInt8(ascii: "\n"))
+      let type = Terminal.printable(event.eventType)
+      lines.raw("\(event.id)  \(Timestamp.text(event.timestamp))  \(type)  \(stream)  ")
+      lines.validated { event.appendData(to: &$0) }
     }
+    lines.raw("\n")
   }
 }

@@ -1,7 +1,7 @@
 extension Command {
   static var help: Command {
     Command(
-      name: "help", operands: [Operand(name: "COMMAND", kind: .choice([]), isRequired: false)],
+      name: "help", operands: [Operand(name: "COMMAND", kind: .command, isRequired: false)],
       summary: "tells more about a command", run: help)
   }
 

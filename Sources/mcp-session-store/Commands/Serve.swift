@@ -26,7 +26,8 @@ extension Command {
     var options = arguments.sidecar
     options.executable = System.executablePath()
     options.processID = Int64(System.process())
-    let host = Sidecar.Host(memoryUsage: System.memoryUsage, freeDisk: System.freeDisk)
+    let host = Sidecar.Host(
+      memoryUsage: System.memoryUsage, freeDisk: System.freeDisk, monotonic: System.monotonicNanoseconds)
     var server = Server(
       Sidecar(store: store, options: options, host: host), store, output: output, watchParent: arguments.watchParent)
     let code = server.serve()

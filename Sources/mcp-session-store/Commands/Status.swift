@@ -47,8 +47,8 @@ extension Command {
     add("audit trail", String(summary.lifecycleEvents + summary.securityEvents))
     add("lifecycle", String(summary.lifecycleEvents), indented: true)
     add("security", String(summary.securityEvents), indented: true)
-    add("database", String(summary.databaseBytes), "bytes, \(summary.freeBytes) of them free")
-    add("write-ahead log", String(summary.walBytes), "bytes")
+    add("database", Size.text(summary.databaseBytes), "\(Size.text(summary.freeBytes)) of it free")
+    add("write-ahead log", Size.text(summary.walBytes))
     return table
   }
 }

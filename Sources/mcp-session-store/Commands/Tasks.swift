@@ -9,7 +9,8 @@ extension Command {
       details: ["Tasks that have lapsed and wait for their removal are left out."],
       options: [
         .database,
-        Option(name: "--session", placeholder: "ID", summary: "those of this session", value: .text { $0.session = $1 }),
+        Option(
+          name: "--session", placeholder: "ID", summary: "those of this session", value: .text { $0.session = $1 }),
         .tenant, .principal, .status(TaskStatus.allCases.map(\.rawValue), "those with this status"), .limit,
         .json("one task per line, as list_tasks answers them"),
       ],

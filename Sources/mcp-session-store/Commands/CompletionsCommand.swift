@@ -1,0 +1,19 @@
+extension Command {
+  static var completions: Command {
+    Command(
+      name: "completions", operands: [Operand(name: "SHELL", kind: .choice(Completions.shells))],
+      summary: "prints the script that completes command lines in bash or zsh",
+      details: [
+        """
+          source <(mcp-session-store completions bash)
+          source <(mcp-session-store completions zsh)
+        """
+      ],
+      run: completions)
+  }
+
+  private static func completions(_ arguments: Arguments) throws(Failure) -> ExitCode {
+    try Output.write(Completions.script(arguments.operands[0]))
+    return .success
+  }
+}

@@ -1,0 +1,253 @@
+import JSON
+import SessionStore
+import Sidecar
+
+extension Command {
+  static var doctor: Command {
+    Command(
+      name: "doctor", summary: "looks for what may go wrong with the file, and says what to do about it",
+      details: [
+        "Each line is ok, a warning or a problem. It ends with 1 when there is a problem, with 0 otherwise.",
+      ],
+      options: [.database, .json("one JSON object with a list of checks")], run: doctor)
+  }
+
+  private static func doctor(_ arguments: Arguments) throws(Failure) -> ExitCode {
+    let checkup = Checkup(try arguments.readablePath(), arguments)
+    if arguments.json {
+      var writer = JSONWriter()
+      checkup.write(to: &writer)
+      writer.raw("\n")
+      try Output.write(json: writer.take())
+    } else {
+      try Output.write(checkup.text(.output))
+    }
+    return checkup.hasProblem ? .problem : .success
+  }
+}
+
+/// What was looked at, and what was found.
+private struct Checkup {
+  enum Result: String {
+    case ok, warning, problem
+
+    var style: Terminal.Style {
+      switch self {
+      case .ok: .green
+      case .warning: .yellow
+      case .problem: .red
+      }
+    }
+  }
+
+  struct Check {
+    let name: String
+    var result = Result.ok
+    let message: String
+    var remedy: String?
+  }
+
+  /// a write-ahead log over this means that checkpoints do not get through
+  private static let walBound: Int64 = 256 << 20
+  /// less free disk than this, and writes will soon fail
+  private static let diskBound: Int64 = 64 << 20
+
+  private let path: String
+  private let arguments: Arguments
+  private var checks: [Check] = []
+  private let file: FileFacts?
+  private let lock: FileFacts?
+  private let directory: String
+
+  var hasProblem: Bool { checks.contains { $0.result == .problem } }
+
+  init(_ path: String, _ arguments: Arguments) {
+    // What stands beside the file stands beside what a link leads to.
+    let path = System.resolved(path) ?? path
+    self.path = path
+    self.arguments = arguments
+    let slash = path.lastIndex(of: "/")
+    directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    file = FileFacts(path)
+    lock = FileFacts(path + "-lock")
+    let openers = FileFacts.openers([file, lock])
+    versions(openers[0], openers[1])
+    contents()
+    if FileFacts(directory) == nil { return }
+    fileSystem()
+    disk()
+    if file == nil { return }
+    rights()
+    log(openers[0])
+    processes(openers[0], openers[1])
+    leftovers()
+  }
+
+  private mutating func add(_ name: String, _ message: String) { add(name, .ok, message) }
+
+  private mutating func add(_ name: String, _ result: Result, _ message: String, remedy: String? = nil) {
+    checks.append(Check(name: name, result: result, message: message, remedy: remedy))
+  }
+
+  // MARK: - The checks
+
+  private mutating func versions(_ users: FileFacts.Openers, _ sidecars: FileFacts.Openers) {
+    add("program", "mcp-session-store \(Sidecar.version), schema \(Build.schema)")
+    let version = "SQLite \(Build.sqliteVersion)"
+    guard Build.sqliteCanLoseCommits else { return add("sqlite", version) }
+    let defect = "\(version) can lose a commit when programs that do not take turns by the lock file write at once"
+    let remedy = "let nothing but sidecars write, or only under 'flock \(path)-lock'; SQLite 3.51.3 is free of it"
+    let strangers = users.writers.subtracting(sidecars.processes)
+    if !strangers.isEmpty {
+      add("sqlite", .warning, "\(defect), and \(Self.list(strangers)) may: it has the file open", remedy: remedy)
+    } else if !users.isComplete {
+      add("sqlite", .warning, "\(defect); whether one has the file open cannot be known by this user", remedy: remedy)
+    } else {
+      add("sqlite", "\(defect); none has the file open")
+    }
+  }
+
+  private mutating func contents() {
+    do throws(Failure) {
+      let summary = try arguments.reading { store in try store.read { try store.summary() } }
+      add("file", "\(path): schema \(summary.schema), \(summary.sessionCount) sessions, \(summary.events) events")
+    } catch {
+      let isPassing = error.code == .locked
+      add("file", isPassing ? .warning : .problem, error.message)
+    }
+  }
+
+  private mutating func fileSystem() {
+    switch FileFacts.fileSystem(System.resolved(directory) ?? directory) {
+    case nil: add("file system", "of an unknown kind")
+    case .local(let kind): add("file system", kind)
+    case .fleeting(let kind):
+      add(
+        "file system", .warning, "\(kind): what is in it ends with it",
+        remedy: "name a file on a disk or a volume that stays")
+    case .remote(let kind):
+      add(
+        "file system", .warning, "\(kind): processes cannot share SQLite's memory there",
+        remedy: "start one sidecar alone, with --exclusive, or name a file on a local disk")
+    }
+  }
+
+  private mutating func disk() {
+    let free = System.freeDisk(directory)
+    let message = "\(Size.text(free)) free"
+    if free < Self.diskBound {
+      add("disk", .problem, message, remedy: "free some space: writes will soon fail")
+    } else if free < file?.size ?? 0 {
+      add("disk", .warning, message, remedy: "free some space: a backup would not fit beside the file")
+    } else {
+      add("disk", message)
+    }
+  }
+
+  private mutating func rights() {
+    var open: [String] = []
+    var isWritable = false
+    for ending in ["", "-wal", "-shm", "-lock"] {
+      guard let facts = FileFacts(path + ending), facts.mode & 0o077 != 0 else { continue }
+      open.append("\(path)\(ending) (\(facts.rights))")
+      isWritable = isWritable || facts.mode & 0o002 != 0
+    }
+    let folder = FileFacts(directory)
+    if let folder, folder.mode & 0o002 != 0, folder.mode & 0o1000 == 0 {
+      add(
+        "directory", .problem, "anyone may put another file in the place of this one: \(directory) is \(folder.rights)",
+        remedy: "chmod o-w \(Self.quoted(directory))")
+    } else if let folder {
+      add("directory", "\(directory) is \(folder.rights)")
+    }
+    if isWritable {
+      add("rights", .problem, "anyone may write: \(open.joined(separator: ", "))", remedy: chmod)
+    } else if !open.isEmpty {
+      add("rights", .warning, "not for their owner alone: \(open.joined(separator: ", "))", remedy: chmod)
+    } else if !FileFacts.mayWrite(path) {
+      add("rights", .warning, "this user may not write the file", remedy: "start sidecars as its owner")
+    } else {
+      add("rights", "for their owner alone")
+    }
+  }
+
+  private var chmod: String { "chmod go= \(Self.quoted(path))*" }
+
+  private mutating func log(_ users: FileFacts.Openers) {
+    let size = FileFacts(path + "-wal")?.size ?? 0
+    if size > Self.walBound {
+      add(
+        "log", .warning, "the write-ahead log has \(Size.text(size)): something keeps checkpoints from getting through",
+        remedy: "end what reads the file for long")
+    } else if size > 0, users.isComplete, users.processes.isEmpty {
+      add("log", "\(Size.text(size)) left by a process that was killed; the next sidecar takes them up")
+    } else {
+      add("log", Size.text(size))
+    }
+  }
+
+  private mutating func processes(_ users: FileFacts.Openers, _ sidecars: FileFacts.Openers) {
+    var message = users.processes.isEmpty ? "none has the file open" : "open in \(Self.list(users.processes))"
+    if let lock { message += lock.lockHolder.map { "; \($0) holds the lock" } ?? "; none holds the lock" }
+    if !users.isComplete { message += "; processes of other users are hidden from this one" }
+    add("processes", message)
+  }
+
+  private mutating func leftovers() {
+    let partial = (FileFacts.names(in: directory) ?? []).filter { $0.hasSuffix(".partial") }.sorted()
+    if partial.isEmpty { return add("leftovers", "none") }
+    let names = partial.map { "\(directory)/\($0)" }
+    add(
+      "leftovers", .warning, "unfinished backups: \(names.joined(separator: ", "))",
+      remedy: "unless one is running: rm \(names.map(Self.quoted).joined(separator: " "))")
+  }
+
+  private static func list(_ processes: Set<Int32>) -> String {
+    (processes.count == 1 ? "process " : "processes ") + processes.sorted().map(String.init).joined(separator: ", ")
+  }
+
+  /// as a shell takes it
+  private static func quoted(_ text: String) -> String {
+    let plain = text.utf8.allSatisfy { byte in
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"): true
+      default: "/._-+".utf8.contains(byte)
+      }
+    }
+    if plain { return text }
+    return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+  }
+
+  // MARK: - What is said
+
+  func text(_ terminal: Terminal) -> String {
+    var text = ""
+    for check in checks {
+      let result = terminal.styled(check.result.rawValue, check.result.style)
+      let padding = String(repeating: " ", count: 9 - check.result.rawValue.count)
+      let name = check.name + String(repeating: " ", count: 13 - check.name.count)
+      text += "\(result)\(padding)\(name)\(Terminal.printable(check.message))\n"
+      if let remedy = check.remedy { text += String(repeating: " ", count: 22) + "\(Terminal.printable(remedy))\n" }
+    }
+    return text
+  }
+
+  func write(to writer: inout JSONWriter) {
+    writer.beginObject()
+    writer.member("ok", !hasProblem)
+    writer.member("database", path)
+    writer.name("checks")
+    writer.beginArray()
+    for check in checks {
+      writer.beginObject()
+      writer.member("name", check.name)
+      writer.member("result", check.result.rawValue)
+      writer.member("message", check.message)
+      writer.member("remedy", check.remedy)
+      writer.endObject()
+    }
+    writer.endArray()
+    writer.endObject()
+  }
+}
