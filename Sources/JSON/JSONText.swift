@@ -36,6 +36,13 @@ package struct JSONText: Equatable, Sendable {
 
   package var isNull: Bool { kind == .null }
 
+  /// What a string says; nil for a lone surrogate, and for any other kind.
+  package var decodedString: String? {
+    guard kind == .string else { return nil }
+    let bytes = bytes
+    return JSONString.decode(bytes.span, 1..<bytes.count - 1)
+  }
+
   package var string: String { String(decoding: bytes, as: UTF8.self) }
 
   /// The members of an object in their order: the decoded name (nil when it holds a lone surrogate) and the value.

@@ -94,12 +94,11 @@ extension Store {
     // Before the row is there, which would be read with the others.
     let ids = entry.messageKey == nil ? nil : try messageIDs(slot)
     var insert = try connection.statement(
-      "INSERT INTO log_entries (session, seq, kind, message_id, entry) VALUES ($1, $2, $3, $4, $5)")
+      "INSERT INTO log_entries (session, seq, kind, entry) VALUES ($1, $2, $3, $4)")
     insert.bind(1, number)
     insert.bind(2, seq)
     insert.bind(3, entry.kind?.rawValue)
-    insert.bind(4, entry.messageID)
-    try insert.run(binding: 5, text: entry.entry.bytes.span)
+    try insert.run(binding: 4, text: entry.entry.bytes.span)
     counters.logEntries += 1
     let ordinal = cache.update(slot) { row in
       row.lastLogSeq = seq
@@ -109,7 +108,9 @@ extension Store {
       row.touch(now, maxSuspension: limits.maxSuspension)
       return row.logIDs
     }
-    if let ids, let key = entry.messageKey { try noteMessage(key, seq, ordinal: ordinal, slot, ids) }
+    if let ids, let messageID = entry.messageID, let key = entry.messageKey {
+      try noteMessage(messageID, key, seq, ordinal: ordinal, slot, ids)
+    }
     return seq
   }
 

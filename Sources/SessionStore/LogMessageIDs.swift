@@ -12,10 +12,15 @@ final class LogMessageIDs {
   }
 
   private var places: [Int: Place] = [:]
-  /// ids that stand only in their entries so far
-  var unwritten = 0
+  /// those that stand in no block yet, each with where it was first appended
+  private(set) var unwritten: [(seq: Int64, messageID: String)] = []
+
+  static let placeBytes = 40
+  static let unwrittenBytes = 100
 
   var count: Int { places.count }
+  /// what they take in memory, more or less
+  var bytes: Int { places.count * Self.placeBytes + unwritten.count * Self.unwrittenBytes }
 
   /// Where a message was first appended.
   /// - Parameters:
@@ -27,10 +32,31 @@ final class LogMessageIDs {
   }
 
   /// Makes an id the last that was noted. One that is known keeps its first place.
-  func note(_ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) {
+  /// - Returns: that place
+  @discardableResult
+  func note(_ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) -> Int64 {
     let new = Place(seq: seq, ordinal: ordinal)
-    guard let known = places.updateValue(new, forKey: key), known.ordinal > forgotten else { return }
+    guard let known = places.updateValue(new, forKey: key), known.ordinal > forgotten else { return seq }
     places[key] = Place(seq: known.seq, ordinal: ordinal)
+    return known.seq
+  }
+
+  /// The same for one that stands in no block yet.
+  func noteUnwritten(_ messageID: String, _ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) {
+    unwritten.append((note(key, seq, ordinal: ordinal, forgotten: forgotten), messageID))
+  }
+
+  /// The ids that stand in no block yet, as a block.
+  func takeBlock() -> JSONText {
+    var block = JSONWriter()
+    block.beginArray()
+    for id in unwritten {
+      block.integer(id.seq)
+      block.string(id.messageID)
+    }
+    block.endArray()
+    unwritten.removeAll(keepingCapacity: true)
+    return JSONText(validated: block.take()[...])
   }
 
   static func key(_ messageID: String) -> Int { messageID.hashValue }
@@ -42,34 +68,34 @@ final class LogMessageIDs {
 
 /// The ids of the logs that were appended to lately.
 struct MessageIDCache {
-  /// ids of all sessions, about 10 MB
-  private static let capacity = 1 << 18
-  /// what a session without ids costs, in ids
-  private static let sessionCost = 16
+  /// bytes, more or less: the ids of 40 logs that have 10,000 each
+  private static let capacity = 16 << 20
+  /// bytes of a session without ids
+  private static let sessionBytes = 256
 
   /// by the number of the session
   private var sessions: [Int64: LogMessageIDs] = [:]
-  private var cost = 0
+  private var bytes = 0
 
   func ids(_ session: Int64) -> LogMessageIDs? { sessions[session] }
 
   mutating func insert(_ ids: LogMessageIDs, _ session: Int64) {
     sessions[session] = ids
-    cost += ids.count + Self.sessionCost
+    bytes += Self.sessionBytes + ids.bytes
   }
 
-  mutating func noteGrowth() { cost += 1 }
+  mutating func noteGrowth(_ bytes: Int) { self.bytes += bytes }
 
   mutating func remove(_ session: Int64) { sessions[session] = nil }
 
   mutating func removeAll() {
     sessions.removeAll(keepingCapacity: true)
-    cost = 0
+    bytes = 0
   }
 
   /// Keeps memory bounded; called between groups.
   mutating func trim() {
-    if cost > Self.capacity { removeAll() }
+    if bytes > Self.capacity { removeAll() }
   }
 }
 
@@ -92,11 +118,12 @@ extension Store {
 
   /// Notes the id of an entry that was just appended.
   /// - Parameter ordinal: counts the ids of the session, this one included
-  func noteMessage(_ key: Int, _ seq: Int64, ordinal: Int64, _ slot: Int, _ ids: LogMessageIDs) throws {
-    ids.note(key, seq, ordinal: ordinal, forgotten: forgotten(ordinal))
-    ids.unwritten += 1
-    messageIDs.noteGrowth()
-    if ids.unwritten >= Self.blockIDs { try writeMessageIDs(slot) }
+  func noteMessage(
+    _ messageID: String, _ key: Int, _ seq: Int64, ordinal: Int64, _ slot: Int, _ ids: LogMessageIDs
+  ) throws {
+    ids.noteUnwritten(messageID, key, seq, ordinal: ordinal, forgotten: forgotten(ordinal))
+    messageIDs.noteGrowth(LogMessageIDs.placeBytes + LogMessageIDs.unwrittenBytes)
+    if ids.unwritten.count >= Self.blockIDs { try writeMessageIDs(slot) }
   }
 
   /// the ordinal up to which message ids are not known any more when `count` were noted
@@ -110,25 +137,18 @@ extension Store {
     if row.logIDs == 0 || row.logIDsSeq == row.lastLogSeq { return }
     let ids = try messageIDs(slot)
     let forgotten = forgotten(row.logIDs)
-    var block = JSONWriter()
-    block.beginArray()
-    for entry in try unwrittenIDs(row) {
-      block.integer(ids.firstSeq(LogMessageIDs.key(entry.messageID), forgotten: forgotten) ?? entry.seq)
-      block.string(entry.messageID)
-    }
-    block.endArray()
-    if ids.unwritten > 0 {
+    if !ids.unwritten.isEmpty {
       var insert = try connection.statement("INSERT INTO log_message_ids (session, ordinal, ids) VALUES ($1, $2, $3)")
       insert.bind(1, row.number)
       insert.bind(2, row.logIDs)
-      insert.bind(3, JSONText(validated: block.bytes[...]))
+      messageIDs.noteGrowth(-ids.unwritten.count * LogMessageIDs.unwrittenBytes)
+      insert.bind(3, ids.takeBlock())
       try insert.run()
     }
     var delete = try connection.statement("DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
     delete.bind(1, row.number)
     delete.bind(2, forgotten)
     try delete.run()
-    ids.unwritten = 0
     if limits.logDedupWindow > 0, ids.count > limits.logDedupWindow / 4 * 5 { ids.forget(through: forgotten) }
     cache.update(slot) { row in
       row.logIDsSeq = row.lastLogSeq
@@ -136,15 +156,19 @@ extension Store {
     }
   }
 
-  private func unwrittenIDs(_ row: SessionRow) throws -> [(seq: Int64, messageID: String)] {
+  private func readEntries(_ row: SessionRow) throws -> [(seq: Int64, messageID: String)] {
     var select = try connection.statement(
-      """
-      SELECT seq, message_id FROM log_entries WHERE session = $1 AND seq > $2 AND message_id IS NOT NULL ORDER BY seq
-      """)
+      "SELECT seq, entry FROM log_entries WHERE session = $1 AND seq > $2 ORDER BY seq")
     select.bind(1, row.number)
     select.bind(2, row.logIDsSeq)
     var ids: [(seq: Int64, messageID: String)] = []
-    while try select.step() { ids.append((select.integer(0), select.string(1))) }
+    while try select.step() {
+      // Of an entry that came in, no member that the log reads stands in it twice.
+      let value = select.json(1)?.members().first { $0.name == "message_id" }?.value
+      if let id = value?.decodedString, !id.isEmpty {
+        ids.append((select.integer(0), id))
+      }
+    }
     return ids
   }
 
@@ -155,13 +179,13 @@ extension Store {
     let ids = LogMessageIDs()
     if row.logIDs > 0 {
       try readBlocks(row, into: ids)
-      let unwritten = try unwrittenIDs(row)
-      ids.unwritten = unwritten.count
-      var ordinal = row.logIDs - Int64(unwritten.count)
-      for entry in unwritten {
+      let entries = try readEntries(row)
+      var ordinal = row.logIDs - Int64(entries.count)
+      for entry in entries {
         ordinal += 1
-        ids.note(
-          LogMessageIDs.key(entry.messageID), entry.seq, ordinal: ordinal, forgotten: forgotten(ordinal))
+        ids.noteUnwritten(
+          entry.messageID, LogMessageIDs.key(entry.messageID), entry.seq, ordinal: ordinal,
+          forgotten: forgotten(ordinal))
       }
     }
     messageIDs.insert(ids, row.number)
@@ -177,11 +201,11 @@ extension Store {
       let block = select.json(1)?.elements() ?? []
       var ordinal = select.integer(0) - Int64(block.count / 2)
       for index in stride(from: 0, to: block.count - 1, by: 2) {
-        let (seq, id) = (block[index].bytes, block[index + 1].bytes)
+        let seq = block[index].bytes
         ordinal += 1
-        guard let seq = JSONInteger.decode(seq.span, 0..<seq.count),
-          let id = JSONString.decode(id.span, 1..<id.count - 1)
-        else { continue }
+        guard let seq = JSONInteger.decode(seq.span, 0..<seq.count), let id = block[index + 1].decodedString else {
+          continue
+        }
         ids.note(LogMessageIDs.key(id), seq, ordinal: ordinal, forgotten: forgotten(ordinal))
       }
     }

@@ -174,7 +174,6 @@ package struct Schema {
       session INTEGER NOT NULL,
       seq INTEGER NOT NULL,            -- from 1 in each session, contiguous, never reused
       kind TEXT,
-      message_id TEXT,
       entry TEXT NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX log_entries_by_session ON log_entries (session, seq);
