@@ -177,7 +177,7 @@ extension Job {
     ]),
     errors: [.queueFull, .shuttingDown],
     example: (
-      #"{"path":"/var/backups/app/sessions-2026-11-20.db"}"#, #"{"pages":24410,"bytes":99983360,"elapsed_ms":412}"#
+      #"{"path":"sessions-2026-11-20.db"}"#, #"{"pages":24410,"bytes":99983360,"elapsed_ms":412}"#
     )
   ) { sidecar, call, writer in
     let path = call.string(.path)
