@@ -209,10 +209,9 @@ package final class Connection {
     if mode != (isInMemory ? "memory" : "wal") {
       throw SQLiteError(code: SQLITE_ERROR, message: "the journal mode is '\(mode)' instead of WAL")
     }
-    let level: Int64 = syncEachCommit ? 2 : 1
-    try execute("PRAGMA synchronous = \(level)")
-    if try pragma("synchronous") != level {
-      throw SQLiteError(code: SQLITE_ERROR, message: "synchronous could not be set to \(level)")
+    try setSync(eachCommit: syncEachCommit)
+    if try pragma("synchronous") != (syncEachCommit ? 2 : 1) {
+      throw SQLiteError(code: SQLITE_ERROR, message: "synchronous could not be set")
     }
     try execute(
       """
@@ -227,6 +226,12 @@ package final class Connection {
     // Turning it off also unsets the hook that counts pages.
     unsafe sqlite3_wal_autocheckpoint(handle, 0)
     unsafe csqlite_watch_wal(handle, walPageCount)
+  }
+
+  /// Chooses whether a commit waits for the disk. What is not synced goes with the next commit that is, or with a
+  /// checkpoint. Only between transactions.
+  package func setSync(eachCommit: Bool) throws(SQLiteError) {
+    try execute("PRAGMA synchronous = \(eachCommit ? 2 : 1)")
   }
 
   /// pages in the write-ahead log after the last commit of this connection

@@ -141,7 +141,7 @@ extension Store {
     insert.bind(11, after?.rawValue)
     insert.bind(12, reason)
     try insert.run()
-    try trimAudit(.lifecycle, over: Self.auditSlack)
+    try trimAudit(.lifecycle, over: Self.auditSlack, limit: 1_000)
   }
 
   /// - Parameter row: the session that the event is about, when there is one
@@ -161,7 +161,7 @@ extension Store {
       try insert.run()
     }
     let number = counters.auditNumber
-    try trimAudit(.security, over: Self.auditSlack)
+    try trimAudit(.security, over: Self.auditSlack, limit: 1_000)
     return number
   }
 
@@ -187,13 +187,13 @@ extension Store {
     return try select.step() ? select.optionalString(0) : nil
   }
 
-  /// Deletes the oldest events of a ring that has more than `slack` too many, a thousand at most.
+  /// Deletes the oldest events of a ring that has more than `slack` too many, `limit` at most.
   /// - Returns: whether there are more
   @discardableResult
-  func trimAudit(_ ring: AuditRing, over slack: Int64) throws -> Bool {
+  func trimAudit(_ ring: AuditRing, over slack: Int64, limit: Int64) throws -> Bool {
     let excess = auditExcess(ring)
     if excess <= slack { return false }
-    let count = min(excess, 1_000)
+    let count = min(excess, limit)
     var delete = try connection.statement(
       """
       DELETE FROM audit_events WHERE ring = $1 AND number <=

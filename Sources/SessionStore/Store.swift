@@ -40,6 +40,8 @@ package final class Store {
   private var storedCounters = Counters()
   var cache = SessionCache()
   var messageIDs = MessageIDCache()
+  /// where the sweep stands that is under way
+  var sweepStage = SweepStage.sessions
   /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
   private var dataVersion: Int64?
   package private(set) var isInGroup = false

@@ -497,6 +497,11 @@ package final class Sidecar {
     }
   }
 
+  /// Ends the service between two groups after the disk has failed.
+  func giveUp() {
+    phase = .failed
+  }
+
   /// Answers what follows with shutting_down.
   func shutDown() {
     phase = .shuttingDown

@@ -6,6 +6,9 @@ import SessionStore
 extension Sidecar {
   /// milliseconds between two sweeps
   static let sweepInterval: Int64 = 60_000
+  /// Milliseconds between two slices of a sweep, also of one that met another writer. What a large sweep writes makes
+  /// checkpoints due, and so they stay rare enough not to be what requests wait for.
+  private static let sweepPause: Int64 = 5
 
   /// How long the process may wait for input before it calls ``tick(room:)``.
   package var millisecondsUntilTick: Int64 {
@@ -35,8 +38,12 @@ extension Sidecar {
     do {
       let swept = try store.sweepSlice()
       sweepFailure = nil
-      nextSweep = swept.hasMore ? now : now + Self.sweepInterval
-      if !subscriptions.isEmpty { subscriptions.noteAll() }
+      nextSweep = now + (swept.hasMore ? Self.sweepPause : Self.sweepInterval)
+      if !subscriptions.isEmpty { subscriptions.noteChanges(store.changedSessions, tasks: store.tasksChanged) }
+    } catch StoreError.busy {
+      nextSweep = now + Self.sweepPause
+    } catch StoreError.outcomeUnknown {
+      giveUp()
     } catch {
       // Expiry is checked on every access, so nothing wrong is seen meanwhile; health tells.
       sweepFailure = RPCError.of(error).message

@@ -128,10 +128,9 @@ struct Server {
   private mutating func finish() -> ExitCode {
     if sidecar.phase == .serving, !inputEnded { sidecar.endInput() }
     while sidecar.hasJobs, sidecar.phase != .failed, !isHurried {
-      guard betweenGroups() else { return .inputOutput }
       let ready = System.wait(
         input: nil, output: output, wantsToWrite: !queue.isEmpty, milliseconds: sidecar.millisecondsUntilTick)
-      if ready.outputClosed { return .inputOutput }
+      guard !ready.outputClosed, betweenGroups() else { return .inputOutput }
     }
     sidecar.cancelJobs()
     guard pass() else { return .inputOutput }

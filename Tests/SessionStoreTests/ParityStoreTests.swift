@@ -77,9 +77,12 @@ import Testing
     try test.create("old")
     test.now += Self.inactivity
     try test.create("new")
-    let swept = try test.store.sweepSlice()
+    var swept = try test.store.sweepSlice()
     #expect(swept.sessions == 1)
-    #expect(!swept.hasMore)
+    while swept.hasMore {
+      swept = try test.store.sweepSlice()
+      #expect(swept.sessions == 0)
+    }
     #expect(try test.ids() == ["new"])
     #expect(try test.rows("sessions") == 1)
     #expect(try test.store.sweepSlice().sessions == 0)

@@ -48,7 +48,9 @@ import Testing
     #expect(test.store.path == path)
     let rights = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
     #expect(rights?.intValue == 0o600)
-    for table in Schema.tables(of: Schema.current.version) { #expect(try test.rows(table) == (table == "store" ? 1 : 0)) }
+    for table in Schema.tables(of: Schema.current.version) {
+      #expect(try test.rows(table) == (table == "store" ? 1 : 0))
+    }
   }
 
   @Test func theListOfTablesIsComplete() throws {
