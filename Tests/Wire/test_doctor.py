@@ -100,7 +100,7 @@ def test_doctor_on_a_directory_that_anyone_may_write(closed: Path) -> None:
 
 def test_doctor_on_what_is_left(filled: Sidecar, database: Path) -> None:
     filled.kill()
-    left = database.parent / "it's a backup.db.partial"
+    left = database.parent / "it's a backup.db.partial-0f3c"
     left.touch()
     checks = checkup(database)
     assert "killed" in checks["log"]["message"] and checks["leftovers"]["result"] == "warning"

@@ -218,7 +218,7 @@ class Follower:
         while b"\n" not in self.buffer:
             assert select.select([self.process.stdout], [], [], PATIENCE)[0], "nothing came"
             chunk = os.read(self.process.stdout.fileno(), 1 << 16)
-            assert chunk, "the output has ended"
+            assert chunk, f"the output has ended: {self.end()}"
             self.buffer += chunk
         row, self.buffer = self.buffer.split(b"\n", 1)
         return json.loads(row)
