@@ -71,7 +71,7 @@ private final class ThreadBody: Sendable {
       &thread, nil,
       { body in
         // Of this thread alone: where processors are few, those who wait for answers come first.
-        setpriority(PRIO_PROCESS, 0, 19)
+        setpriority(PRIO_PROCESS, 0, 10)
         if let body = unsafe body { unsafe Unmanaged<ThreadBody>.fromOpaque(body).takeRetainedValue().run() }
         return nil
       }, body.toOpaque())

@@ -62,10 +62,16 @@ extension Connection {
       // Nobody else knows the file and an unfinished one is deleted, so nothing needs to be kept safe on the way.
       try destination.execute("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")
       let backup = try Backup(of: self, into: destination)
-      while try backup.step(pages: Self.pagesPerStep) {
-        let done = pages - backup.remaining
-        try report(done, pages)
-        try file.wrote(Int64(done) * pageSize)
+      do {
+        while try backup.step(pages: Self.pagesPerStep) {
+          let done = pages - backup.remaining
+          try report(done, pages)
+          try file.wrote(Int64(done) * pageSize)
+        }
+      } catch {
+        // Before SQLite empties it, which may take some file systems long.
+        file.discard()
+        throw error
       }
     }
     try report(pages, pages)

@@ -39,8 +39,14 @@ final class BackupFile {
   }
 
   deinit {
+    discard()
     close(descriptor)
+  }
+
+  /// Takes the file away unless the copy is whole.
+  func discard() {
     if !isPlaced { unsafe unlink(partialPath) }
+    isPlaced = true
   }
 
   private static func creationError(_ code: Int32) -> any Error {
@@ -72,6 +78,8 @@ final class BackupFile {
   func wrote(_ bytes: Int64) throws {
     guard bytes - started >= Self.writebackBytes else { return }
     try writeBack(from: awaited, to: started, waiting: true)
+    // What is on disk shall not push out of memory what the store reads.
+    posix_fadvise(descriptor, Int(awaited), Int(started - awaited), POSIX_FADV_DONTNEED)
     awaited = started
     try writeBack(from: started, to: bytes, waiting: false)
     started = bytes
