@@ -2,7 +2,7 @@ import SQLite
 
 /// Opening a store to look at it: nothing beside it is waited for, created or changed.
 extension Store {
-  /// how long a sidecar that is just closing the file may keep it for itself: milliseconds
+  /// how long a sidecar that was started with --exclusive is taken for one that is just closing: milliseconds
   private static let closingTime: Int64 = 500
 
   /// Opens the database at `path` for ``read(_:)`` alone. It is judged as for writing, and never created, migrated,
@@ -21,26 +21,43 @@ extension Store {
     case .other: throw .cannotCreate("\(path) is not a file")
     case .file: break
     }
+    if DatabaseFile.size(path) == 1 { throw .foreign("\(path) is not a SQLite database; name another file") }
     do {
       // It reads nothing yet, but SQLite follows links.
       let resolved = try Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath
-      try waitForExcluder(resolved, path, environment)
-      let log = DatabaseFile.logPath(resolved)
-      if DatabaseFile.size(path) == 1 { throw OpenError.foreign("\(path) is not a SQLite database; name another file") }
-      let stillness = StillFile(resolved)
-      let connection = try Connection(
-        path: path, mode: stillness == nil ? .readOnly : .immutable, busyTimeout: Int32(clamping: limits.busyTimeout))
-      let version = try judge(connection, path, log: log, schema)
-      if version == 0 { throw OpenError.missing("\(path) is empty: no sidecar has put anything into it yet") }
-      if version < schema.version { throw OpenError.tooOld(found: version, supported: schema.version) }
-      return Store(
-        connection: connection, lock: nil, stillness: stillness, schemaVersion: schema.version, limits: limits,
-        environment: environment, path: resolved, durability: .full, isExclusive: false)
+      while true {
+        try waitForExcluder(resolved, path, environment)
+        let stillness = StillFile(resolved)
+        do {
+          return try openForReading(path, resolved, stillness, limits, environment, schema)
+        } catch {
+          // What was read of a file while it was changed means nothing.
+          if let stillness, !stillness.holds { continue }
+          throw error
+        }
+      }
     } catch let error as SQLiteError where error.class == .cannotOpen || error.class == .readOnly {
       throw .cannotCreate(obstacle(path) ?? "cannot open \(path) for reading: \(error.message)")
     } catch {
       throw openError(error, path, to: "for reading")
     }
+  }
+
+  private static func openForReading(
+    _ path: String, _ resolved: String, _ stillness: StillFile?, _ limits: Limits, _ environment: Environment,
+    _ schema: Schema
+  ) throws -> Store {
+    let connection = try Connection(
+      path: path, mode: stillness == nil ? .readOnly : .immutable, busyTimeout: Int32(clamping: limits.busyTimeout))
+    // On one snapshot, so that no checkpoint changes the file meanwhile.
+    try connection.begin()
+    defer { connection.rollback() }
+    let version = try judge(connection, path, log: DatabaseFile.logPath(resolved), schema)
+    if version == 0 { throw OpenError.missing("\(path) is empty: no sidecar has put anything into it yet") }
+    if version < schema.version { throw OpenError.tooOld(found: version, supported: schema.version) }
+    return Store(
+      connection: connection, lock: nil, stillness: stillness, schemaVersion: schema.version, limits: limits,
+      environment: environment, path: resolved, durability: .full, isExclusive: false)
   }
 
   /// What SQLite did not say of a file that it could not open.
@@ -59,17 +76,18 @@ extension Store {
     return nil
   }
 
-  /// A sidecar that was started with --exclusive lets nobody read, and says so nowhere but in SQLite's locks.
+  /// A sidecar that was started with --exclusive lets nobody read, and says so nowhere but in SQLite's locks. One that
+  /// is closing does the same while it copies its log into the file; it still has the shared memory then.
   private static func waitForExcluder(_ resolved: String, _ path: String, _ environment: Environment) throws {
-    let deadline = environment.now() + closingTime
+    var deadline = environment.now() + closingTime
     while let process = DatabaseFile.excluder(resolved) {
-      if environment.now() < deadline {
-        DatabaseFile.pause(milliseconds: 10)
-        continue
+      if DatabaseFile.sharedMemoryIsUsed(resolved) { deadline = environment.now() + closingTime }
+      if environment.now() >= deadline {
+        throw OpenError.locked(
+          "\(path) is kept by \(process > 0 ? "process \(process)" : "another process") for itself (--exclusive); ask "
+            + "it over its wire: server_info, health, get_metrics, list_sessions, backup")
       }
-      throw OpenError.locked(
-        "\(path) is kept by \(process > 0 ? "process \(process)" : "another process") for itself (--exclusive); ask it "
-          + "over its wire: server_info, health, get_metrics, list_sessions, backup")
+      DatabaseFile.pause(milliseconds: 10)
     }
   }
 

@@ -41,15 +41,19 @@ extension Arguments {
   /// - Parameter fill: adds records to the page; returns whether there are more
   func list(_ table: inout TextTable, fill: (Store, inout Listing) throws -> Bool) throws(Failure) -> ExitCode {
     var (shown, after, hasMore) = (0, Int64(0), true)
-    try reading { store in
-      while hasMore, limit == 0 || shown < limit {
-        let room = limit == 0 ? Listing.pageRows : min(Listing.pageRows, limit - shown)
-        var page = Listing(isJSON: json, after: after, limit: room)
-        hasMore = try store.read { try fill(store, &page) }
-        (shown, after) = (shown + page.count, page.after)
-        try Output.write(json: page.writer.take())
-        for row in page.rows { table.add(row) }
+    while hasMore, limit == 0 || shown < limit {
+      let room = limit == 0 ? Listing.pageRows : min(Listing.pageRows, limit - shown)
+      var page: Listing
+      (page, hasMore) = try reading { store in
+        try store.read {
+          var page = Listing(isJSON: json, after: after, limit: room)
+          let hasMore = try fill(store, &page)
+          return (page, hasMore)
+        }
       }
+      (shown, after) = (shown + page.count, page.after)
+      try Output.write(json: page.writer.take())
+      for row in page.rows { table.add(row) }
     }
     if !json, shown > 0 { try Output.write(table.text(.output)) }
     if hasMore { System.report("there are more: --limit 0 lists all") }

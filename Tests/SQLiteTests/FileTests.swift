@@ -44,6 +44,36 @@ import Testing
     #expect(DatabaseFile.size(path) == 3)
   }
 
+  @Test func anImmutableFileIsReadWithoutAnotherBesideIt() throws {
+    for name in ["a.db", "with space?.db", "per%20cent#.db", "file:x.db", "naïve🎈.db"] {
+      let path = directory.file(name)
+      #expect(DatabaseFile.create(path) == nil)
+      do {
+        let connection = try Connection(path: path, mode: .readWrite, busyTimeout: 0)
+        try connection.configureForWriting(syncEachCommit: false, exclusive: false)
+        try connection.execute("CREATE TABLE t (a); INSERT INTO t VALUES (7)")
+      }
+      let connection = try Connection(path: path, mode: .immutable, busyTimeout: 0)
+      #expect(connection.resolvedPath == path)
+      #expect(try connection.pragma("user_version") == 0)
+      var select = try connection.statement("SELECT a FROM t")
+      #expect(try select.step() && select.integer(0) == 7)
+      #expect(DatabaseFile.kind(DatabaseFile.logPath(path)) == .missing)
+      #expect(DatabaseFile.kind(DatabaseFile.sharedMemoryPath(path)) == .missing)
+      #expect(throws: SQLiteError.self) { try connection.execute("DELETE FROM t") }
+    }
+  }
+
+  @Test func aChangedFileHasAnotherStamp() throws {
+    let path = directory.file("a")
+    #expect(DatabaseFile.stamp(path) == nil)
+    try Data("abc".utf8).write(to: URL(fileURLWithPath: path))
+    let stamp = DatabaseFile.stamp(path)
+    #expect(stamp != nil && DatabaseFile.stamp(path) == stamp)
+    try Data("abcd".utf8).write(to: URL(fileURLWithPath: path))
+    #expect(DatabaseFile.stamp(path) != stamp)
+  }
+
   @Test func whatStandsInTheWayIsTold() throws {
     #expect(DatabaseFile.kind(directory.path) == .directory)
     #expect(DatabaseFile.kind("/dev/null") == .other)

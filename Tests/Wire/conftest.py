@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shell import fill
 from sidecar import BINARY, Sidecar
+from unprivileged import Unprivileged
 
 
 def pytest_sessionstart() -> None:
@@ -41,3 +44,33 @@ def spawn(database: Path) -> Iterator[Callable[..., Sidecar]]:
 def sidecar(spawn: Callable[..., Sidecar]) -> Sidecar:
     """A sidecar with the default options on a new database."""
     return spawn()
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Unprivileged]:
+    place = Unprivileged()
+    try:
+        done = place.start(place.data / "probe.db")
+    except PermissionError:
+        pytest.skip("this user cannot become another one")
+    assert done.returncode == 0, done
+    for entry in place.data.iterdir():
+        entry.unlink()
+    yield place
+    place.data.chmod(0o700)
+    shutil.rmtree(place.folder)
+
+
+@pytest.fixture
+def filled(spawn: Callable[..., Sidecar]) -> Sidecar:
+    """A sidecar that goes on, on a file with something of each kind."""
+    sidecar = spawn()
+    fill(sidecar)
+    return sidecar
+
+
+@pytest.fixture
+def closed(filled: Sidecar, database: Path) -> Path:
+    """The same file, when nobody has it open."""
+    filled.finish()
+    return database

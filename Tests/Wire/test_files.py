@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ from typing import Any
 import pytest
 
 from sidecar import BINARY, PATIENCE, Sidecar, clean_environment, converse, line, request
+from unprivileged import Unprivileged
 
 APPLICATION_ID = 0x4D435073
-NOBODY = 65_534
 
 
 def start(path: os.PathLike[str] | str, *options: str, **arguments: Any) -> subprocess.CompletedProcess[str]:
@@ -161,53 +159,6 @@ def test_a_symlink_to_nowhere_is_created_there(tmp_path: Path) -> None:
     filled(tmp_path / "link.db", 1)
     assert (tmp_path / "target.db").stat().st_size > 0 and (tmp_path / "link.db").is_symlink()
     assert (tmp_path / "target.db-lock").exists() and not (tmp_path / "link.db-lock").exists()
-
-
-class Unprivileged:
-    """A place where a user without rights can run the binary: pytest's own directories are closed to others."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mcp-session-store-"))
-        self.folder.chmod(0o755)
-        self.binary = self.folder / "program"
-        shutil.copy(BINARY, self.binary)
-        self.binary.chmod(0o755)
-        self.data = self.folder / "data"
-        self.data.mkdir()
-        if os.getuid() == 0:
-            os.chown(self.data, NOBODY, NOBODY)
-
-    def start(self, path: Path, *options: str, input: str = "") -> subprocess.CompletedProcess[str]:
-        drop: dict[str, Any] = {}
-        if os.getuid() == 0:
-            drop = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-        return subprocess.run(
-            [self.binary, "--database", path, *options], input=input, capture_output=True, text=True, timeout=PATIENCE,
-            check=False, env=clean_environment(), **drop,
-        )  # fmt: skip
-
-    def file(self, rights: int) -> Path:
-        """A store that belongs to that user."""
-        path = self.data / "sessions.db"
-        done = self.start(path, input=line(request("create_session", 1, session_id="s")).decode())
-        assert done.returncode == 0, done
-        path.chmod(rights)
-        return path
-
-
-@pytest.fixture
-def unprivileged() -> Iterator[Unprivileged]:
-    place = Unprivileged()
-    try:
-        done = place.start(place.data / "probe.db")
-    except PermissionError:
-        pytest.skip("this user cannot become another one")
-    assert done.returncode == 0, done
-    for entry in place.data.iterdir():
-        entry.unlink()
-    yield place
-    place.data.chmod(0o700)
-    shutil.rmtree(place.folder)
 
 
 def test_an_unreadable_file(unprivileged: Unprivileged) -> None:

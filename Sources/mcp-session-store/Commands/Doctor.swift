@@ -194,7 +194,10 @@ private struct Checkup {
   }
 
   private mutating func leftovers() {
-    let partial = (FileFacts.names(in: directory) ?? []).filter { $0.hasSuffix(".partial") }.sorted()
+    // NAME.partial-RANDOM, as a backup is called until it is whole.
+    let partial = (FileFacts.names(in: directory) ?? []).filter { name in
+      name.split(separator: ".").last?.hasPrefix("partial-") == true
+    }.sorted()
     if partial.isEmpty { return add("leftovers", "none") }
     let names = partial.map { "\(directory)/\($0)" }
     add(

@@ -64,7 +64,6 @@ private struct EventFollower {
   private enum Look {
     case found(EventPage, session: Int64, SessionStatus)
     case gone
-    case fileChanged
   }
 
   private let arguments: Arguments
@@ -81,7 +80,6 @@ private struct EventFollower {
   mutating func step() throws(Failure) -> Step {
     var lines = JSONWriter()
     switch try look(&lines) {
-    case .fileChanged: return .more
     case .gone: return .ended("deleted")
     case .found(_, let number, _) where session ?? number != number: return .ended("deleted")
     case .found(let page, let number, let status):
@@ -104,6 +102,7 @@ private struct EventFollower {
   private func look(_ lines: inout JSONWriter) throws(Failure) -> Look {
     let isKnown = session != nil
     return try arguments.reading { store in
+      lines = JSONWriter()
       do {
         let found = try store.read {
           try store.inspectEvents(
@@ -115,8 +114,6 @@ private struct EventFollower {
           }
         }
         return .found(found.page, session: found.session, found.status)
-      } catch is FileChanged {
-        return .fileChanged
       } catch StoreError.sessionNotFound where isKnown {
         return .gone
       }
