@@ -45,6 +45,10 @@ extension Failure {
     case let error as OpenError: self.init(error, path)
     case StoreError.sessionNotFound(let id):
       self.init(code: .missing, message: "there is no session '\(Terminal.printable(id))' in \(path)")
+    case StoreError.invalidParameter("path", let expected):
+      self.init(code: .cannotCreate, message: "the copy cannot be made: expected \(expected)")
+    case StoreError.backupFailed(_, _, let message):
+      self.init(code: .inputOutput, message: "the copy failed: \(message); nothing of it is left")
     case StoreError.sessionExpired(let id):
       self.init(code: .missing, message: "the session '\(Terminal.printable(id))' has expired")
     default: self.init(OpenError.of(error, path), path)
