@@ -166,7 +166,10 @@ extension Store {
       }
       (position.after, position.nonce) = (0, "")
       position.stage += 1
-      if position.stage == ExportStage.firstOfNoSession { (position.stage, position.session) = (0, position.session + 1) }
+      if position.stage == ExportStage.firstOfNoSession {
+        position.stage = 0
+        position.session += 1
+      }
     }
     return false
   }

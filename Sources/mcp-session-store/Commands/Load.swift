@@ -6,9 +6,9 @@ extension Command {
     Command(
       name: "load", summary: "reads a dump from standard input into the file, all of it or nothing",
       details: [
-        "The file is made when missing. Into one that holds something, numbers and revisions move up, so that they stay "
-          + "unique; an id that is there already is an error. Caps are not asked for, and nothing is written to the "
-          + "audit trail.",
+        "The file is made when missing. Into one that holds something, numbers and revisions move up, so that they "
+          + "stay unique; an id that is there already is an error. Caps are not asked for, and nothing is written to "
+          + "the audit trail.",
         "It holds up other writers from its first line to its last, which sidecars answer with database_busy.",
       ],
       options: [.database, .durability, .busyTimeout, .exclusive], run: load)
