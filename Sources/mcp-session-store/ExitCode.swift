@@ -47,6 +47,8 @@ extension Failure {
       self.init(code: .missing, message: "there is no session '\(Terminal.printable(id))' in \(path)")
     case StoreError.sessionExpired(let id):
       self.init(code: .missing, message: "the session '\(Terminal.printable(id))' has expired")
+    case StoreError.tooNew(let found, let supported):
+      self.init(OpenError.tooNew(found: found, supported: supported), path)
     default: self.init(OpenError.of(error, path), path)
     }
   }

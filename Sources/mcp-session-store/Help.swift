@@ -28,7 +28,8 @@ enum Help {
         --version                       one line with the version
 
       TIME is 500ms, 30s, 30m, 24h, 7d or 0; BYTES is 65536, 512KiB or 16MiB. Each option of serve is also
-      an environment variable: --max-sessions is MCP_SESSION_STORE_MAX_SESSIONS. The command line wins.
+      an environment variable, for the other commands that take it as well: --max-sessions is
+      MCP_SESSION_STORE_MAX_SESSIONS. The command line wins.
 
       \(ExitCode.sentence)
 
