@@ -7,26 +7,30 @@ package enum Job: Sendable, Equatable {
   case integrityCheck
 
   package enum Outcome: Sendable, Equatable {
-    case backedUp(Connection.Copied)
+    case backedUp(pages: Int, bytes: Int64)
     /// one sentence for each problem
     case checked([String])
   }
 
   /// Does it on any connection to the file that is in no transaction.
+  /// - Parameter report: told the pages that a backup has copied, and all; what it throws ends the job
   /// - Throws: ``StoreError``, ``SQLiteError``; ``WorkCancelled``
-  package func run(on connection: Connection, _ progress: WorkProgress) throws -> Outcome {
+  func run(
+    on connection: Connection, _ progress: WorkProgress, report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
+  ) throws -> Outcome {
     switch self {
     case .backup(let path):
       do {
-        return .backedUp(
-          try connection.copy(to: path) { done, total in
-            progress.report(done: done, total: total)
-            try progress.check()
-          })
+        let copied = try connection.copy(to: path) { done, total in
+          progress.report(done: done, total: total)
+          try progress.check()
+          try report(done, total)
+        }
+        return .backedUp(pages: copied.pages, bytes: copied.bytes)
       } catch let error as UnusablePath {
         throw StoreError.invalidParameter(name: "path", expected: error.expected)
       } catch let error as SQLiteError {
-        throw StoreError.backupFailed(path: path, error)
+        throw StoreError.backupFailed(path: path, code: error.code, message: error.message)
       }
     case .integrityCheck:
       return .checked(
@@ -54,8 +58,23 @@ extension Store {
   }
 
   /// Does a job at once on the store's own connection; no group may be open.
-  package func run(_ job: Job) throws -> Job.Outcome {
-    try job.run(on: connection, WorkProgress())
+  /// - Parameter report: told the pages that a backup has copied, and all; what it throws ends the job
+  /// - Throws: ``FileChanged`` too, where the store was opened for reading alone
+  package func run(
+    _ job: Job, report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
+  ) throws -> Job.Outcome {
+    do {
+      let outcome = try job.run(on: connection, WorkProgress()) { done, total in
+        // The last report comes when everything is read and before the copy gets its name.
+        if done == total { try checkStillness() }
+        try report(done, total)
+      }
+      if job == .integrityCheck { try checkStillness() }
+      return outcome
+    } catch {
+      try checkStillness()
+      throw error
+    }
   }
 
   /// - Throws: ``StoreError/invalidParameter(name:expected:)`` when a copy can never stand there

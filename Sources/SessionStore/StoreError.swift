@@ -1,5 +1,3 @@
-package import SQLite
-
 /// Why the store refused a call. A refused call changed nothing.
 package enum StoreError: Error, Equatable {
   case sessionNotFound(String)
@@ -25,7 +23,7 @@ package enum StoreError: Error, Equatable {
   /// the write lock was not to be had within the busy timeout
   case busy(milliseconds: Int64)
   /// nothing of the copy is left
-  case backupFailed(path: String, SQLiteError)
+  case backupFailed(path: String, code: Int32, message: String)
   /// a commit failed in a way that leaves open whether it is on disk
   case outcomeUnknown(code: Int32, message: String)
 }

@@ -144,14 +144,15 @@ extension RPCError {
       return ErrorKind.databaseBusy.error(
         "Other processes kept the write lock for \(milliseconds) ms; try again.",
         [("busy_timeout", .integer(milliseconds))])
-    case .backupFailed(let path, let error) where error.class == .full:
-      return ErrorKind.databaseFull.error(
-        "There is no room for the copy at '\(path)'; free some or name a path on another disk, and try again.",
-        sqlite(error.code, error.message))
-    case .backupFailed(let path, let error):
+    case .backupFailed(let path, let code, let message):
+      if SQLiteError(code: code, message: message).class == .full {
+        return ErrorKind.databaseFull.error(
+          "There is no room for the copy at '\(path)'; free some or name a path on another disk, and try again.",
+          sqlite(code, message))
+      }
       return ErrorKind.databaseError.error(
-        "The copy at '\(path)' failed (\(error.message)); look after that disk, or name a path on another one.",
-        sqlite(error.code, error.message))
+        "The copy at '\(path)' failed (\(message)); look after that disk, or name a path on another one.",
+        sqlite(code, message))
     case .outcomeUnknown(let code, let message):
       return ErrorKind.outcomeUnknown.error(
         "The disk failed while committing (\(message)); whether this took effect shows after a restart.",

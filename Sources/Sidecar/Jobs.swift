@@ -1,7 +1,7 @@
-import JSON
+package import JSON
 import JSONRPC
 import SQLite
-import SessionStore
+package import SessionStore
 
 /// Backups and integrity checks. They run beside the requests, one after the other in the order in which they came, and
 /// each is answered when it is done.
@@ -150,13 +150,14 @@ extension Job {
     }
   }
 
+  /// Writes the result of the method.
   /// - Parameter elapsed: milliseconds
-  fileprivate func write(_ outcome: Outcome, elapsed: Int64, to writer: inout JSONWriter) {
+  package func write(_ outcome: Outcome, elapsed: Int64, to writer: inout JSONWriter) {
     writer.beginObject()
     switch outcome {
-    case .backedUp(let copied):
-      writer.member("pages", copied.pages)
-      writer.member("bytes", copied.bytes)
+    case .backedUp(let pages, let bytes):
+      writer.member("pages", pages)
+      writer.member("bytes", bytes)
       writer.member("elapsed_ms", max(0, elapsed))
     case .checked(let problems):
       writer.member("ok", problems.isEmpty)
@@ -177,7 +178,7 @@ extension Job {
     ]),
     errors: [.queueFull, .shuttingDown],
     example: (
-      #"{"path":"/var/backups/app/sessions-2026-11-20.db"}"#, #"{"pages":24410,"bytes":99983360,"elapsed_ms":412}"#
+      #"{"path":"sessions-2026-11-20.db"}"#, #"{"pages":24410,"bytes":99983360,"elapsed_ms":412}"#
     )
   ) { sidecar, call, writer in
     let path = call.string(.path)

@@ -26,7 +26,9 @@ struct Command {
 
 extension Command {
   /// in the order in which help lists them; the first is meant where none is named
-  static var all: [Command] { [serve, status, sessions, events, tasks, describe, doctor, completions, help] }
+  static var all: [Command] {
+    [serve, status, sessions, events, tasks, backup, check, dump, load, describe, doctor, completions, help]
+  }
 
   static func named(_ name: String) throws(Failure) -> Command {
     if let command = all.first(where: { $0.name == name }) { return command }

@@ -125,13 +125,38 @@ enum System {
     signal(SIGPIPE, SIG_IGN)
     // A file that may not grow is an error like a full disk.
     signal(SIGXFSZ, SIG_IGN)
-    var blocked = sigset_t()
-    unsafe sigemptyset(&blocked)
     for number in [SIGTERM, SIGINT, SIGHUP] {
-      unsafe sigaddset(&blocked, number)
       signal(number) { _ in System.stop.store(true, ordering: .relaxed) }
     }
+    var blocked = endingSignals
     unsafe sigprocmask(SIG_SETMASK, &blocked, nil)
+  }
+
+  /// Keeps signals that would end the process waiting, so that what it does can be undone first.
+  static func holdSignals() {
+    signal(SIGXFSZ, SIG_IGN)
+    var held = endingSignals
+    unsafe sigprocmask(SIG_BLOCK, &held, nil)
+  }
+
+  /// whether a signal that is held has come
+  static var isSignalWaiting: Bool {
+    var waiting = sigset_t()
+    unsafe sigpending(&waiting)
+    return [SIGTERM, SIGINT, SIGHUP].contains { number in unsafe sigismember(&waiting, number) == 1 }
+  }
+
+  /// Lets them do what they would have done.
+  static func releaseSignals() {
+    var held = endingSignals
+    unsafe sigprocmask(SIG_UNBLOCK, &held, nil)
+  }
+
+  private static var endingSignals: sigset_t {
+    var signals = sigset_t()
+    unsafe sigemptyset(&signals)
+    for number in [SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&signals, number) }
+    return signals
   }
 
   struct Readiness {

@@ -139,11 +139,11 @@ import Testing
   @Test func aCopyIsAStore() throws {
     let test = try filled()
     let copy = directory.file("copy.db")
-    guard case .backedUp(let copied) = try test.store.start(.backup(path: copy)).result() else {
+    guard case .backedUp(let pages, _) = try test.store.start(.backup(path: copy)).result() else {
       Issue.record("no backup")
       return
     }
-    #expect(Int64(copied.pages) == (try test.store.connection.pragma("page_count")))
+    #expect(Int64(pages) == (try test.store.connection.pragma("page_count")))
     let opened = try TestStore(copy)
     #expect(try problems(opened.store) == [])
     #expect(try opened.rows("events") == 100)

@@ -142,8 +142,8 @@ def test_examples_fit_the_schemas(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", method_names())
-def test_examples_pass_the_real_check(name: str, spawn: Callable[..., Sidecar]) -> None:
-    sidecar = spawn(database=":memory:")
+def test_examples_pass_the_real_check(name: str, spawn: Callable[..., Sidecar], tmp_path: Path) -> None:
+    sidecar = spawn(database=":memory:", cwd=tmp_path)
     for example in METHODS[name]["examples"]:
         params = {parameter["name"]: parameter["value"] for parameter in example["params"]}
         answer = sidecar.ask(name, **params)

@@ -125,7 +125,8 @@ def end(sidecar: Sidecar, where: str) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_transcript(path: Path, spawn: Callable[..., Sidecar]) -> None:
+def test_transcript(path: Path, spawn: Callable[..., Sidecar], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     todo = steps(path)
     conversation = [step for step in todo if step[1] != "note"]
     options: list[str] = conversation[0][2] if conversation[0][1] == "start" else []
