@@ -39,7 +39,7 @@ enum Help {
 
   private static func of(_ command: Command) -> String {
     var text = "Usage: \(command.usage)\n\n\(sentence(command.summary))\n"
-    for paragraph in command.details { text += "\n\(paragraph)\n" }
+    for paragraph in command.details { text += "\n\(wrapped(paragraph))" }
     return text + options(command.options) + "\n\(ExitCode.sentence)\n"
   }
 
@@ -62,6 +62,19 @@ enum Help {
   private static func row(_ left: String, _ right: String) -> String {
     let start = left.isEmpty ? "" : "  \(left) "
     return start + String(repeating: " ", count: max(0, width - start.count)) + right + "\n"
+  }
+
+  /// A paragraph in lines of a readable length; one that begins with a space stays as it is.
+  private static func wrapped(_ paragraph: String) -> String {
+    if paragraph.hasPrefix(" ") { return paragraph + "\n" }
+    var (text, column) = ("", 0)
+    for word in paragraph.split(whereSeparator: { " \n".contains($0) }) {
+      let fits = column + 1 + word.count <= 100
+      if column > 0 { text += fits ? " " : "\n" }
+      column = (column > 0 && fits ? column + 1 : 0) + word.count
+      text += word
+    }
+    return text + "\n"
   }
 
   private static func sentence(_ summary: String) -> String {
