@@ -165,7 +165,7 @@ extension Store {
     let slot = try session(sessionID, owner: owner, for: .read)
     let row = cache.rows[slot]
     var page = LogPage(
-      nextAfter: max(after, row.lastLogSeq), newestSeq: row.lastLogSeq,
+      nextAfter: row.lastLogSeq, newestSeq: row.lastLogSeq,
       oldestSeq: row.logCount > 0 ? row.logFloor + 1 : nil, hasMore: false)
     var start = max(after, row.logFloor)
     if fromCheckpoint { start = max(start, row.logCheckpoint - 1) }

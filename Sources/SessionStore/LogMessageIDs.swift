@@ -193,10 +193,10 @@ extension Store {
   }
 
   private func readBlocks(_ row: SessionRow, into ids: LogMessageIDs) throws {
+    // All of them: those that were known when the newest entries came tell where a message was first appended.
     var select = try connection.statement(
-      "SELECT ordinal, ids FROM log_message_ids WHERE session = $1 AND ordinal > $2 ORDER BY ordinal")
+      "SELECT ordinal, ids FROM log_message_ids WHERE session = $1 ORDER BY ordinal")
     select.bind(1, row.number)
-    select.bind(2, forgotten(row.logIDs))
     while try select.step() {
       let block = select.json(1)?.elements() ?? []
       var ordinal = select.integer(0) - Int64(block.count / 2)
