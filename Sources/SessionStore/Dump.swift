@@ -38,7 +38,7 @@ extension Store {
   /// Dumps the store, or one session with its tasks and its audit trail. Bracket it with ``read(_:)``.
   /// - Parameters:
   ///   - emit: gets whole lines and how many records there were so far
-  /// - Throws: `sessionNotFound`; what `emit` throws
+  /// - Throws: `sessionNotFound`; ``FileChanged`` before the line that says how many there were; what `emit` throws
   package func dump(
     sessionID: String? = nil, emit: (_ lines: [UInt8], _ records: Int64) throws -> Void
   ) throws {
@@ -62,6 +62,7 @@ extension Store {
         if writer.count >= Self.pieceBytes { try emit(writer.take(), records) }
       }
     }
+    try checkStillness()
     writer.beginObject()
     writer.name("end")
     writer.beginObject()

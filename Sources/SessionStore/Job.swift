@@ -77,10 +77,6 @@ extension Store {
     }
   }
 
-  private func checkStillness() throws(FileChanged) {
-    if let stillness, !stillness.holds { throw FileChanged() }
-  }
-
   /// - Throws: ``StoreError/invalidParameter(name:expected:)`` when a copy can never stand there
   package func checkBackupPath(_ target: String) throws {
     func unusable(_ expected: String) -> StoreError { .invalidParameter(name: "path", expected: expected) }

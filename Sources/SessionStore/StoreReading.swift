@@ -103,8 +103,13 @@ extension Store {
     } catch {
       outcome = .failure(error)
     }
-    if let stillness, !stillness.holds { throw FileChanged() }
+    try checkStillness()
     return try outcome.get()
+  }
+
+  /// Whether what was read so far can be relied on.
+  func checkStillness() throws(FileChanged) {
+    if let stillness, !stillness.holds { throw FileChanged() }
   }
 }
 

@@ -85,13 +85,12 @@ struct Arguments {
         throw usage("\(option.name) needs a value: \(option.placeholder)\(fallback)")
       }
     }
-    let chosen = command ?? .serve
+    let chosen = command ?? commands[0]
     return .run(chosen, try Arguments(chosen, given, operands))
   }
 
   private init(_ command: Command, _ given: [(option: String, text: String?)], _ operands: [String]) throws(Failure) {
-    let lasting = Set(Option.serving.map(\.name))
-    for option in command.options where lasting.contains(option.name) {
+    for option in command.options where option.hasVariable {
       if let text = System.environment(option.environmentName) {
         try set(option, text, called: option.environmentName)
       }

@@ -28,7 +28,8 @@ enum Help {
         --version                       one line with the version
 
       TIME is 500ms, 30s, 30m, 24h, 7d or 0; BYTES is 65536, 512KiB or 16MiB. Each option of serve is also
-      an environment variable: --max-sessions is MCP_SESSION_STORE_MAX_SESSIONS. The command line wins.
+      an environment variable, for the other commands that take it as well: --max-sessions is
+      MCP_SESSION_STORE_MAX_SESSIONS. The command line wins.
 
       \(ExitCode.sentence)
 
@@ -38,7 +39,7 @@ enum Help {
 
   private static func of(_ command: Command) -> String {
     var text = "Usage: \(command.usage)\n\n\(sentence(command.summary))\n"
-    for paragraph in command.details { text += "\n\(paragraph)\n" }
+    for paragraph in command.details { text += "\n\(wrapped(paragraph))" }
     return text + options(command.options) + "\n\(ExitCode.sentence)\n"
   }
 
@@ -61,6 +62,19 @@ enum Help {
   private static func row(_ left: String, _ right: String) -> String {
     let start = left.isEmpty ? "" : "  \(left) "
     return start + String(repeating: " ", count: max(0, width - start.count)) + right + "\n"
+  }
+
+  /// A paragraph in lines of a readable length; one that begins with a space stays as it is.
+  private static func wrapped(_ paragraph: String) -> String {
+    if paragraph.hasPrefix(" ") { return paragraph + "\n" }
+    var (text, column) = ("", 0)
+    for word in paragraph.split(whereSeparator: { " \n".contains($0) }) {
+      let fits = column + 1 + word.count <= 100
+      if column > 0 { text += fits ? " " : "\n" }
+      column = (column > 0 && fits ? column + 1 : 0) + word.count
+      text += word
+    }
+    return text + "\n"
   }
 
   private static func sentence(_ summary: String) -> String {

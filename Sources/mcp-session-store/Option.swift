@@ -19,6 +19,8 @@ struct Option {
   var defaultText: String?
   let summary: String
   let value: Value
+  /// Whether the environment may set it too: that is for what holds from one command to the next.
+  var hasVariable = false
   /// under which it stands in help
   var heading = "Options"
 
@@ -30,6 +32,7 @@ struct Option {
     options.map { option in
       var option = option
       option.heading = heading
+      option.hasVariable = true
       return option
     }
   }
@@ -38,8 +41,8 @@ struct Option {
 // MARK: - Those of the service
 
 extension Option {
-  /// Each has an environment variable of the same name (`--max-sessions` is `MCP_SESSION_STORE_MAX_SESSIONS`), also for
-  /// the other commands that take it; the command line wins.
+  /// Each has an environment variable of the same name (`--max-sessions` is `MCP_SESSION_STORE_MAX_SESSIONS`); the
+  /// command line wins.
   static var serving: [Option] { theFile + sessions + records + logAndAudit + theWire }
 
   private static var theFile: [Option] {
@@ -188,14 +191,15 @@ extension Option {
   static var database: Option {
     Option(
       name: "--database", placeholder: "PATH", defaultText: "~/.local/state/mcp-session-store/sessions.db",
-      summary: "the SQLite file of the store", value: .text { $0.database = $1 })
+      summary: "the SQLite file of the store", value: .text { $0.database = $1 }, hasVariable: true)
   }
 
   /// what decides whether a suspended session counts as expired
   static var maxSuspension: Option {
     Option(
       name: "--max-suspension", placeholder: "TIME", defaultText: "7d",
-      summary: "how long a session may be suspended, as the sidecar has it", value: .duration(\.limits.maxSuspension))
+      summary: "how long a session may be suspended, as the sidecar has it",
+      value: .duration(\.limits.maxSuspension), hasVariable: true)
   }
 
   static var tenant: Option {

@@ -1,5 +1,12 @@
+import Synchronization
+
 /// Standard output of the commands that print and end: it waits for its reader.
 enum Output {
+  private static let count = Atomic<Int>(0)
+
+  /// how often something was written
+  static var writes: Int { count.load(ordering: .relaxed) }
+
   /// - Throws: ``ExitCode/inputOutput``, silently where the reader went away
   static func write(_ text: String) throws(Failure) { try write(Array(text.utf8)) }
 
@@ -13,6 +20,7 @@ enum Output {
   }
 
   static func write(_ bytes: [UInt8]) throws(Failure) {
+    count.add(1, ordering: .relaxed)
     guard let reason = System.writeOut(bytes[...]) else { return }
     throw Failure(code: .inputOutput, message: reason)
   }

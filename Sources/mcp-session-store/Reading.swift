@@ -9,14 +9,15 @@ extension Arguments {
   }
 
   /// Opens the file for reading and hands it to `body`, which brackets what it reads with ``Store/read(_:)``. On
-  /// ``FileChanged`` all of it is done again, so `body` has to catch that once it has printed something.
+  /// ``FileChanged`` all of it is done again, unless `body` has printed something already.
   func reading<Result>(_ body: (Store) throws -> Result) throws(Failure) -> Result {
     let path = try readablePath()
     while true {
+      let writes = Output.writes
       do {
         return try body(
           try Store.openForReading(path, limits: limits, environment: Environment(now: System.now)))
-      } catch is FileChanged {
+      } catch is FileChanged where Output.writes == writes {
         continue
       } catch {
         throw Failure(error, path)

@@ -23,7 +23,7 @@ from unprivileged import Unprivileged
 
 ROOT = Path(__file__).parents[2]
 #: the commands that look into a file, each with words that make it run
-READERS = {"status": [], "sessions": [], "tasks": [], "events": ["s"]}
+READERS = {"status": [], "sessions": [], "tasks": [], "events": ["s"], "check": [], "dump": []}
 
 
 def exact(folder: Path) -> dict[str, tuple[int, bytes]]:

@@ -109,6 +109,16 @@ def test_doctor_on_what_is_left(filled: Sidecar, database: Path) -> None:
     assert not left.exists() and checkup(database)["leftovers"]["result"] == "ok"
 
 
+def test_doctor_on_a_file_of_another_version(closed: Path) -> None:
+    """The next sidecar brings an older one up to date; nothing here can do anything with a newer one."""
+    for version, status, result in ((1, 0, "warning"), (99, 1, "problem")):
+        with closing(sqlite3.connect(closed)) as connection:
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.commit()
+        check = checkup(closed, status=status)["file"]
+        assert check["result"] == result and f"schema {version}" in check["message"]
+
+
 def test_doctor_on_a_file_that_is_not_there_or_not_ours(tmp_path: Path) -> None:
     assert checkup(tmp_path / "none.db", status=1)["file"]["result"] == "problem"
     assert checkup(tmp_path / "none" / "a.db", status=1)["file"]["result"] == "problem"

@@ -13,7 +13,7 @@ extension Command {
   }
 
   private static func doctor(_ arguments: Arguments) throws(Failure) -> ExitCode {
-    let checkup = Checkup(try arguments.readablePath(), arguments)
+    let checkup = Checkup(try arguments.readablePath())
     if arguments.json {
       var writer = JSONWriter()
       checkup.write(to: &writer)
@@ -53,7 +53,6 @@ private struct Checkup {
   private static let diskBound: Int64 = 64 << 20
 
   private let path: String
-  private let arguments: Arguments
   private var checks: [Check] = []
   private let file: FileFacts?
   private let lock: FileFacts?
@@ -61,11 +60,10 @@ private struct Checkup {
 
   var hasProblem: Bool { checks.contains { $0.result == .problem } }
 
-  init(_ path: String, _ arguments: Arguments) {
+  init(_ path: String) {
     // What stands beside the file stands beside what a link leads to.
     let path = System.resolved(path) ?? path
     self.path = path
-    self.arguments = arguments
     let slash = path.lastIndex(of: "/")
     directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     file = FileFacts(path)
@@ -108,12 +106,20 @@ private struct Checkup {
   }
 
   private mutating func contents() {
-    do throws(Failure) {
-      let summary = try arguments.reading { store in try store.read { try store.summary() } }
+    do {
+      let store = try Store.openForReading(path, environment: Environment(now: System.now))
+      let summary = try store.read { try store.summary() }
       add("file", "\(path): schema \(summary.schema), \(summary.sessionCount) sessions, \(summary.events) events")
+    } catch is FileChanged {
+      contents()
     } catch {
-      let isPassing = error.code == .locked
-      add("file", isPassing ? .warning : .problem, error.message)
+      // What passes by itself, or with the next start of a sidecar, is no problem.
+      let result: Result =
+        switch error {
+        case OpenError.locked, OpenError.tooOld: .warning
+        default: .problem
+        }
+      add("file", result, Failure(error, path).message)
     }
   }
 
