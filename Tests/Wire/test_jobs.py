@@ -13,6 +13,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -75,28 +76,25 @@ def loaded(large: Path, database: Path, spawn: Spawn) -> Sidecar:
 
 def stopped(sidecar: Sidecar, folder: Path) -> tuple[str, Path]:
     """Asks for copies until the process is stopped while one is under way. Its id, and its target."""
-    process = sidecar.process.pid
     for number in range(100):
         id, target = f"backup-{number}", folder / f"copy-{number}.db"
         before = files(folder)
         sidecar.send(backup(id, target))
         until(lambda: files(folder) != before, "a copy is begun")
-        os.kill(process, signal.SIGSTOP)
-        until(lambda: all(state(thread) == "T" for thread in threads(process)), "all threads have stopped")
+        stop(sidecar.process.pid)
         if not target.exists():
             return id, target
-        os.kill(process, signal.SIGCONT)
+        resume(sidecar)
         while sidecar.receive_answer()["id"] != id:
             pass
     raise AssertionError("no copy was ever met under way")
 
 
-def threads(process: int) -> list[Path]:
-    return list(Path(f"/proc/{process}/task").iterdir())
-
-
-def state(thread: Path) -> str:
-    return (thread / "stat").read_text().rsplit(")", 1)[1].split()[0]
+def stop(process: int) -> None:
+    """Stops the process, and waits until all of its threads stand still."""
+    os.kill(process, signal.SIGSTOP)
+    threads = [thread / "stat" for thread in Path(f"/proc/{process}/task").iterdir()]
+    until(lambda: all(stat.read_text().rsplit(")", 1)[1].split()[0] == "T" for stat in threads), "all have stopped")
 
 
 def resume(sidecar: Sidecar) -> None:
@@ -407,7 +405,9 @@ def test_a_disk_that_is_too_small_is_found_before_it_is_filled(
 
 def test_the_end_of_the_input_waits_for_jobs(loaded: Sidecar, target: Path) -> None:
     loaded.send(backup(1, target), request("check_integrity", 2), store(3))
+    start = time.monotonic()
     answers = [message for message in loaded.finish() if "method" not in message]
+    assert time.monotonic() - start < 30, "it slept until the next sweep"
     assert [answer["id"] for answer in answers] == [3, 1, 2]
     assert answers[1]["result"]["bytes"] == target.stat().st_size
     assert answers[2]["result"] == {"ok": True, "problems": []}
