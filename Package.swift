@@ -29,7 +29,7 @@ let package = Package(
   dependencies: [],
   targets: [
     .executableTarget(
-      name: "mcp-session-store", dependencies: ["Sidecar", "SessionStore", "JSON"], cSettings: gnu,
+      name: "mcp-session-store", dependencies: ["Sidecar", "SessionStore", "JSONRPC", "JSON"], cSettings: gnu,
       swiftSettings: strict,
       // A fifth of the file would be debug information; symbols stay, for backtraces.
       linkerSettings: [.unsafeFlags(["-Xlinker", "--strip-debug"], .when(configuration: .release))]),

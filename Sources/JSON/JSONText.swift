@@ -43,6 +43,13 @@ package struct JSONText: Equatable, Sendable {
     return JSONString.decode(bytes.span, 1..<bytes.count - 1)
   }
 
+  /// A number that is written as an integer and fits 64 bits; nil for anything else.
+  package var integer: Int64? {
+    guard kind == .number else { return nil }
+    let bytes = bytes
+    return JSONInteger.decode(bytes.span, 0..<bytes.count)
+  }
+
   package var string: String { String(decoding: bytes, as: UTF8.self) }
 
   /// The members of an object in their order: the decoded name (nil when it holds a lone surrogate) and the value.

@@ -42,6 +42,9 @@ package struct SQLiteError: Error, Equatable {
     }
   }
 
+  /// whether a row was refused because it contradicts a UNIQUE, CHECK, NOT NULL or a type of its table
+  package var isConstraint: Bool { code & 0xFF == SQLITE_CONSTRAINT }
+
   /// for a file whose contents contradict the schema
   package static let corruptCode = SQLITE_CORRUPT
 }

@@ -5,7 +5,7 @@ struct Filter {
   private(set) var conditions: [String] = []
   private var values: [Value] = []
 
-  private enum Value {
+  enum Value {
     case integer(Int64)
     case text(String)
   }
@@ -19,6 +19,17 @@ struct Filter {
   mutating func add(_ condition: String, _ value: String) {
     values.append(.text(value))
     conditions.append(Self.number(condition, values.count))
+  }
+
+  /// Adds a condition in which each `?` stands for the next of the values.
+  mutating func add(_ condition: String, _ values: [Value]) {
+    let parts = condition.split(separator: "?", omittingEmptySubsequences: false)
+    var numbered = String(parts[0])
+    for (part, value) in zip(parts.dropFirst(), values) {
+      self.values.append(value)
+      numbered += "$\(self.values.count)" + part
+    }
+    conditions.append(numbered)
   }
 
   mutating func add(_ condition: String) {

@@ -112,7 +112,8 @@ enum Integrity {
     ),
   ]
 
-  private static func brokenRules(in connection: Connection, _ progress: WorkProgress) throws -> [String] {
+  /// What the store's own rules find wrong, one sentence for each.
+  static func brokenRules(in connection: Connection, _ progress: WorkProgress) throws -> [String] {
     var problems: [String] = []
     for (what, sql) in counts {
       try progress.check()

@@ -201,11 +201,8 @@ extension Store {
       let block = select.json(1)?.elements() ?? []
       var ordinal = select.integer(0) - Int64(block.count / 2)
       for index in stride(from: 0, to: block.count - 1, by: 2) {
-        let seq = block[index].bytes
         ordinal += 1
-        guard let seq = JSONInteger.decode(seq.span, 0..<seq.count), let id = block[index + 1].decodedString else {
-          continue
-        }
+        guard let seq = block[index].integer, let id = block[index + 1].decodedString else { continue }
         ids.note(LogMessageIDs.key(id), seq, ordinal: ordinal, forgotten: forgotten(ordinal))
       }
     }

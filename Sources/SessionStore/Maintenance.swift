@@ -162,7 +162,7 @@ extension Store {
   }
 
   /// Runs `body` in a group that is only its own.
-  private func inOwnGroup<Result>(waiting: Int64, _ body: () throws -> Result) throws -> Result {
+  func inOwnGroup<Result>(waiting: Int64, _ body: () throws -> Result) throws -> Result {
     try beginGroup(waiting: waiting)
     let result: Result
     do {

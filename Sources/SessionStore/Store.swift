@@ -211,7 +211,7 @@ package final class Store {
     messageIDs.removeAll()
   }
 
-  private func flushCounters() throws {
+  func flushCounters() throws {
     if counters == storedCounters { return }
     var update = try connection.statement(
       """

@@ -264,7 +264,7 @@ extension Store {
     return true
   }
 
-  private func removeTask(_ number: Int64) throws {
+  func removeTask(_ number: Int64) throws {
     var messages = try connection.statement("DELETE FROM task_messages WHERE task = $1")
     messages.bind(1, number)
     try messages.run()

@@ -20,13 +20,17 @@ enum ListKind: String {
     guard parts.count == 2, parts[0] == rawValue, let number = Int64(parts[1], radix: 36), number > 0,
       self.cursor(after: number) == cursor
     else {
-      throw RPCError(
-        code: -32602, kind: "invalid_cursor",
-        message: "Invalid parameter 'cursor': it was not issued for this list; begin again without one.",
-        details: [("parameter", .text("cursor")), ("expected", .text("next_cursor of a page of the same list"))])
+      throw RPCError.invalidCursor
     }
     return number
   }
+}
+
+extension RPCError {
+  static let invalidCursor = RPCError(
+    code: -32602, kind: "invalid_cursor",
+    message: "Invalid parameter 'cursor': it was not issued for this list; begin again without one.",
+    details: [("parameter", .text("cursor")), ("expected", .text("next_cursor of a page of the same list"))])
 }
 
 /// One page of a list while it is being written: `{"<name>": […], "next_cursor": …}`.

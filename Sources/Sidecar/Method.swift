@@ -59,7 +59,9 @@ final class Method: Sendable {
     self.errors = errors
     self.example = example
     self.run = run
-    takesOwner = parameters.contains { $0.name == .principal }
+    takesOwner = parameters.contains { parameter in
+      if case .owner = parameter.type { parameter.name == .principal } else { false }
+    }
   }
 }
 
@@ -85,7 +87,7 @@ struct MethodTable: Sendable {
 
   static let all = MethodTable(
     SessionMethods.all + StateMethods.all + EventMethods.all + TaskMethods.all + ValueMethods.all
-      + LogMethods.all + SecurityMethods.all + OperationMethods.all)
+      + LogMethods.all + SecurityMethods.all + UserDataMethods.all + OperationMethods.all)
 
   /// The method whose name stands at `range`, found without making a string of it.
   func index(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int? {

@@ -15,7 +15,7 @@ enum OperationMethods {
   static let capabilities = [
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "tasks", "task_input", "task_messages",
     "task_subscriptions", "nonces", "values", "logs", "audit_trail", "security_events", "rate_limits",
-    "input_screening", "metrics", "transactions", "backup", "integrity_check",
+    "input_screening", "metrics", "transactions", "backup", "integrity_check", "user_data",
   ]
 
   private static let infoExample =

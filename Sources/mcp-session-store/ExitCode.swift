@@ -51,6 +51,8 @@ extension Failure {
       self.init(code: .inputOutput, message: "the copy failed: \(message); nothing of it is left")
     case StoreError.sessionExpired(let id):
       self.init(code: .missing, message: "the session '\(Terminal.printable(id))' has expired")
+    case StoreError.busy(let milliseconds):
+      self.init(code: .locked, message: "\(path) was written by other processes for \(milliseconds) ms; try again")
     default: self.init(OpenError.of(error, path), path)
     }
   }

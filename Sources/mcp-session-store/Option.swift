@@ -49,18 +49,27 @@ extension Option {
         Option(
           name: "--database", placeholder: "PATH", defaultText: "~/.local/state/mcp-session-store/sessions.db",
           summary: "the SQLite file, made when missing; :memory: for none", value: .text { $0.database = $1 }),
-        Option(
-          name: "--durability", placeholder: "LEVEL", defaultText: "full",
-          summary: "full: answers wait for the disk; normal: a power cut may take the last ones",
-          value: .choice(Durability.allCases.map(\.rawValue)) { $0.durability = Durability(rawValue: $1) ?? .full }),
-        Option(
-          name: "--exclusive", defaultText: "off",
-          summary: "take the file for this process alone (network and virtual file systems)",
-          value: .flag(\.exclusive)),
-        Option(
-          name: "--busy-timeout", placeholder: "TIME", defaultText: "5s",
-          summary: "how long a write waits for other processes", value: .duration(\.limits.busyTimeout)),
+        durability, exclusive, busyTimeout,
       ])
+  }
+
+  static var durability: Option {
+    Option(
+      name: "--durability", placeholder: "LEVEL", defaultText: "full",
+      summary: "full: answers wait for the disk; normal: a power cut may take the last ones",
+      value: .choice(Durability.allCases.map(\.rawValue)) { $0.durability = Durability(rawValue: $1) ?? .full })
+  }
+
+  static var exclusive: Option {
+    Option(
+      name: "--exclusive", defaultText: "off",
+      summary: "take the file for this process alone (network and virtual file systems)", value: .flag(\.exclusive))
+  }
+
+  static var busyTimeout: Option {
+    Option(
+      name: "--busy-timeout", placeholder: "TIME", defaultText: "5s",
+      summary: "how long a write waits for other processes", value: .duration(\.limits.busyTimeout))
   }
 
   private static var sessions: [Option] {

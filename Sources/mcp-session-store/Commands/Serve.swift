@@ -19,7 +19,7 @@ extension Command {
     System.installSignals()
     let path = try arguments.databasePath()
     if arguments.database == nil { System.makeDirectories(for: path) }
-    let store = try open(path, arguments)
+    let store = try arguments.opened(path)
     if System.isTerminal(0) {
       System.report("waiting for JSON-RPC requests, one per line, for \(path); end with Ctrl-D (--help tells more)")
     }
@@ -37,18 +37,19 @@ extension Command {
     return code
   }
 
-  private static func open(_ path: String, _ arguments: Arguments) throws(Failure) -> Store {
+}
+
+extension Arguments {
+  /// The store at `path`, for writing.
+  func opened(_ path: String) throws(Failure) -> Store {
     do throws(OpenError) {
       return try Store.open(
-        path, limits: arguments.limits, durability: arguments.durability, exclusive: arguments.exclusive,
-        environment: Environment(now: System.now))
+        path, limits: limits, durability: durability, exclusive: exclusive, environment: Environment(now: System.now))
     } catch {
       throw Failure(error, path)
     }
   }
-}
 
-extension Arguments {
   /// Limits that contradict each other would only show in the middle of someone's work.
   fileprivate mutating func agreeOnSizes() throws(Failure) {
     let fitting = min(sidecar.maxLineBytes, sidecar.maxResultBytes)

@@ -1,0 +1,125 @@
+import JSON
+import SQLite
+
+/// The first line of a dump: what the numbers in it count from.
+struct DumpHeader {
+  static let name = "mcp_session_store_dump"
+  /// of the lines; what they hold is versioned by the schema
+  static let format: Int64 = 1
+
+  var format = Self.format
+  var schema = Schema.current.version
+  /// the store's counter of revisions
+  var revision: Int64
+  /// the last number that was given to an audit event
+  var auditNumber: Int64
+
+  func write(to writer: inout JSONWriter) {
+    writer.beginObject()
+    writer.name(Self.name)
+    writer.beginObject()
+    writer.member("format", format)
+    writer.member("schema", schema)
+    writer.member("revision", revision)
+    writer.member("audit_number", auditNumber)
+    writer.endObject()
+    writer.endObject()
+    writer.raw("\n")
+  }
+}
+
+/// Writing everything, or one session, as lines of JSON: a header, a line for each row in an order that depends on
+/// nothing but the rows, and how many they were. No line tells when it was written, so a store that was loaded from a
+/// dump dumps the same.
+extension Store {
+  /// lines are handed on in pieces of about so many bytes
+  private static let pieceBytes = 1 << 16
+
+  /// Dumps the store, or one session with its tasks and its audit trail. Bracket it with ``read(_:)``.
+  /// - Parameters:
+  ///   - emit: gets whole lines and how many records there were so far
+  /// - Throws: `sessionNotFound`; what `emit` throws
+  package func dump(
+    sessionID: String? = nil, emit: (_ lines: [UInt8], _ records: Int64) throws -> Void
+  ) throws {
+    try flushSessions()
+    let selection = try sessionID.map { id in
+      guard let slot = try findSession(id, owner: .server) else { throw StoreError.sessionNotFound(id) }
+      return (number: cache.rows[slot].number, id: id)
+    }
+    var writer = JSONWriter()
+    DumpHeader(revision: counters.revision, auditNumber: counters.auditNumber).write(to: &writer)
+    var records: Int64 = 0
+    for kind in RecordKind.all {
+      var conditions = Filter()
+      if let selection, !Self.narrow(&conditions, kind, number: selection.number, id: selection.id) { continue }
+      var rows = try conditions.statement(
+        connection, kind.select, suffix: " ORDER BY " + kind.key.joined(separator: ", "))
+      while try rows.step() {
+        kind.write(rows, to: &writer)
+        writer.raw("\n")
+        records += 1
+        if writer.count >= Self.pieceBytes { try emit(writer.take(), records) }
+      }
+    }
+    writer.beginObject()
+    writer.name("end")
+    writer.beginObject()
+    writer.member("records", records)
+    writer.endObject()
+    writer.endObject()
+    writer.raw("\n")
+    try emit(writer.take(), records)
+  }
+
+  /// Leaves the rows that belong to one session.
+  /// - Returns: false for a kind that has none
+  private static func narrow(_ conditions: inout Filter, _ kind: RecordKind, number: Int64, id: String) -> Bool {
+    switch kind.name {
+    case "session": conditions.add("number = ?", number)
+    case "task", "audit_event": conditions.add("session_id = ?", id)
+    case "task_message": conditions.add("task IN (SELECT number FROM tasks WHERE session_id = ?)", id)
+    case "value", "nonce", "rate_limit": return false
+    default: conditions.add("session = ?", number)
+    }
+    return true
+  }
+
+  /// about how many records a dump of everything has
+  package var recordCount: Int64 {
+    counters.sessions + counters.events + counters.tasks + counters.values + counters.logEntries
+      + counters.lifecycleEvents + counters.securityEvents
+  }
+}
+
+extension RecordKind {
+  var select: String { "SELECT " + columns.map(\.name).joined(separator: ", ") + " FROM " + table }
+
+  /// with one more column behind those of the record
+  func select(adding column: String) -> String {
+    "SELECT " + (columns.map(\.name) + [column]).joined(separator: ", ") + " FROM " + table
+  }
+
+  /// Writes the row that is being read as a record.
+  func write(_ row: borrowing Statement, to writer: inout JSONWriter) {
+    writer.beginObject()
+    writer.name(name)
+    writer.beginObject()
+    for (index, column) in columns.enumerated() {
+      let index = Int32(index)
+      writer.name(column.name)
+      if row.isNull(index) {
+        writer.null()
+        continue
+      }
+      switch column.content {
+      case .integer, .number, .reference, .revision: writer.integer(row.integer(index))
+      case .boolean: writer.boolean(row.boolean(index))
+      case .text, .choice: writer.string(row.string(index))
+      case .json: writer.validated { row.append(index, to: &$0) }
+      }
+    }
+    writer.endObject()
+    writer.endObject()
+  }
+}

@@ -1,0 +1,300 @@
+import JSON
+import SQLite
+
+/// Why a dump was not loaded. Nothing of it is in the store then.
+package struct LoadError: Error, Equatable {
+  /// counts from 1
+  package let line: Int
+  package let message: String
+}
+
+/// Reading a dump into a store, all of it or nothing.
+///
+/// Numbers and revisions move up by what the store has given out already, so that they stay unique and in order; into a
+/// new store they are loaded as they are. Nothing is written to the audit trail.
+package struct Loader: ~Copyable {
+  /// a key of a row: numbers and texts, which order as the database orders them
+  private enum Key: Comparable {
+    case integer(Int64)
+    case text([UInt8])
+
+    static func < (first: Key, second: Key) -> Bool {
+      switch (first, second) {
+      case (.integer(let first), .integer(let second)): first < second
+      case (.text(let first), .text(let second)): first.lexicographicallyPrecedes(second)
+      case (.integer, .text): true
+      case (.text, .integer): false
+      }
+    }
+  }
+
+  private let store: Store
+  private var line = 0
+  package private(set) var records: Int64 = 0
+  private var header: DumpHeader?
+  private var hasEnded = false
+  private var kind = 0
+  private var lastKey: [Key] = []
+  /// by the name of a kind: the numbers in the dump that rows of other kinds may refer to
+  private var numbers: [String: Set<Int64>] = [:]
+  private var bases: [String: Int64] = [:]
+  private var members: [JSONMember] = []
+
+  /// Begins; ``Store/load(_:)`` brackets it with a group.
+  fileprivate init(_ store: Store) throws {
+    self.store = store
+    for kind in RecordKind.all {
+      switch kind.numbering {
+      case .revision: bases[kind.name] = store.counters.revision
+      case .audit: bases[kind.name] = store.counters.auditNumber
+      case .table where kind.columns[0].name == "number":
+        var select = try store.connection.statement(composed: "SELECT coalesce(max(number), 0) FROM \(kind.table)")
+        bases[kind.name] = try select.step() ? select.integer(0) : 0
+      case .table: break
+      }
+    }
+  }
+
+  private func wrong(_ message: String) -> LoadError { LoadError(line: line, message: message) }
+
+  /// Takes the next line, without its newline.
+  /// - Throws: ``LoadError``
+  package mutating func load(_ text: ArraySlice<UInt8>) throws {
+    line += 1
+    if hasEnded { throw wrong("something stands behind the line that ends the dump") }
+    let (name, value) = try record(text)
+    guard header != nil else {
+      guard name == DumpHeader.name else { throw wrong("it does not begin like a dump: its first line is the header") }
+      return header = try readHeader(value)
+    }
+    if name == "end" { return try end(value) }
+    guard let position = RecordKind.all.firstIndex(where: { $0.name == name }) else {
+      throw wrong("there are no records of the kind '\(name)'")
+    }
+    if position < kind {
+      throw wrong("out of order: a record of the kind '\(name)' comes after one of '\(RecordKind.all[kind].name)'")
+    }
+    if position > kind {
+      kind = position
+      lastKey = []
+    }
+    try insert(RecordKind.all[position], value)
+    records += 1
+  }
+
+  /// For a line that was not kept.
+  package mutating func refuseLine(longerThan limit: Int) throws {
+    line += 1
+    throw wrong("the line is longer than \(limit) bytes")
+  }
+
+  /// `{"<name>": {…}}`
+  private mutating func record(_ text: ArraySlice<UInt8>) throws -> (name: String, value: JSONText) {
+    do {
+      try JSONScanner.validate(text.span)
+    } catch {
+      throw wrong("it is not JSON: \(error)")
+    }
+    let members = JSONText(validated: text).members()
+    guard members.count == 1, let name = members[0].name, members[0].value.kind == .object else {
+      throw wrong("it is not an object with one object in it, such as {\"session\": {…}}")
+    }
+    return (name, members[0].value)
+  }
+
+  private func readHeader(_ value: JSONText) throws -> DumpHeader {
+    let known = ["format", "schema", "revision", "audit_number"]
+    var integers: [String: Int64] = [:]
+    for member in value.members() {
+      guard let name = member.name, known.contains(name), let integer = member.value.integer, integer >= 0 else {
+        throw wrong("the header has \(known.joined(separator: ", ")), which are integers")
+      }
+      integers[name] = integer
+    }
+    let format = integers["format"] ?? 0
+    if format != DumpHeader.format {
+      throw wrong("the dump has format \(format); this program reads \(DumpHeader.format)")
+    }
+    let schema = integers["schema"] ?? 0
+    if schema != Schema.current.version {
+      throw wrong("the dump was made from schema \(schema); this program reads \(Schema.current.version)")
+    }
+    guard let revision = integers["revision"], let auditNumber = integers["audit_number"] else {
+      throw wrong("the header lacks revision or audit_number")
+    }
+    return DumpHeader(revision: revision, auditNumber: auditNumber)
+  }
+
+  private mutating func end(_ value: JSONText) throws {
+    let said = value.members().first { $0.name == "records" }?.value.integer
+    if said != records { throw wrong("the dump ends after \(said ?? 0) records, but there were \(records)") }
+    hasEnded = true
+  }
+
+  // MARK: - A row
+
+  private mutating func insert(_ kind: RecordKind, _ value: JSONText) throws {
+    members.removeAll(keepingCapacity: true)
+    var scanner = JSONScanner()
+    try scanner.readMembers(value.bytes.span, into: &members)
+    let values = try arrange(kind, value)
+    var statement = try store.connection.statement(composed: kind.insert)
+    for (index, column) in kind.columns.enumerated() {
+      try bind(values[index], column, kind, to: &statement, Int32(index + 1))
+    }
+    try checkOrder(kind, values)
+    do {
+      try statement.run()
+    } catch {
+      guard error.isConstraint else { throw error }
+      let named = ["session_id", "task_id", "nonce", "key"].compactMap { kind.column($0) }.first
+      let what = named.map { "\(kind.columns[$0].name) \(values[$0].string)" } ?? "this \(kind.name)"
+      throw wrong("\(what) is in the store already")
+    }
+    try count(kind, values)
+  }
+
+  /// The values of a record in the order of the columns.
+  private func arrange(_ kind: RecordKind, _ value: JSONText) throws -> [JSONText] {
+    var values = [JSONText?](repeating: nil, count: kind.columns.count)
+    for (index, member) in members.enumerated() {
+      // Nearly always they come as a dump writes them.
+      let bytes = value.bytes
+      let name = JSONString.decode(bytes.span, member.name) ?? "?"
+      let column = index < values.count && kind.columns[index].name == name ? index : kind.column(name)
+      guard let column else { throw wrong("a record of the kind '\(kind.name)' has no '\(name)'") }
+      if values[column] != nil { throw wrong("'\(name)' is given twice") }
+      values[column] = value.cut(member.value)
+    }
+    return try zip(kind.columns, values).map { column, value in
+      guard let value else { throw wrong("'\(column.name)' is missing") }
+      return value
+    }
+  }
+
+  private mutating func bind(
+    _ value: JSONText, _ column: RecordKind.Column, _ kind: RecordKind, to statement: inout Statement, _ index: Int32
+  ) throws {
+    // A column that is not bound is NULL.
+    if value.isNull, column.isOptional { return }
+    switch column.content {
+    case .json: statement.bind(index, value)
+    case .text: statement.bind(index, try text(value, column))
+    case .choice(let names):
+      let text = try text(value, column)
+      guard names.contains(text) else { throw wrong("'\(column.name)' is one of \(names.joined(separator: ", "))") }
+      statement.bind(index, text)
+    case .boolean:
+      guard value.kind == .boolean else { throw wrong("'\(column.name)' is true or false") }
+      statement.bind(index, value.string == "true")
+    case .integer: statement.bind(index, try integer(value, column))
+    case .number:
+      let number = try number(value, column)
+      try checkRange(number, kind)
+      if RecordKind.referredTo.contains(kind.name) { numbers[kind.name, default: []].insert(number) }
+      statement.bind(index, number + (bases[kind.name] ?? 0))
+    case .reference(let other):
+      let number = try number(value, column)
+      guard numbers[other]?.contains(number) == true else {
+        throw wrong("there is no \(other) with the number \(number) before it")
+      }
+      statement.bind(index, number + (bases[other] ?? 0))
+    case .revision:
+      let revision = try number(value, column)
+      try checkRange(revision, .session)
+      statement.bind(index, revision + (bases[RecordKind.session.name] ?? 0))
+    }
+  }
+
+  private func text(_ value: JSONText, _ column: RecordKind.Column) throws -> String {
+    guard let text = value.decodedString else { throw wrong("'\(column.name)' is a string") }
+    return text
+  }
+
+  private func integer(_ value: JSONText, _ column: RecordKind.Column) throws -> Int64 {
+    guard let integer = value.integer else { throw wrong("'\(column.name)' is an integer") }
+    return integer
+  }
+
+  private func number(_ value: JSONText, _ column: RecordKind.Column) throws -> Int64 {
+    let number = try integer(value, column)
+    guard number > 0, number < 1 << 53 else { throw wrong("'\(column.name)' is a whole number from 1") }
+    return number
+  }
+
+  /// The header says how far the counters had come.
+  private func checkRange(_ number: Int64, _ kind: RecordKind) throws {
+    guard let header else { return }
+    switch kind.numbering {
+    case .revision where number > header.revision, .audit where number > header.auditNumber:
+      throw wrong("the number \(number) is over the one that the header names")
+    default: break
+    }
+  }
+
+  private mutating func checkOrder(_ kind: RecordKind, _ values: [JSONText]) throws {
+    let key = kind.keyColumns.map { index -> Key in
+      values[index].integer.map { .integer($0) } ?? .text(Array((values[index].decodedString ?? "").utf8))
+    }
+    guard lastKey.isEmpty || lastKey.lexicographicallyPrecedes(key) else {
+      throw wrong("out of order: records of the kind '\(kind.name)' ascend by \(kind.key.joined(separator: ", "))")
+    }
+    lastKey = key
+  }
+
+  private func count(_ kind: RecordKind, _ values: [JSONText]) throws {
+    func integer(_ name: String) -> Int64 { kind.column(name).flatMap { values[$0].integer } ?? 0 }
+    switch kind.name {
+    case "session":
+      store.counters.sessions += 1
+      store.counters.events += integer("last_event_id") - integer("event_floor")
+    case "task": store.counters.tasks += 1
+    case "value": store.counters.values += 1
+    case "log_entry": store.counters.logEntries += 1
+    case "audit_event":
+      let ring = kind.column("ring").flatMap { values[$0].decodedString }.flatMap { Store.AuditRing(rawValue: $0) }
+      if let ring { store.counters[keyPath: ring.count] += 1 }
+    default: break
+    }
+  }
+
+  fileprivate mutating func finish() throws {
+    line += 1
+    guard let header else { throw wrong("the dump is empty") }
+    if !hasEnded { throw wrong("the dump is cut off: the line that ends it is missing") }
+    store.counters.revision += header.revision
+    store.counters.auditNumber += header.auditNumber
+  }
+}
+
+extension Store {
+  /// Loads a dump, all of it or nothing. It holds up other writers from the first line to the last.
+  /// - Parameter feed: hands the lines to the loader, until there are no more
+  /// - Returns: how many records it had
+  /// - Throws: ``LoadError``; what `feed` throws
+  package func load(_ feed: (inout Loader) throws -> Void) throws -> Int64 {
+    try inOwnGroup(waiting: limits.busyTimeout) {
+      var loader = try Loader(self)
+      try feed(&loader)
+      try loader.finish()
+      try flushCounters()
+      if let problem = try Integrity.brokenRules(in: connection, WorkProgress()).first {
+        throw LoadError(line: 0, message: "the dump contradicts itself: \(problem)")
+      }
+      return loader.records
+    }
+  }
+}
+
+extension RecordKind {
+  /// names of the kinds that others refer to
+  fileprivate static let referredTo = Set(
+    all.flatMap(\.columns).compactMap { column in
+      if case .reference(let name) = column.content { name } else { nil }
+    })
+
+  fileprivate var insert: String {
+    let parameters = columns.indices.map { "$\($0 + 1)" }.joined(separator: ", ")
+    return "INSERT INTO \(table) (\(columns.map(\.name).joined(separator: ", "))) VALUES (\(parameters))"
+  }
+}

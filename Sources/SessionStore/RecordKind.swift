@@ -1,0 +1,150 @@
+/// A kind of record in a dump: a table, written row by row as `{"<name>": {…its columns…}}`.
+///
+/// The one description of the tables beside the schema: dumping, loading and exporting are made from it.
+struct RecordKind: Sendable {
+  struct Column: Sendable {
+    enum Content: Sendable {
+      case integer, text, boolean
+      /// kept byte for byte
+      case json
+      case choice([String])
+      /// by which rows of other kinds know this one
+      case number
+      /// the number of a row of another kind, which stands earlier in the dump
+      case reference(to: String)
+      /// from the store's counter of revisions
+      case revision
+    }
+
+    let name: String
+    let content: Content
+    var isOptional = false
+
+    static func integer(_ name: String) -> Column { Column(name: name, content: .integer) }
+    static func text(_ name: String) -> Column { Column(name: name, content: .text) }
+    static func json(_ name: String) -> Column { Column(name: name, content: .json) }
+    static func boolean(_ name: String) -> Column { Column(name: name, content: .boolean) }
+    static func choice(_ name: String, _ names: [String]) -> Column { Column(name: name, content: .choice(names)) }
+    static func reference(_ name: String) -> Column { Column(name: name, content: .reference(to: name)) }
+    static let number = Column(name: "number", content: .number)
+    static let revision = Column(name: "revision", content: .revision)
+    static func optional(_ column: Column) -> Column {
+      Column(name: column.name, content: column.content, isOptional: true)
+    }
+  }
+
+  /// Which counter the numbers of a kind come from.
+  enum Numbering: Sendable { case revision, audit, table }
+
+  let name: String
+  let table: String
+  let columns: [Column]
+  /// the columns that order the rows, ascending; a dump has no two rows with the same
+  let key: [String]
+  var numbering = Numbering.table
+
+  /// where the key's columns stand among all
+  var keyColumns: [Int] { key.compactMap { name in columns.firstIndex { $0.name == name } } }
+
+  func column(_ name: String) -> Int? { columns.firstIndex { $0.name == name } }
+
+  static func named(_ name: String) -> RecordKind? { all.first { $0.name == name } }
+
+  /// in the order of a dump: what is referred to stands before what refers to it
+  static let all: [RecordKind] = [
+    session, state, event, streamLoss, logEntry, logMessageIDs, task, taskMessage, value, nonce, rateLimit, auditEvent,
+  ]
+
+  static let session = RecordKind(
+    name: "session", table: "sessions",
+    columns: [
+      .number, .text("session_id"), .optional(.text("tenant_id")), .optional(.text("principal")),
+      .choice("status", SessionStatus.allCases.map(\.rawValue)), .optional(.text("user_id")),
+      .optional(.json("client_capabilities")), .optional(.json("server_capabilities")), .json("metadata"),
+      .boolean("is_initialized"), .integer("created_at"), .integer("last_activity"),
+      .optional(.integer("expires_at")), .optional(.integer("inactivity_timeout")),
+      .optional(.integer("suspended_at")), .optional(.integer("check_at")), .integer("last_event_id"),
+      .integer("event_floor"), .integer("event_trimmed"), .integer("state_bytes"), .integer("last_log_seq"),
+      .integer("log_floor"), .integer("log_checkpoint"), .integer("log_ids"), .integer("log_ids_seq"),
+      .optional(.text("ip_address")), .optional(.text("user_agent")), .integer("violations"), .revision,
+    ],
+    key: ["number"], numbering: .revision)
+
+  static let state = RecordKind(
+    name: "state", table: "session_state",
+    columns: [.number, .reference("session"), .text("key"), .json("value")], key: ["number"])
+
+  static let event = RecordKind(
+    name: "event", table: "events",
+    columns: [
+      .reference("session"), .integer("id"), .optional(.text("stream_id")), .optional(.text("event_type")),
+      .integer("timestamp"), .optional(.integer("retry")), .json("data"),
+    ],
+    key: ["session", "id"])
+
+  static let streamLoss = RecordKind(
+    name: "stream_loss", table: "stream_losses",
+    columns: [
+      .reference("session"), .text("stream_id"), .integer("lost"), .integer("first_id"), .integer("last_id"),
+    ],
+    key: ["session", "stream_id"])
+
+  static let logEntry = RecordKind(
+    name: "log_entry", table: "log_entries",
+    columns: [
+      .reference("session"), .integer("seq"), .optional(.choice("kind", NewLogEntry.Kind.allCases.map(\.rawValue))),
+      .json("entry"),
+    ],
+    key: ["session", "seq"])
+
+  static let logMessageIDs = RecordKind(
+    name: "log_message_ids", table: "log_message_ids",
+    columns: [.reference("session"), .integer("ordinal"), .json("ids")], key: ["session", "ordinal"])
+
+  static let task = RecordKind(
+    name: "task", table: "tasks",
+    columns: [
+      .number, .text("task_id"), .optional(.text("session_id")), .optional(.text("tenant_id")),
+      .optional(.text("principal")), .choice("status", TaskStatus.allCases.map(\.rawValue)),
+      .optional(.text("status_message")), .integer("created_at"), .integer("last_updated_at"),
+      .optional(.integer("ttl")), .optional(.integer("expires_at")), .optional(.integer("poll_interval")),
+      .optional(.text("original_method")), .optional(.json("original_params")), .optional(.json("result")),
+      .optional(.json("input_requests")), .optional(.json("input_responses")), .optional(.json("input_keys")),
+      .boolean("cancel_requested"), .optional(.json("meta")), .revision,
+    ],
+    key: ["number"], numbering: .revision)
+
+  static let taskMessage = RecordKind(
+    name: "task_message", table: "task_messages",
+    columns: [.number, .reference("task"), .json("message")], key: ["number"])
+
+  static let value = RecordKind(
+    name: "value", table: "named_values",
+    columns: [
+      .number, .text("tenant_id"), .text("principal"), .text("collection"), .text("key"), .json("value"),
+      .optional(.integer("expires_at")), .revision,
+    ],
+    key: ["number"], numbering: .revision)
+
+  static let nonce = RecordKind(
+    name: "nonce", table: "nonces", columns: [.text("nonce"), .text("principal"), .integer("expires_at")],
+    key: ["nonce", "principal"])
+
+  static let rateLimit = RecordKind(
+    name: "rate_limit", table: "rate_limits", columns: [.text("key"), .integer("arrival"), .integer("check_at")],
+    key: ["key"])
+
+  static let auditEvent = RecordKind(
+    name: "audit_event", table: "audit_events",
+    columns: [
+      .number, .choice("ring", Store.AuditRing.allCases.map(\.rawValue)),
+      .choice("type", LifecycleChange.allCases.map(\.rawValue) + SecurityEventType.allCases.map(\.rawValue)),
+      .optional(.choice("severity", Severity.allCases.map(\.rawValue))), .integer("timestamp"),
+      .optional(.text("session_id")), .optional(.text("user_id")), .optional(.text("tenant_id")),
+      .optional(.text("principal")),
+      .optional(.choice("status_before", SessionStatus.allCases.map(\.rawValue))),
+      .optional(.choice("status_after", SessionStatus.allCases.map(\.rawValue))), .optional(.text("message")),
+      .optional(.text("ip_address")), .optional(.choice("action", SecurityAction.allCases.map(\.rawValue))),
+    ],
+    key: ["number"], numbering: .audit)
+}

@@ -1,0 +1,270 @@
+package import JSON
+import SQLite
+
+/// Whose data is meant: the sessions for which all that is named holds, and what is bound to exactly the owners.
+package struct UserSelector: Sendable {
+  package var userID: String?
+  package var tenantID: String?
+  package var principal: String?
+
+  package init(userID: String?, tenantID: String?, principal: String?) {
+    self.userID = userID
+    self.tenantID = tenantID
+    self.principal = principal
+  }
+
+  /// SQL in which each `?` stands for the next of the values.
+  struct Condition {
+    var sql: String
+    var values: [Filter.Value]
+  }
+
+  /// of the tables that know the user and both owners
+  private var all: Condition { equal([("user_id", userID), ("tenant_id", tenantID), ("principal", principal)]) }
+  private var owners: Condition { equal([("tenant_id", tenantID), ("principal", principal)]) }
+  private var namesOwner: Bool { tenantID != nil || principal != nil }
+
+  private func equal(_ columns: [(name: String, value: String?)]) -> Condition {
+    let given = columns.compactMap { column in column.value.map { (column.name, $0) } }
+    return Condition(sql: given.map { $0.0 + " = ?" }.joined(separator: " AND "), values: given.map { .text($0.1) })
+  }
+
+  var sessions: Condition { all }
+
+  private var sessionIDs: Condition {
+    Condition(sql: "SELECT session_id FROM sessions WHERE " + all.sql, values: all.values)
+  }
+
+  /// Those that belong to none of the sessions; nil where only a user is named, to whom no task is bound.
+  var tasks: Condition? {
+    guard namesOwner else { return nil }
+    return Condition(
+      sql: "\(owners.sql) AND coalesce(session_id, '') NOT IN (\(sessionIDs.sql))",
+      values: owners.values + sessionIDs.values)
+  }
+
+  var taskMessages: Condition? {
+    tasks.map { Condition(sql: "task IN (SELECT number FROM tasks WHERE \($0.sql))", values: $0.values) }
+  }
+
+  var values: Condition? { namesOwner ? owners : nil }
+
+  /// nonces have no tenant
+  var nonces: Condition? { principal.map { Condition(sql: "principal = ?", values: [.text($0)]) } }
+
+  /// those that name what is named, and those about the sessions
+  var auditEvents: Condition {
+    Condition(sql: "(\(all.sql) OR session_id IN (\(sessionIDs.sql)))", values: all.values + sessionIDs.values)
+  }
+}
+
+/// How far an export has come.
+package struct ExportPosition: Equatable {
+  /// first all of one session after the other, then what belongs to none
+  fileprivate(set) var stage = 0
+  /// the number of the session whose records are being read
+  fileprivate(set) var session: Int64 = 0
+  /// the number of the last record
+  fileprivate(set) var after: Int64 = 0
+  /// the last nonce, which has no number
+  fileprivate(set) var nonce = ""
+
+  package init() {}
+
+  /// for a cursor
+  package var text: String { "\(stage).\(session).\(after).\(nonce)" }
+
+  package init?(_ text: String) {
+    let parts = text.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
+    guard parts.count == 4, let stage = Int(parts[0]), let session = Int64(parts[1]), let after = Int64(parts[2]),
+      ExportStage.all.indices.contains(stage), session >= 0, after >= 0
+    else { return nil }
+    (self.stage, self.session, self.after, nonce) = (stage, session, after, String(parts[3]))
+    if self.text != text { return nil }
+  }
+}
+
+/// One kind of record of an export.
+private struct ExportStage: Sendable {
+  let kind: RecordKind
+  /// the column that the rows are read by
+  var order = "number"
+  /// of which session's rows; nil for what belongs to none
+  var ofSession: String?
+  /// which rows besides
+  var condition: @Sendable (UserSelector) -> UserSelector.Condition? = { _ in nil }
+
+  static let all: [ExportStage] = [
+    ExportStage(kind: .session, ofSession: "number = ?"),
+    ExportStage(kind: .state, ofSession: "session = ?"),
+    ExportStage(
+      kind: .event, order: "id",
+      ofSession: "session = ? AND id > (SELECT event_floor FROM sessions WHERE number = session)"),
+    ExportStage(kind: .logEntry, order: "seq", ofSession: "session = ?"),
+    ExportStage(kind: .task, ofSession: "session_id = (SELECT session_id FROM sessions WHERE number = ?)"),
+    ExportStage(
+      kind: .taskMessage,
+      ofSession: """
+        task IN (SELECT number FROM tasks WHERE session_id = (SELECT session_id FROM sessions WHERE number = ?))
+        """),
+    ExportStage(kind: .task) { $0.tasks },
+    ExportStage(kind: .taskMessage) { $0.taskMessages },
+    ExportStage(kind: .value) { $0.values },
+    ExportStage(kind: .nonce, order: "nonce") { $0.nonces },
+    ExportStage(kind: .auditEvent) { $0.auditEvents },
+  ]
+
+  static let firstOfNoSession = all.firstIndex { $0.ofSession == nil } ?? 0
+
+  var isOrderedByText: Bool { order == "nonce" }
+
+  /// The rows behind a position; nil when there can be none.
+  func rows(
+    _ selector: UserSelector, behind position: ExportPosition, limit: Int, _ connection: Connection
+  ) throws -> Statement? {
+    var conditions = Filter()
+    if let ofSession {
+      conditions.add(ofSession, position.session)
+    } else if let condition = condition(selector) {
+      conditions.add(condition.sql, condition.values)
+    } else {
+      return nil
+    }
+    if isOrderedByText {
+      conditions.add("\(order) > ?", position.nonce)
+    } else {
+      conditions.add("\(order) > ?", position.after)
+    }
+    return try conditions.statement(connection, kind.select(adding: order), order: order, limit: limit)
+  }
+}
+
+/// All that is stored about somebody: handing it out, and deleting it.
+extension Store {
+  /// Hands out the next records behind a position, each with the position that it leads to.
+  /// - Parameter visit: gets a way to write the record; false ends the page before it
+  /// - Returns: whether there are more
+  package func exportUserData(
+    _ selector: UserSelector, behind start: ExportPosition, limit: Int,
+    visit: (ExportPosition, (inout JSONWriter) -> Void) throws -> Bool
+  ) throws -> Bool {
+    try flushSessions()
+    var (position, count) = (start, 0)
+    while position.stage < ExportStage.all.count {
+      let stage = ExportStage.all[position.stage]
+      if stage.ofSession != nil, try !findSession(selector, &position) { continue }
+      if var rows = try stage.rows(selector, behind: position, limit: limit - count + 1, connection) {
+        while try rows.step() {
+          var next = position
+          let order = Int32(stage.kind.columns.count)
+          if stage.isOrderedByText { next.nonce = rows.string(order) } else { next.after = rows.integer(order) }
+          if count == limit { return true }
+          if try !visit(next, { stage.kind.write(rows, to: &$0) }) { return true }
+          position = next
+          count += 1
+        }
+      }
+      (position.after, position.nonce) = (0, "")
+      position.stage += 1
+      if position.stage == ExportStage.firstOfNoSession { (position.stage, position.session) = (0, position.session + 1) }
+    }
+    return false
+  }
+
+  /// Goes on to the next session that is selected, if the one of the position is not.
+  /// - Returns: false when there is none, and the position is behind all sessions
+  private func findSession(_ selector: UserSelector, _ position: inout ExportPosition) throws -> Bool {
+    var conditions = Filter()
+    conditions.add(selector.sessions.sql, selector.sessions.values)
+    conditions.add("number >= ?", position.session)
+    var select = try conditions.statement(connection, "SELECT number FROM sessions", limit: 1)
+    guard try select.step() else {
+      position = ExportPosition()
+      position.stage = ExportStage.firstOfNoSession
+      return false
+    }
+    let number = select.integer(0)
+    if number != position.session {
+      position = ExportPosition()
+      position.session = number
+    }
+    return true
+  }
+
+  // MARK: - Deleting it
+
+  /// What was deleted with somebody.
+  package struct DeletedUserData: Equatable {
+    package var sessions: Int64 = 0
+    package var events: Int64 = 0
+    package var logEntries: Int64 = 0
+    package var tasks: Int64 = 0
+    package var values: Int64 = 0
+    package var nonces: Int64 = 0
+    package var auditEvents: Int64 = 0
+  }
+
+  /// Deletes what ``exportUserData(_:behind:limit:visit:)`` hands out, and leaves no trace of it in the audit trail.
+  package func deleteUserData(_ selector: UserSelector) throws -> DeletedUserData {
+    try flushSessions()
+    var deleted = DeletedUserData()
+    // First what is found through the sessions.
+    for ring in AuditRing.allCases {
+      var conditions = Filter()
+      conditions.add(selector.auditEvents.sql, selector.auditEvents.values)
+      conditions.add("ring = ?", ring.rawValue)
+      let count = try delete("audit_events", conditions)
+      counters[keyPath: ring.count] -= count
+      deleted.auditEvents += count
+    }
+    if let tasks = selector.tasks { deleted.tasks += try deleteTasks(tasks) }
+    if let values = selector.values {
+      var conditions = Filter()
+      conditions.add(values.sql, values.values)
+      deleted.values = try delete("named_values", conditions)
+      counters.values -= deleted.values
+    }
+    if let nonces = selector.nonces {
+      var conditions = Filter()
+      conditions.add(nonces.sql, nonces.values)
+      deleted.nonces = try delete("nonces", conditions)
+    }
+    for sessionID in try sessionIDs(selector) {
+      guard let slot = try findSession(sessionID, owner: .server) else { continue }
+      let row = cache.rows[slot]
+      deleted.sessions += 1
+      deleted.events += row.eventCount
+      deleted.logEntries += row.logCount
+      deleted.tasks += try deleteTasks(ofSession: sessionID)
+      try removeSession(slot, as: nil)
+    }
+    return deleted
+  }
+
+  private func delete(_ table: String, _ conditions: Filter) throws -> Int64 {
+    var delete = try conditions.statement(connection, "DELETE FROM \(table)")
+    try delete.run()
+    return connection.changes
+  }
+
+  private func deleteTasks(_ condition: UserSelector.Condition) throws -> Int64 {
+    var conditions = Filter()
+    conditions.add(condition.sql, condition.values)
+    var numbers: [Int64] = []
+    do {
+      var select = try conditions.statement(connection, "SELECT number FROM tasks")
+      while try select.step() { numbers.append(select.integer(0)) }
+    }
+    for number in numbers { try removeTask(number) }
+    return Int64(numbers.count)
+  }
+
+  private func sessionIDs(_ selector: UserSelector) throws -> [String] {
+    var conditions = Filter()
+    conditions.add(selector.sessions.sql, selector.sessions.values)
+    var select = try conditions.statement(connection, "SELECT session_id FROM sessions")
+    var ids: [String] = []
+    while try select.step() { ids.append(select.string(0)) }
+    return ids
+  }
+}

@@ -1,0 +1,30 @@
+import SessionStore
+
+extension Command {
+  static var dump: Command {
+    Command(
+      name: "dump", operands: [Operand(name: "SESSION", isRequired: false)],
+      summary: "writes everything, or one session, as lines of JSON",
+      details: [
+        "It reads beside running sidecars and changes nothing. What 'load' makes of it in a new file dumps the same.",
+        "A session comes with its state, events, log and tasks, and with its part of the audit trail.",
+      ],
+      options: [.database], run: dump)
+  }
+
+  private static func dump(_ arguments: Arguments) throws(Failure) -> ExitCode {
+    var progress = Terminal.Progress("dumping")
+    defer { progress.finish() }
+    try arguments.reading { store in
+      try store.read {
+        let session = arguments.operands.first
+        let total = session == nil ? store.recordCount : nil
+        try store.dump(sessionID: session) { lines, records in
+          try Output.write(json: lines)
+          progress.update(records, of: total)
+        }
+      }
+    }
+    return .success
+  }
+}

@@ -1,0 +1,64 @@
+import JSONRPC
+import SessionStore
+
+extension Command {
+  static var load: Command {
+    Command(
+      name: "load", summary: "reads a dump from standard input into the file, all of it or nothing",
+      details: [
+        "The file is made when missing. Into one that holds something, numbers and revisions move up, so that they stay "
+          + "unique; an id that is there already is an error. Caps are not asked for, and nothing is written to the "
+          + "audit trail.",
+        "It holds up other writers from its first line to its last, which sidecars answer with database_busy.",
+      ],
+      options: [.database, .durability, .busyTimeout, .exclusive], run: load)
+  }
+
+  /// SQLite's own limit for a value is near
+  private static let maxLineBytes = 1 << 30
+
+  private static func load(_ arguments: Arguments) throws(Failure) -> ExitCode {
+    let path = try arguments.databasePath()
+    if path == ":memory:" { throw Arguments.usage("a store in memory is gone with its process; name a file") }
+    guard System.isOpen(0) else {
+      throw Failure(code: .configuration, message: "standard input is closed; a dump is read from there")
+    }
+    if System.isTerminal(0) { System.report("reading a dump from the terminal; end with Ctrl-D") }
+    if arguments.database == nil { System.makeDirectories(for: path) }
+    let store = try arguments.opened(path)
+    do {
+      let records = try store.load { loader in try feed(&loader) }
+      try Output.write("loaded \(records) record\(records == 1 ? "" : "s") into \(path)\n")
+      return .success
+    } catch let error as LoadError {
+      let place = error.line > 0 ? "line \(error.line): " : ""
+      throw Failure(code: .data, message: "nothing was loaded: \(place)\(Terminal.printable(error.message))")
+    } catch {
+      throw Failure(error, path)
+    }
+  }
+
+  private static func feed(_ loader: inout Loader) throws {
+    var progress = Terminal.Progress("loading")
+    defer { progress.finish() }
+    var lines = LineReader(limit: maxLineBytes)
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    func take(_ line: LineReader.Line) throws {
+      switch line {
+      case .complete(let text): try loader.load(text)
+      case .tooLong: try loader.refuseLine(longerThan: maxLineBytes)
+      }
+    }
+    reading: while true {
+      switch System.read(0, into: &buffer) {
+      case .bytes(let count):
+        lines.append(Array(buffer[..<count]))
+        while let line = lines.next() { try take(line) }
+        progress.update(loader.records, of: nil)
+      case .wouldBlock: _ = System.wait(input: 0, output: 2, wantsToWrite: false, milliseconds: nil)
+      case .ended: break reading
+      }
+    }
+    if let line = lines.finish() { try take(line) }
+  }
+}
