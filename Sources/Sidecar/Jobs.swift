@@ -49,7 +49,8 @@ extension Sidecar {
     deferred = job
   }
 
-  /// - Parameter id: as it was written, in a copy, for the input that it came in must not be kept; nil for a notification
+  /// - Parameter id: as it was written, in a copy, so that the input that it came in is not kept; nil for a
+  ///   notification
   func begin(_ job: Job, id: [UInt8]?) {
     jobs.waiting.append(Jobs.Request(job: job, id: id.map { JSONText(validated: $0[...]) }))
     startNextJob()
@@ -59,7 +60,8 @@ extension Sidecar {
     while jobs.running == nil, !jobs.waiting.isEmpty {
       let request = jobs.waiting.removeFirst()
       do {
-        jobs.running = Jobs.Running(request: request, work: try store.start(request.job), startedAt: store.currentTime())
+        let work = try store.start(request.job)
+        jobs.running = Jobs.Running(request: request, work: work, startedAt: store.currentTime())
       } catch {
         answer(request) { _ in throw error }
       }
@@ -168,7 +170,7 @@ extension Job {
 
   private static let backup = Method(
     name: "backup",
-    summary: "Copies the database as it is at one moment to a new file, while requests go on; answered when it is done.",
+    summary: "Copies the database as it is at one moment to a new file, beside the requests; answered when done.",
     access: .ownGroups, isTransactional: false,
     parameters: [
       .required(.path, .text(4_095), "Where there is no file yet; relative to the sidecar's working directory.")
@@ -188,7 +190,7 @@ extension Job {
 
   private static let checkIntegrity = Method(
     name: "check_integrity",
-    summary: "Looks for damage in the whole file, while requests go on; answered when it is done.",
+    summary: "Looks for damage in the whole file, beside the requests; answered when done.",
     access: .ownGroups, isTransactional: false, parameters: [],
     result: .members([
       ("ok", .boolean), ("problems", .described(.array(.string), "For people, one sentence each; at most 100."))

@@ -178,7 +178,7 @@ def test_requests_are_served_while_jobs_run_and_wait(sidecar: Sidecar) -> None:
 @pytest.mark.parametrize("id", ["1e2", "1.0", "null", '"a\\u0062c"', "-0", "1" * 40, '"\\ud83d\\ude00"'])
 def test_ids_come_back_byte_for_byte(sidecar: Sidecar, target: Path, id: str) -> None:
     path = json.dumps(str(target))
-    sidecar.send_bytes(b'{"jsonrpc":"2.0","id":%s,"method":"backup","params":{"path":%s}}\n' % (id.encode(), path.encode()))
+    sidecar.send_bytes(f'{{"jsonrpc":"2.0","id":{id},"method":"backup","params":{{"path":{path}}}}}\n'.encode())
     first, second = sidecar.read_line(), sidecar.read_line()
     assert first is not None and second is not None
     assert first.startswith(b'{"jsonrpc":"2.0","method":"progress","params":{"id":%s,"method":"backup",' % id.encode())
@@ -262,7 +262,7 @@ def test_paths_that_cannot_be_are_refused_with_the_reason(sidecar: Sidecar, data
     refused_path(sidecar, "x" * 5_000, "at most 4095 bytes")
     for suffix in ["", "-wal", "-shm", "-lock", "-journal"]:
         refused_path(sidecar, f"{database}{suffix}", "not the database's own")
-        refused_path(sidecar, f"{database.parent}/../{database.parent.name}/{database.name}{suffix}", "not the database")
+        refused_path(sidecar, f"{target.parent}/../{database.name}{suffix}", "not the database's own")
     assert files(target.parent) == before and target.read_text() == "precious"
     assert sidecar.call("session_count") == {"count": 1}
     assert sidecar.notifications == [] and sidecar.finish() == []
@@ -414,7 +414,9 @@ def test_the_end_of_the_input_waits_for_jobs(loaded: Sidecar, target: Path) -> N
 
 
 def test_shutdown_waits_for_jobs_and_takes_no_more(sidecar: Sidecar, target: Path) -> None:
-    sidecar.send(backup(1, target), request("check_integrity", 2), request("shutdown", 3), request("check_integrity", 4))
+    sidecar.send(
+        backup(1, target), request("check_integrity", 2), request("shutdown", 3), request("check_integrity", 4)
+    )
     answers = {answer["id"]: answer for answer in (sidecar.receive_answer() for _ in range(4))}
     assert answers[1]["result"]["pages"] > 0 and answers[2]["result"]["ok"] and answers[3]["result"] == {}
     assert answers[4]["error"]["data"]["kind"] == "shutting_down"
