@@ -525,6 +525,17 @@ def test_a_transaction_takes_no_jobs(sidecar: Sidecar, target: Path) -> None:
     assert files(target.parent) == set()
 
 
+def test_the_metrics_count_jobs_when_they_are_answered(sidecar: Sidecar, target: Path) -> None:
+    sidecar.call("backup", path=str(target))
+    sidecar.send(backup("b", target), backup("c", target.parent / "none" / "copy.db"), request("check_integrity", "d"))
+    assert [sidecar.receive_answer()["id"] for _ in range(3)] == ["b", "c", "d"]
+    sidecar.notify("backup", path=str(target.parent / "none" / "copy.db"))
+    sidecar.call("check_integrity")
+    methods = sidecar.call("get_metrics")["methods"]
+    assert (methods["backup"]["requests"], methods["backup"]["errors"]) == (4, 3)
+    assert (methods["check_integrity"]["requests"], methods["check_integrity"]["errors"]) == (2, 0)
+
+
 # --- How many
 
 
