@@ -14,7 +14,8 @@ enum Integrity {
       var check = try connection.statement(composed: "PRAGMA integrity_check(\(limit))")
       while try check.step() {
         // One row may hold several findings, under a line that names the database.
-        problems += check.string(0).split(separator: "\n").filter { !$0.hasPrefix("***") && $0 != "ok" }.map(String.init)
+        let lines = check.string(0).split(separator: "\n").map(String.init)
+        problems += lines.filter { !$0.hasPrefix("***") && $0 != "ok" }
       }
       // What a damaged tree holds cannot be counted, and another version may have other rules.
       if problems.isEmpty, try connection.pragma("user_version") == Schema.current.version {

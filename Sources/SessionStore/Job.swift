@@ -16,7 +16,8 @@ package enum Job: Sendable, Equatable {
   /// - Parameter report: told the pages that a backup has copied, and all; what it throws ends the job
   /// - Throws: ``StoreError``, ``SQLiteError``; ``WorkCancelled``
   func run(
-    on connection: Connection, _ progress: WorkProgress, report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
+    on connection: Connection, _ progress: WorkProgress,
+    report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
   ) throws -> Outcome {
     switch self {
     case .backup(let path):

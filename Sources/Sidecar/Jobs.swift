@@ -15,6 +15,9 @@ struct Jobs {
 
   struct Request {
     let job: Job
+    /// for the metrics: the method, and the moment when it was asked for, in nanoseconds
+    let index: Int
+    let start: Int64
     /// as it was written; nil for a notification, which is never answered
     let id: JSONText?
   }
@@ -40,7 +43,9 @@ extension Sidecar {
   /// Leaves a job to be done beside the requests; where that is not possible it is done at once and its result written.
   /// - Throws: `queue_full`; when it is done at once, what it throws
   func perform(_ job: Job, _ writer: inout JSONWriter) throws {
-    guard mayDefer else { return job.write(try store.run(job), elapsed: store.currentTime() - store.now, to: &writer) }
+    guard mayDefer, store.canRunBeside else {
+      return job.write(try store.run(job), elapsed: store.currentTime() - store.now, to: &writer)
+    }
     if jobs.waiting.count >= Jobs.limit {
       throw ErrorKind.queueFull.error(
         "\(Jobs.limit) backups and checks wait for their turn, the limit; send it again when one is answered.",
@@ -49,9 +54,11 @@ extension Sidecar {
     deferred = job
   }
 
-  /// - Parameter id: as it was written, in a copy, for the input that it came in must not be kept; nil for a notification
-  func begin(_ job: Job, id: [UInt8]?) {
-    jobs.waiting.append(Jobs.Request(job: job, id: id.map { JSONText(validated: $0[...]) }))
+  /// - Parameter id: as it was written, in a copy, so that the input that it came in is not kept; nil for a
+  ///   notification
+  func begin(_ job: Job, _ index: Int, id: [UInt8]?) {
+    let id = id.map { JSONText(validated: $0[...]) }
+    jobs.waiting.append(Jobs.Request(job: job, index: index, start: host.monotonic(), id: id))
     startNextJob()
   }
 
@@ -59,7 +66,8 @@ extension Sidecar {
     while jobs.running == nil, !jobs.waiting.isEmpty {
       let request = jobs.waiting.removeFirst()
       do {
-        jobs.running = Jobs.Running(request: request, work: try store.start(request.job), startedAt: store.currentTime())
+        let work = try store.start(request.job)
+        jobs.running = Jobs.Running(request: request, work: work, startedAt: store.currentTime())
       } catch {
         answer(request) { _ in throw error }
       }
@@ -99,18 +107,21 @@ extension Sidecar {
   }
 
   private func answer(_ request: Jobs.Request, _ write: (inout JSONWriter) throws -> Void) {
-    guard let id = request.id else { return }
+    metrics.note(request.index, nanoseconds: host.monotonic() - request.start)
+    let id = request.id?.bytes ?? []
     withOutput { output in
       let start = output.count
       do {
-        Response.begin(&output, id: id.bytes.span)
+        Response.begin(&output, id: id.span)
         try write(&output)
         Response.end(&output)
       } catch {
+        metrics.noteError(request.index)
         output.rewind(to: start)
-        Response.write(RPCError.of(error), id: id.bytes.span, to: &output)
+        Response.write(RPCError.of(error), id: id.span, to: &output)
       }
       output.raw("\n")
+      if request.id == nil { output.rewind(to: start) }
     }
   }
 
@@ -168,7 +179,7 @@ extension Job {
 
   private static let backup = Method(
     name: "backup",
-    summary: "Copies the database as it is at one moment to a new file, while requests go on; answered when it is done.",
+    summary: "Copies the database as it is at one moment to a new file, beside the requests; answered when done.",
     access: .ownGroups, isTransactional: false,
     parameters: [
       .required(.path, .text(4_095), "Where there is no file yet; relative to the sidecar's working directory.")
@@ -188,7 +199,7 @@ extension Job {
 
   private static let checkIntegrity = Method(
     name: "check_integrity",
-    summary: "Looks for damage in the whole file, while requests go on; answered when it is done.",
+    summary: "Looks for damage in the whole file, beside the requests; answered when done.",
     access: .ownGroups, isTransactional: false, parameters: [],
     result: .members([
       ("ok", .boolean), ("problems", .described(.array(.string), "For people, one sentence each; at most 100."))

@@ -230,7 +230,11 @@ package final class Sidecar {
       store.abandonGroup()
       return runGroupAlone()
     }
-    guard store.isInGroup else { return metrics.note(parsed.index, nanoseconds: host.monotonic() - start) }
+    guard store.isInGroup else {
+      // A job is noted when it is answered.
+      if deferred == nil { metrics.note(parsed.index, nanoseconds: host.monotonic() - start) }
+      return
+    }
     if let before { openGroup(at: before) }
     group.units.append(unit)
     group.requests.append((parsed.index, start))
@@ -394,7 +398,7 @@ package final class Sidecar {
     let start = output.count
     let id = unit.text.span.extracting(parsed.id ?? 0..<0)
     beginAnswer(unit)
-    mayDefer = !unit.isInBatch && store.canRunBeside
+    mayDefer = !unit.isInBatch
     deferred = nil
     do {
       if let refusal { throw refusal }
@@ -405,7 +409,8 @@ package final class Sidecar {
       Response.end(&output)
       if let deferred {
         output.rewind(to: start)
-        return begin(deferred, id: parsed.id.map { Array(JSONText(validated: unit.text).cut($0).bytes) })
+        return begin(
+          deferred, parsed.index, id: parsed.id.map { Array(JSONText(validated: unit.text).cut($0).bytes) })
       }
     } catch {
       if isFatalToGroup(error) { throw error }

@@ -123,8 +123,8 @@ struct Server {
   /// Someone wants this process gone, and waits for it.
   private var isHurried: Bool { System.stopRequested || parentIsGone }
 
-  /// Runs what was read, then waits until jobs are done and the reader has taken the answers. After a signal it ends the
-  /// jobs and waits no longer than a second without progress.
+  /// Runs what was read, then waits until jobs are done and the reader has taken the answers. After a signal it ends
+  /// the jobs and waits no longer than a second without progress.
   private mutating func finish() -> ExitCode {
     if sidecar.phase == .serving, !inputEnded { sidecar.endInput() }
     while sidecar.hasJobs, sidecar.phase != .failed, !isHurried {

@@ -38,7 +38,9 @@ def exact(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_help_lists_the_commands() -> None:
     """What was promised; others may have joined."""
-    promised = {"serve", "status", "sessions", "events", "tasks", "describe", "doctor", "completions", "help"}
+    promised = {
+        "serve", "status", "sessions", "events", "tasks", "backup", "check", "describe", "doctor", "completions", "help"
+    }  # fmt: skip
     assert promised <= COMMANDS.keys()
     assert COMMANDS["events"].strip() == "SESSION"
 

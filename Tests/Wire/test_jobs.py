@@ -13,6 +13,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -75,28 +76,25 @@ def loaded(large: Path, database: Path, spawn: Spawn) -> Sidecar:
 
 def stopped(sidecar: Sidecar, folder: Path) -> tuple[str, Path]:
     """Asks for copies until the process is stopped while one is under way. Its id, and its target."""
-    process = sidecar.process.pid
     for number in range(100):
         id, target = f"backup-{number}", folder / f"copy-{number}.db"
         before = files(folder)
         sidecar.send(backup(id, target))
         until(lambda: files(folder) != before, "a copy is begun")
-        os.kill(process, signal.SIGSTOP)
-        until(lambda: all(state(thread) == "T" for thread in threads(process)), "all threads have stopped")
+        stop(sidecar.process.pid)
         if not target.exists():
             return id, target
-        os.kill(process, signal.SIGCONT)
+        resume(sidecar)
         while sidecar.receive_answer()["id"] != id:
             pass
     raise AssertionError("no copy was ever met under way")
 
 
-def threads(process: int) -> list[Path]:
-    return list(Path(f"/proc/{process}/task").iterdir())
-
-
-def state(thread: Path) -> str:
-    return (thread / "stat").read_text().rsplit(")", 1)[1].split()[0]
+def stop(process: int) -> None:
+    """Stops the process, and waits until all of its threads stand still."""
+    os.kill(process, signal.SIGSTOP)
+    threads = [thread / "stat" for thread in Path(f"/proc/{process}/task").iterdir()]
+    until(lambda: all(stat.read_text().rsplit(")", 1)[1].split()[0] == "T" for stat in threads), "all have stopped")
 
 
 def resume(sidecar: Sidecar) -> None:
@@ -180,7 +178,7 @@ def test_requests_are_served_while_jobs_run_and_wait(sidecar: Sidecar) -> None:
 @pytest.mark.parametrize("id", ["1e2", "1.0", "null", '"a\\u0062c"', "-0", "1" * 40, '"\\ud83d\\ude00"'])
 def test_ids_come_back_byte_for_byte(sidecar: Sidecar, target: Path, id: str) -> None:
     path = json.dumps(str(target))
-    sidecar.send_bytes(b'{"jsonrpc":"2.0","id":%s,"method":"backup","params":{"path":%s}}\n' % (id.encode(), path.encode()))
+    sidecar.send_bytes(f'{{"jsonrpc":"2.0","id":{id},"method":"backup","params":{{"path":{path}}}}}\n'.encode())
     first, second = sidecar.read_line(), sidecar.read_line()
     assert first is not None and second is not None
     assert first.startswith(b'{"jsonrpc":"2.0","method":"progress","params":{"id":%s,"method":"backup",' % id.encode())
@@ -264,7 +262,7 @@ def test_paths_that_cannot_be_are_refused_with_the_reason(sidecar: Sidecar, data
     refused_path(sidecar, "x" * 5_000, "at most 4095 bytes")
     for suffix in ["", "-wal", "-shm", "-lock", "-journal"]:
         refused_path(sidecar, f"{database}{suffix}", "not the database's own")
-        refused_path(sidecar, f"{database.parent}/../{database.parent.name}/{database.name}{suffix}", "not the database")
+        refused_path(sidecar, f"{target.parent}/../{database.name}{suffix}", "not the database's own")
     assert files(target.parent) == before and target.read_text() == "precious"
     assert sidecar.call("session_count") == {"count": 1}
     assert sidecar.notifications == [] and sidecar.finish() == []
@@ -407,14 +405,18 @@ def test_a_disk_that_is_too_small_is_found_before_it_is_filled(
 
 def test_the_end_of_the_input_waits_for_jobs(loaded: Sidecar, target: Path) -> None:
     loaded.send(backup(1, target), request("check_integrity", 2), store(3))
+    start = time.monotonic()
     answers = [message for message in loaded.finish() if "method" not in message]
+    assert time.monotonic() - start < 30, "it slept until the next sweep"
     assert [answer["id"] for answer in answers] == [3, 1, 2]
     assert answers[1]["result"]["bytes"] == target.stat().st_size
     assert answers[2]["result"] == {"ok": True, "problems": []}
 
 
 def test_shutdown_waits_for_jobs_and_takes_no_more(sidecar: Sidecar, target: Path) -> None:
-    sidecar.send(backup(1, target), request("check_integrity", 2), request("shutdown", 3), request("check_integrity", 4))
+    sidecar.send(
+        backup(1, target), request("check_integrity", 2), request("shutdown", 3), request("check_integrity", 4)
+    )
     answers = {answer["id"]: answer for answer in (sidecar.receive_answer() for _ in range(4))}
     assert answers[1]["result"]["pages"] > 0 and answers[2]["result"]["ok"] and answers[3]["result"] == {}
     assert answers[4]["error"]["data"]["kind"] == "shutting_down"
@@ -521,6 +523,17 @@ def test_a_transaction_takes_no_jobs(sidecar: Sidecar, target: Path) -> None:
         refusal = sidecar.refusal("transaction", calls=[{"method": method, "params": params}])
         assert refusal.kind == "invalid_params" and refusal.data["call_index"] == 0
     assert files(target.parent) == set()
+
+
+def test_the_metrics_count_jobs_when_they_are_answered(sidecar: Sidecar, target: Path) -> None:
+    sidecar.call("backup", path=str(target))
+    sidecar.send(backup("b", target), backup("c", target.parent / "none" / "copy.db"), request("check_integrity", "d"))
+    assert [sidecar.receive_answer()["id"] for _ in range(3)] == ["b", "c", "d"]
+    sidecar.notify("backup", path=str(target.parent / "none" / "copy.db"))
+    sidecar.call("check_integrity")
+    methods = sidecar.call("get_metrics")["methods"]
+    assert (methods["backup"]["requests"], methods["backup"]["errors"]) == (4, 3)
+    assert (methods["check_integrity"]["requests"], methods["check_integrity"]["errors"]) == (2, 0)
 
 
 # --- How many
