@@ -39,7 +39,7 @@ extension Store {
   /// - Parameters:
   ///   - emit: gets whole lines and how many records there were so far
   /// - Throws: `sessionNotFound`; ``FileChanged`` before the line that says how many there were; what `emit` throws
-  package func dump(
+  package func writeDump(
     sessionID: String? = nil, emit: (_ lines: [UInt8], _ records: Int64) throws -> Void
   ) throws {
     try flushSessions()

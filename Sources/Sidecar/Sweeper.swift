@@ -1,8 +1,8 @@
 import JSONRPC
 import SessionStore
 
-/// What happens without a request: jobs go on, subscribers are served and what has expired is removed, in slices between
-/// requests.
+/// What happens without a request: jobs go on, subscribers are served and what has expired is removed, in slices
+/// between requests.
 extension Sidecar {
   /// milliseconds between two sweeps
   static let sweepInterval: Int64 = 60_000

@@ -9,17 +9,17 @@ extension Command {
         "It reads beside running sidecars and changes nothing. What 'load' makes of it in a new file dumps the same.",
         "A session comes with its state, events, log and tasks, and with its part of the audit trail.",
       ],
-      options: [.database], run: dump)
+      options: [.database], run: writeDump)
   }
 
-  private static func dump(_ arguments: Arguments) throws(Failure) -> ExitCode {
+  private static func writeDump(_ arguments: Arguments) throws(Failure) -> ExitCode {
     var progress = Terminal.Progress("dumping")
     defer { progress.finish() }
     try arguments.reading { store in
       try store.read {
         let session = arguments.operands.first
         let total = session == nil ? store.recordCount : nil
-        try store.dump(sessionID: session) { lines, records in
+        try store.writeDump(sessionID: session) { lines, records in
           try Output.write(json: lines)
           progress.update(records, of: total)
         }
