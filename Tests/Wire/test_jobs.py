@@ -24,6 +24,7 @@ import pytest
 from faults import STRACE, injecting, needs_strace
 from sidecar import JSON, Sidecar, line, notification, request
 from test_process import until
+from unprivileged import Unprivileged
 
 Spawn = Callable[..., Sidecar]
 
@@ -268,10 +269,14 @@ def test_paths_that_cannot_be_are_refused_with_the_reason(sidecar: Sidecar, data
     assert sidecar.notifications == [] and sidecar.finish() == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_may_not_be_written_is_told(sidecar: Sidecar, target: Path) -> None:
-    target.parent.chmod(0o500)
-    refused_path(sidecar, str(target), "Permission denied")
+def test_a_directory_that_may_not_be_written_is_told(unprivileged: Unprivileged) -> None:
+    folder = unprivileged.data / "backups"
+    folder.mkdir(0o555)
+    asked = line(backup(1, folder / "copy.db")).decode()
+    answer = json.loads(unprivileged.start(unprivileged.data / "sessions.db", input=asked).stdout)
+    assert answer["error"]["data"]["parameter"] == "path"
+    assert "Permission denied" in answer["error"]["data"]["expected"]
+    assert files(folder) == set()
 
 
 def test_a_file_that_appears_during_the_copy_is_not_overwritten(loaded: Sidecar, target: Path) -> None:
