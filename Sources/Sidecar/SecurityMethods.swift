@@ -111,9 +111,9 @@ enum SecurityMethods {
     summary: "Screens a text for its size, control characters and scripts; what fails is recorded at low severity.",
     access: .readOrWrite,
     parameters: [
-      .required(.text, .text(16 << 20), "The text."),
+      .required(.text, .text(8 << 20), "The text."),
       .optional(.sessionID, .identifier, "The session that sent it, for the record."),
-      .optional(.maxBytes, .integer(0...16_777_216), "Bytes of UTF-8 that it may have; 10,000 when absent."),
+      .optional(.maxBytes, .integer(0...8_388_608), "Bytes of UTF-8 that it may have; 10,000 when absent."),
     ],
     result: .members([
       ("valid", .boolean), ("reason", .nullable(.choice(InputScreen.Finding.allCases.map(\.rawValue)))),
