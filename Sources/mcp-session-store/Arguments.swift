@@ -18,6 +18,9 @@ struct Arguments {
   var operands: [String] = []
   var json = false
   var follow = false
+  var output: String?
+  var force = false
+  var payloads = false
   /// 0: from the beginning
   var after = 0
   /// 0: all

@@ -27,7 +27,7 @@ struct Command {
 extension Command {
   /// in the order in which help lists them; the first is meant where none is named
   static var all: [Command] {
-    [serve, status, sessions, events, tasks, backup, check, dump, load, describe, doctor, completions, help]
+    [serve, status, sessions, events, tasks, backup, check, dump, load, report, describe, doctor, completions, help]
   }
 
   static func named(_ name: String) throws(Failure) -> Command {

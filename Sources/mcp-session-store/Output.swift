@@ -19,6 +19,12 @@ enum Output {
     }
   }
 
+  /// - Throws: ``ExitCode/cannotCreate``
+  static func write(_ bytes: [UInt8], toFile path: String, replacing: Bool) throws(Failure) {
+    guard let reason = System.makeFile(path, bytes, replacing: replacing) else { return }
+    throw Failure(code: .cannotCreate, message: reason)
+  }
+
   static func write(_ bytes: [UInt8]) throws(Failure) {
     count.add(1, ordering: .relaxed)
     guard let reason = System.writeOut(bytes[...]) else { return }

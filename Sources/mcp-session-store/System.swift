@@ -66,9 +66,13 @@ enum System {
   /// Writes all of it to standard output and waits for the reader: for commands that print and end.
   /// - Returns: nil when it is written, else the system's reason; empty when the reader has gone away
   static func writeOut(_ bytes: ArraySlice<UInt8>) -> String? {
+    writeAll(bytes, to: STDOUT_FILENO, called: "standard output")
+  }
+
+  private static func writeAll(_ bytes: ArraySlice<UInt8>, to descriptor: Int32, called name: String) -> String? {
     var rest = bytes
     while !rest.isEmpty {
-      let sent = unsafe rest.withUnsafeBytes { unsafe Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+      let sent = unsafe rest.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
       if sent >= 0 {
         rest = rest.dropFirst(sent)
         continue
@@ -76,12 +80,32 @@ enum System {
       switch errno {
       case EINTR: continue
       // Someone who shares the descriptor has set O_NONBLOCK.
-      case EAGAIN: _ = wait(input: nil, output: STDOUT_FILENO, wantsToWrite: true, milliseconds: nil)
+      case EAGAIN: _ = wait(input: nil, output: descriptor, wantsToWrite: true, milliseconds: nil)
       case EPIPE: return ""
-      default: return "cannot write to standard output: \(errorText())"
+      default: return "cannot write to \(name): \(errorText())"
       }
     }
     return nil
+  }
+
+  static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+
+  /// Makes a file that only its owner may read, whole or not at all: it is written beside its place and then renamed.
+  /// - Parameter replacing: whether a file that is there is replaced
+  /// - Returns: nil when it is there, else the system's reason
+  static func makeFile(_ path: String, _ bytes: [UInt8], replacing: Bool) -> String? {
+    let partial = "\(path).partial-\(process())"
+    let descriptor = unsafe open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard descriptor >= 0 else { return "cannot write to \(path): \(errorText())" }
+    var reason = writeAll(bytes[...], to: descriptor, called: path)
+    if reason == nil, fsync(descriptor) != 0 { reason = "cannot write to \(path): \(errorText())" }
+    close(descriptor)
+    if reason == nil {
+      let isThere = unsafe replacing ? rename(partial, path) == 0 : link(partial, path) == 0
+      if !isThere { reason = "cannot write to \(path): \(errorText())" }
+    }
+    _ = unsafe unlink(partial)
+    return reason
   }
 
   static func errorText() -> String {

@@ -1,0 +1,185 @@
+import SQLite
+
+/// The store in more figures than ``Summary``, for a report.
+package struct Statistics {
+  /// So many events in the time from `start` on, one bucket long.
+  package struct EventBucket: Equatable {
+    package var start: Int64
+    package var count: Int64
+  }
+
+  package struct LargeSession {
+    package var sessionID: String
+    package var userID: String?
+    package var principal: String?
+    package var events: Int64
+    /// of the events that can be read
+    package var eventBytes: Int64
+    package var stateBytes: Int64
+    package var logEntries: Int64
+    package var lastActivity: Int64
+  }
+
+  package struct RunningTask {
+    package var taskID: String
+    package var status: TaskStatus
+    package var method: String?
+    package var principal: String?
+    package var createdAt: Int64
+    package var lastUpdatedAt: Int64
+    package var statusMessage: String?
+  }
+
+  package struct AuditCount {
+    package var type: String
+    /// nil for lifecycle changes
+    package var severity: String?
+    package var count: Int64
+  }
+
+  /// milliseconds that a bucket is long; 0 without events
+  package var bucketLength: Int64 = 0
+  /// without holes, oldest first
+  package var eventBuckets: [EventBucket] = []
+  /// of tasks that have ended, by how long they took: as many as ``durationBounds`` and one more
+  package var durations: [Int64] = []
+  package var largestSessions: [LargeSession] = []
+  package var oldestTasks: [RunningTask] = []
+  package var auditCounts: [AuditCount] = []
+  package var newestAudit: [AuditEvent] = []
+
+  /// milliseconds: a duration belongs to the first bound that it is under
+  package static let durationBounds: [Int64] = [1_000, 10_000, 60_000, 600_000, 3_600_000, 86_400_000]
+}
+
+extension Store {
+  /// rows of each list
+  private static let listed = 10
+  private static let bucketLimit: Int64 = 60
+  /// lengths that a reader can name, in milliseconds: a second to a year
+  private static let bucketLengths: [Int64] =
+    [1, 5, 15, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_592_000, 31_536_000].map {
+      $0 * 1_000
+    }
+
+  /// Counts for a report. It reads every event twice, for there is no index on their times: about a second for a
+  /// million.
+  /// - Parameter since: Unix milliseconds: from when on the audit trail is told
+  package func statistics(auditSince since: Int64) throws -> Statistics {
+    try flushSessions()
+    var statistics = Statistics()
+    try countEvents(&statistics)
+    statistics.durations = try durations()
+    statistics.largestSessions = try largestSessions()
+    statistics.oldestTasks = try oldestTasks()
+    statistics.auditCounts = try auditCounts(since)
+    statistics.newestAudit = try newestAudit(since)
+    return statistics
+  }
+
+  /// the events that can be read, not those that only wait to be deleted
+  private static let readable = "id > (SELECT event_floor FROM sessions WHERE number = session)"
+
+  private func countEvents(_ statistics: inout Statistics) throws {
+    var range = try connection.statement(
+      composed: "SELECT min(timestamp), max(timestamp) FROM events WHERE \(Self.readable)")
+    guard try range.step(), let first = range.optionalInteger(0), let last = range.optionalInteger(1) else { return }
+    let length =
+      Self.bucketLengths.first { (last - first) / $0 < Self.bucketLimit }
+      ?? (last - first) / Self.bucketLimit + 1
+    let start = first - first % length
+    var select = try connection.statement(
+      composed: """
+        SELECT (timestamp - $1) / $2 AS bucket, count(*) FROM events WHERE \(Self.readable) GROUP BY bucket
+        """)
+    select.bind(1, start)
+    select.bind(2, length)
+    statistics.bucketLength = length
+    statistics.eventBuckets = (0...(last - start) / length).map {
+      Statistics.EventBucket(start: start + $0 * length, count: 0)
+    }
+    while try select.step() {
+      let bucket = Int(select.integer(0))
+      if statistics.eventBuckets.indices.contains(bucket) { statistics.eventBuckets[bucket].count = select.integer(1) }
+    }
+  }
+
+  private func durations() throws -> [Int64] {
+    let bounds = Statistics.durationBounds
+    let cases = bounds.enumerated().map { "WHEN last_updated_at - created_at < \($1) THEN \($0)" }
+    var select = try connection.statement(
+      composed: """
+        SELECT CASE \(cases.joined(separator: " ")) ELSE \(bounds.count) END AS bucket, count(*) FROM tasks
+        WHERE status IN ('completed', 'failed', 'cancelled') GROUP BY bucket
+        """)
+    var counts = [Int64](repeating: 0, count: bounds.count + 1)
+    while try select.step() { counts[Int(select.integer(0))] = select.integer(1) }
+    return counts
+  }
+
+  private func largestSessions() throws -> [Statistics.LargeSession] {
+    var select = try connection.statement(
+      composed: """
+        SELECT session_id, user_id, principal, last_event_id - event_floor AS events,
+          (SELECT coalesce(sum(length(CAST(data AS BLOB))), 0) FROM events WHERE session = number AND id > event_floor),
+          state_bytes, last_log_seq - log_floor, last_activity
+        FROM sessions WHERE NOT \(isExpired(at: "$1")) ORDER BY events DESC, state_bytes DESC, number LIMIT \(Self.listed)
+        """)
+    select.bind(1, now)
+    var sessions: [Statistics.LargeSession] = []
+    while try select.step() {
+      sessions.append(
+        Statistics.LargeSession(
+          sessionID: select.string(0), userID: select.optionalString(1), principal: select.optionalString(2),
+          events: select.integer(3), eventBytes: select.integer(4), stateBytes: select.integer(5),
+          logEntries: select.integer(6), lastActivity: select.integer(7)))
+    }
+    return sessions
+  }
+
+  private func oldestTasks() throws -> [Statistics.RunningTask] {
+    var select = try connection.statement(
+      composed: """
+        SELECT task_id, status, original_method, principal, created_at, last_updated_at, status_message FROM tasks
+        WHERE status IN ('working', 'input_required') AND coalesce(expires_at >= $1, 1)
+        ORDER BY created_at, number LIMIT \(Self.listed)
+        """)
+    select.bind(1, now)
+    var tasks: [Statistics.RunningTask] = []
+    while try select.step() {
+      tasks.append(
+        Statistics.RunningTask(
+          taskID: select.string(0), status: TaskStatus(rawValue: select.string(1)) ?? .working,
+          method: select.optionalString(2), principal: select.optionalString(3), createdAt: select.integer(4),
+          lastUpdatedAt: select.integer(5), statusMessage: select.optionalString(6)))
+    }
+    return tasks
+  }
+
+  private func auditCounts(_ since: Int64) throws -> [Statistics.AuditCount] {
+    var select = try connection.statement(
+      """
+      SELECT type, severity, count(*) FROM audit_events WHERE timestamp >= $1
+      GROUP BY type, severity ORDER BY severity IS NULL, count(*) DESC, type
+      """)
+    select.bind(1, since)
+    var counts: [Statistics.AuditCount] = []
+    while try select.step() {
+      counts.append(
+        Statistics.AuditCount(type: select.string(0), severity: select.optionalString(1), count: select.integer(2)))
+    }
+    return counts
+  }
+
+  /// newest first
+  private func newestAudit(_ since: Int64) throws -> [AuditEvent] {
+    var select = try connection.statement(
+      composed: """
+        SELECT \(AuditEvent.columns) FROM audit_events WHERE timestamp >= $1 ORDER BY number DESC LIMIT \(2 * Self.listed)
+        """)
+    select.bind(1, since)
+    var events: [AuditEvent] = []
+    while try select.step() { events.append(AuditEvent(select)) }
+    return events
+  }
+}

@@ -1,0 +1,219 @@
+import SessionStore
+import Sidecar
+
+/// The report as one HTML page that loads nothing and runs nothing.
+struct Page {
+  let summary: Summary
+  let statistics: Statistics
+  let path: String
+  /// Unix milliseconds
+  let now: Int64
+  /// whether what callers stored is shown, and names in full
+  let showsPayloads: Bool
+
+  // MARK: - What may be shown
+
+  /// An id or a name: whoever knows the id of a session may be able to use it.
+  private func name(_ name: String?) -> String {
+    guard let name else { return "–" }
+    return showsPayloads || name.count <= 8 ? name : name.prefix(8) + "…"
+  }
+
+  private func words(_ text: String?) -> String {
+    guard let text, !text.isEmpty else { return "–" }
+    return showsPayloads ? text : "(hidden)"
+  }
+
+  // MARK: - The page
+
+  func html() -> String {
+    var html = HTML()
+    html.markup(
+      """
+      <!DOCTYPE html>
+      <html lang="en"><head><meta charset="utf-8">
+      <meta name="viewport" content="width=device-width, initial-scale=1">
+      <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+      <meta name="referrer" content="no-referrer"><meta name="color-scheme" content="light dark">
+      <title>mcp-session-store report</title><style>
+      """)
+    html.markup(Self.style)
+    html.markup("</style></head><body><header><h1>mcp-session-store</h1><p>")
+    html.element("strong", String(path.split(separator: "/").last ?? ""))
+    html.escaped(", \(Timestamp.minute(now)) UTC, version \(Sidecar.version), schema \(summary.schema)")
+    html.markup("</p></header><main>")
+    addTiles(&html)
+    addEvents(&html)
+    addSessions(&html)
+    addTasks(&html)
+    addAudit(&html)
+    html.markup("</main><footer><p>")
+    html.escaped(
+      showsPayloads
+        ? "Names and texts are shown in full: keep this page as safe as the store."
+        : "Ids and names are cut after 8 characters and texts are hidden; --payloads shows them. All times are UTC.")
+    html.markup("</p></footer></body></html>\n")
+    return html.text
+  }
+
+  private func addTiles(_ html: inout HTML) {
+    html.markup("<section class=\"tiles\" aria-label=\"Totals\">")
+    for (label, value) in [
+      ("sessions", summary.sessionCount.grouped), ("events", summary.events.grouped),
+      ("tasks", summary.taskCount.grouped), ("values", summary.values.grouped),
+      ("log entries", summary.logEntries.grouped), ("database", summary.databaseBytes.bytes),
+      ("write-ahead log", summary.walBytes.bytes), ("free in the file", summary.freeBytes.bytes),
+    ] {
+      html.markup("<div class=\"tile\">")
+      html.element("b", value)
+      html.element("span", label)
+      html.markup("</div>")
+    }
+    html.markup("</section>")
+  }
+
+  private func addEvents(_ html: inout HTML) {
+    html.markup("<section class=\"wide\"><h2>Events over time</h2>")
+    if statistics.eventBuckets.isEmpty {
+      html.element("p", "There are no events.", class: "none")
+    } else {
+      html.columns(statistics.eventBuckets, length: statistics.bucketLength)
+    }
+    html.markup("</section>")
+  }
+
+  private func addSessions(_ html: inout HTML) {
+    html.markup("<section><h2>Sessions</h2>")
+    let styles: [SessionStatus: StaticString] = [.active: "good", .suspended: "warn", .invalidated: "bad"]
+    html.bars(
+      "By status; expired ones wait for a sweep",
+      SessionStatus.allCases.map {
+        HTML.Bar(label: $0.rawValue, value: summary.sessions[$0] ?? 0, style: styles[$0] ?? "dim")
+      })
+    html.markup("</section><section class=\"wide\"><h2>Largest sessions</h2>")
+    table(
+      &html, ["session", "user", "principal", "events", "bytes", "state", "log", "last active"], numbers: 3...6,
+      statistics.largestSessions.map { session in
+        [
+          name(session.sessionID), name(session.userID), name(session.principal), session.events.grouped,
+          session.eventBytes.bytes, session.stateBytes.bytes, session.logEntries.grouped,
+          Timestamp.minute(session.lastActivity),
+        ]
+      })
+    html.markup("</section>")
+  }
+
+  private func addTasks(_ html: inout HTML) {
+    html.markup("<section><h2>Tasks</h2>")
+    let styles: [TaskStatus: StaticString] = [.completed: "good", .inputRequired: "warn", .failed: "bad", .working: "a"]
+    html.bars(
+      "By status",
+      TaskStatus.allCases.map {
+        HTML.Bar(label: $0.rawValue, value: summary.tasks[$0] ?? 0, style: styles[$0] ?? "dim")
+      })
+    html.markup("</section><section><h2>How long tasks took</h2>")
+    let labels = ["under 1 s", "under 10 s", "under 1 min", "under 10 min", "under 1 h", "under 1 day", "longer"]
+    html.bars(
+      "Those that have ended, from creation to the end",
+      zip(labels, statistics.durations).map { HTML.Bar(label: $0, value: $1) })
+    html.markup("</section><section class=\"wide\"><h2>Oldest running tasks</h2>")
+    table(
+      &html, ["task", "status", "method", "principal", "running for", "last heard of", "message"], numbers: 4...4,
+      statistics.oldestTasks.map { task in
+        [
+          name(task.taskID), task.status.rawValue, task.method ?? "–", name(task.principal),
+          (now - task.createdAt).duration, Timestamp.minute(task.lastUpdatedAt), words(task.statusMessage),
+        ]
+      })
+    html.markup("</section>")
+  }
+
+  private func addAudit(_ html: inout HTML) {
+    html.markup("<section class=\"wide\"><h2>Audit of the last 24 hours</h2>")
+    if statistics.auditCounts.isEmpty {
+      html.element("p", "Nothing was recorded.", class: "none")
+    } else {
+      let styles: [String: StaticString] = ["critical": "bad", "high": "bad", "medium": "warn", "low": "a"]
+      html.bars(
+        "How often what happened, security events first",
+        statistics.auditCounts.map { count in
+          let label = count.type.spaced + (count.severity.map { " (\($0))" } ?? "")
+          return HTML.Bar(label: label, value: count.count, style: count.severity.flatMap { styles[$0] } ?? "dim")
+        })
+    }
+    html.markup("</section><section class=\"wide\"><h2>Newest entries of the audit</h2>")
+    table(
+      &html, ["time", "what", "severity", "session", "user", "status", "address", "message"], numbers: nil,
+      statistics.newestAudit.map { event in
+        let status = [event.statusBefore, event.statusAfter].compactMap { $0 }.joined(separator: " → ")
+        return [
+          Timestamp.minute(event.timestamp), event.type.spaced, event.severity ?? "–", name(event.sessionID),
+          name(event.userID), status.isEmpty ? event.action ?? "–" : status, name(event.ipAddress),
+          words(event.message),
+        ]
+      })
+    html.markup("</section>")
+  }
+
+  /// - Parameter numbers: columns that are set flush right
+  private func table(
+    _ html: inout HTML, _ titles: [String], numbers: ClosedRange<Int>?, _ rows: [[String]]
+  ) {
+    if rows.isEmpty { return html.element("p", "There are none.", class: "none") }
+    html.markup("<div class=\"scroll\" tabindex=\"0\"><table class=\"list\"><thead><tr>")
+    for (column, title) in titles.enumerated() {
+      html.element("th", title, class: numbers?.contains(column) == true ? "n" : "t")
+    }
+    html.markup("</tr></thead><tbody>")
+    for row in rows {
+      html.markup("<tr>")
+      for (column, cell) in row.enumerated() {
+        html.element("td", cell, class: numbers?.contains(column) == true ? "n" : "t")
+      }
+      html.markup("</tr>")
+    }
+    html.markup("</tbody></table></div>")
+  }
+
+  // MARK: - How it looks
+
+  private static let style: StaticString = """
+    :root{color-scheme:light dark;--bg:#f5f6f8;--card:#fff;--fg:#1b1f24;--dim:#57606a;--line:#d8dee4;--a:#2f6fd0;
+    --good:#1a7f4b;--warn:#9a6700;--bad:#c4302b;--rest:#8c959f}
+    @media (prefers-color-scheme:dark){:root{--bg:#0f1318;--card:#181d24;--fg:#e6e9ee;--dim:#9aa4b0;--line:#2c333c;
+    --a:#5b9bf5;--good:#3fb871;--warn:#d9a433;--bad:#f0665f;--rest:#6b7480}}
+    *{box-sizing:border-box}
+    body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+    header,main,footer{max-width:1240px;margin:0 auto;padding:0 20px}
+    header{padding-top:28px}h1{font-size:22px;margin:0}header p,footer p{margin:4px 0 0;color:var(--dim)}
+    footer{padding-bottom:36px}
+    main{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr));gap:16px;padding-top:20px;
+    padding-bottom:16px}
+    section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;min-width:0}
+    .wide,.tiles{grid-column:1/-1}
+    .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:4px 16px}
+    .tile b{display:block;font-size:24px;line-height:1.25;font-variant-numeric:tabular-nums;white-space:nowrap}
+    .tile span{color:var(--dim);font-size:13px}
+    h2{font-size:15px;margin:0 0 8px}
+    caption,figcaption{text-align:left;color:var(--dim);font-size:13px;padding-bottom:6px}
+    table{border-collapse:collapse;width:100%}
+    .bars th{font-weight:400;text-align:left;padding:3px 10px 3px 0;white-space:nowrap;width:1%}
+    .bar{width:100%}.bar span{display:block;height:12px;border-radius:3px}
+    .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;padding-left:10px}
+    .a{background:var(--a);fill:var(--a)}.good{background:var(--good)}.warn{background:var(--warn)}
+    .bad{background:var(--bad)}.dim{background:var(--rest)}
+    figure{margin:0}svg{display:block;width:100%;height:150px;border-bottom:1px solid var(--line)}
+    .axis{display:flex;justify-content:space-between;gap:12px;color:var(--dim);font-size:13px;padding-top:4px}
+    .scroll{overflow-x:auto;margin:0 -18px;padding:0 18px}
+    .list th{text-align:left;font-weight:600;font-size:13px;color:var(--dim)}.list th.n{text-align:right}
+    .list th,.list td{padding:5px 14px 5px 0;border-bottom:1px solid var(--line);white-space:nowrap}
+    .list td.t{max-width:260px;overflow:hidden;text-overflow:ellipsis}
+    .list tbody tr:last-child td{border-bottom:0}
+    .none{color:var(--dim);margin:0}
+    """
+}
+
+extension String {
+  /// a name of the contract as words
+  fileprivate var spaced: String { String(map { $0 == "_" ? " " : $0 }) }
+}
