@@ -44,8 +44,8 @@ struct Page {
     html.markup("</p></header><main>")
     addTiles(&html)
     addEvents(&html)
-    addSessions(&html)
-    addTasks(&html)
+    addStatuses(&html)
+    addLists(&html)
     addAudit(&html)
     html.markup("</main><footer><p>")
     html.escaped(
@@ -82,7 +82,7 @@ struct Page {
     html.markup("</section>")
   }
 
-  private func addSessions(_ html: inout HTML) {
+  private func addStatuses(_ html: inout HTML) {
     html.markup("<section><h2>Sessions</h2>")
     let styles: [SessionStatus: StaticString] = [.active: "good", .suspended: "warn", .invalidated: "bad"]
     html.bars(
@@ -90,7 +90,25 @@ struct Page {
       SessionStatus.allCases.map {
         HTML.Bar(label: $0.rawValue, value: summary.sessions[$0] ?? 0, style: styles[$0] ?? "dim")
       })
-    html.markup("</section><section class=\"wide\"><h2>Largest sessions</h2>")
+    html.markup("</section><section><h2>Tasks</h2>")
+    let taskStyles: [TaskStatus: StaticString] = [
+      .completed: "good", .inputRequired: "warn", .failed: "bad", .working: "a",
+    ]
+    html.bars(
+      "By status",
+      TaskStatus.allCases.map {
+        HTML.Bar(label: $0.rawValue.spaced, value: summary.tasks[$0] ?? 0, style: taskStyles[$0] ?? "dim")
+      })
+    html.markup("</section><section><h2>How long tasks took</h2>")
+    let labels = ["under 1 s", "under 10 s", "under 1 min", "under 10 min", "under 1 h", "under 1 day", "longer"]
+    html.bars(
+      "Those that have ended, from creation to the end",
+      zip(labels, statistics.durations).map { HTML.Bar(label: $0, value: $1) })
+    html.markup("</section>")
+  }
+
+  private func addLists(_ html: inout HTML) {
+    html.markup("<section class=\"wide\"><h2>Largest sessions</h2>")
     table(
       &html, ["session", "user", "principal", "events", "bytes", "state", "log", "last active"], numbers: 3...6,
       statistics.largestSessions.map { session in
@@ -100,28 +118,12 @@ struct Page {
           Timestamp.minute(session.lastActivity),
         ]
       })
-    html.markup("</section>")
-  }
-
-  private func addTasks(_ html: inout HTML) {
-    html.markup("<section><h2>Tasks</h2>")
-    let styles: [TaskStatus: StaticString] = [.completed: "good", .inputRequired: "warn", .failed: "bad", .working: "a"]
-    html.bars(
-      "By status",
-      TaskStatus.allCases.map {
-        HTML.Bar(label: $0.rawValue, value: summary.tasks[$0] ?? 0, style: styles[$0] ?? "dim")
-      })
-    html.markup("</section><section><h2>How long tasks took</h2>")
-    let labels = ["under 1 s", "under 10 s", "under 1 min", "under 10 min", "under 1 h", "under 1 day", "longer"]
-    html.bars(
-      "Those that have ended, from creation to the end",
-      zip(labels, statistics.durations).map { HTML.Bar(label: $0, value: $1) })
     html.markup("</section><section class=\"wide\"><h2>Oldest running tasks</h2>")
     table(
       &html, ["task", "status", "method", "principal", "running for", "last heard of", "message"], numbers: 4...4,
       statistics.oldestTasks.map { task in
         [
-          name(task.taskID), task.status.rawValue, task.method ?? "–", name(task.principal),
+          name(task.taskID), task.status.rawValue.spaced, task.method ?? "–", name(task.principal),
           (now - task.createdAt).duration, Timestamp.minute(task.lastUpdatedAt), words(task.statusMessage),
         ]
       })
@@ -129,19 +131,24 @@ struct Page {
   }
 
   private func addAudit(_ html: inout HTML) {
-    html.markup("<section class=\"wide\"><h2>Audit of the last 24 hours</h2>")
-    if statistics.auditCounts.isEmpty {
-      html.element("p", "Nothing was recorded.", class: "none")
-    } else {
-      let styles: [String: StaticString] = ["critical": "bad", "high": "bad", "medium": "warn", "low": "a"]
-      html.bars(
-        "How often what happened, security events first",
-        statistics.auditCounts.map { count in
-          let label = count.type.spaced + (count.severity.map { " (\($0))" } ?? "")
-          return HTML.Bar(label: label, value: count.count, style: count.severity.flatMap { styles[$0] } ?? "dim")
-        })
+    let styles: [String: StaticString] = ["critical": "bad", "high": "bad", "medium": "warn", "low": "a"]
+    for (title, isSecurity) in [("Security events", true), ("Lifecycle changes", false)] {
+      html.markup(isSecurity ? "<section>" : "<section class=\"rest\">")
+      html.element("h2", title)
+      let counts = statistics.auditCounts.filter { ($0.severity != nil) == isSecurity }
+      if counts.isEmpty {
+        html.element("p", "None in the last 24 hours.", class: "none")
+      } else {
+        html.bars(
+          "In the last 24 hours",
+          counts.map { count in
+            let label = count.type.spaced + (count.severity.map { " (\($0))" } ?? "")
+            return HTML.Bar(label: label, value: count.count, style: count.severity.flatMap { styles[$0] } ?? "dim")
+          })
+      }
+      html.markup("</section>")
     }
-    html.markup("</section><section class=\"wide\"><h2>Newest entries of the audit</h2>")
+    html.markup("<section class=\"wide\"><h2>Newest entries of the audit, last 24 hours</h2>")
     table(
       &html, ["time", "what", "severity", "session", "user", "status", "address", "message"], numbers: nil,
       statistics.newestAudit.map { event in
@@ -192,12 +199,14 @@ struct Page {
     section{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px 18px;min-width:0}
     .wide,.tiles{grid-column:1/-1}
     .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:4px 16px}
-    .tile b{display:block;font-size:24px;line-height:1.25;font-variant-numeric:tabular-nums;white-space:nowrap}
+    .tile b{display:block;font-size:22px;line-height:1.3;font-variant-numeric:tabular-nums;white-space:nowrap}
     .tile span{color:var(--dim);font-size:13px}
     h2{font-size:15px;margin:0 0 8px}
     caption,figcaption{text-align:left;color:var(--dim);font-size:13px;padding-bottom:6px}
     table{border-collapse:collapse;width:100%}
     .bars th{font-weight:400;text-align:left;padding:3px 10px 3px 0;white-space:nowrap;width:1%}
+    @media (min-width:1100px){.rest{grid-column:span 2}}
+    @media (max-width:500px){.bars th{white-space:normal;min-width:130px}}
     .bar{width:100%}.bar span{display:block;height:12px;border-radius:3px}
     .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;padding-left:10px}
     .a{background:var(--a);fill:var(--a)}.good{background:var(--good)}.warn{background:var(--warn)}
