@@ -33,14 +33,19 @@ class Model:
         self.last_ids: dict[str, int] = {}
         self.tasks: dict[str, tuple[str, Any]] = {}
         self.values: dict[str, Any] = {}
+        self.logs: dict[str, dict[int, Any]] = {}
+        self.last_seqs: dict[str, int] = {}
+        self.security_events: list[str] = []
 
     def apply(self, method: str, params: dict[str, Any]) -> None:
         session = params.get("session_id", "")
         match method:
             case "create_session":
                 self.states[session], self.events[session], self.last_ids[session] = dict(params["state"]), {}, 0
+                self.logs[session], self.last_seqs[session] = {}, 0
             case "delete_session":
                 del self.states[session], self.events[session], self.last_ids[session]
+                del self.logs[session], self.last_seqs[session]
             case "store_event":
                 self.store(session, params["data"])
             case "store_events":
@@ -61,6 +66,17 @@ class Model:
                 self.tasks[params["task_id"]] = ("completed", {"success": params["result"]})
             case "put_value":
                 self.values[params["key"]] = params["value"]
+            case "append_log_entry":
+                self.log(session, params["entry"])
+            case "replace_log":
+                self.logs[session] = {}
+                for entry in params["entries"]:
+                    self.log(session, entry)
+            case "compact_log":
+                self.logs[session] = {}
+                self.log(session, params["checkpoint"])
+            case "record_security_event":
+                self.security_events.append(params["message"])
             case "transaction":
                 for call in params["calls"]:
                     self.apply(call["method"], call["params"])
@@ -68,6 +84,10 @@ class Model:
     def store(self, session: str, data: Any) -> None:
         self.last_ids[session] += 1
         self.events[session][self.last_ids[session]] = data
+
+    def log(self, session: str, entry: Any) -> None:
+        self.last_seqs[session] += 1
+        self.logs[session][self.last_seqs[session]] = entry
 
 
 class Load:
@@ -92,6 +112,17 @@ class Load:
             return "create_session", {"session_id": self.sessions[-1], "status": "active", "state": {"made": data}}
         session = {"session_id": self.pick.choice(self.sessions)}
         roll = self.pick.random() if len(self.sessions) < 8 else 1  # few enough to read all of them after each crash
+        entry = {"message_id": f"m-{self.number}", "data": data}
+        if roll < 0.12:
+            return "append_log_entry", {**session, "entry": entry}
+        if roll < 0.13:
+            return "replace_log", {**session, "entries": [{**entry, "n": n} for n in range(3)]}
+        if roll < 0.14:
+            return "compact_log", {**session, "checkpoint": entry}
+        if roll < 0.16:
+            return "record_security_event", {
+                **session, "type": "invalid_input", "severity": "low", "message": str(self.number)
+            }  # fmt: skip
         if roll < 0.40:
             return "store_event", {**session, "data": data}
         if roll < 0.55:
@@ -137,6 +168,19 @@ def found(sidecar: Sidecar) -> Model:
         model.events[name] = {event["id"]: event["data"] for event in page["events"]}
         ids = list(model.events[name])
         assert ids == list(range(ids[0], ids[0] + len(ids))) if ids else True, f"{name}: {ids}"
+    for name in names:
+        model.logs[name], after, more = {}, 0, True
+        while more:
+            page = sidecar.call("load_log", session_id=name, after_seq=after)
+            after, more = page["next_after"], page["has_more"]
+            model.logs[name] |= {entry["seq"]: entry["entry"] for entry in page["entries"]}
+        model.last_seqs[name], seqs = page["newest_seq"], list(model.logs[name])
+        assert seqs == list(range(page["newest_seq"] - len(seqs) + 1, page["newest_seq"] + 1)), f"{name}: {seqs}"
+    cursor, more = None, True
+    while more:
+        page = sidecar.call("list_audit_events", type="invalid_input", limit=1_000, cursor=cursor)
+        cursor, more = page["next_cursor"], page["next_cursor"] is not None
+        model.security_events += [event["message"] for event in page["events"]]
     cursor, more = None, True
     while more:
         page = sidecar.call("list_tasks", limit=1_000, cursor=cursor)

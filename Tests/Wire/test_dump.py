@@ -1,0 +1,250 @@
+"""dump and load: what is loaded into a new file dumps the same again, and nothing is ever half loaded."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults import STRACE, needs_strace
+from shell import command, is_refused, output
+from sidecar import BINARY, PATIENCE, Sidecar, clean_environment
+from test_user_data import fill
+
+
+def load(database: Path, dump: str | bytes, wrapper: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    data = dump.encode() if isinstance(dump, str) else dump
+    done = subprocess.run(
+        [*wrapper, BINARY, "load", "--database", str(database)], input=data, capture_output=True, timeout=PATIENCE,
+        check=False, env=clean_environment(),
+    )  # fmt: skip
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def dumped(database: Path, *operands: str) -> str:
+    return output("dump", *operands, "--database", database)
+
+
+@pytest.fixture
+def rich(spawn: Callable[..., Sidecar], database: Path) -> Path:
+    """A store that has records of every kind."""
+    sidecar = spawn()
+    for name in ("ada", "bob"):
+        fill(sidecar, name)
+    sidecar.call("check_rate_limit", key="k", limit=5, window=3_600_000)
+    session = "session-canary-of-ada"
+    sidecar.call("store_event", session_id=session, data={"n": 1.50, "t": "\u2028 ü \\ \" \x01"}, retry=5)
+    for number in range(600):
+        sidecar.call("append_log_entry", session_id=session, entry={"message_id": f"later-{number}"})
+    sidecar.call("compact_log", session_id="session-canary-of-bob", checkpoint={"kind": "checkpoint"})
+    sidecar.call("suspend_session", session_id="session-canary-of-bob", reason="why")
+    sidecar.call("require_task_input", task_id="own-task-canary-of-ada", input_requests={"q": None})
+    sidecar.finish()
+    return database
+
+
+KINDS = {
+    "session", "state", "event", "stream_loss", "log_entry", "log_message_ids", "task", "task_message", "value", "nonce",
+    "rate_limit", "audit_event",
+}  # fmt: skip
+
+
+def test_what_is_loaded_dumps_the_same(rich: Path, tmp_path: Path) -> None:
+    text = dumped(rich)
+    lines = text.splitlines()
+    assert {next(iter(json.loads(line))) for line in text.split("\n")[:-1]} == {*KINDS, "mcp_session_store_dump", "end"}
+    assert json.loads(lines[-1]) == {"end": {"records": text.count("\n") - 2}}
+    copy = tmp_path / "copy.db"
+    done = load(copy, text)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout == f"loaded {text.count(chr(10)) - 2} records into {copy}\n"
+    assert dumped(copy) == text
+    assert output("check", "--database", copy) == "ok\n"
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_loaded_store_goes_on_where_the_other_was(
+    rich: Path, tmp_path: Path, spawn: Callable[..., Sidecar]
+) -> None:
+    copy = tmp_path / "copy.db"
+    assert load(copy, dumped(rich)).returncode == 0
+    session = "session-canary-of-ada"
+    answers = []
+    for database in (rich, copy):
+        sidecar = spawn(database=database)
+        answers.append([
+            sidecar.call("store_event", session_id=session, data=0, timestamp=7)["id"],
+            # What was sent before is known, and where it was appended.
+            sidecar.call("append_log_entry", session_id=session, entry={"message_id": "later-5"}),
+            sidecar.call("append_log_entry", session_id=session, entry={"message_id": "later-599"}),
+            sidecar.call("append_log_entry", session_id=session, entry={"message_id": "new"}),
+            sidecar.call("consume_nonce", nonce="canary-of-ada", ttl=1, principal="principal-ada"),
+            sidecar.call("put_value", collection="c", key="new", value=1)["revision"],
+            sidecar.call("record_security_event", type="session_auth", severity="low")["event_id"],
+            sidecar.call("get_events_after", session_id=session, stream_id="canary-of-ada"),
+        ])  # fmt: skip
+        sidecar.finish()
+    assert answers[0] == answers[1]
+
+
+def test_loading_beside_what_is_there_moves_the_numbers(rich: Path, tmp_path: Path, spawn: Callable[..., Sidecar]) -> None:
+    other = tmp_path / "other.db"
+    sidecar = spawn(database=other)
+    first = sidecar.call("create_session", session_id="mine", status="active", state={"k": 1})
+    assert load(other, dumped(rich)).returncode == 0
+    # The sidecar that was there all the time sees it.
+    ids = sidecar.call("list_session_ids")["session_ids"]
+    assert ids == ["mine", "session-canary-of-ada", "session-canary-of-bob"]
+    loaded = sidecar.call("get_session", session_id="session-canary-of-ada")
+    assert loaded["state"] == {"k": "canary-of-ada"} and loaded["revision"] > first["revision"]
+    assert sidecar.call("create_session")["revision"] > loaded["revision"]
+    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+    numbers = [event["event_id"] for event in sidecar.call("list_audit_events", limit=1_000)["events"]]
+    assert numbers == sorted(set(numbers))
+
+
+def test_one_session_comes_with_all_that_is_its_own(rich: Path, tmp_path: Path) -> None:
+    session = "session-canary-of-ada"
+    text = dumped(rich, session)
+    kinds = {next(iter(json.loads(line))) for line in text.split("\n")[:-1]}
+    assert kinds - {"mcp_session_store_dump", "end"} == KINDS - {"value", "nonce", "rate_limit"}
+    assert "bob" not in text
+    copy = tmp_path / "copy.db"
+    assert load(copy, text).returncode == 0
+    assert dumped(copy, session) == text == dumped(copy)
+    assert output("check", "--database", copy) == "ok\n"
+    is_refused(command("dump", "nobody", "--database", rich), 66, "nobody")
+
+
+def changed(text: str, number: int, change: Callable[[str], str | None]) -> str:
+    """The dump with another line in the place of one; numbers count from 1."""
+    lines = text.split("\n")[:-1]
+    line = change(lines[number - 1])
+    lines[number - 1 : number] = [] if line is None else [line]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def with_member(name: str, value: Any) -> Callable[[str], str]:
+    def change(line: str) -> str:
+        record = json.loads(line)
+        (kind,) = record
+        if value is KeyError:
+            del record[kind][name]
+        else:
+            record[kind][name] = value
+        return json.dumps(record)
+
+    return change
+
+
+def first_of(text: str, kind: str) -> int:
+    return next(n for n, line in enumerate(text.split("\n"), 1) if line.startswith(f'{{"{kind}":'))
+
+
+BAD: dict[str, tuple[Callable[[str], tuple[str | bytes, int]], str]] = {
+    "nothing": (lambda t: ("", 1), "empty"),
+    "not a dump": (lambda t: ('{"jsonrpc":{}}\n', 1), "does not begin like a dump"),
+    "not JSON": (lambda t: (changed(t, 3, lambda _: "{oops"), 3), "not JSON"),
+    "not an object": (lambda t: (changed(t, 3, lambda _: "[]"), 3), "not an object"),
+    "invalid UTF-8": (lambda t: (changed(t, 3, lambda _: "@@").encode().replace(b"@@", b'{"a":{"b":"\xff"}}'), 3), "not JSON"),
+    "another format": (lambda t: (changed(t, 1, with_member("format", 9)), 1), "format 9"),
+    "another schema": (lambda t: (changed(t, 1, with_member("schema", 1)), 1), "schema 1"),
+    "a header without a counter": (lambda t: (changed(t, 1, with_member("revision", KeyError)), 1), "revision"),
+    "an unknown kind": (lambda t: (changed(t, 2, lambda _: '{"planet":{}}'), 2), "planet"),
+    "an unknown column": (lambda t: (changed(t, 2, with_member("colour", "red")), 2), "colour"),
+    "a missing column": (lambda t: (changed(t, 2, with_member("metadata", KeyError)), 2), "metadata"),
+    "a text for a number": (lambda t: (changed(t, 2, with_member("created_at", "now")), 2), "created_at"),
+    "a fraction": (lambda t: (changed(t, 2, with_member("created_at", 1.5)), 2), "created_at"),
+    "a number for a text": (lambda t: (changed(t, 2, with_member("session_id", 5)), 2), "session_id"),
+    "an unknown status": (lambda t: (changed(t, 2, with_member("status", "asleep")), 2), "status"),
+    "null where something must be": (lambda t: (changed(t, 2, with_member("created_at", None)), 2), "created_at"),
+    "a number over the header's": (lambda t: (changed(t, 3, with_member("number", 1 << 40)), 3), "header"),
+    "the same id twice": (lambda t: (changed(t, 3, with_member("session_id", "session-canary-of-ada")), 3), "session_id"),
+    "rows out of order": (
+        lambda t: (changed(changed(t, 3, lambda _: t.split("\n")[1]), 2, lambda _: t.split("\n")[2]), 3), "out of order",
+    ),
+    "kinds out of order": (
+        lambda t: (changed(t, 2, lambda line: t.split("\n")[first_of(t, "state") - 1] + "\n" + line), 2), "no session",
+    ),
+    "a kind that comes back": (
+        lambda t: (changed(t, first_of(t, "event"), lambda line: line + "\n" + t.split("\n")[1]), first_of(t, "event") + 1),
+        "out of order",
+    ),
+    "a line that is gone": (lambda t: (changed(t, first_of(t, "audit_event"), lambda _: None), t.count("\n") - 1), "records"),
+    "an event that is gone": (
+        lambda t: (changed(changed(t, t.count("\n"), lambda _: json.dumps({"end": {"records": t.count("\n") - 3}})),
+                           first_of(t, "event"), lambda _: None), 0), "contradicts itself",
+    ),
+    "cut off": (lambda t: (changed(t, t.count("\n"), lambda _: None), t.count("\n")), "cut off"),
+    "cut off in a line": (lambda t: (t[: t.rindex("records")], t.count("\n")), "not JSON"),
+    "something behind the end": (lambda t: (t + '{"end":{"records":0}}\n', t.count("\n") + 1), "behind"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_dump_is_refused_by_line_and_nothing_of_it_is_loaded(rich: Path, tmp_path: Path, case: str) -> None:
+    make, mention = BAD[case]
+    bad, number = make(dumped(rich))
+    target = tmp_path / "target.db"
+    assert load(target, '{"mcp_session_store_dump":{"format":1,"schema":2,"revision":3,"audit_number":2}}\n'
+                '{"end":{"records":0}}\n').returncode == 0  # fmt: skip
+    before = dumped(target)
+    done = load(target, bad)
+    where = [f"line {number}: "] if number else []
+    is_refused(done, 65, "nothing was loaded", mention, *where)
+    assert dumped(target) == before
+    assert output("check", "--database", target) == "ok\n"
+
+
+def test_ids_that_are_there_are_not_replaced(rich: Path) -> None:
+    text = dumped(rich)
+    is_refused(load(rich, text), 65, "line 2: ", "session-canary-of-ada", "in the store already")
+    for kind in ("task", "value", "nonce", "rate_limit"):
+        lines = text.split("\n")
+        header, record = lines[0], json.loads(lines[first_of(text, kind) - 1])
+        alone = f'{header}\n{json.dumps(record)}\n{{"end":{{"records":1}}}}\n'
+        is_refused(load(rich, alone), 65, "line 2: ", "in the store already")
+    assert dumped(rich) == text
+
+
+def test_a_kill_in_the_middle_leaves_nothing(rich: Path, tmp_path: Path) -> None:
+    text = dumped(rich).encode()
+    target = tmp_path / "target.db"
+    child = subprocess.Popen(
+        [BINARY, "load", "--database", str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=clean_environment()
+    )
+    assert child.stdin
+    child.stdin.write(text[: len(text) * 2 // 3])
+    child.stdin.flush()
+    # It has begun to load once it holds the lock that every writer takes.
+    while b"FLOCK" not in Path("/proc/locks").read_bytes() and child.poll() is None:
+        pass
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert load(target, text).returncode == 0
+    assert dumped(target).encode() == text
+
+
+@needs_strace
+def test_a_full_disk_leaves_nothing(rich: Path, tmp_path: Path) -> None:
+    text = dumped(rich)
+    target = tmp_path / "target.db"
+    assert load(target, '{"mcp_session_store_dump":{"format":1,"schema":2,"revision":0,"audit_number":0}}\n'
+                '{"end":{"records":0}}\n').returncode == 0  # fmt: skip
+    before = dumped(target)
+    done = load(target, text, (*STRACE, "-o", "/dev/null", "-e", "inject=pwrite64:error=ENOSPC:when=2+"))
+    assert done.returncode == 74 and "full" in done.stderr, done
+    assert dumped(target) == before
+
+
+def test_a_dump_beside_a_sidecar_is_one_moment(spawn: Callable[..., Sidecar], database: Path) -> None:
+    sidecar = spawn()
+    sidecar.call("create_session", session_id="s", status="active")
+    for number in range(20):
+        sidecar.call("store_events", session_id="s", events=[{"data": number}] * 50)
+        events = [json.loads(line)["event"]["id"] for line in dumped(database).split("\n") if line.startswith('{"event"')]
+        assert events == list(range(1, 50 * (number + 1) + 1))
