@@ -48,8 +48,8 @@ def rich(spawn: Callable[..., Sidecar], database: Path) -> Path:
 
 
 KINDS = {
-    "session", "state", "event", "stream_loss", "log_entry", "log_message_ids", "task", "task_message", "value", "nonce",
-    "rate_limit", "audit_event",
+    "session", "state", "event", "stream_loss", "log_entry", "log_message_ids", "task", "task_message", "value",
+    "nonce", "rate_limit", "audit_event",
 }  # fmt: skip
 
 
@@ -91,7 +91,9 @@ def test_a_loaded_store_goes_on_where_the_other_was(
     assert answers[0] == answers[1]
 
 
-def test_loading_beside_what_is_there_moves_the_numbers(rich: Path, tmp_path: Path, spawn: Callable[..., Sidecar]) -> None:
+def test_loading_beside_what_is_there_moves_the_numbers(
+    rich: Path, tmp_path: Path, spawn: Callable[..., Sidecar]
+) -> None:
     other = tmp_path / "other.db"
     sidecar = spawn(database=other)
     first = sidecar.call("create_session", session_id="mine", status="active", state={"k": 1})
@@ -150,7 +152,9 @@ BAD: dict[str, tuple[Callable[[str], tuple[str | bytes, int]], str]] = {
     "not a dump": (lambda t: ('{"jsonrpc":{}}\n', 1), "does not begin like a dump"),
     "not JSON": (lambda t: (changed(t, 3, lambda _: "{oops"), 3), "not JSON"),
     "not an object": (lambda t: (changed(t, 3, lambda _: "[]"), 3), "not an object"),
-    "invalid UTF-8": (lambda t: (changed(t, 3, lambda _: "@@").encode().replace(b"@@", b'{"a":{"b":"\xff"}}'), 3), "not JSON"),
+    "invalid UTF-8": (
+        lambda t: (changed(t, 3, lambda _: "@@").encode().replace(b"@@", b'{"a":{"b":"\xff"}}'), 3), "not JSON",
+    ),
     "another format": (lambda t: (changed(t, 1, with_member("format", 9)), 1), "format 9"),
     "another schema": (lambda t: (changed(t, 1, with_member("schema", 1)), 1), "schema 1"),
     "a header without a counter": (lambda t: (changed(t, 1, with_member("revision", KeyError)), 1), "revision"),
@@ -163,18 +167,23 @@ BAD: dict[str, tuple[Callable[[str], tuple[str | bytes, int]], str]] = {
     "an unknown status": (lambda t: (changed(t, 2, with_member("status", "asleep")), 2), "status"),
     "null where something must be": (lambda t: (changed(t, 2, with_member("created_at", None)), 2), "created_at"),
     "a number over the header's": (lambda t: (changed(t, 3, with_member("number", 1 << 40)), 3), "header"),
-    "the same id twice": (lambda t: (changed(t, 3, with_member("session_id", "session-canary-of-ada")), 3), "session_id"),
+    "the same id twice": (
+        lambda t: (changed(t, 3, with_member("session_id", "session-canary-of-ada")), 3), "session_id",
+    ),
     "rows out of order": (
-        lambda t: (changed(changed(t, 3, lambda _: t.split("\n")[1]), 2, lambda _: t.split("\n")[2]), 3), "out of order",
+        lambda t: (changed(changed(t, 3, lambda _: t.split("\n")[1]), 2, lambda _: t.split("\n")[2]), 3),
+        "out of order",
     ),
     "kinds out of order": (
         lambda t: (changed(t, 2, lambda line: t.split("\n")[first_of(t, "state") - 1] + "\n" + line), 2), "no session",
     ),
     "a kind that comes back": (
-        lambda t: (changed(t, first_of(t, "event"), lambda line: line + "\n" + t.split("\n")[1]), first_of(t, "event") + 1),
-        "out of order",
+        lambda t: (changed(t, first_of(t, "event"), lambda line: line + "\n" + t.split("\n")[1]),
+                   first_of(t, "event") + 1), "out of order",
     ),
-    "a line that is gone": (lambda t: (changed(t, first_of(t, "audit_event"), lambda _: None), t.count("\n") - 1), "records"),
+    "a line that is gone": (
+        lambda t: (changed(t, first_of(t, "audit_event"), lambda _: None), t.count("\n") - 1), "records",
+    ),
     "an event that is gone": (
         lambda t: (changed(changed(t, t.count("\n"), lambda _: json.dumps({"end": {"records": t.count("\n") - 3}})),
                            first_of(t, "event"), lambda _: None), 0), "contradicts itself",
@@ -215,8 +224,9 @@ def test_a_kill_in_the_middle_leaves_nothing(rich: Path, tmp_path: Path) -> None
     text = dumped(rich).encode()
     target = tmp_path / "target.db"
     child = subprocess.Popen(
-        [BINARY, "load", "--database", str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=clean_environment()
-    )
+        [BINARY, "load", "--database", str(target)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=clean_environment(),
+    )  # fmt: skip
     assert child.stdin
     child.stdin.write(text[: len(text) * 2 // 3])
     child.stdin.flush()
@@ -246,5 +256,6 @@ def test_a_dump_beside_a_sidecar_is_one_moment(spawn: Callable[..., Sidecar], da
     sidecar.call("create_session", session_id="s", status="active")
     for number in range(20):
         sidecar.call("store_events", session_id="s", events=[{"data": number}] * 50)
-        events = [json.loads(line)["event"]["id"] for line in dumped(database).split("\n") if line.startswith('{"event"')]
+        lines = [line for line in dumped(database).split("\n") if line.startswith('{"event"')]
+        events = [json.loads(line)["event"]["id"] for line in lines]
         assert events == list(range(1, 50 * (number + 1) + 1))
