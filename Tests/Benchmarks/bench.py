@@ -28,6 +28,7 @@ class Sizes:
     exits: int = 20
     exit_sessions: int = 200
     exit_events: int = 20_000
+    expired_sessions: int = 100_000
 
 
 QUICK = Sizes(
@@ -41,6 +42,28 @@ QUICK = Sizes(
     exit_sessions=20,
     exit_events=1_000,
 )
+
+
+class Conversation:
+    """A child that is asked one thing after the other."""
+
+    def __init__(self, command: list[str]):
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __enter__(self) -> "Conversation":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.communicate()
+
+    def ask(self, method: str, **params: object) -> dict:
+        line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        self.child.stdin.write(line.encode() + b"\n")
+        self.child.stdin.flush()
+        answer = json.loads(self.child.stdout.readline())
+        if "result" not in answer:
+            raise Failed(f"{method}: {answer}")
+        return answer["result"]
 
 
 class Failed(Exception):
@@ -66,6 +89,21 @@ class Bench:
         )
         self.drive("pipeline", requests, 1, self.sidecar(path))
         self.check_events(path, events_per_session * sessions)
+        return path
+
+    def expired_database(self, name: str, sessions: int) -> Path:
+        """Sessions with state and two events each, all of them past their deadline."""
+        path = self.directory / f"{name}.db"
+        requests = self.requests(
+            f"{name}-making",
+            workload.get_unknown_session(),
+            workload.create_sessions(sessions, state='{"k":1}'),
+            workload.store_events(2 * sessions, sessions),
+        )
+        self.drive("pipeline", requests, 1, [*self.sidecar(path), "--max-sessions", "0"])
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE sessions SET expires_at = 1, check_at = 1")
+            connection.commit()
         return path
 
     def fresh_copy(self, database: Path) -> Path:

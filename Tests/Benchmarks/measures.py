@@ -1,9 +1,12 @@
 """What is measured. Each measure prepares its files once; one round runs ours and then its floors."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import workload
-from bench import Bench
+from bench import Bench, Conversation
 
 
 @dataclass(frozen=True)
@@ -226,4 +229,71 @@ class EndOfInput:
         }
 
 
-MEASURES = (PipelinedStore, GetSession, LoneStore, ColdStart, Memory, Replay, EndOfInput)
+class Neighbours:
+    """Methods beside others of ours that do comparable work: what one costs, in times of the other."""
+
+    name = "neighbours"
+    rows = (
+        Row("append_log_entry, pipelined", "µs each", "append", "store_event", "store_event, as many bytes"),
+        Row("check_rate_limit, pipelined", "µs each", "check_rate", "set_state", "set_session_state, as many keys"),
+    )
+
+    def __init__(self, bench: Bench):
+        self.bench = bench
+        self.count, sessions = bench.sizes.pipelined_events // 2, bench.sizes.sessions
+        self.database = bench.database(self.name, sessions)
+        requests = {
+            "store_event": workload.store_events, "append": workload.append_log_entries,
+            "set_state": workload.set_states, "check_rate": workload.check_rates,
+        }  # fmt: skip
+        self.requests = {
+            name: bench.requests(f"{self.name}-{name}", workload.get_unknown_session(), make(self.count, sessions))
+            for name, make in requests.items()
+        }
+
+    def round(self) -> dict[str, float]:
+        return {name: self.cost(requests) for name, requests in self.requests.items()}
+
+    def cost(self, requests: Path) -> float:
+        database = self.bench.fresh_copy(self.database)
+        return self.bench.drive("pipeline", requests, 1, self.bench.sidecar(database))["seconds"] / self.count * 1e6
+
+
+class Sweep:
+    """Requests, one at a time, while many expired sessions are swept; the first sweep comes after a minute."""
+
+    name = "sweep"
+    rows = (
+        Row("get_session beside a sweep, p99", "µs", "get_session", "get_session_usual", "without a sweep"),
+        Row("store_event beside a sweep, p99", "µs", "store_event", "store_event_usual", "without a sweep"),
+    )
+    is_slow = True
+    first_sweep = 60.5  # seconds
+
+    def __init__(self, bench: Bench):
+        self.bench = bench
+        self.database = bench.expired_database(self.name, bench.sizes.expired_sessions)
+
+    def round(self) -> dict[str, float]:
+        command = [*self.bench.sidecar(self.bench.fresh_copy(self.database)), "--max-sessions", "0"]
+        with Conversation(command) as child:
+            begin = time.monotonic()
+            child.ask("create_session", session_id="live")
+            usual = self.latencies(child, lambda: time.monotonic() - begin > self.first_sweep - 30)
+            time.sleep(max(0.0, self.first_sweep - (time.monotonic() - begin)))
+            swept = self.latencies(child, lambda: child.ask("health")["session_count"] == 1)
+        return {f"{name}_usual": p99 for name, p99 in usual.items()} | swept
+
+    @staticmethod
+    def latencies(child: Conversation, is_over: Callable[[], bool]) -> dict[str, float]:
+        samples: dict[str, list[float]] = {"get_session": [], "store_event": []}
+        while not is_over():
+            for _ in range(500):
+                for name, params in (("get_session", {}), ("store_event", {"data": "x" * 200})):
+                    start = time.perf_counter()
+                    child.ask(name, session_id="live", **params)
+                    samples[name].append((time.perf_counter() - start) * 1e6)
+        return {name: sorted(taken)[len(taken) * 99 // 100] for name, taken in samples.items()}
+
+
+MEASURES = (PipelinedStore, GetSession, LoneStore, ColdStart, Memory, Replay, EndOfInput, Neighbours, Sweep)

@@ -51,6 +51,8 @@ def main() -> int:
     chosen = options()
     binary = chosen.binary.resolve() if chosen.binary else build_sidecar()
     measures = [measure for measure in MEASURES if not chosen.only or measure.name in chosen.only]
+    if chosen.quick:
+        measures = [measure for measure in measures if not getattr(measure, "is_slow", False)]
     with tempfile.TemporaryDirectory(prefix="mcp-session-store-benchmark-", dir=chosen.directory) as temporary:
         directory = Path(temporary)
         programs = compile_programs(directory)

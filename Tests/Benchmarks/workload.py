@@ -1,6 +1,7 @@
 """The requests that the drivers send: files of JSON-RPC lines, one request per line."""
 
 import json
+import random
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,14 +27,37 @@ def request(number: int, method: str, params: str) -> str:
     return f'{{"jsonrpc":"2.0","id":{number},"method":"{method}","params":{params}}}\n'
 
 
-def create_sessions(count: int) -> Iterable[str]:
-    return (request(number, "create_session", f'{{"session_id":"{session_id(number)}"}}') for number in range(count))
+def create_sessions(count: int, state: str = "{}") -> Iterable[str]:
+    for number in range(count):
+        yield request(number, "create_session", f'{{"session_id":"{session_id(number)}","state":{state}}}')
 
 
 def store_events(count: int, sessions: int) -> Iterable[str]:
     """Events of all sessions in turn, as a busy server's come: neighbours in time belong to different sessions."""
     params = [f'{{"session_id":"{session_id(number)}","data":{EVENT_DATA}}}' for number in range(sessions)]
     return (request(number, "store_event", params[number % sessions]) for number in range(count))
+
+
+def append_log_entries(count: int, sessions: int) -> Iterable[str]:
+    """Entries of as many bytes as the events have, each with an id of its own that nobody can foresee."""
+    pick = random.Random(count)
+    for number in range(count):
+        head = f'{{"message_id":"{uuid.UUID(int=pick.getrandbits(128))}","kind":"incoming","payload":"'
+        entry = head + "x" * (len(EVENT_DATA) - len(head) - 2) + '"}'
+        params = f'{{"session_id":"{session_id(number % sessions)}","entry":{entry}}}'
+        yield request(number, "append_log_entry", params)
+
+
+def set_states(count: int, sessions: int) -> Iterable[str]:
+    for number in range(count):
+        session, key = session_id(number % sessions), number // sessions % 10
+        yield request(number, "set_session_state", f'{{"session_id":"{session}","key":"k{key}","value":{number}}}')
+
+
+def check_rates(count: int, sessions: int) -> Iterable[str]:
+    for number in range(count):
+        key = f"{session_id(number % sessions)} k{number // sessions % 10}"
+        yield request(number, "check_rate_limit", f'{{"key":"{key}","limit":1000000,"window":1000}}')
 
 
 def get_sessions(sessions: int) -> Iterable[str]:
