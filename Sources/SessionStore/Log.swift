@@ -58,11 +58,13 @@ extension Store {
     _ sessionID: String, _ entry: NewLogEntry, deduplicate: Bool, owner: Owner
   ) throws -> (seq: Int64, isDuplicate: Bool) {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "append to the log"))
-    if deduplicate, let first = try firstSeq(entry, slot) {
+    // Before the row is there, which would be read with the others.
+    let ids = entry.messageKey == nil ? nil : try messageIDs(slot)
+    if deduplicate, let first = firstSeq(entry, ids, slot) {
       touch(slot)
       return (first, true)
     }
-    return (try append(entry, to: slot), false)
+    return (try append(entry, to: slot, ids), false)
   }
 
   /// Puts `entries` in the place of the whole log.
@@ -73,7 +75,7 @@ extension Store {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "replace the log"))
     try clearLog(slot)
     let first = cache.rows[slot].lastLogSeq + 1
-    for entry in entries { _ = try append(entry, to: slot) }
+    for entry in entries { _ = try append(entry, to: slot, messageIDs(slot)) }
     return entries.isEmpty ? nil : (first, cache.rows[slot].lastLogSeq)
   }
 
@@ -85,14 +87,13 @@ extension Store {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "compact the log"))
     let removed = cache.rows[slot].logCount
     try clearLog(slot)
-    return (removed, try append(checkpoint, to: slot))
+    return (removed, try append(checkpoint, to: slot, messageIDs(slot)))
   }
 
-  private func append(_ entry: NewLogEntry, to slot: Int) throws -> Int64 {
+  /// - Parameter ids: those of the session, read before this; may be nil for an entry without one
+  private func append(_ entry: NewLogEntry, to slot: Int, _ ids: LogMessageIDs?) throws -> Int64 {
     let number = cache.rows[slot].number
     let seq = cache.rows[slot].lastLogSeq + 1
-    // Before the row is there, which would be read with the others.
-    let ids = entry.messageKey == nil ? nil : try messageIDs(slot)
     var insert = try connection.statement(
       "INSERT INTO log_entries (session, seq, kind, entry) VALUES ($1, $2, $3, $4)")
     insert.bind(1, number)
@@ -103,8 +104,7 @@ extension Store {
     let ordinal = cache.update(slot) { row in
       row.lastLogSeq = seq
       if entry.kind == .checkpoint { row.logCheckpoint = seq }
-      if ids != nil { row.logIDs += 1 }
-      row.logIsDirty = true
+      if entry.messageKey != nil { row.logIDs += 1 }
       row.touch(now, maxSuspension: limits.maxSuspension)
       return row.logIDs
     }
@@ -122,7 +122,6 @@ extension Store {
     cache.update(slot) { row in
       row.logFloor = row.lastLogSeq
       row.logCheckpoint = 0
-      row.logIsDirty = true
       row.touch(now, maxSuspension: limits.maxSuspension)
     }
   }
@@ -132,22 +131,6 @@ extension Store {
     delete.bind(1, session)
     delete.bind(2, seq)
     try delete.run()
-  }
-
-  /// Writes what a session's row says of its log.
-  func writeLog(of row: SessionRow) throws {
-    var update = try connection.statement(
-      """
-      UPDATE sessions SET last_log_seq = $1, log_floor = $2, log_checkpoint = $3, log_ids = $4, log_ids_seq = $5
-      WHERE number = $6
-      """)
-    update.bind(1, row.lastLogSeq)
-    update.bind(2, row.logFloor)
-    update.bind(3, row.logCheckpoint)
-    update.bind(4, row.logIDs)
-    update.bind(5, row.logIDsSeq)
-    update.bind(6, row.number)
-    try update.run()
   }
 
   // MARK: - Reading

@@ -110,9 +110,8 @@ extension Store {
   private static let blockIDs = 256
 
   /// Where a message was first appended, if its id is known.
-  func firstSeq(_ entry: NewLogEntry, _ slot: Int) throws -> Int64? {
-    guard let key = entry.messageKey else { return nil }
-    let ids = try messageIDs(slot)
+  func firstSeq(_ entry: NewLogEntry, _ ids: LogMessageIDs?, _ slot: Int) -> Int64? {
+    guard let key = entry.messageKey, let ids else { return nil }
     return ids.firstSeq(key, forgotten: forgotten(cache.rows[slot].logIDs))
   }
 
@@ -152,7 +151,6 @@ extension Store {
     if limits.logDedupWindow > 0, ids.count > limits.logDedupWindow / 4 * 5 { ids.forget(through: forgotten) }
     cache.update(slot) { row in
       row.logIDsSeq = row.lastLogSeq
-      row.logIsDirty = true
     }
   }
 
@@ -174,8 +172,8 @@ extension Store {
 
   /// The ids of a session, read again when they are not in memory.
   func messageIDs(_ slot: Int) throws -> LogMessageIDs {
+    if let ids = messageIDs.ids(cache.rows[slot].number) { return ids }
     let row = cache.rows[slot]
-    if let ids = messageIDs.ids(row.number) { return ids }
     let ids = LogMessageIDs()
     if row.logIDs > 0 {
       try readBlocks(row, into: ids)

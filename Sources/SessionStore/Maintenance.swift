@@ -79,8 +79,7 @@ extension Store {
       counters.logEntries -= through - row.logFloor
       cache.update(slot) { row in
         row.logFloor = through
-        row.logIsDirty = true
-      }
+        }
     }
   }
 

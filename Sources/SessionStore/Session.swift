@@ -59,7 +59,6 @@ struct SessionRow {
 
   var isDirty = false
   var checkIsDirty = false
-  var logIsDirty = false
 
   /// The moment from which the session counts as expired; nil: never.
   func deadline(maxSuspension: Int64) -> Int64? {

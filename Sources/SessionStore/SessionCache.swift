@@ -42,7 +42,6 @@ struct SessionCache {
       try write(rows[slot])
       rows[slot].isDirty = false
       rows[slot].checkIsDirty = false
-      rows[slot].logIsDirty = false
     }
     dirtySlots.removeAll(keepingCapacity: true)
   }

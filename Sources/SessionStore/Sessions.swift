@@ -139,8 +139,9 @@ extension Store {
       var update = try connection.statement(
         """
         UPDATE sessions SET status = $1, last_activity = $2, expires_at = $3, inactivity_timeout = $4,
-          suspended_at = $5, last_event_id = $6, event_floor = $7, event_trimmed = $8, state_bytes = $9, revision = $10
-        WHERE number = $11
+          suspended_at = $5, last_event_id = $6, event_floor = $7, event_trimmed = $8, state_bytes = $9, revision = $10,
+          last_log_seq = $11, log_floor = $12, log_checkpoint = $13, log_ids = $14, log_ids_seq = $15
+        WHERE number = $16
         """)
       update.bind(1, row.status.rawValue)
       update.bind(2, row.lastActivity)
@@ -152,9 +153,13 @@ extension Store {
       update.bind(8, row.eventTrimmed)
       update.bind(9, row.stateBytes)
       update.bind(10, row.revision)
-      update.bind(11, row.number)
+      update.bind(11, row.lastLogSeq)
+      update.bind(12, row.logFloor)
+      update.bind(13, row.logCheckpoint)
+      update.bind(14, row.logIDs)
+      update.bind(15, row.logIDsSeq)
+      update.bind(16, row.number)
       try update.run()
-      if row.logIsDirty { try writeLog(of: row) }
       // Apart, because it stands in an index, and an index is written even when the value stays.
       if row.checkIsDirty { try setCheck(row.number, row.checkAt) }
     }
