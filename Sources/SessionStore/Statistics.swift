@@ -123,7 +123,8 @@ extension Store {
         SELECT session_id, user_id, principal, last_event_id - event_floor AS events,
           (SELECT coalesce(sum(length(CAST(data AS BLOB))), 0) FROM events WHERE session = number AND id > event_floor),
           state_bytes, last_log_seq - log_floor, last_activity
-        FROM sessions WHERE NOT \(isExpired(at: "$1")) ORDER BY events DESC, state_bytes DESC, number LIMIT \(Self.listed)
+        FROM sessions WHERE NOT \(isExpired(at: "$1"))
+        ORDER BY events DESC, state_bytes DESC, number LIMIT \(Self.listed)
         """)
     select.bind(1, now)
     var sessions: [Statistics.LargeSession] = []
@@ -175,7 +176,8 @@ extension Store {
   private func newestAudit(_ since: Int64) throws -> [AuditEvent] {
     var select = try connection.statement(
       composed: """
-        SELECT \(AuditEvent.columns) FROM audit_events WHERE timestamp >= $1 ORDER BY number DESC LIMIT \(2 * Self.listed)
+        SELECT \(AuditEvent.columns) FROM audit_events WHERE timestamp >= $1
+        ORDER BY number DESC LIMIT \(2 * Self.listed)
         """)
     select.bind(1, since)
     var events: [AuditEvent] = []

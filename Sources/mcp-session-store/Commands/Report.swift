@@ -38,7 +38,11 @@ extension Command {
       }
     }
     let html = Array(page.html().utf8)
-    if output == "-" { try Output.write(html) } else { try Output.write(html, toFile: output, replacing: arguments.force) }
+    if output == "-" {
+      try Output.write(html)
+    } else {
+      try Output.write(html, toFile: output, replacing: arguments.force)
+    }
     return .success
   }
 }

@@ -190,7 +190,8 @@ struct Page {
     @media (prefers-color-scheme:dark){:root{--bg:#0f1318;--card:#181d24;--fg:#e6e9ee;--dim:#9aa4b0;--line:#2c333c;
     --a:#5b9bf5;--good:#3fb871;--warn:#d9a433;--bad:#f0665f;--rest:#6b7480}}
     *{box-sizing:border-box}
-    body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+    body{margin:0;background:var(--bg);color:var(--fg);
+    font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
     header,main,footer{max-width:1240px;margin:0 auto;padding:0 20px}
     header{padding-top:28px}h1{font-size:22px;margin:0}header p,footer p{margin:4px 0 0;color:var(--dim)}
     footer{padding-bottom:36px}
