@@ -50,8 +50,32 @@ struct Model {
     var lost: [Lost] = []
     var address: String?
     var agent: String?
+    var log = Log()
+    var violations: Int64 = 0
 
     var floor: Int64 { newest - Int64(events.count) }
+  }
+
+  struct LogEntry: Equatable {
+    var seq: Int64
+    var text: String
+    var kind: NewLogEntry.Kind?
+  }
+
+  struct Log {
+    var newest: Int64 = 0
+    var entries: [LogEntry] = []
+    /// all message ids in the order in which they were noted
+    var noted: [String] = []
+    /// where each was first appended since it was last unknown
+    var first: [String: Int64] = [:]
+  }
+
+  /// Of the audit trail; what happens to a session that nobody asked for has no place in it, for sweeps choose when.
+  struct Audited: Equatable {
+    var type: String
+    var session: String?
+    var action: SecurityAction?
   }
 
   struct Task {
@@ -106,6 +130,10 @@ struct Model {
   var tasks: [Task] = []
   var values: [Value] = []
   var nonces: [Nonce: Int64] = [:]
+  var security: [Audited] = []
+  var lifecycle: [Audited] = []
+  /// by key: the theoretical arrival time in nanoseconds
+  var rates: [String: Int64] = [:]
 
   init(limits: Limits) {
     self.limits = limits
@@ -223,6 +251,7 @@ extension Model {
       expiresAt: new.expiresAt ?? (ttl > 0 ? createdAt + ttl : nil), timeout: timeout > 0 ? timeout : nil,
       revision: number)
     sessions.append(session)
+    lifecycle.append(Audited(type: "created", session: id))
     return record(session)
   }
 
@@ -265,10 +294,12 @@ extension Model {
 
   mutating func deleteSession(_ id: String, owner: Owner, deleteTasks: Bool) -> DeletedSession {
     guard let index = find(id, owner) else { return DeletedSession() }
-    let events = sessions.remove(at: index).events.count
+    let session = sessions.remove(at: index)
+    lifecycle.append(Audited(type: "deleted", session: id))
     var deleted = DeletedSession()
     deleted.deleted = true
-    deleted.events = Int64(events)
+    deleted.events = Int64(session.events.count)
+    deleted.logEntries = Int64(session.log.entries.count)
     if deleteTasks {
       deleted.tasks = Int64(tasks.count { $0.session == id })
       tasks.removeAll { $0.session == id }
@@ -294,7 +325,13 @@ extension Model {
     sessions[index].suspendedAt = next == .suspended ? now : nil
     sessions[index].status = next
     sessions[index].lastActivity = now
-    if next != current { sessions[index].revision = nextRevision() }
+    if next != current {
+      sessions[index].revision = nextRevision()
+      let types: [Store.LifecycleStep: String] = [
+        .activate: "activated", .suspend: "suspended", .resume: "resumed", .invalidate: "invalidated",
+      ]
+      if let type = types[step] { lifecycle.append(Audited(type: type, session: id)) }
+    }
     return record(sessions[index])
   }
 
@@ -302,8 +339,12 @@ extension Model {
     guard let index = find(id, owner) else { return "not_found" }
     let status = status(sessions[index])
     if status != .active { return status.rawValue }
-    if let address, let known = sessions[index].address, known != address { return "address_changed" }
-    if let agent, let known = sessions[index].agent, known != agent { return "agent_changed" }
+    let (known, agentKnown) = (sessions[index].address, sessions[index].agent)
+    let differs = address != nil && known != nil && known != address
+    if differs || (agent != nil && agentKnown != nil && agentKnown != agent) {
+      security.append(Audited(type: "session_hijacking", session: id, action: .logged))
+      return differs ? "address_changed" : "agent_changed"
+    }
     sessions[index].address = sessions[index].address ?? address
     sessions[index].agent = sessions[index].agent ?? agent
     return nil
@@ -786,5 +827,104 @@ extension TaskView {
       method: task.method, params: task.params, result: task.result, requests: task.requests.map(Model.object),
       responses: task.responses.map(Model.object), cancelRequested: task.cancelRequested, meta: task.meta,
       revision: task.revision)
+  }
+}
+
+// MARK: - Logs, security events and rate limits
+
+extension Model {
+  private mutating func append(_ entry: NewLogEntry, _ index: Int) -> Int64 {
+    sessions[index].log.newest += 1
+    let seq = sessions[index].log.newest
+    sessions[index].log.entries.append(LogEntry(seq: seq, text: entry.entry.string, kind: entry.kind))
+    sessions[index].lastActivity = now
+    if let id = entry.messageID {
+      let isKnown = known(sessions[index].log.noted, window: limits.logDedupWindow - 1).contains(id)
+      if !isKnown { sessions[index].log.first[id] = seq }
+      sessions[index].log.noted.append(id)
+    }
+    return seq
+  }
+
+  /// the ids that were noted last
+  private func known(_ noted: [String], window: Int) -> ArraySlice<String> {
+    limits.logDedupWindow == 0 ? noted[...] : noted.suffix(window)
+  }
+
+  struct Appended: Equatable {
+    var seq: Int64
+    var isDuplicate: Bool
+  }
+
+  mutating func appendLogEntry(
+    _ id: String, _ entry: NewLogEntry, deduplicate: Bool, owner: Owner
+  ) throws -> Appended {
+    let index = try writable(id, owner, "append to the log")
+    let log = sessions[index].log
+    if deduplicate, let message = entry.messageID,
+      known(log.noted, window: limits.logDedupWindow).contains(message), let first = log.first[message]
+    {
+      sessions[index].lastActivity = now
+      return Appended(seq: first, isDuplicate: true)
+    }
+    return Appended(seq: append(entry, index), isDuplicate: false)
+  }
+
+  mutating func replaceLog(_ id: String, _ entries: [NewLogEntry], owner: Owner) throws -> [Int64] {
+    let index = try writable(id, owner, "replace the log")
+    sessions[index].log.entries = []
+    sessions[index].lastActivity = now
+    return entries.map { append($0, index) }
+  }
+
+  mutating func compactLog(_ id: String, _ checkpoint: NewLogEntry, owner: Owner) throws -> [Int64] {
+    let index = try writable(id, owner, "compact the log")
+    let removed = Int64(sessions[index].log.entries.count)
+    sessions[index].log.entries = []
+    return [removed, append(checkpoint, index)]
+  }
+
+  func loadLog(
+    _ id: String, after: Int64, kind: NewLogEntry.Kind?, fromCheckpoint: Bool, limit: Int, owner: Owner
+  ) throws -> [String] {
+    let log = sessions[try readable(id, owner)].log
+    let checkpoint = fromCheckpoint ? log.entries.last { $0.kind == .checkpoint }?.seq ?? 0 : 0
+    let entries = log.entries.filter { $0.seq > after && $0.seq >= checkpoint && (kind == nil || $0.kind == kind) }
+    let page = entries.prefix(limit)
+    let hasMore = page.count < entries.count
+    let next = hasMore ? page.last?.seq ?? 0 : log.newest
+    return page.map { "\($0.seq) \($0.text)" }
+      + ["\(next) \(log.newest) \(log.entries.first.map { String($0.seq) } ?? "-") \(hasMore)"]
+  }
+
+  mutating func recordSecurityEvent(_ event: NewSecurityEvent) throws -> String {
+    var action = SecurityAction.logged
+    var violations: Int64 = 0
+    if let id = event.sessionID, let index = find(id, .server), status(sessions[index]) != .expired {
+      if event.severity != .low {
+        sessions[index].violations += 1
+        let isTooMuch =
+          event.severity == .critical
+          || (limits.maxViolations > 0 && sessions[index].violations >= Int64(limits.maxViolations))
+        action = isTooMuch && sessions[index].status != .invalidated ? .invalidated : .counted
+      }
+      violations = sessions[index].violations
+      if action == .invalidated { _ = try changeStatus(id, .invalidate, owner: .server) }
+    }
+    security.append(Audited(type: event.type.rawValue, session: event.sessionID, action: action))
+    return "\(violations) \(action)"
+  }
+
+  mutating func checkRateLimit(_ key: String, limit: Int64, window: Int64) -> RateDecision {
+    let now = self.now * 1_000_000
+    let interval = window * 1_000_000 / limit
+    let stored = rates[key] ?? now
+    let next = (stored > now + interval * limit ? now + interval * (limit - 1) : max(stored, now)) + interval
+    if next > now + interval * limit {
+      let wait = (next - interval * limit - now + 999_999) / 1_000_000
+      return RateDecision(isAllowed: false, remaining: 0, retryAfter: wait)
+    }
+    rates[key] = next
+    return RateDecision(isAllowed: true, remaining: (now + interval * limit - next) / interval, retryAfter: 0)
   }
 }

@@ -122,6 +122,9 @@ final class ModelRun {
     limits.maxTaskMessages = pick([3, 6, 0])
     limits.maxValues = pick([10, 25, 60, 0])
     limits.maxStateBytes = pick([0, 60, 120])
+    limits.logDedupWindow = 5
+    limits.maxViolations = pick([0, 2, 5])
+    limits.maxAuditEvents = pick([0, 4, 400])
     limits.sessionTTL = pick([0, 1_000_000, 3_000_000])
     limits.inactivityTimeout = pick([0, 200_000, 400_000])
     // The sweep learns of a session's end when the session is suspended, so this one stays.
@@ -249,8 +252,27 @@ final class ModelRun {
     for store in stores { try compareAll(store) }
     try openStores()
     try compareAll(stores[0])
+    try dumpAndLoad(stores[0])
     let checked = try stores[0].run(.integrityCheck)
     try same("what a check finds", "\(checked)", "\(Job.Outcome.checked([]))")
+  }
+
+  /// What is loaded into a new store dumps the same again.
+  private func dumpAndLoad(_ store: Store) throws {
+    func dump(_ store: Store) throws -> [UInt8] {
+      var text: [UInt8] = []
+      try store.read { try store.writeDump { lines, _ in text += lines } }
+      return text
+    }
+    let text = try dump(store)
+    let new = try Store.open(
+      directory.file("loaded.db"), limits: limits, durability: .normal,
+      environment: Environment(now: { [clock] in clock.now }))
+    let records = try new.load { loader in
+      for line in text.split(separator: UInt8(ascii: "\n")) { try loader.load(line) }
+    }
+    try same("records", records, Int64(text.count { $0 == UInt8(ascii: "\n") } - 2))
+    try same("a dump of what was loaded", try dump(new) == text, true)
   }
 
   private func group(on store: Store, size: Int, abandon: Bool) throws {
@@ -319,7 +341,9 @@ final class ModelRun {
     case 32..<54: try eventOperation()
     case 54..<74: try taskOperation()
     case 74..<79: try messageOperation()
-    case 79..<88: try valueOperation()
+    case 79..<84: try valueOperation()
+    case 84..<87: try logOperation()
+    case 87: try securityOperation()
     case 88..<92: try readOperation()
     case 92..<96: try sweepOperation()
     default: try deletionOperation()
@@ -460,6 +484,10 @@ final class ModelRun {
       "nonce", Array(model.nonces), nonces, { "\($0.key.text)\u{0}\($0.key.principal ?? "")" },
       mayBeGone: { clock.now >= $0.value })
     model.nonces = Dictionary(uniqueKeysWithValues: kept.map { ($0.key, $0.value) })
+    let rates = try follow("rate limit", Array(model.rates), keys("SELECT key FROM rate_limits"), \.key) {
+      $0.value <= clock.now * 1_000_000
+    }
+    model.rates = Dictionary(uniqueKeysWithValues: rates.map { ($0.key, $0.value) })
     try same("the number of sessions", store.counters.sessions, Int64(model.sessions.count))
     try same("the number of events", store.counters.events, model.sessions.reduce(0) { $0 + Int64($1.events.count) })
     try same("the number of tasks", store.counters.tasks, Int64(model.tasks.count))
@@ -510,6 +538,13 @@ final class ModelRun {
           ])
         }
       })
+    try compareAudit(store)
+    try same(
+      "all log entries",
+      try rows("SELECT session, seq, coalesce(kind, '-'), entry FROM log_entries ORDER BY session, seq", columns: 4),
+      model.sessions.flatMap { session in
+        session.log.entries.map { line(["\(session.number)", "\($0.seq)", $0.kind?.rawValue, $0.text]) }
+      })
     try same(
       "what validation remembers",
       try rows("SELECT number, ip_address, user_agent FROM sessions ORDER BY number", columns: 3),
@@ -521,6 +556,7 @@ final class ModelRun {
         SELECT 'event', session FROM events WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
         SELECT 'state', session FROM session_state WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
         SELECT 'loss', session FROM stream_losses WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
+        SELECT 'ids', session FROM log_message_ids WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
         SELECT 'message', task FROM task_messages WHERE task NOT IN (SELECT number FROM tasks)
         """, columns: 2), [])
     for session in model.sessions where model.status(session) != .expired && session.status != .invalidated {
@@ -702,6 +738,116 @@ extension ModelRun {
         try $0.deleteEvents(id, before: before, owner: owner)
       }
     }
+  }
+}
+
+// MARK: - Operations on logs, security events and rate limits
+
+extension ModelRun {
+  private func entry() throws -> NewLogEntry {
+    let message = some(80, "m\(below(9))")
+    let kind = pick([nil, .incoming, .internal, .checkpoint] as [NewLogEntry.Kind?])
+    var writer = JSONWriter()
+    writer.beginObject()
+    if let message { writer.member("message_id", message) }
+    if let kind { writer.member("kind", kind.rawValue) }
+    writer.member("data", payload())
+    writer.endObject()
+    return NewLogEntry(JSONText(validated: writer.bytes[...]), messageID: message, kind: kind)
+  }
+
+  private func logOperation() throws {
+    let (id, owner) = (sessionID(), owner())
+    switch below(20) {
+    case 0..<15:
+      let (entry, deduplicate) = (try entry(), chance(85))
+      try both("append_log_entry", id) { store in
+        let appended = try store.appendLogEntry(id, entry, deduplicate: deduplicate, owner: owner)
+        return Model.Appended(seq: appended.seq, isDuplicate: appended.isDuplicate)
+      } _: {
+        try $0.appendLogEntry(id, entry, deduplicate: deduplicate, owner: owner)
+      }
+    case 15:
+      let entries = try (0..<below(4)).map { _ in try entry() }
+      try both("replace_log", id) { store in
+        try store.replaceLog(id, entries, owner: owner).map { Array($0.first...$0.last) } ?? []
+      } _: {
+        try $0.replaceLog(id, entries, owner: owner)
+      }
+    case 16:
+      let checkpoint = try entry()
+      try both("compact_log", id) { store in
+        let compacted = try store.compactLog(id, checkpoint, owner: owner)
+        return [compacted.removed, compacted.seq]
+      } _: {
+        try $0.compactLog(id, checkpoint, owner: owner)
+      }
+    default: try loadLog(id, owner)
+    }
+  }
+
+  private func loadLog(_ id: String, _ owner: Owner) throws {
+    let (after, fromCheckpoint, limit) = (time(20), chance(30), 1 + below(8))
+    let kind = pick([nil, nil, .incoming, .checkpoint] as [NewLogEntry.Kind?])
+    try both("load_log", id) { store in
+      var lines: [String] = []
+      let page = try store.loadLog(
+        id, after: after, kind: kind, fromCheckpoint: fromCheckpoint, limit: limit, owner: owner
+      ) { row in
+        var bytes: [UInt8] = []
+        row.appendEntry(to: &bytes)
+        lines.append("\(row.seq) \(String(decoding: bytes, as: UTF8.self))")
+        return true
+      }
+      let oldest = page.oldestSeq.map(String.init) ?? "-"
+      return lines + ["\(page.nextAfter) \(page.newestSeq) \(oldest) \(page.hasMore)"]
+    } _: {
+      try $0.loadLog(id, after: after, kind: kind, fromCheckpoint: fromCheckpoint, limit: limit, owner: owner)
+    }
+  }
+
+  private func securityOperation() throws {
+    if chance(50) {
+      let (key, limit) = ("key-\(below(5))", Int64(pick([1, 2, 5])))
+      try both("check_rate_limit", key) { try $0.checkRateLimit(key, limit: limit, window: limit * 3_000) } _: {
+        $0.checkRateLimit(key, limit: limit, window: limit * 3_000)
+      }
+      return
+    }
+    let severity = pick([.low, .low, .medium, .high, .critical] as [Severity])
+    let event = NewSecurityEvent(
+      type: pick(SecurityEventType.allCases), severity: severity, sessionID: some(90, sessionID()))
+    try both("record_security_event", "\(event)") { store in
+      let recorded = try store.recordSecurityEvent(event)
+      return "\(recorded.violations) \(recorded.action)"
+    } _: {
+      try $0.recordSecurityEvent(event)
+    }
+  }
+
+  /// What the trail shows is the end of what has happened, as much of it as its rings hold.
+  fileprivate func compareAudit(_ store: Store) throws {
+    var (security, lifecycle): ([Model.Audited], [Model.Audited]) = ([], [])
+    var numbers: [Int64] = []
+    var changes = 0
+    _ = try store.listAuditEvents(AuditFilter(), after: 0, limit: 1_000_000) { event in
+      numbers.append(event.number)
+      let action = event.action.flatMap(SecurityAction.init)
+      let audited = Model.Audited(type: event.type, session: event.sessionID, action: action)
+      if event.severity != nil {
+        security.append(audited)
+      } else {
+        changes += 1
+        if event.type != "expired" { lifecycle.append(audited) }
+      }
+      return true
+    }
+    try same("numbers of the trail", numbers, numbers.sorted())
+    let cap = limits.maxAuditEvents == 0 ? Int.max : limits.maxAuditEvents
+    // A ring that was smaller for a while has lost what it could not hold.
+    try same("security events", security, model.security.suffix(min(security.count, cap)))
+    try same("lifecycle changes", lifecycle, model.lifecycle.suffix(lifecycle.count))
+    try same("the size of a ring", changes <= cap && security.count <= cap, true)
   }
 }
 
