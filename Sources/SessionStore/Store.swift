@@ -111,11 +111,6 @@ package final class Store {
     dataVersion = version
   }
 
-  /// Whether another process may have changed the file since the last look. Cheap: one statement.
-  package func othersHaveWritten() throws -> Bool {
-    try connection.dataVersion() != dataVersion
-  }
-
   private func loadCounters() throws {
     var select = try connection.statement(
       """
