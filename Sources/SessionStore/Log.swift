@@ -58,13 +58,11 @@ extension Store {
     _ sessionID: String, _ entry: NewLogEntry, deduplicate: Bool, owner: Owner
   ) throws -> (seq: Int64, isDuplicate: Bool) {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "append to the log"))
-    // Before the row is there, which would be read with the others.
-    let ids = entry.messageKey == nil ? nil : try messageIDs(slot)
-    if deduplicate, let first = firstSeq(entry, ids, slot) {
+    if let first = try noteMessage(entry, deduplicate: deduplicate, slot) {
       touch(slot)
       return (first, true)
     }
-    return (try append(entry, to: slot, ids), false)
+    return (try append(entry, to: slot), false)
   }
 
   /// Puts `entries` in the place of the whole log.
@@ -75,7 +73,10 @@ extension Store {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "replace the log"))
     try clearLog(slot)
     let first = cache.rows[slot].lastLogSeq + 1
-    for entry in entries { _ = try append(entry, to: slot, messageIDs(slot)) }
+    for entry in entries {
+      _ = try noteMessage(entry, deduplicate: false, slot)
+      _ = try append(entry, to: slot)
+    }
     return entries.isEmpty ? nil : (first, cache.rows[slot].lastLogSeq)
   }
 
@@ -87,11 +88,12 @@ extension Store {
     let slot = try session(sessionID, owner: owner, for: .write(requested: "compact the log"))
     let removed = cache.rows[slot].logCount
     try clearLog(slot)
-    return (removed, try append(checkpoint, to: slot, messageIDs(slot)))
+    _ = try noteMessage(checkpoint, deduplicate: false, slot)
+    return (removed, try append(checkpoint, to: slot))
   }
 
-  /// - Parameter ids: those of the session, read before this; may be nil for an entry without one
-  private func append(_ entry: NewLogEntry, to slot: Int, _ ids: LogMessageIDs?) throws -> Int64 {
+  /// Appends an entry whose message id is noted.
+  private func append(_ entry: NewLogEntry, to slot: Int) throws -> Int64 {
     let number = cache.rows[slot].number
     let seq = cache.rows[slot].lastLogSeq + 1
     var insert = try connection.statement(
@@ -101,16 +103,12 @@ extension Store {
     insert.bind(3, entry.kind?.rawValue)
     try insert.run(binding: 4, text: entry.entry.bytes.span)
     counters.logEntries += 1
-    let ordinal = cache.update(slot) { row in
+    cache.update(slot) { row in
       row.lastLogSeq = seq
       if entry.kind == .checkpoint { row.logCheckpoint = seq }
-      if entry.messageKey != nil { row.logIDs += 1 }
       row.touch(now, maxSuspension: limits.maxSuspension)
-      return row.logIDs
     }
-    if let ids, let messageID = entry.messageID, let key = entry.messageKey {
-      try noteMessage(messageID, key, seq, ordinal: ordinal, slot, ids)
-    }
+    if entry.messageKey != nil, cache.rows[slot].logIDs % Self.blockIDs == 0 { try writeMessageIDs(slot) }
     return seq
   }
 

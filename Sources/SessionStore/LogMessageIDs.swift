@@ -22,17 +22,21 @@ final class LogMessageIDs {
   /// what they take in memory, more or less
   var bytes: Int { places.count * Self.placeBytes + unwritten.count * Self.unwrittenBytes }
 
-  /// Where a message was first appended.
+  /// Notes an id, unless it is known.
   /// - Parameters:
-  ///   - key: ``key(_:)`` of its id
+  ///   - key: ``key(_:)`` of the id
   ///   - forgotten: the ordinal up to which ids are not known any more
-  func firstSeq(_ key: Int, forgotten: Int64) -> Int64? {
-    guard let place = places[key], place.ordinal > forgotten else { return nil }
-    return place.seq
+  /// - Returns: where the message was first appended, if it is known
+  func noteNew(_ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) -> Int64? {
+    // One look at the dictionary for what is new, as nearly all are: it is larger than the processor's caches.
+    let known = places.updateValue(Place(seq: seq, ordinal: ordinal), forKey: key)
+    guard let known, known.ordinal > forgotten else { return nil }
+    places[key] = known
+    return known.seq
   }
 
   /// Makes an id the last that was noted. One that is known keeps its first place.
-  /// - Returns: that place
+  /// - Returns: where that is
   @discardableResult
   func note(_ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) -> Int64 {
     let new = Place(seq: seq, ordinal: ordinal)
@@ -41,9 +45,10 @@ final class LogMessageIDs {
     return known.seq
   }
 
-  /// The same for one that stands in no block yet.
-  func noteUnwritten(_ messageID: String, _ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) {
-    unwritten.append((note(key, seq, ordinal: ordinal, forgotten: forgotten), messageID))
+  /// Remembers that an id stands in no block yet.
+  /// - Parameter seq: where the message was first appended
+  func addUnwritten(_ messageID: String, _ seq: Int64) {
+    unwritten.append((seq, messageID))
   }
 
   /// The ids that stand in no block yet, as a block.
@@ -107,22 +112,25 @@ struct MessageIDCache {
 /// next to nothing.
 extension Store {
   /// ids in a block, about 10 KB
-  private static let blockIDs = 256
+  static let blockIDs: Int64 = 256
 
-  /// Where a message was first appended, if its id is known.
-  func firstSeq(_ entry: NewLogEntry, _ ids: LogMessageIDs?, _ slot: Int) -> Int64? {
-    guard let key = entry.messageKey, let ids else { return nil }
-    return ids.firstSeq(key, forgotten: forgotten(cache.rows[slot].logIDs))
-  }
-
-  /// Notes the id of an entry that was just appended.
-  /// - Parameter ordinal: counts the ids of the session, this one included
-  func noteMessage(
-    _ messageID: String, _ key: Int, _ seq: Int64, ordinal: Int64, _ slot: Int, _ ids: LogMessageIDs
-  ) throws {
-    ids.noteUnwritten(messageID, key, seq, ordinal: ordinal, forgotten: forgotten(ordinal))
+  /// Notes the id of an entry that is about to be appended.
+  /// - Parameter deduplicate: whether a known one is to be left as it is
+  /// - Returns: where the message was first appended, if it is known and was to be left
+  func noteMessage(_ entry: NewLogEntry, deduplicate: Bool, _ slot: Int) throws -> Int64? {
+    guard let key = entry.messageKey, let messageID = entry.messageID else { return nil }
+    let ids = try messageIDs(slot)
+    let (seq, count) = (cache.rows[slot].lastLogSeq + 1, cache.rows[slot].logIDs)
+    if deduplicate {
+      let first = ids.noteNew(key, seq, ordinal: count + 1, forgotten: forgotten(count))
+      if let first { return first }
+      ids.addUnwritten(messageID, seq)
+    } else {
+      ids.addUnwritten(messageID, ids.note(key, seq, ordinal: count + 1, forgotten: forgotten(count + 1)))
+    }
+    cache.update(slot) { $0.logIDs = count + 1 }
     messageIDs.noteGrowth(LogMessageIDs.placeBytes + LogMessageIDs.unwrittenBytes)
-    if ids.unwritten.count >= Self.blockIDs { try writeMessageIDs(slot) }
+    return nil
   }
 
   /// the ordinal up to which message ids are not known any more when `count` were noted
@@ -181,9 +189,9 @@ extension Store {
       var ordinal = row.logIDs - Int64(entries.count)
       for entry in entries {
         ordinal += 1
-        ids.noteUnwritten(
-          entry.messageID, LogMessageIDs.key(entry.messageID), entry.seq, ordinal: ordinal,
-          forgotten: forgotten(ordinal))
+        let key = LogMessageIDs.key(entry.messageID)
+        ids.addUnwritten(
+          entry.messageID, ids.note(key, entry.seq, ordinal: ordinal, forgotten: forgotten(ordinal)))
       }
     }
     messageIDs.insert(ids, row.number)

@@ -19,7 +19,7 @@ package struct SweptSlice {
 extension Store {
   /// Rows that one slice may remove: a fraction of a millisecond, for a request may be waiting. Measured: with slices
   /// of 1,000 rows, the 99th percentile of a read beside a sweep was 45 times the usual one.
-  private static let sliceRows = 128
+  private static let sliceRows = 64
   /// what removing a session costs beside the rows of its events and log, in rows
   private static let sessionRows = 16
 
