@@ -106,6 +106,7 @@ extension Store {
     cache.update(slot) { row in
       row.lastLogSeq = seq
       if entry.kind == .checkpoint { row.logCheckpoint = seq }
+      if entry.messageKey != nil { row.logIDs += 1 }
       row.touch(now, maxSuspension: limits.maxSuspension)
     }
     if entry.messageKey != nil, cache.rows[slot].logIDs % Self.blockIDs == 0 { try writeMessageIDs(slot) }

@@ -12,15 +12,15 @@ final class LogMessageIDs {
   }
 
   private var places: [Int: Place] = [:]
-  /// those that stand in no block yet, each with where it was first appended
-  private(set) var unwritten: [(seq: Int64, messageID: String)] = []
+  /// those that stand in no block on disk yet, each behind where it was first appended
+  private var block = JSONWriter()
 
   static let placeBytes = 40
-  static let unwrittenBytes = 100
 
   var count: Int { places.count }
+  var blockBytes: Int { block.count }
   /// what they take in memory, more or less
-  var bytes: Int { places.count * Self.placeBytes + unwritten.count * Self.unwrittenBytes }
+  var bytes: Int { places.count * Self.placeBytes + block.count }
 
   /// Notes an id, unless it is known.
   /// - Parameters:
@@ -48,19 +48,14 @@ final class LogMessageIDs {
   /// Remembers that an id stands in no block yet.
   /// - Parameter seq: where the message was first appended
   func addUnwritten(_ messageID: String, _ seq: Int64) {
-    unwritten.append((seq, messageID))
+    if block.count == 0 { block.beginArray() }
+    block.integer(seq)
+    block.string(messageID)
   }
 
   /// The ids that stand in no block yet, as a block.
   func takeBlock() -> JSONText {
-    var block = JSONWriter()
-    block.beginArray()
-    for id in unwritten {
-      block.integer(id.seq)
-      block.string(id.messageID)
-    }
     block.endArray()
-    unwritten.removeAll(keepingCapacity: true)
     return JSONText(validated: block.take()[...])
   }
 
@@ -121,6 +116,7 @@ extension Store {
     guard let key = entry.messageKey, let messageID = entry.messageID else { return nil }
     let ids = try messageIDs(slot)
     let (seq, count) = (cache.rows[slot].lastLogSeq + 1, cache.rows[slot].logIDs)
+    let bytes = ids.bytes
     if deduplicate {
       let first = ids.noteNew(key, seq, ordinal: count + 1, forgotten: forgotten(count))
       if let first { return first }
@@ -128,8 +124,7 @@ extension Store {
     } else {
       ids.addUnwritten(messageID, ids.note(key, seq, ordinal: count + 1, forgotten: forgotten(count + 1)))
     }
-    cache.update(slot) { $0.logIDs = count + 1 }
-    messageIDs.noteGrowth(LogMessageIDs.placeBytes + LogMessageIDs.unwrittenBytes)
+    messageIDs.noteGrowth(ids.bytes - bytes)
     return nil
   }
 
@@ -144,11 +139,11 @@ extension Store {
     if row.logIDs == 0 || row.logIDsSeq == row.lastLogSeq { return }
     let ids = try messageIDs(slot)
     let forgotten = forgotten(row.logIDs)
-    if !ids.unwritten.isEmpty {
+    if ids.blockBytes > 0 {
       var insert = try connection.statement("INSERT INTO log_message_ids (session, ordinal, ids) VALUES ($1, $2, $3)")
       insert.bind(1, row.number)
       insert.bind(2, row.logIDs)
-      messageIDs.noteGrowth(-ids.unwritten.count * LogMessageIDs.unwrittenBytes)
+      messageIDs.noteGrowth(-ids.blockBytes)
       insert.bind(3, ids.takeBlock())
       try insert.run()
     }
