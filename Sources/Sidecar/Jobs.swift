@@ -200,7 +200,7 @@ extension Job {
   private static let checkIntegrity = Method(
     name: "check_integrity",
     summary: "Looks for damage in the whole file, beside the requests; answered when done.",
-    access: .ownGroups, isTransactional: false, parameters: [],
+    access: .ownGroups, isTransactional: false, isRepeatable: true, parameters: [],
     result: .members([
       ("ok", .boolean), ("problems", .described(.array(.string), "For people, one sentence each; at most 100."))
     ]),

@@ -28,6 +28,8 @@ final class Method: Sendable {
   let access: Access
   /// whether it may stand in a `transaction`
   let isTransactional: Bool
+  /// Whether a client that got no answer may send it again, as twice does no more than once: reads, all of them
+  let isRepeatable: Bool
   /// Whether subscribers may wait for what it changes. While there are any, it gets a group of its own, so that each
   /// change is told and none is told only after something later has covered it.
   let isWatched: Bool
@@ -44,7 +46,8 @@ final class Method: Sendable {
   let takesOwner: Bool
 
   init(
-    name: String, summary: String, access: Access, isTransactional: Bool = true, isWatched: Bool = false,
+    name: String, summary: String, access: Access, isTransactional: Bool = true, isRepeatable: Bool? = nil,
+    isWatched: Bool = false,
     parameters: [Parameter], result: Schema, errors: [ErrorKind] = [], example: (params: String, result: String),
     run: @escaping Handler
   ) {
@@ -52,6 +55,7 @@ final class Method: Sendable {
     self.summary = summary
     self.access = access
     self.isTransactional = isTransactional
+    self.isRepeatable = isRepeatable ?? (access == .read)
     self.isWatched = isWatched
     self.parameters = parameters
     required = parameters.filter(\.isRequired)

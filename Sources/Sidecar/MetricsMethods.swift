@@ -9,7 +9,7 @@ enum MetricsMethods {
     name: "get_metrics",
     summary: "What is in the store, and what this process has done; it reads every row of sessions, tasks and values.",
     // Not in a group, whose requests have not ended yet.
-    access: .ownGroups, isTransactional: false,
+    access: .ownGroups, isTransactional: false, isRepeatable: true,
     parameters: [
       .optional(.format, .choice(Format.allCases.map(\.rawValue)), "json when absent.")
     ],

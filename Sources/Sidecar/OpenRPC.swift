@@ -60,6 +60,7 @@ enum OpenRPC {
     writeExample(method, to: &writer)
     writer.endArray()
     writer.member("x-transactional", method.isTransactional)
+    writer.member("x-repeatable", method.isRepeatable)
     writer.endObject()
   }
 

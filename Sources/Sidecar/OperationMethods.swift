@@ -60,7 +60,7 @@ enum OperationMethods {
 
   private static let serverInfo = Method(
     name: "server_info", summary: "What this program is, what it can do and what its limits are.", access: .none,
-    isTransactional: false, parameters: [], result: .reference("ServerInfo"), example: ("{}", infoExample)
+    isTransactional: false, isRepeatable: true, parameters: [], result: .reference("ServerInfo"), example: ("{}", infoExample)
   ) { sidecar, _, writer in
     writeInfo(sidecar, &writer)
   }
@@ -72,7 +72,7 @@ enum OperationMethods {
   private static let initialize = Method(
     name: "initialize",
     summary: "An optional handshake by capabilities; refused when something that is required is not there.",
-    access: .none, isTransactional: false,
+    access: .none, isTransactional: false, isRepeatable: true,
     parameters: [
       .optional(.client, .record(client), "Who calls."),
       .optional(.protocolVersion, .text(64), "The newest version of this contract that the client knows."),
@@ -104,7 +104,7 @@ enum OperationMethods {
 
   private static let discover = Method(
     name: "rpc.discover", summary: "This contract as an OpenRPC document.", access: .none, isTransactional: false,
-    parameters: [], result: .described(.object, "An OpenRPC 1.3 document."),
+    isRepeatable: true, parameters: [], result: .described(.object, "An OpenRPC 1.3 document."),
     example: (
       "{}",
       #"{"openrpc":"1.3.2","info":{"title":"mcp-session-store","version":"0.1.0"},"methods":[]}"#

@@ -69,7 +69,7 @@ enum SessionMethods {
 
   private static let get = Method(
     name: "get_session", summary: "The session, or null when it is unknown, expired or another owner's.",
-    access: .readOrWrite,
+    access: .readOrWrite, isRepeatable: true,
     parameters: [
       .sessionID, .optional(.touch, .boolean, "Slides the inactivity deadline; false when absent."),
     ] + Parameter.owners,
