@@ -1,0 +1,1029 @@
+# Made by protocol/clients/generate from protocol/openrpc.json.
+"""The methods of the contract, with names, parameters and results as on the wire.
+
+A `timeout` is in seconds; without one that of the store counts. None is null: for an optional parameter as good as
+leaving it out, for an owner the anonymous caller, for a payload a value.
+"""
+
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from .unset import UNSET, Unset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .contract import (
+        AppendLogEntryResult, BroadcastEventResult, CheckIntegrityResult, CheckRateLimitResult, CompactLogResult,
+        ConsumeNonceResult, CreateTaskStatus, DeleteEventsBeforeResult, DeleteSessionResult, DeleteTaskResult,
+        DeleteUserDataResult, DeleteValueResult, DequeueAllTaskMessagesResult, DequeueTaskMessageResult,
+        EnqueueTaskMessageResult, EventCountResult, EventPage, ExpireSessionsResult, ExpireTasksResult,
+        ExportUserDataResult, FailTaskError, GetSessionStateResult, GetTaskResultResult, GetValueResult, HealthResult,
+        InitializeClient, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType, ListSessionIdsResult,
+        ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus,
+        ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult,
+        LoadLogResult, MaintenanceResult, Metrics, PutValueResult, RecordSecurityEventResult,
+        RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult,
+        ReplaceLogResult, ServerInfo, Session, SessionCountResult, SessionCountStatus, SetSessionStateResult,
+        StoreEventResult, StoreEventsEvents, StoreEventsResult, StoreTaskResultResult, Task, TaskCountResult,
+        TaskCountStatus, TransactionCalls, TransactionResult, UpdateSessionSession, UpdateTaskStatusStatus,
+        UpdateTaskTask, ValidateInputResult, ValidateSessionResult,
+    )
+
+
+class BlockingMethods:
+    def call(self, method: str, params: Mapping[str, Any], *, timeout: float | None = None) -> Any:
+        """Calls a method by its name on the wire."""
+        raise NotImplementedError
+
+    def create_session(
+        self, *, session_id: str | None = None, id_format: Literal["uuid", "random"] | None = None,
+        user_id: str | None = None, client_capabilities: Any | None = None, server_capabilities: Any | None = None,
+        state: dict[str, Any] | None = None, metadata: dict[str, Any] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        status: Literal["pending", "active"] | None = None, is_initialized: bool | None = None, ttl: int | None = None,
+        inactivity_timeout: int | None = None, created_at: int | None = None, last_activity: int | None = None,
+        timeout: float | None = None,
+    ) -> Session:
+        """Makes a session.
+
+        session_id: The id; made when absent.
+        id_format: How a generated id looks: a UUID v7, or 256 random bits in base64url for an id that is itself a
+            capability.
+        user_id: The user whose session it is.
+        client_capabilities: What the client said at initialize; kept as it is.
+        server_capabilities: What the server answered; kept as it is.
+        state: The key-value map.
+        metadata: Anything else; kept as it is.
+        status: pending when absent.
+        is_initialized: false when absent.
+        ttl: Milliseconds until it expires in any case; --session-ttl when absent, 0: never.
+        inactivity_timeout: Milliseconds without a write until it expires; --inactivity-timeout when absent, 0: never.
+        created_at: For migrations; now when absent.
+        last_activity: For migrations; now when absent.
+        """
+        return self.call("create_session", {
+            "session_id": session_id, "id_format": id_format, "user_id": user_id,
+            "client_capabilities": client_capabilities, "server_capabilities": server_capabilities, "state": state,
+            "metadata": metadata, "tenant_id": tenant_id, "principal": principal, "status": status,
+            "is_initialized": is_initialized, "ttl": ttl, "inactivity_timeout": inactivity_timeout,
+            "created_at": created_at, "last_activity": last_activity,
+        }, timeout=timeout)
+
+    def get_session(
+        self, session_id: str, *, touch: bool | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Session | None:
+        """The session, or null when it is unknown, expired or another owner's.
+
+        session_id: The session.
+        touch: Slides the inactivity deadline; false when absent.
+        """
+        return self.call("get_session", {
+            "session_id": session_id, "touch": touch, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def update_session(
+        self, session: UpdateSessionSession, *, if_revision: int | None = None, upsert: bool | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Session:
+        """Replaces the given fields; absent ones stay. What get_session gave can be sent back as it is.
+
+        session: The session's id and the fields to replace.
+        if_revision: Only when this is still the revision; else concurrent_modification.
+        upsert: Makes the session when there is none; false when absent.
+        """
+        return self.call("update_session", {
+            "session": session, "if_revision": if_revision, "upsert": upsert, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def touch_session(
+        self, session_id: str, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None = None,
+    ) -> Session:
+        """Slides the inactivity deadline.
+
+        session_id: The session.
+        """
+        return self.call("touch_session", {
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def delete_session(
+        self, session_id: str, *, delete_tasks: bool | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> DeleteSessionResult:
+        """Deletes a session in any status, with its state, events and log.
+
+        session_id: The session.
+        delete_tasks: Deletes its tasks too; false when absent.
+        """
+        return self.call("delete_session", {
+            "session_id": session_id, "delete_tasks": delete_tasks, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def list_sessions(
+        self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, status: ListSessionsStatus | None = None,
+        include_state: bool | None = None, cursor: str | None = None, limit: int | None = None,
+        timeout: float | None = None,
+    ) -> ListSessionsResult:
+        """Sessions in the order of creation.
+
+        user_id: Only this user's.
+        status: Only these; expired ones appear only when asked for so.
+        include_state: With their state; false when absent.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return self.call("list_sessions", {
+            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "status": status,
+            "include_state": include_state, "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    def list_session_ids(
+        self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, status: ListSessionIdsStatus | None = None, cursor: str | None = None,
+        limit: int | None = None, timeout: float | None = None,
+    ) -> ListSessionIdsResult:
+        """Ids of sessions in the order of creation.
+
+        user_id: Only this user's.
+        status: Only these; expired ones appear only when asked for so.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return self.call("list_session_ids", {
+            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "status": status, "cursor": cursor,
+            "limit": limit,
+        }, timeout=timeout)
+
+    def session_count(
+        self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, status: SessionCountStatus | None = None, timeout: float | None = None,
+    ) -> SessionCountResult:
+        """How many sessions a list with these filters has.
+
+        user_id: Only this user's.
+        status: Only these; expired ones appear only when asked for so.
+        """
+        return self.call("session_count", {
+            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "status": status,
+        }, timeout=timeout)
+
+    def validate_session(
+        self, session_id: str, *, ip_address: str | None = None, user_agent: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> ValidateSessionResult:
+        """Whether a session may be used now, and from there; other than the first address and agent are recorded.
+
+        session_id: The session.
+        ip_address: The client's address.
+        user_agent: The client's user agent.
+        """
+        return self.call("validate_session", {
+            "session_id": session_id, "ip_address": ip_address, "user_agent": user_agent, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def expire_sessions(
+        self, *, older_than: int | None = None, limit: int | None = None, timeout: float | None = None,
+    ) -> ExpireSessionsResult:
+        """Removes sessions that were last active before a time, or without one those past their own deadline.
+
+        older_than: Unix milliseconds: removes where last_activity is strictly below.
+        limit: Sessions at most; 1,000 when absent.
+        """
+        return self.call("expire_sessions", {"older_than": older_than, "limit": limit}, timeout=timeout)
+
+    def activate_session(
+        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Session:
+        """Makes a pending or suspended session active; on an active one it changes nothing.
+
+        session_id: The session.
+        reason: Why, for the record.
+        """
+        return self.call("activate_session", {
+            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def suspend_session(
+        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Session:
+        """Stops an active session and both of its clocks.
+
+        session_id: The session.
+        reason: Why, for the record.
+        """
+        return self.call("suspend_session", {
+            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def resume_session(
+        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Session:
+        """Makes a suspended session active again and moves its deadline by the time it was suspended.
+
+        session_id: The session.
+        reason: Why, for the record.
+        """
+        return self.call("resume_session", {
+            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def expire_session(
+        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Session:
+        """Ends a session as though its deadline had passed.
+
+        session_id: The session.
+        reason: Why, for the record.
+        """
+        return self.call("expire_session", {
+            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def invalidate_session(
+        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Session:
+        """Ends a session for good; it can be looked at until its deadline.
+
+        session_id: The session.
+        reason: Why, for the record.
+        """
+        return self.call("invalidate_session", {
+            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def set_session_state(
+        self, session_id: str, *, key: str, value: Any, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> SetSessionStateResult:
+        """Sets one key of a session's state.
+
+        session_id: The session.
+        key: The key.
+        value: Any JSON; kept as it is.
+        """
+        return self.call("set_session_state", {
+            "session_id": session_id, "key": key, "value": value, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def get_session_state(
+        self, session_id: str, *, key: str, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> GetSessionStateResult:
+        """One key of a session's state; a stored null is not an absent key.
+
+        session_id: The session.
+        key: The key.
+        """
+        return self.call("get_session_state", {
+            "session_id": session_id, "key": key, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def remove_session_state(
+        self, session_id: str, *, key: str, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> RemoveSessionStateResult:
+        """Removes one key of a session's state.
+
+        session_id: The session.
+        key: The key.
+        """
+        return self.call("remove_session_state", {
+            "session_id": session_id, "key": key, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def list_session_state_keys(
+        self, session_id: str, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None = None,
+    ) -> ListSessionStateKeysResult:
+        """The keys of a session's state in the order of their first setting.
+
+        session_id: The session.
+        """
+        return self.call("list_session_state_keys", {
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def store_event(
+        self, session_id: str, *, data: Any, event_type: str | None = None, stream_id: str | None = None,
+        retry: int | None = None, timestamp: int | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> StoreEventResult:
+        """Appends one event to a session.
+
+        session_id: The session.
+        data: The payload; kept as it is.
+        event_type: "message" when absent.
+        stream_id: The stream that it belongs to.
+        retry: Milliseconds that a client should wait before it reconnects.
+        timestamp: Unix milliseconds; now when absent.
+        """
+        return self.call("store_event", {
+            "session_id": session_id, "data": data, "event_type": event_type, "stream_id": stream_id, "retry": retry,
+            "timestamp": timestamp, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def store_events(
+        self, session_id: str, *, events: list[StoreEventsEvents], tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> StoreEventsResult:
+        """Appends several events to a session, all or none.
+
+        session_id: The session.
+        events: The events in their order.
+        """
+        return self.call("store_events", {
+            "session_id": session_id, "events": events, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def get_events_after(
+        self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
+        limit: int | None = None, format: Literal["json", "sse", "sse_typed"] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> EventPage:
+        """The events after a cursor, oldest first, and whether any were lost.
+
+        session_id: The session.
+        after_event_id: The last id that was seen; 0 (from the beginning) when absent.
+        stream_id: Only events of this stream.
+        limit: Events at most; 1,000 when absent.
+        format: json when absent; sse: frames to write to an SSE response, all named message; sse_typed: named by event
+            type.
+        """
+        return self.call("get_events_after", {
+            "session_id": session_id, "after_event_id": after_event_id, "stream_id": stream_id, "limit": limit,
+            "format": format, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def get_recent_events(
+        self, session_id: str, *, limit: int | None = None, stream_id: str | None = None,
+        format: Literal["json", "sse", "sse_typed"] | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> EventPage:
+        """The newest events, returned oldest first.
+
+        session_id: The session.
+        limit: Events at most; 100 when absent.
+        stream_id: Only events of this stream.
+        format: json when absent; sse: frames to write to an SSE response, all named message; sse_typed: named by event
+            type.
+        """
+        return self.call("get_recent_events", {
+            "session_id": session_id, "limit": limit, "stream_id": stream_id, "format": format, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def delete_events_before(
+        self, session_id: str, *, before_event_id: int, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> DeleteEventsBeforeResult:
+        """Deletes the events with ids strictly below one.
+
+        session_id: The session.
+        before_event_id: The first id that stays.
+        """
+        return self.call("delete_events_before", {
+            "session_id": session_id, "before_event_id": before_event_id, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def event_count(
+        self, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> EventCountResult:
+        """How many events a session holds, or without one the whole store.
+
+        session_id: The session.
+        """
+        return self.call("event_count", {
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def broadcast_event(
+        self, data: Any, *, event_type: str | None = None, retry: int | None = None, timestamp: int | None = None,
+        user_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        status: Literal["pending", "active"] | None = None, timeout: float | None = None,
+    ) -> BroadcastEventResult:
+        """Appends one event to each session that matches, all or none; owners match exactly.
+
+        data: The payload; kept as it is.
+        event_type: "message" when absent.
+        retry: Milliseconds that a client should wait before it reconnects.
+        timestamp: Unix milliseconds; now when absent.
+        user_id: Only this user's sessions.
+        status: Only sessions of this status; active when absent.
+        """
+        return self.call("broadcast_event", {
+            "data": data, "event_type": event_type, "retry": retry, "timestamp": timestamp, "user_id": user_id,
+            "tenant_id": tenant_id, "principal": principal, "status": status,
+        }, timeout=timeout)
+
+    def create_task(
+        self, *, task_id: str | None = None, id_format: Literal["uuid", "random"] | None = None,
+        session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        status: CreateTaskStatus | None = None, original_method: str | None = None, original_params: Any | None = None,
+        ttl: int | None = None, poll_interval: int | None = None, status_message: str | None = None,
+        meta: Any | None = None, timeout: float | None = None,
+    ) -> Task:
+        """Makes a task; one of a session takes the session's owners where it names none.
+
+        task_id: The id; made when absent.
+        id_format: How a generated id looks: a UUID v7, or 256 random bits in base64url for an id that is itself a
+            capability.
+        session_id: The session that it belongs to.
+        status: working when absent.
+        original_method: The method of the request that it stands for.
+        original_params: The parameters of that request; kept as they are.
+        ttl: Milliseconds from its creation until it lapses; never when absent.
+        poll_interval: Milliseconds that a client should wait between two looks.
+        status_message: What to tell people.
+        meta: Anything else; kept as it is.
+        """
+        return self.call("create_task", {
+            "task_id": task_id, "id_format": id_format, "session_id": session_id, "tenant_id": tenant_id,
+            "principal": principal, "status": status, "original_method": original_method,
+            "original_params": original_params, "ttl": ttl, "poll_interval": poll_interval,
+            "status_message": status_message, "meta": meta,
+        }, timeout=timeout)
+
+    def get_task(
+        self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task | None:
+        """The task, or null when it is unknown, lapsed or another owner's.
+
+        task_id: The task.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("get_task", {
+            "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def update_task(
+        self, task: UpdateTaskTask, *, if_revision: int | None = None, force: bool | None = None,
+        session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None = None,
+    ) -> Task:
+        """Replaces the given fields, for migration and repair; absent ones stay.
+
+        task: The task's id and the fields to replace.
+        if_revision: Only when this is still the revision; else concurrent_modification.
+        force: Also on a terminal task; false when absent.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("update_task", {
+            "task": task, "if_revision": if_revision, "force": force, "session_id": session_id, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def touch_task(
+        self, task_id: str, *, status_message: str | None = None, ttl: int | None = None,
+        poll_interval: int | None = None, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task:
+        """Progress and heartbeat without a transition.
+
+        task_id: The task.
+        status_message: What to tell people; absent leaves it.
+        ttl: A new time to live, in milliseconds from the creation.
+        poll_interval: Milliseconds that a client should wait between two looks.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("touch_task", {
+            "task_id": task_id, "status_message": status_message, "ttl": ttl, "poll_interval": poll_interval,
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def delete_task(
+        self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> DeleteTaskResult:
+        """Deletes a task and its queue.
+
+        task_id: The task.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("delete_task", {
+            "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def list_tasks(
+        self, *, status: ListTasksStatus | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, cursor: str | None = None,
+        limit: int | None = None, timeout: float | None = None,
+    ) -> ListTasksResult:
+        """Tasks in the order of creation.
+
+        status: Only tasks of this status.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return self.call("list_tasks", {
+            "status": status, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+            "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    def list_tasks_for_session(
+        self, session_id: str, *, status: ListTasksForSessionStatus | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, cursor: str | None = None,
+        limit: int | None = None, timeout: float | None = None,
+    ) -> ListTasksForSessionResult:
+        """The tasks of a session in the order of creation.
+
+        session_id: The session.
+        status: Only tasks of this status.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return self.call("list_tasks_for_session", {
+            "session_id": session_id, "status": status, "tenant_id": tenant_id, "principal": principal,
+            "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    def update_task_status(
+        self, task_id: str, *, status: UpdateTaskStatusStatus, status_message: str | None = None,
+        if_revision: int | None = None, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task:
+        """Takes a task from one status to another.
+
+        task_id: The task.
+        status: The new status.
+        status_message: What to tell people; absent clears it.
+        if_revision: Only when this is still the revision; else concurrent_modification.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("update_task_status", {
+            "task_id": task_id, "status": status, "status_message": status_message, "if_revision": if_revision,
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def store_task_result(
+        self, task_id: str, *, result: StoreTaskResultResult, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task:
+        """Stores an outcome without changing the status; a terminal task keeps the one that it has.
+
+        task_id: The task.
+        result: {"success": value} or {"error": {code, message, data}}.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("store_task_result", {
+            "task_id": task_id, "result": result, "session_id": session_id, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def get_task_result(
+        self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> GetTaskResultResult:
+        """The outcome of a task; null when there is none yet.
+
+        task_id: The task.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("get_task_result", {
+            "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def complete_task(
+        self, task_id: str, *, result: Any, status_message: str | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task:
+        """Outcome and status in one step: the task has succeeded.
+
+        task_id: The task.
+        result: What the request gives; kept as it is.
+        status_message: What to tell people; absent clears it.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("complete_task", {
+            "task_id": task_id, "result": result, "status_message": status_message, "session_id": session_id,
+            "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def fail_task(
+        self, task_id: str, *, error: FailTaskError, status_message: str | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task:
+        """Outcome and status in one step: the task has failed.
+
+        task_id: The task.
+        error: {code, message, data}; kept as it is.
+        status_message: What to tell people; absent clears it.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("fail_task", {
+            "task_id": task_id, "error": error, "status_message": status_message, "session_id": session_id,
+            "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def cancel_task(
+        self, task_id: str, *, cooperative: bool | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task:
+        """Cancels a task at once, or only says that somebody wants it.
+
+        task_id: The task.
+        cooperative: Only sets cancel_requested; false when absent.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("cancel_task", {
+            "task_id": task_id, "cooperative": cooperative, "session_id": session_id, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def require_task_input(
+        self, task_id: str, *, input_requests: dict[str, Any], session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task:
+        """Asks for input, or for more of it; keys are never used twice.
+
+        task_id: The task.
+        input_requests: What is asked for, by key.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("require_task_input", {
+            "task_id": task_id, "input_requests": input_requests, "session_id": session_id, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def provide_task_input(
+        self, task_id: str, *, input_responses: dict[str, Any], session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> Task:
+        """Gives answers; when all are in the task is working again.
+
+        task_id: The task.
+        input_responses: Answers, by key; those not asked for are ignored.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("provide_task_input", {
+            "task_id": task_id, "input_responses": input_responses, "session_id": session_id, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def enqueue_task_message(
+        self, task_id: str, *, message: Any, max_size: int | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> EnqueueTaskMessageResult:
+        """Puts a message at the end of a task's queue.
+
+        task_id: The task.
+        message: The message; kept as it is.
+        max_size: Messages at most; --max-task-messages when absent.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("enqueue_task_message", {
+            "task_id": task_id, "message": message, "max_size": max_size, "session_id": session_id,
+            "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def dequeue_task_message(
+        self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> DequeueTaskMessageResult:
+        """Takes the message at the front of a task's queue.
+
+        task_id: The task.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("dequeue_task_message", {
+            "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def dequeue_all_task_messages(
+        self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> DequeueAllTaskMessagesResult:
+        """Takes all messages of a task's queue, as many as one answer holds.
+
+        task_id: The task.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("dequeue_all_task_messages", {
+            "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def expire_tasks(self, *, limit: int | None = None, timeout: float | None = None) -> ExpireTasksResult:
+        """Removes tasks whose time is over, whatever their status.
+
+        limit: Tasks at most; 1,000 when absent.
+        """
+        return self.call("expire_tasks", {"limit": limit}, timeout=timeout)
+
+    def recover_stuck_tasks(
+        self, max_age: int, *, session_id: str | None = None, limit: int | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> RecoverStuckTasksResult:
+        """Fails the tasks that are not terminal and were not touched for long: their server died over them.
+
+        max_age: Milliseconds: those untouched for longer.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        limit: Tasks at most; 10,000 when absent.
+        """
+        return self.call("recover_stuck_tasks", {
+            "max_age": max_age, "session_id": session_id, "limit": limit, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def task_count(
+        self, *, status: TaskCountStatus | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> TaskCountResult:
+        """How many tasks a list with these filters has.
+
+        status: Only tasks of this status.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("task_count", {
+            "status": status, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def consume_nonce(
+        self, nonce: str, *, ttl: int, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> ConsumeNonceResult:
+        """Whether a single-use token is used for the first time.
+
+        nonce: The token.
+        ttl: Milliseconds for which it is remembered.
+        """
+        return self.call("consume_nonce", {"nonce": nonce, "ttl": ttl, "principal": principal}, timeout=timeout)
+
+    def put_value(
+        self, collection: str, *, key: str, value: Any, ttl: int | None = None, if_absent: bool | None = None,
+        if_revision: int | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None = None,
+    ) -> PutValueResult:
+        """Stores a value under a key of a collection.
+
+        collection: A name for values that belong together.
+        key: The key.
+        value: Any JSON; kept as it is.
+        ttl: Milliseconds until it lapses; it stays when absent.
+        if_absent: Only when there is none; false when absent.
+        if_revision: Only when this is still the revision; else concurrent_modification.
+        """
+        return self.call("put_value", {
+            "collection": collection, "key": key, "value": value, "ttl": ttl, "if_absent": if_absent,
+            "if_revision": if_revision, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def get_value(
+        self, collection: str, *, key: str, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> GetValueResult:
+        """The value under a key; a stored null is not an absent one.
+
+        collection: A name for values that belong together.
+        key: The key.
+        """
+        return self.call("get_value", {
+            "collection": collection, "key": key, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def delete_value(
+        self, collection: str, *, key: str, if_revision: int | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> DeleteValueResult:
+        """Removes the value under a key.
+
+        collection: A name for values that belong together.
+        key: The key.
+        if_revision: Only when this is still the revision; else concurrent_modification.
+        """
+        return self.call("delete_value", {
+            "collection": collection, "key": key, "if_revision": if_revision, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def list_values(
+        self, collection: str, *, prefix: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, cursor: str | None = None, limit: int | None = None,
+        timeout: float | None = None,
+    ) -> ListValuesResult:
+        """The values of one owner's collection in the order of creation.
+
+        collection: A name for values that belong together.
+        prefix: Only keys that begin with this.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return self.call("list_values", {
+            "collection": collection, "prefix": prefix, "tenant_id": tenant_id, "principal": principal,
+            "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    def append_log_entry(
+        self, session_id: str, *, entry: dict[str, Any], deduplicate: bool | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> AppendLogEntryResult:
+        """Appends one entry to a session's log, once for each message id.
+
+        session_id: The session.
+        entry: Any object, kept as it is; message_id, kind (incoming, internal, checkpoint), received_at are read of it.
+        deduplicate: Whether a known message_id is noticed; true when absent.
+        """
+        return self.call("append_log_entry", {
+            "session_id": session_id, "entry": entry, "deduplicate": deduplicate, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def load_log(
+        self, session_id: str, *, after_seq: int | None = None,
+        kind: Literal["incoming", "internal", "checkpoint"] | None = None, from_last_checkpoint: bool | None = None,
+        limit: int | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None = None,
+    ) -> LoadLogResult:
+        """The entries of a session's log after a seq.
+
+        session_id: The session.
+        after_seq: next_after of the page before; 0, the beginning, when absent.
+        kind: Only entries of this kind.
+        from_last_checkpoint: Begins with the newest checkpoint, if there is one; false when absent.
+        limit: Entries at most; 1,000 when absent.
+        """
+        return self.call("load_log", {
+            "session_id": session_id, "after_seq": after_seq, "kind": kind,
+            "from_last_checkpoint": from_last_checkpoint, "limit": limit, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def replace_log(
+        self, session_id: str, *, entries: list[dict[str, Any]], tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> ReplaceLogResult:
+        """Puts entries in the place of the whole log; the numbering goes on.
+
+        session_id: The session.
+        entries: The entries in order, as in append_log_entry.
+        """
+        return self.call("replace_log", {
+            "session_id": session_id, "entries": entries, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def compact_log(
+        self, session_id: str, *, checkpoint: dict[str, Any], tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None = None,
+    ) -> CompactLogResult:
+        """Puts one checkpoint in the place of the whole log; message ids stay known.
+
+        session_id: The session.
+        checkpoint: The entry that stands for all before it; its kind is checkpoint.
+        """
+        return self.call("compact_log", {
+            "session_id": session_id, "checkpoint": checkpoint, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def record_security_event(
+        self, type: RecordSecurityEventType, *, severity: RecordSecurityEventSeverity, session_id: str | None = None,
+        user_id: str | None = None, message: str | None = None, ip_address: str | None = None,
+        timeout: float | None = None,
+    ) -> RecordSecurityEventResult:
+        """Notes a security event; too many of at least medium severity, or a critical one, invalidate the session.
+
+        session_id: The session that it is about; it need not exist.
+        user_id: The user that it is about; the session's when absent.
+        type: What happened.
+        severity: How bad it is.
+        message: More, for people.
+        ip_address: From where.
+        """
+        return self.call("record_security_event", {
+            "type": type, "severity": severity, "session_id": session_id, "user_id": user_id, "message": message,
+            "ip_address": ip_address,
+        }, timeout=timeout)
+
+    def list_audit_events(
+        self, *, session_id: str | None = None, user_id: str | None = None, type: ListAuditEventsType | None = None,
+        min_severity: ListAuditEventsMinSeverity | None = None, since: int | None = None, cursor: str | None = None,
+        limit: int | None = None, timeout: float | None = None,
+    ) -> ListAuditEventsResult:
+        """Lifecycle changes and security events, oldest first; they outlive their sessions.
+
+        session_id: Only about this session, whether it still exists or not.
+        user_id: Only about this user.
+        type: Only these.
+        min_severity: Only security events at least so bad.
+        since: Unix milliseconds: only from then on.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return self.call("list_audit_events", {
+            "session_id": session_id, "user_id": user_id, "type": type, "min_severity": min_severity, "since": since,
+            "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    def check_rate_limit(
+        self, key: str, *, limit: int, window: int, timeout: float | None = None,
+    ) -> CheckRateLimitResult:
+        """Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window.
+
+        key: What is limited: a user, an address, a method of one of them.
+        limit: Requests in a window.
+        window: Milliseconds.
+        """
+        return self.call("check_rate_limit", {"key": key, "limit": limit, "window": window}, timeout=timeout)
+
+    def validate_input(
+        self, text: str, *, session_id: str | None = None, max_bytes: int | None = None, timeout: float | None = None,
+    ) -> ValidateInputResult:
+        """Screens a text for its size, control characters and scripts; what fails is recorded at low severity.
+
+        text: The text.
+        session_id: The session that sent it, for the record.
+        max_bytes: Bytes of UTF-8 that it may have; 10,000 when absent.
+        """
+        return self.call("validate_input", {
+            "text": text, "session_id": session_id, "max_bytes": max_bytes,
+        }, timeout=timeout)
+
+    def export_user_data(
+        self, *, user_id: str | None = None, principal: str | None = None, tenant_id: str | None = None,
+        cursor: str | None = None, limit: int | None = None, timeout: float | None = None,
+    ) -> ExportUserDataResult:
+        """All that is stored about somebody: records as a dump has them, in pages.
+
+        user_id: Sessions of this user, and audit events about it.
+        cursor: `next_cursor` of the page before.
+        limit: Records on a page; 50 when absent.
+        """
+        return self.call("export_user_data", {
+            "user_id": user_id, "principal": principal, "tenant_id": tenant_id, "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    def delete_user_data(
+        self, *, user_id: str | None = None, principal: str | None = None, tenant_id: str | None = None,
+        timeout: float | None = None,
+    ) -> DeleteUserDataResult:
+        """Deletes all that is stored about somebody, in one transaction, and writes nothing about it.
+
+        user_id: Sessions of this user, and audit events about it.
+        """
+        return self.call("delete_user_data", {
+            "user_id": user_id, "principal": principal, "tenant_id": tenant_id,
+        }, timeout=timeout)
+
+    def initialize(
+        self, *, client: InitializeClient | None = None, protocol_version: str | None = None,
+        require: list[str] | None = None, timeout: float | None = None,
+    ) -> ServerInfo:
+        """An optional handshake by capabilities; refused when something that is required is not there.
+
+        client: Who calls.
+        protocol_version: The newest version of this contract that the client knows.
+        require: Capabilities and methods that the client needs.
+        """
+        return self.call("initialize", {
+            "client": client, "protocol_version": protocol_version, "require": require,
+        }, timeout=timeout)
+
+    def server_info(self, *, timeout: float | None = None) -> ServerInfo:
+        """What this program is, what it can do and what its limits are."""
+        return self.call("server_info", {}, timeout=timeout)
+
+    def health(self, *, timeout: float | None = None) -> HealthResult:
+        """Whether all is well, with the reasons when it is not."""
+        return self.call("health", {}, timeout=timeout)
+
+    def get_metrics(
+        self, *, format: Literal["json", "prometheus"] | None = None, timeout: float | None = None,
+    ) -> Metrics:
+        """What is in the store, and what this process has done; it reads every row of sessions, tasks and values.
+
+        format: json when absent.
+        """
+        return self.call("get_metrics", {"format": format}, timeout=timeout)
+
+    def maintenance(self, *, timeout: float | None = None) -> MaintenanceResult:
+        """Sweeps what has expired, gives free pages back and runs a checkpoint, a bounded slice of each."""
+        return self.call("maintenance", {}, timeout=timeout)
+
+    def check_integrity(self, *, timeout: float | None = None) -> CheckIntegrityResult:
+        """Looks for damage in the whole file, beside the requests; answered when done."""
+        return self.call("check_integrity", {}, timeout=timeout)
+
+    def transaction(self, calls: list[TransactionCalls], *, timeout: float | None = None) -> TransactionResult:
+        """Runs several calls, all or none.
+
+        calls: The calls in their order.
+        """
+        return self.call("transaction", {"calls": calls}, timeout=timeout)
+
+    def discover(self, *, timeout: float | None = None) -> dict[str, Any]:
+        """This contract as an OpenRPC document."""
+        return self.call("rpc.discover", {}, timeout=timeout)

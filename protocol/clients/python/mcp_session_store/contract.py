@@ -1,0 +1,819 @@
+# Made by protocol/clients/generate from protocol/openrpc.json.
+"""What the contract calls its things: records, results and errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from .errors import RequestError
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+#: Methods that may be sent again when nobody knows whether they were done.
+REPEATABLE = frozenset({
+    "check_integrity", "event_count", "export_user_data", "get_events_after", "get_metrics", "get_recent_events",
+    "get_session", "get_session_state", "get_task", "get_task_result", "get_value", "health", "initialize",
+    "list_audit_events", "list_session_ids", "list_session_state_keys", "list_sessions", "list_tasks",
+    "list_tasks_for_session", "list_values", "load_log", "rpc.discover", "server_info", "session_count",
+    "subscribe_events", "subscribe_tasks", "task_count",
+})
+
+
+class Session(TypedDict):
+    session_id: str
+    status: SessionStatus
+    user_id: str | None
+    tenant_id: str | None
+    principal: str | None
+    client_capabilities: Any
+    server_capabilities: Any
+    state: NotRequired[dict[str, Any]]
+    """Left out of lists unless include_state is true."""
+    metadata: dict[str, Any]
+    is_initialized: bool
+    created_at: int
+    """Unix milliseconds"""
+    last_activity: int
+    """Unix milliseconds"""
+    expires_at: int | None
+    inactivity_timeout: int | None
+    suspended_at: int | None
+    last_event_id: int
+    revision: int
+
+
+SessionStatus = Literal[
+    "pending", "active", "suspended", "expired", "invalidated",
+]
+
+
+class Event(TypedDict):
+    id: int
+    stream_id: str | None
+    timestamp: int
+    """Unix milliseconds"""
+    event_type: str
+    data: Any
+    retry: int | None
+
+
+class EventPage(TypedDict):
+    events: NotRequired[list[Event]]
+    frames: NotRequired[str]
+    """In place of events when a format was asked for."""
+    next_after: int
+    """The cursor of the next page; pass it back as it is."""
+    newest_id: int
+    has_more: bool
+    gap: Gap | None
+    cursor_ahead: bool
+
+
+class Task(TypedDict):
+    task_id: str
+    session_id: str | None
+    tenant_id: str | None
+    principal: str | None
+    status: TaskStatus
+    status_message: str | None
+    created_at: str
+    """RFC 3339, UTC, milliseconds: 2026-11-20T21:27:00.123Z"""
+    last_updated_at: str
+    """RFC 3339, UTC, milliseconds: 2026-11-20T21:27:00.123Z"""
+    ttl: int | None
+    poll_interval: int | None
+    original_method: str | None
+    original_params: Any
+    result: Outcome | None
+    input_requests: dict[str, Any] | None
+    input_responses: dict[str, Any] | None
+    cancel_requested: bool
+    meta: Any
+    revision: int
+
+
+TaskStatus = Literal[
+    "working", "input_required", "completed", "failed", "cancelled",
+]
+
+
+class Outcome(TypedDict):
+    """One of the two members."""
+
+    success: NotRequired[Any]
+    error: NotRequired[OutcomeError]
+
+
+class OutcomeError(TypedDict):
+    code: int
+    message: str
+    data: NotRequired[Any]
+
+
+class ServerInfo(TypedDict):
+    name: str
+    version: str
+    protocol_version: str
+    capabilities: list[str]
+    backend: str
+    database: str
+    schema_version: int
+    sqlite_version: str
+    durability: Literal["full", "normal"]
+    pid: int
+    limits: dict[str, Any]
+
+
+class AuditEvent(TypedDict):
+    event_id: int
+    """Ascending; never reused."""
+    type: AuditEventType
+    severity: AuditEventSeverity | None
+    """null for a change of the lifecycle."""
+    timestamp: int
+    """Unix milliseconds"""
+    session_id: str | None
+    user_id: str | None
+    tenant_id: str | None
+    principal: str | None
+    status_before: AuditEventStatusBefore | None
+    status_after: AuditEventStatusAfter | None
+    message: str | None
+    """What the caller gave as message or reason."""
+    ip_address: str | None
+    action: Literal["logged", "counted", "invalidated"] | None
+
+
+AuditEventType = Literal[
+    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "session_auth",
+    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
+]
+
+
+AuditEventSeverity = Literal[
+    "low", "medium", "high", "critical",
+]
+
+
+AuditEventStatusBefore = Literal[
+    "pending", "active", "suspended", "expired", "invalidated",
+]
+
+
+AuditEventStatusAfter = Literal[
+    "pending", "active", "suspended", "expired", "invalidated",
+]
+
+
+class Metrics(TypedDict):
+    content_type: NotRequired[str]
+    """With text, of the format prometheus alone."""
+    text: NotRequired[str]
+    total_sessions: NotRequired[int]
+    """Rows, also of sessions that wait for a sweep."""
+    active_sessions: NotRequired[int]
+    expired_sessions: NotRequired[int]
+    sessions_created_today: NotRequired[int]
+    """Since midnight, UTC; of those still there."""
+    average_session_duration: NotRequired[int]
+    """Milliseconds from creation to the last activity."""
+    total_bytes_transferred: NotRequired[int]
+    """Of requests and answers, by this process."""
+    calculated_at: NotRequired[int]
+    """Unix milliseconds"""
+    sessions: NotRequired[dict[str, Any]]
+    """By status."""
+    tasks: NotRequired[dict[str, Any]]
+    """By status."""
+    events: NotRequired[int]
+    values: NotRequired[int]
+    log_entries: NotRequired[int]
+    lifecycle_events: NotRequired[int]
+    security_events: NotRequired[int]
+    database_bytes: NotRequired[int]
+    wal_bytes: NotRequired[int]
+    free_bytes: NotRequired[int]
+    memory_usage: NotRequired[int]
+    subscriptions: NotRequired[int]
+    bytes_received: NotRequired[int]
+    bytes_sent: NotRequired[int]
+    requests: NotRequired[int]
+    errors: NotRequired[int]
+    uptime: NotRequired[int]
+    """Milliseconds."""
+    commits: NotRequired[MetricsCommits]
+    methods: NotRequired[dict[str, Any]]
+    """By name, for each that was called: requests, errors, and p50_us and p99_us from taking a request up until its
+    answer may leave."""
+
+
+class MetricsCommits(TypedDict):
+    count: int
+    p50_us: int
+    """Microseconds, at most a fourth too high."""
+    p99_us: int
+    """Microseconds, at most a fourth too high."""
+    requests: int
+    """That they made durable."""
+    largest_group: int
+
+
+class Gap(TypedDict):
+    dropped: int
+    oldest_available: int | None
+
+
+class DeleteSessionResult(TypedDict):
+    deleted: bool
+    events: int
+    tasks: int
+    log_entries: int
+
+
+class ListSessionsResult(TypedDict):
+    sessions: list[Session]
+    next_cursor: str | None
+
+
+class ListSessionIdsResult(TypedDict):
+    session_ids: list[str]
+    next_cursor: str | None
+
+
+class SessionCountResult(TypedDict):
+    count: int
+
+
+class ValidateSessionResult(TypedDict):
+    valid: bool
+    reason: ValidateSessionResultReason | None
+
+
+ValidateSessionResultReason = Literal[
+    "not_found", "pending", "suspended", "expired", "invalidated", "address_changed", "agent_changed",
+]
+
+
+class ExpireSessionsResult(TypedDict):
+    session_ids: list[str]
+    has_more: bool
+
+
+class SetSessionStateResult(TypedDict):
+    revision: int
+    """The session's new revision."""
+
+
+class GetSessionStateResult(TypedDict):
+    exists: bool
+    value: Any
+
+
+class RemoveSessionStateResult(TypedDict):
+    existed: bool
+    value: Any
+    """What it was."""
+
+
+class ListSessionStateKeysResult(TypedDict):
+    keys: list[str]
+
+
+class StoreEventResult(TypedDict):
+    """The event without its data."""
+
+    id: int
+    stream_id: str | None
+    timestamp: int
+    """Unix milliseconds"""
+    event_type: str
+    retry: int | None
+
+
+class StoreEventsResult(TypedDict):
+    first_id: int
+    last_id: int
+
+
+class DeleteEventsBeforeResult(TypedDict):
+    deleted: int
+
+
+class EventCountResult(TypedDict):
+    count: int
+
+
+class BroadcastEventResult(TypedDict):
+    sessions: int
+
+
+class SubscribeEventsResult(TypedDict):
+    subscription_id: str
+    newest_id: int
+    gap: Gap | None
+    cursor_ahead: bool
+
+
+class UnsubscribeResult(TypedDict):
+    unsubscribed: bool
+
+
+class DeleteTaskResult(TypedDict):
+    deleted: bool
+
+
+class ListTasksResult(TypedDict):
+    tasks: list[Task]
+    next_cursor: str | None
+
+
+class ListTasksForSessionResult(TypedDict):
+    tasks: list[Task]
+    next_cursor: str | None
+
+
+class GetTaskResultResult(TypedDict):
+    result: Outcome | None
+
+
+class EnqueueTaskMessageResult(TypedDict):
+    size: int
+
+
+class DequeueTaskMessageResult(TypedDict):
+    exists: bool
+    message: Any
+
+
+class DequeueAllTaskMessagesResult(TypedDict):
+    messages: list[Any]
+    has_more: bool
+
+
+class ExpireTasksResult(TypedDict):
+    task_ids: list[str]
+    has_more: bool
+
+
+class RecoverStuckTasksResult(TypedDict):
+    task_ids: list[str]
+    has_more: bool
+
+
+class TaskCountResult(TypedDict):
+    count: int
+
+
+class SubscribeTasksResult(TypedDict):
+    subscription_id: str
+    task: NotRequired[Task]
+    tasks: NotRequired[list[Task]]
+    """Of a session; those that do not fit here follow as notifications."""
+
+
+class ConsumeNonceResult(TypedDict):
+    first: bool
+
+
+class PutValueResult(TypedDict):
+    stored: bool
+    revision: int
+    """The revision of what is there now."""
+
+
+class GetValueResult(TypedDict):
+    exists: bool
+    value: Any
+    expires_at: int | None
+    revision: int | None
+
+
+class DeleteValueResult(TypedDict):
+    deleted: bool
+
+
+class ListValuesResult(TypedDict):
+    values: list[ListValuesResultValues]
+    next_cursor: str | None
+
+
+class ListValuesResultValues(TypedDict):
+    key: str
+    value: Any
+    expires_at: int | None
+    revision: int
+
+
+class AppendLogEntryResult(TypedDict):
+    seq: int
+    """Where it stands; of a duplicate, where it was first appended."""
+    duplicate: bool
+    """Whether the message was known, and nothing was appended."""
+
+
+class LoadLogResult(TypedDict):
+    entries: list[LoadLogResultEntries]
+    next_after: int
+    """The cursor of the next page; pass it back as it is."""
+    newest_seq: int
+    """The last that was given out; 0: none yet."""
+    oldest_seq: int | None
+    """The first that is still there; null when nothing is."""
+    has_more: bool
+
+
+class LoadLogResultEntries(TypedDict):
+    seq: int
+    entry: dict[str, Any]
+
+
+class ReplaceLogResult(TypedDict):
+    first_seq: int | None
+    """null when there are no entries."""
+    last_seq: int | None
+
+
+class CompactLogResult(TypedDict):
+    removed: int
+    """Entries that are gone."""
+    seq: int
+    """Where the checkpoint stands."""
+
+
+class RecordSecurityEventResult(TypedDict):
+    event_id: int
+    violations: int
+    """Of the session, this one included; 0 without a session."""
+    action: Literal["logged", "counted", "invalidated"]
+    """logged only, counted as a violation, or the session was invalidated over it."""
+
+
+class ListAuditEventsResult(TypedDict):
+    events: list[AuditEvent]
+    next_cursor: str | None
+
+
+class CheckRateLimitResult(TypedDict):
+    allowed: bool
+    remaining: int
+    """How many more would be allowed right now."""
+    retry_after: int
+    """Milliseconds until the next one is allowed; 0 for one that is."""
+
+
+class ValidateInputResult(TypedDict):
+    valid: bool
+    reason: Literal["too_large", "control_character", "script"] | None
+
+
+class ExportUserDataResult(TypedDict):
+    records: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+class DeleteUserDataResult(TypedDict):
+    sessions: int
+    events: int
+    log_entries: int
+    tasks: int
+    values: int
+    nonces: int
+    audit_events: int
+
+
+class HealthResult(TypedDict):
+    status: Literal["healthy", "degraded"]
+    session_count: int
+    """Rows, also of sessions that wait for a sweep."""
+    memory_usage: int
+    """Resident bytes."""
+    database_bytes: int
+    wal_bytes: int
+    free_disk_bytes: int | None
+    timestamp: int
+    """Unix milliseconds"""
+    reasons: list[str]
+
+
+class MaintenanceResult(TypedDict):
+    expired_sessions: int
+    expired_tasks: int
+    trimmed_events: int
+    checkpointed_pages: int
+    freed_pages: int
+    elapsed_ms: int
+    """Milliseconds."""
+    has_more: bool
+    """Whether calling it again would sweep more."""
+
+
+class BackupResult(TypedDict):
+    pages: int
+    bytes: int
+    elapsed_ms: int
+    """Milliseconds."""
+
+
+class CheckIntegrityResult(TypedDict):
+    ok: bool
+    problems: list[str]
+    """For people, one sentence each; at most 100."""
+
+
+class TransactionResult(TypedDict):
+    results: list[Any]
+
+
+class UpdateSessionSession(TypedDict):
+    session_id: str
+    user_id: NotRequired[str | None]
+    client_capabilities: NotRequired[Any]
+    server_capabilities: NotRequired[Any]
+    state: NotRequired[dict[str, Any]]
+    metadata: NotRequired[dict[str, Any]]
+    is_initialized: NotRequired[bool]
+    last_activity: NotRequired[int]
+    expires_at: NotRequired[int | None]
+    inactivity_timeout: NotRequired[int | None]
+    tenant_id: NotRequired[str | None]
+    principal: NotRequired[str | None]
+    status: NotRequired[str]
+    created_at: NotRequired[int | None]
+    suspended_at: NotRequired[int | None]
+    last_event_id: NotRequired[int | None]
+    revision: NotRequired[int | None]
+
+
+ListSessionsStatus = Literal[
+    "pending", "active", "suspended", "expired", "invalidated",
+]
+
+
+ListSessionIdsStatus = Literal[
+    "pending", "active", "suspended", "expired", "invalidated",
+]
+
+
+SessionCountStatus = Literal[
+    "pending", "active", "suspended", "expired", "invalidated",
+]
+
+
+class StoreEventsEvents(TypedDict):
+    data: Any
+    event_type: NotRequired[str]
+    stream_id: NotRequired[str]
+    retry: NotRequired[int]
+    timestamp: NotRequired[int]
+
+
+CreateTaskStatus = Literal[
+    "working", "input_required", "completed", "failed", "cancelled",
+]
+
+
+class UpdateTaskTask(TypedDict):
+    task_id: str
+    status: NotRequired[UpdateTaskTaskStatus]
+    status_message: NotRequired[str | None]
+    created_at: NotRequired[str]
+    last_updated_at: NotRequired[str]
+    ttl: NotRequired[int | None]
+    poll_interval: NotRequired[int | None]
+    original_method: NotRequired[str | None]
+    original_params: NotRequired[Any]
+    result: NotRequired[UpdateTaskTaskResult | None]
+    input_requests: NotRequired[dict[str, Any] | None]
+    input_responses: NotRequired[dict[str, Any] | None]
+    cancel_requested: NotRequired[bool]
+    meta: NotRequired[Any]
+    session_id: NotRequired[str | None]
+    tenant_id: NotRequired[str | None]
+    principal: NotRequired[str | None]
+    revision: NotRequired[int | None]
+
+
+UpdateTaskTaskStatus = Literal[
+    "working", "input_required", "completed", "failed", "cancelled",
+]
+
+
+class UpdateTaskTaskResult(TypedDict):
+    success: NotRequired[Any]
+    error: NotRequired[UpdateTaskTaskResultError]
+
+
+class UpdateTaskTaskResultError(TypedDict):
+    code: int
+    message: str
+    data: NotRequired[Any]
+
+
+ListTasksStatus = Literal[
+    "working", "input_required", "completed", "failed", "cancelled",
+]
+
+
+ListTasksForSessionStatus = Literal[
+    "working", "input_required", "completed", "failed", "cancelled",
+]
+
+
+UpdateTaskStatusStatus = Literal[
+    "working", "input_required", "completed", "failed", "cancelled",
+]
+
+
+class StoreTaskResultResult(TypedDict):
+    success: NotRequired[Any]
+    error: NotRequired[StoreTaskResultResultError]
+
+
+class StoreTaskResultResultError(TypedDict):
+    code: int
+    message: str
+    data: NotRequired[Any]
+
+
+class FailTaskError(TypedDict):
+    code: int
+    message: str
+    data: NotRequired[Any]
+
+
+TaskCountStatus = Literal[
+    "working", "input_required", "completed", "failed", "cancelled",
+]
+
+
+RecordSecurityEventType = Literal[
+    "session_auth", "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
+]
+
+
+RecordSecurityEventSeverity = Literal[
+    "low", "medium", "high", "critical",
+]
+
+
+ListAuditEventsType = Literal[
+    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "session_auth",
+    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
+]
+
+
+ListAuditEventsMinSeverity = Literal[
+    "low", "medium", "high", "critical",
+]
+
+
+class InitializeClient(TypedDict):
+    name: NotRequired[str]
+    version: NotRequired[str]
+
+
+class TransactionCalls(TypedDict):
+    method: str
+    params: NotRequired[dict[str, Any]]
+    require: NotRequired[bool]
+
+
+class InvalidParams(RequestError):
+    """A parameter is missing, unknown or unusable. Code -32602, kind `invalid_params`."""
+
+
+class SessionNotFound(RequestError):
+    """No such session, or another owner's. Code 1001, kind `session_not_found`."""
+
+
+class SessionExists(RequestError):
+    """The id is taken. Code 1002, kind `session_exists`."""
+
+
+class SessionExpired(RequestError):
+    """The session's deadline has passed. Code 1003, kind `session_expired`."""
+
+
+class InvalidSessionStatus(RequestError):
+    """The session's status forbids this. Code 1004, kind `invalid_session_status`."""
+
+
+class MaxSessionsReached(RequestError):
+    """The store's cap on sessions is reached. Code 1005, kind `max_sessions_reached`."""
+
+
+class MaxEventsReached(RequestError):
+    """The session's cap on events is reached. Code 1006, kind `max_events_reached`."""
+
+
+class MaxUserSessionsReached(RequestError):
+    """The user's cap is reached. Code 1007, kind `max_user_sessions_reached`."""
+
+
+class MaxSubscriptionsReached(RequestError):
+    """Too many open subscriptions. Code 1008, kind `max_subscriptions_reached`."""
+
+
+class TaskNotFound(RequestError):
+    """No such task, or another owner's. Code 1101, kind `task_not_found`."""
+
+
+class TaskExists(RequestError):
+    """The id is taken. Code 1102, kind `task_exists`."""
+
+
+class InvalidTransition(RequestError):
+    """The state machine has no such step. Code 1103, kind `invalid_transition`."""
+
+
+class TerminalState(RequestError):
+    """The task is completed, failed or cancelled. Code 1104, kind `terminal_state`."""
+
+
+class MaxTasksReached(RequestError):
+    """The store's cap on tasks is reached. Code 1105, kind `max_tasks_reached`."""
+
+
+class QueueFull(RequestError):
+    """A queue holds as much as it may. Code 1106, kind `queue_full`."""
+
+
+class MaxValuesReached(RequestError):
+    """The store's cap on values is reached. Code 1107, kind `max_values_reached`."""
+
+
+class ConcurrentModification(RequestError):
+    """if_revision no longer holds. Code 1201, kind `concurrent_modification`."""
+
+
+class RequirementFailed(RequestError):
+    """A required outcome did not come about. Code 1202, kind `requirement_failed`."""
+
+
+class PayloadTooLarge(RequestError):
+    """A payload or an answer is over its limit. Code 1301, kind `payload_too_large`."""
+
+
+class DatabaseBusy(RequestError):
+    """Other processes kept the write lock for the whole busy timeout. Code 1401, kind `database_busy`."""
+
+
+class DatabaseFull(RequestError):
+    """The disk is full. Code 1402, kind `database_full`."""
+
+
+class DatabaseReadOnly(RequestError):
+    """The file cannot be written any more. Code 1403, kind `database_read_only`."""
+
+
+class DatabaseCorrupt(RequestError):
+    """The file is damaged. Code 1404, kind `database_corrupt`."""
+
+
+class DatabaseError(RequestError):
+    """SQLite met an error. Code 1405, kind `database_error`."""
+
+
+class DatabaseTooNew(RequestError):
+    """Another process has migrated the file. Code 1406, kind `database_too_new`."""
+
+
+class OutcomeUnknown(RequestError):
+    """The write may or may not be on disk. Code 1407, kind `outcome_unknown`."""
+
+
+class ShuttingDown(RequestError):
+    """The sidecar has been told to shut down. Code 1501, kind `shutting_down`."""
+
+
+#: The class of each kind of error.
+ERRORS: dict[str, type[RequestError]] = {
+    "invalid_params": InvalidParams,
+    "session_not_found": SessionNotFound,
+    "session_exists": SessionExists,
+    "session_expired": SessionExpired,
+    "invalid_session_status": InvalidSessionStatus,
+    "max_sessions_reached": MaxSessionsReached,
+    "max_events_reached": MaxEventsReached,
+    "max_user_sessions_reached": MaxUserSessionsReached,
+    "max_subscriptions_reached": MaxSubscriptionsReached,
+    "task_not_found": TaskNotFound,
+    "task_exists": TaskExists,
+    "invalid_transition": InvalidTransition,
+    "terminal_state": TerminalState,
+    "max_tasks_reached": MaxTasksReached,
+    "queue_full": QueueFull,
+    "max_values_reached": MaxValuesReached,
+    "concurrent_modification": ConcurrentModification,
+    "requirement_failed": RequirementFailed,
+    "payload_too_large": PayloadTooLarge,
+    "database_busy": DatabaseBusy,
+    "database_full": DatabaseFull,
+    "database_read_only": DatabaseReadOnly,
+    "database_corrupt": DatabaseCorrupt,
+    "database_error": DatabaseError,
+    "database_too_new": DatabaseTooNew,
+    "outcome_unknown": OutcomeUnknown,
+    "shutting_down": ShuttingDown,
+}
