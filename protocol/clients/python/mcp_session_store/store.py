@@ -137,6 +137,11 @@ class Store(Methods):
             raise ChildError("The store is not open.")
         return self._info
 
+    @property
+    def bytes_in_flight(self) -> int:
+        """Bytes of calls that are not answered yet."""
+        return self._load
+
     async def __aenter__(self) -> Store:
         return await self.open()
 
@@ -328,7 +333,14 @@ class Store(Methods):
         child.write(b"".join([call.line for call in calls]))
 
     def _hear(self, line: bytes) -> None:
-        message = json.loads(line)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            self._logger.error("The store's process said what is no JSON: %s", line[:200])
+            if self._child is not None:
+                self._child.last_words.append(repr(line[:200]))
+                self._child.kill()
+            return
         if "method" in message:
             self._tell(message["method"], message["params"])
             return

@@ -142,6 +142,11 @@ class EventSubscription(Subscription):
         #: the newest id of the session when it was subscribed
         self.newest_id = 0
 
+    @property
+    def queued(self) -> int:
+        """Events that wait for the reader."""
+        return len(self._queue)
+
     def __aiter__(self) -> EventSubscription:
         return self
 
@@ -237,6 +242,17 @@ class TaskSubscription(Subscription):
     def _begin(self, result: dict[str, Any]) -> None:
         for task in result["tasks"] if "tasks" in result else [result["task"]]:
             self._note(task)
+
+    async def attach_again(self) -> None:
+        known = list(self._revisions)
+        await super().attach_again()
+        owners = {name: self._params[name] for name in ("tenant_id", "principal")}
+        for task_id in known:  # one that went while nobody told is not among those that there are
+            try:
+                if await self._store.get_task(task_id, **owners) is None and task_id in self._revisions:
+                    self.hear("ended", {"task_id": task_id, "reason": "deleted"})
+            except StoreError:
+                return  # the process is gone again, and this is called again
 
     def _note(self, task: Task) -> None:
         if self._revisions.get(task["task_id"]) != task["revision"]:
