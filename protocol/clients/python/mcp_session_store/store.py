@@ -344,7 +344,11 @@ class Store(Methods):
         if "method" in message:
             self._tell(message["method"], message["params"])
             return
-        call = self._calls.pop(message["id"], None)
+        number = message["id"]
+        if number is None:
+            # It could not read a line: 128 levels are its limit. Answers come in the order of the calls, jobs apart.
+            number = next((call.id for call in self._calls.values() if call.method not in JOBS), None)
+        call = self._calls.pop(number, None)
         if call is None:
             self._logger.error("The store answered what was not asked: %s", line[:200])
             return
