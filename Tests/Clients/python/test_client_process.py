@@ -223,6 +223,22 @@ def test_close_before_open_and_beside_open(binary: Path, database: Path) -> None
     asyncio.run(main())
 
 
+def test_close_does_not_wait_for_a_restart(binary: Path, database: Path) -> None:
+    async def main() -> None:
+        store = await Store(database, binary=binary, restart=Restart(delay=1_000, max_delay=1_000)).open()
+        os.kill(store.info["pid"], signal.SIGKILL)
+        with pytest.raises(ChildError):
+            while True:
+                await store.put_value("c", key="k", value=1)
+        waiting = asyncio.ensure_future(store.health())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(store.close(), PATIENCE)
+        with pytest.raises(ChildError, match="closed"):
+            await waiting
+
+    asyncio.run(main())
+
+
 def test_a_process_that_does_not_want_to_end_is_killed(impostor: Impostor) -> None:
     program = impostor("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: time.sleep(1)")
 
