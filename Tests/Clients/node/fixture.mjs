@@ -90,11 +90,12 @@ export function program(t, code) {
 }
 
 /** Runs `code` in a host process of its own, with `SessionStore`, `binary` and `environment` at hand. */
-export function host(code, { stdio = ['pipe', 'pipe', 'pipe'] } = {}) {
+export function host(code, options = {}) {
   const setting = `
     import { SessionStore } from ${JSON.stringify(join(root, 'protocol/clients/node/index.mjs'))}
     const binary = ${JSON.stringify(binary)}`
-  return spawn(process.execPath, ['--input-type=module', '--eval', `${setting}\n${code}`], { stdio, env: environment })
+  const args = ['--input-type=module', '--eval', `${setting}\n${code}`]
+  return spawn(process.execPath, args, { env: environment, ...options })
 }
 
 /** Everything that a host wrote on its standard output, and how it ended. */
