@@ -53,6 +53,13 @@ export async function eventually(condition, what) {
   }
 }
 
+/** How the store ended; waiting for that alone would not keep this process alive. */
+export async function endOf(store) {
+  let end
+  void store.ended.then((error) => (end = { error }))
+  return (await eventually(() => end, 'the end of the store')).error
+}
+
 /** Whether there is such a process; one that has ended and waits for its parent to notice is none. */
 export function isRunning(pid) {
   if (!existsSync(`/proc/${pid}/stat`)) return false

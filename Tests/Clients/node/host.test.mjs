@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import { eventually, freeze, host, isRunning, openStore, outcome, program, signal } from './fixture.mjs'
+import { endOf, eventually, freeze, host, isRunning, openStore, outcome, program, signal } from './fixture.mjs'
 
 const OPEN = `const store = await SessionStore.open({ binary, database: ':memory:', log: () => {} })`
 
@@ -90,7 +90,7 @@ test('the death of the child fails what is under way at once, and says what came
     ['ChildError', 'exited', 'SIGKILL', 'session_count', 'not_applied'],
     ['ChildError', 'exited', 'SIGKILL', 'create_session', 'not_applied'],
   ])
-  assert.equal((await store.ended).signal, 'SIGKILL')
+  assert.equal((await endOf(store)).signal, 'SIGKILL')
   assert.equal(store.pid, null)
 })
 

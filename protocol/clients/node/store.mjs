@@ -156,8 +156,13 @@ export class SessionStore extends Methods {
 
   /** What subscriptions need of their store. */
   #link = {
-    request: (method, params, callbacks, options) =>
-      this.#request(method, params, callbacks, { timeout: 0, internal: true, ...options }),
+    request: (method, params, callbacks, options) => {
+      try {
+        this.#request(method, params, callbacks, { timeout: 0, internal: true, ...options })
+      } catch (error) {
+        callbacks.reject(error)
+      }
+    },
     attach: (id, subscription) => this.#subscriptionsByID.set(id, subscription),
     detach: (id) => this.#subscriptionsByID.delete(id),
     forget: (subscription) => this.#subscriptions.delete(subscription),
