@@ -53,15 +53,16 @@ test('every kind of error of the contract has its place in the types', () => {
   const table = readFileSync(join(root, 'protocol/README.md'), 'utf8').matchAll(/^\| -?\d+ \| `(\w+)` \|/gm)
   const kinds = [...table].map(([, kind]) => kind)
   assert.ok(kinds.length >= 30)
-  const types = ['errors.d.mts', 'methods.d.mts'].map((name) => readFileSync(join(clients, 'node', name), 'utf8')).join()
+  const read = (name) => readFileSync(join(clients, 'node', name), 'utf8')
+  const types = read('errors.d.mts') + read('methods.d.mts')
   for (const kind of kinds) assert.ok(types.includes(`| '${kind}'`), kind)
 })
 
 /** Compiles without looking at anything but the libraries named. */
 function compile(file, ...libraries) {
-  const options = ['--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--moduleResolution', 'nodenext']
+  const modules = ['--target', 'es2022', '--module', 'nodenext', '--moduleResolution', 'nodenext']
   const types = ['--typeRoots', join(root, 'no-types')]
-  const args = [...options, ...types, '--lib', libraries.join(','), join(root, file)]
+  const args = ['--noEmit', '--strict', ...modules, ...types, '--lib', libraries.join(','), join(root, file)]
   const { stdout, status, error } = spawnSync('tsc', args, { cwd: root, encoding: 'utf8' })
   assert.ok(error === undefined, `tsc: ${error?.message} (the Debian package node-typescript has it)`)
   assert.equal(stdout, '')

@@ -5,7 +5,17 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ChildError, ClosedError } from '../../../protocol/clients/node/index.mjs'
-import { binary, endOf, eventually, freeze, isRunning, openStore, program, signal, temporaryFolder } from './fixture.mjs'
+import {
+  binary,
+  endOf,
+  eventually,
+  freeze,
+  isRunning,
+  openStore,
+  program,
+  signal,
+  temporaryFolder,
+} from './fixture.mjs'
 
 const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
 const numbers = (first, last) => Array.from({ length: last - first + 1 }, (_, n) => first + n)

@@ -53,7 +53,9 @@ test('without a cursor it begins with the call, not with the first wait', async 
 test('a stream alone', async (t) => {
   const store = await openStore(t)
   await store.createSession({ session_id: 's' })
-  for (const n of numbers(1, 20)) await store.storeEvent({ session_id: 's', stream_id: n % 2 ? 'odd' : 'even', data: n })
+  for (const data of numbers(1, 20)) {
+    await store.storeEvent({ session_id: 's', stream_id: data % 2 ? 'odd' : 'even', data })
+  }
   const events = store.subscribeEvents({ session_id: 's', stream_id: 'even', after_event_id: 4 }, { maxQueued: 2 })
   assert.deepEqual((await take(events, 8)).map(({ data }) => data), [6, 8, 10, 12, 14, 16, 18, 20])
 })

@@ -9,6 +9,10 @@ import {
   type Task,
   type TransactionCall,
 } from '../../../protocol/clients/node/index.mjs'
+import { EventStore } from '../../../protocol/clients/node/event-store.mjs'
+import { httpSessions } from '../../../protocol/clients/node/http-sessions.mjs'
+import { TaskMessageQueue, TaskStore } from '../../../protocol/clients/node/task-store.mjs'
+import { TaskService, useRequestState, type DetailedTask } from '../../../protocol/clients/node/task-service.mjs'
 
 const store: SessionStore = await SessionStore.open({
   database: 'sessions.db',
@@ -84,3 +88,78 @@ await store.close({ timeout: 100 })
 await store[Symbol.asyncDispose]()
 const end: ChildError | null = await store.ended
 export { count, end, found, has_more, kind, reason, status, sure, unknownKind }
+
+// --- The adapters fit the interfaces of the TypeScript SDK, as those are documented.
+
+type JSONRPCMessage = { jsonrpc: '2.0'; method?: string; id?: string | number; params?: object; result?: object }
+
+interface SDKEventStore {
+  storeEvent(streamId: string, message: JSONRPCMessage): Promise<string>
+  getStreamIdForEventId?(eventId: string): Promise<string | undefined>
+  replayEventsAfter(
+    lastEventId: string,
+    to: { send: (eventId: string, message: JSONRPCMessage) => Promise<void> },
+  ): Promise<string>
+}
+
+type SDKTask = {
+  taskId: string
+  status: 'working' | 'input_required' | 'completed' | 'failed' | 'cancelled'
+  statusMessage?: string | undefined
+  createdAt: string
+  lastUpdatedAt: string
+  ttl: number | null
+  pollInterval?: number | undefined
+}
+type SDKRequest = { method: string; params?: { _meta?: { progressToken?: string | number }; [member: string]: unknown } }
+type SDKResult = { _meta?: { [member: string]: unknown }; [member: string]: unknown }
+
+interface SDKTaskStore {
+  createTask(
+    taskParams: { ttl?: number | null; pollInterval?: number; context?: Record<string, unknown> },
+    requestId: string | number,
+    request: SDKRequest,
+    sessionId?: string,
+  ): Promise<SDKTask>
+  getTask(taskId: string, sessionId?: string): Promise<SDKTask | null>
+  storeTaskResult(taskId: string, status: 'completed' | 'failed', result: SDKResult, sessionId?: string): Promise<void>
+  getTaskResult(taskId: string, sessionId?: string): Promise<SDKResult>
+  updateTaskStatus(taskId: string, status: SDKTask['status'], message?: string, sessionId?: string): Promise<void>
+  listTasks(cursor?: string, sessionId?: string): Promise<{ tasks: SDKTask[]; nextCursor?: string }>
+}
+
+type SDKQueuedMessage = { type: 'request' | 'notification' | 'response' | 'error'; timestamp: number; message: object }
+
+interface SDKTaskMessageQueue {
+  enqueue(taskId: string, message: SDKQueuedMessage, sessionId?: string, maxSize?: number): Promise<void>
+  dequeue(taskId: string, sessionId?: string): Promise<SDKQueuedMessage | undefined>
+  dequeueAll(taskId: string, sessionId?: string): Promise<SDKQueuedMessage[]>
+}
+
+interface SDKExtensionTaskStore {
+  create(params: {
+    ttlMs: number | null
+    pollIntervalMs?: number
+    principal?: string
+    context?: Record<string, unknown>
+  }): Promise<{ taskId: string; ttlMs: number | null }>
+  get(taskId: string, access?: { principal?: string }): Promise<DetailedTask | undefined>
+  update(taskId: string, inputResponses: Record<string, object>, access?: { principal?: string }): Promise<boolean>
+  cancel(taskId: string, access?: { principal?: string }): Promise<boolean>
+}
+
+const events: SDKEventStore = new EventStore(store, { session_id: 's', principal: 'alice' })
+const tasks: SDKTaskStore = new TaskStore(store, { maxTtl: 3_600_000 })
+const queue: SDKTaskMessageQueue = new TaskMessageQueue(store)
+const service: SDKExtensionTaskStore = new TaskService(store)
+const first: boolean = await useRequestState(store, 'sealed', { ttlMs: 60_000, principal: null })
+const middleware: (request: object, response: object, next: () => void) => Promise<void> = httpSessions(store, {
+  owner: (request: { user?: string }) => ({ principal: request.user ?? null }),
+  rateLimit: { limit: 10, window: 1000 },
+  screen: true,
+})
+const detailed = await new TaskService(store).get('t', { principal: 'alice' })
+if (detailed?.status === 'failed') console.log(detailed.error.code)
+// @ts-expect-error: an event store is bound to a session
+new EventStore(store, {})
+export { events, first, middleware, queue, service, tasks }

@@ -59,7 +59,7 @@ export interface StoreErrorDetails {
   [member: string]: unknown
 }
 
-/** The sidecar's answer was an error. A request over the line limit is refused with the same error before it is sent. */
+/** The sidecar's answer was an error. A request over the line limit gets the same error before it is sent. */
 export declare class StoreError extends SessionStoreError {
   readonly method: string
   readonly code: number

@@ -28,7 +28,7 @@ export interface Signal {
 }
 
 export interface CallOptions {
-  /** Milliseconds until a TimeoutError; 0: none. The store's default when absent, none for backup and check_integrity. */
+  /** Milliseconds until a TimeoutError; 0: none. The store's when absent, none for backup and check_integrity. */
   timeout?: number
   /** Gives the call up: it is not sent any more, or its answer is dropped. */
   signal?: Signal
@@ -43,7 +43,7 @@ export interface RestartOptions {
   limit?: number
   /** Milliseconds; 60,000. */
   window?: number
-  /** Milliseconds until the first new start; 50. It doubles with each start in the window, less up to half at random. */
+  /** Milliseconds until the first new start; 50. Doubles with each start in the window, less up to half at random. */
   minDelay?: number
   /** Milliseconds; 5,000. */
   maxDelay?: number
