@@ -15,6 +15,9 @@ export const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith('MCP_SESSION_STORE_')),
 )
 
+/** Options of a sidecar whose answers are so short that what is read comes in many. */
+export const SMALL_ANSWERS = { max_result_bytes: 65536, max_payload_bytes: 4096, max_state_bytes: 4096 }
+
 /** A last resort for what is waited for; nothing depends on how long it takes. */
 const PATIENCE = 60_000
 

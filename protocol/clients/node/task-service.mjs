@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { AbortError, StoreError } from './errors.mjs'
+import { orElse } from './task-store.mjs'
 
 const DAY = 24 * 60 * 60 * 1000
 const TERMINAL = new Set(['completed', 'failed', 'cancelled'])
@@ -27,16 +28,6 @@ function toDetailedTask(stored) {
   // A tool's own error is a result in this era: a task that was made `failed` by it, by the rules before, is completed.
   if (result !== null && result.error === undefined) return { ...task, status: 'completed', result: result.success }
   return { ...task, error: result?.error ?? { code: -32603, message: status_message ?? 'The task failed.' } }
-}
-
-/** Runs `call`; a task that is not there, or another's, is `missing`. */
-async function unlessMissing(call, missing) {
-  try {
-    return await call()
-  } catch (error) {
-    if (error instanceof StoreError && error.kind === 'task_not_found') return missing
-    throw error
-  }
 }
 
 /**
@@ -75,31 +66,30 @@ export class TaskService {
   }
 
   async get(taskId, access) {
-    const task = await unlessMissing(() => this.#store.getTask({ ...this.#access(access), task_id: taskId }), null)
+    const task = await orElse(null, this.#store.getTask({ ...this.#access(access), task_id: taskId }))
     return task === null ? undefined : toDetailedTask(task)
   }
 
   /** Answers to what the task asked for. False when there is no such task; what nobody asked for is ignored. */
   async update(taskId, inputResponses, access) {
     const call = { ...this.#access(access), task_id: taskId, input_responses: inputResponses }
-    return this.#acknowledge(() => this.#store.provideTaskInput(call))
+    return this.#acknowledge(this.#store.provideTaskInput(call))
   }
 
   /** Says that somebody wants it cancelled; its worker decides. False when there is no such task. */
   async cancel(taskId, access) {
     const call = { ...this.#access(access), task_id: taskId, cooperative: true }
-    return this.#acknowledge(() => this.#store.cancelTask(call))
+    return this.#acknowledge(this.#store.cancelTask(call))
   }
 
-  async #acknowledge(call) {
-    return unlessMissing(async () => {
-      try {
-        await call()
-      } catch (error) {
-        if (!(error instanceof StoreError) || error.kind !== 'terminal_state') throw error
-      }
-      return true
-    }, false)
+  /** Both are acknowledged where the task is over, too. */
+  async #acknowledge(answer) {
+    try {
+      return (await orElse(null, answer)) !== null
+    } catch (error) {
+      if (error instanceof StoreError && error.kind === 'terminal_state') return true
+      throw error
+    }
   }
 
   /** The side of the one who works on a task; also after a restart. */

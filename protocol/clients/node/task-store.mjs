@@ -13,6 +13,18 @@ function toTask({ task_id, status, status_message, created_at, last_updated_at, 
   }
 }
 
+/** What is answered, or `nothing` where there is no such task; an id that could be none is one that is not there. */
+export async function orElse(nothing, answer) {
+  try {
+    return await answer
+  } catch (error) {
+    const isMissing = error instanceof StoreError &&
+      (error.kind === 'task_not_found' || (error.kind === 'invalid_params' && error.details.parameter === 'task_id'))
+    if (isMissing) return nothing
+    throw error
+  }
+}
+
 /** Whose tasks are meant: those of the owners, or else those of the session. */
 class Scope {
   #owners
@@ -60,7 +72,8 @@ export class TaskStore {
   }
 
   async getTask(taskId, sessionId) {
-    const task = await this.#store.getTask({ ...this.#scope.of(sessionId), task_id: taskId })
+    const call = { ...this.#scope.of(sessionId), task_id: taskId }
+    const task = await orElse(null, this.#store.getTask(call))
     return task === null ? null : toTask(task)
   }
 
@@ -107,7 +120,10 @@ export class TaskStore {
   }
 }
 
-/** The experimental `TaskMessageQueue` of the TypeScript SDK 1.x: what waits for a client that asks for the result. */
+/**
+ * The experimental `TaskMessageQueue` of the TypeScript SDK 1.x: what waits for a client that asks for the result. A
+ * task that is not there has no messages, for the SDK clears the queues of tasks that lapsed.
+ */
 export class TaskMessageQueue {
   #store
   #scope
@@ -125,7 +141,7 @@ export class TaskMessageQueue {
 
   async dequeue(taskId, sessionId) {
     const call = { ...this.#scope.of(sessionId), task_id: taskId }
-    const { exists, message } = await this.#orElse({ exists: false }, this.#store.dequeueTaskMessage(call))
+    const { exists, message } = await orElse({ exists: false }, this.#store.dequeueTaskMessage(call))
     return exists ? message : undefined
   }
 
@@ -134,20 +150,10 @@ export class TaskMessageQueue {
     const all = []
     for (let hasMore = true; hasMore; ) {
       const none = { messages: [], has_more: false }
-      const { messages, has_more } = await this.#orElse(none, this.#store.dequeueAllTaskMessages(call))
+      const { messages, has_more } = await orElse(none, this.#store.dequeueAllTaskMessages(call))
       all.push(...messages)
       hasMore = has_more
     }
     return all
-  }
-
-  /** A task that is not there has no messages: the SDK clears queues of tasks that lapsed. */
-  async #orElse(nothing, answer) {
-    try {
-      return await answer
-    } catch (error) {
-      if (error instanceof StoreError && error.kind === 'task_not_found') return nothing
-      throw error
-    }
   }
 }
