@@ -69,7 +69,9 @@ export function httpSessions(store, options = {}) {
     const { max_bytes = LARGEST_BODY, text = (each) => textsOf(each.body).join('\n') } = screen === true ? {} : screen
     if (request.method === 'POST' && request.body === undefined) request.body = await readBody(request, max_bytes)
     const session_id = request[property]?.session_id
-    const { valid, reason } = await store.validateInput({ text: await text(request), max_bytes, session_id })
+    // Half a surrogate pair may stand in JSON, but is no text that could be screened.
+    const screened = (await text(request)).toWellFormed()
+    const { valid, reason } = await store.validateInput({ text: screened, max_bytes, session_id })
     if (valid) return
     throw new Refusal(400, -32602, 'invalid_input', 'The request holds input that is not accepted.', {
       retryable: false,
