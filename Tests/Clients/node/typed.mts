@@ -111,7 +111,7 @@ type SDKTask = {
   ttl: number | null
   pollInterval?: number | undefined
 }
-type SDKRequest = { method: string; params?: { _meta?: { progressToken?: string | number }; [member: string]: unknown } }
+type SDKRequest = { method: string; params?: { _meta?: object; [member: string]: unknown } }
 type SDKResult = { _meta?: { [member: string]: unknown }; [member: string]: unknown }
 
 interface SDKTaskStore {

@@ -28,4 +28,10 @@ export declare class EventStore {
     lastEventId: string,
     to: { send: (eventId: string, message: any) => Promise<void> },
   ): Promise<string>
+
+  /** The id to send with an event of the session, from its id in the store. */
+  toEventId(id: number): string
+
+  /** The id in the store, from the one that was sent; undefined when that is none of this session's. */
+  fromEventId(eventId: string): number | undefined
 }

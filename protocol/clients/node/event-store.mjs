@@ -32,7 +32,7 @@ export class EventStore {
     try {
       const stored = { ...this.#session, stream_id: streamId, data: message, event_type }
       const { id } = await this.#store.storeEvent(stored)
-      return `${this.#mark}-${id}`
+      return this.toEventId(id)
     } catch (error) {
       if (this.#onError === undefined) throw error
       // Sent without an id: it arrives, but cannot be resumed from.
@@ -71,7 +71,7 @@ export class EventStore {
       const page = await this.#store.getEventsAfter({ ...this.#session, stream_id, after_event_id })
       if (page.gap !== null) throw new Error('Events of the stream were evicted while it was replayed.')
       for (const { id, data, event_type } of page.events) {
-        if (event_type !== PRIMING) await send(`${this.#mark}-${id}`, data)
+        if (event_type !== PRIMING) await send(this.toEventId(id), data)
       }
       after_event_id = page.next_after
       // Sending takes time, in which another process may have stored more.
@@ -79,11 +79,21 @@ export class EventStore {
     }
   }
 
-  /** An event by the id that was sent with it. */
-  async #find(eventId) {
+  /** The id to send with an event of the session, from its id in the store. */
+  toEventId(id) {
+    return `${this.#mark}-${id}`
+  }
+
+  /** The id in the store, from the one that was sent; undefined when that is none of this session's. */
+  fromEventId(eventId) {
     const [, mark, digits] = /^([0-9a-f]{16})-([1-9][0-9]{0,15})$/.exec(eventId) ?? []
     const id = Number(digits)
-    if (mark !== this.#mark || !Number.isSafeInteger(id)) return undefined
+    return mark === this.#mark && Number.isSafeInteger(id) ? id : undefined
+  }
+
+  async #find(eventId) {
+    const id = this.fromEventId(eventId)
+    if (id === undefined) return undefined
     const { events } = await this.#store.getEventsAfter({ ...this.#session, after_event_id: id - 1, limit: 1 })
     return events[0]?.id === id ? events[0] : undefined
   }

@@ -10,7 +10,7 @@ export interface RequestOwner {
 }
 
 export interface HttpSessionsOptions<Request = any> {
-  /** Whose request it is, from what your authentication has found. Unbound when absent: the server speaks for itself. */
+  /** Whose request it is, as your authentication has found. When absent, sessions of all owners are found. */
   owner?: (request: Request) => Awaitable<RequestOwner>
   /** Whether a request slides its session's inactivity deadline; true. */
   touch?: boolean

@@ -52,7 +52,8 @@ export class TaskService {
   }
 
   /** The task is durable when this resolves: `get` finds it. Its id has 256 random bits. */
-  async create({ ttlMs = this.#ttlMs, pollIntervalMs = this.#pollIntervalMs, context = null, request, ...access } = {}) {
+  async create(task = {}) {
+    const { ttlMs = this.#ttlMs, pollIntervalMs = this.#pollIntervalMs, context = null, request, ...access } = task
     const made = await this.#store.createTask({
       ...this.#access(access),
       id_format: 'random',
@@ -170,8 +171,9 @@ export class TaskWriter {
   /** A JSON-RPC error, `{code, message, data?}`. */
   async fail(error) {
     this.close()
+    // An Error keeps its message where JSON does not look.
     const { code, message, data } = error
-    await this.#store.failTask({ task_id: this.taskId, error: { code, message, ...(data === undefined ? {} : { data }) } })
+    await this.#store.failTask({ task_id: this.taskId, error: { code, message, data } })
   }
 
   /** What the worker makes of a wish to cancel. */
