@@ -28,6 +28,8 @@ class Form:
     is_long: bool
     #: tells whoever watches how far it is
     say: Callable[[str], None]
+    #: where pictures go, which outlive the run
+    results: Path = Path(__file__).with_name("results")
 
 
 @dataclass
