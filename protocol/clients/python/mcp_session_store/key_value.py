@@ -1,4 +1,4 @@
-"""The store's values as a store of py-key-value, where FastMCP keeps session state, cached responses and OAuth state."""
+"""The store's values as a store of py-key-value, where FastMCP keeps session state, responses and OAuth state."""
 
 from __future__ import annotations
 
