@@ -149,8 +149,7 @@ for _ in range(200):
     DEEP = [DEEP]
 
 
-@pytest.mark.parametrize(
-    "value", [{1, 2}, b"bytes", float("nan"), DEEP, object()], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("value", [{1, 2}, b"bytes", float("nan"), DEEP, object()], ids=lambda it: type(it).__name__)
 def test_what_is_no_json_is_a_serialization_error_and_nothing_is_written(value: Any, binary: Path) -> None:
     async def main(store: Store) -> None:
         ours = KeyValueStore(store)
