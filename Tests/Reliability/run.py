@@ -36,6 +36,7 @@ PARTS = (
     "lifecycle",
     "upgrade",
     "endurance",
+    "fuzz",
 )
 #: of what broke, this many are shown for each promise
 SHOWN = 10
