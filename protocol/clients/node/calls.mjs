@@ -183,7 +183,9 @@ export class CallQueue {
 
   /** A job tells how far it is. */
   progress({ id, done, total }) {
-    this.#written.get(id)?.onProgress?.({ done, total })
+    const onProgress = this.#written.get(id)?.onProgress
+    // Apart, so that what a callback throws stops nothing here.
+    if (onProgress !== undefined) queueMicrotask(() => onProgress({ done, total }))
   }
 
   /** The caller gives up: what is not written is not sent, and an answer that comes yet is dropped. */
