@@ -1,3 +1,4 @@
+import { onceAborted } from './calls.mjs'
 import { AbortError, StoreError } from './errors.mjs'
 
 /**
@@ -7,7 +8,7 @@ import { AbortError, StoreError } from './errors.mjs'
 class Subscription {
   #link
   #signal
-  #onAbort
+  #unwatch = () => {}
   #waiters = []
   #error = null
   #openings = []
@@ -26,9 +27,8 @@ class Subscription {
 
   start() {
     if (this.#signal !== undefined) {
-      this.#onAbort = () => this.#abort()
       if (this.#signal.aborted) return this.#abort()
-      this.#signal.addEventListener('abort', this.#onAbort, { once: true })
+      this.#unwatch = onceAborted(this.#signal, () => this.#abort())
     }
     this.open()
   }
@@ -136,7 +136,7 @@ class Subscription {
     if (this.#isOver) return
     this.#isOver = true
     note()
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#unwatch()
     if (this.isOpen) this.pause()
     this.#link.forget(this)
     const error = this.#error ?? new AbortError('The subscription ended before it was opened.')
