@@ -6,6 +6,9 @@ import { AbortError, StoreError } from './errors.mjs'
  * when the process was started anew, and ends with `ended`. The subclass holds what waits to be taken.
  */
 class Subscription {
+  // What the subclass has: `request()`, the call that opens it from where it stands; `begin(answer)`; `notify(method,
+  // params, bytes)`; `take()`, `{value}` or undefined when nothing waits; `clear()`.
+
   #link
   #signal
   #unwatch = () => {}
@@ -61,21 +64,8 @@ class Subscription {
     return Promise.resolve({ done: true, value })
   }
 
-  throw(error) {
-    this.return()
-    return Promise.reject(error)
-  }
-
-  get isOver() {
-    return this.#isOver
-  }
-
   get isOpen() {
     return this.#id !== null
-  }
-
-  get log() {
-    return this.#link.log
   }
 
   /** Subscribes, from where the subclass stands. */
@@ -91,7 +81,7 @@ class Subscription {
       this.#link.attach(this.#id, this)
       this.#opening ??= answer
       for (const opening of this.#openings.splice(0)) opening.resolve(answer)
-      this.begin(answer, isFirst)
+      this.begin(answer)
       this.deliver()
     }
     const reject = (error) => {
