@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http import StreamableHTTPServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import RequestBodyLimitMiddleware
 from server_process import WAIT, Frame, RawClient, ServerProcess, frames, running
 
 from mcp_session_store import Store
@@ -157,8 +162,9 @@ def test_sessions_with_the_same_request_ids_see_their_own_events(setup: dict[str
         asyncio.run(run(server.url))
 
 
-def test_another_owner_is_told_that_there_is_no_such_session(setup: dict[str, Any]) -> None:
-    setup["auth"] = True
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_another_owner_is_told_that_there_is_no_such_session(setup: dict[str, Any], flavor: str) -> None:
+    setup.update(flavor=flavor, auth=True)
     ping = {"jsonrpc": "2.0", "id": 5, "method": "ping"}
 
     async def refused(url: str, session_id: str | None) -> None:
@@ -242,6 +248,43 @@ def test_what_others_do_to_a_session_counts_at_once(setup: dict[str, Any]) -> No
 
     with running(setup) as server:
         asyncio.run(run(server.url))
+
+
+def test_nobody_may_use_what_is_not_his_own(setup: dict[str, Any]) -> None:
+    setup["auth"] = True
+
+    async def run(url: str) -> None:
+        async with Store(setup["database"], binary=setup["binary"]) as store:
+            handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": ""}}
+            session = await store.create_session(  # answers to everybody in the contract
+                status="active", is_initialized=True, principal=None, metadata={"initialize": handshake})
+            alice = RawClient(url, token="alice", session_id=session["session_id"])
+            assert await alice.status("GET") == 404
+            elsewhere = await store.create_session(
+                status="active", is_initialized=True, principal='["test", "https://issuer.test", "alice"]',
+                tenant_id="another server", metadata={"initialize": handshake})
+            alice.session_id = elsewhere["session_id"]
+            assert await alice.status("GET") == 404
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_the_sdk_is_what_this_relies_on() -> None:
+    """Named here, so that it is plain what an SDK changed when the tests above fail."""
+    manager: Any = StreamableHTTPSessionManager(Server("test"))
+    assert isinstance(manager.asgi_app, RequestBodyLimitMiddleware)  # handle_request goes through this attribute
+    assert manager._server_instances == {} and manager._session_owners == {}
+    manager.event_store = object()
+    transport = manager._admit_session({"client_id": "c", "issuer": None, "subject": None})
+    assert manager._server_instances == {transport.mcp_session_id: transport}
+    assert set(manager._session_owners) == {transport.mcp_session_id}
+    assert transport._event_store is manager.event_store
+    assert transport.idle_scope is None and not transport.is_terminated
+    transport.close_sse_stream("1")
+    source = inspect.getsource(StreamableHTTPSessionManager)
+    assert "self._admit_session(requestor)" in source and "self.asgi_app(scope" in source
+    assert "self.close_sse_stream(request_id)" in inspect.getsource(StreamableHTTPServerTransport)
 
 
 def test_a_session_lives_as_long_as_it_is_used(setup: dict[str, Any]) -> None:
