@@ -47,6 +47,19 @@ ATTEMPTS = 10
 MAX_PRINCIPAL = 1_024
 
 
+#: the events of the session that is being served; tasks that serve it inherit this
+_served: ContextVar[_SessionEvents | None] = ContextVar("served", default=None)
+
+
+def served_session() -> Session | None:
+    """The session that the current code serves, a tool for instance, as it was when the server got it.
+
+    None outside of a request, and where `DurableSessions` does not keep the session.
+    """
+    events = _served.get()
+    return events.session if events is not None else None
+
+
 def streamable_http_app(
     server: Any, store: Store, *, tenant_id: str | None = None, ttl: float | None = None,
     inactivity_timeout: float | None = None, fail_interrupted: bool = False, **options: Any,
@@ -130,8 +143,6 @@ class DurableSessions:
         self._logger = logger or logging.getLogger("mcp_session_store")
         self._kept: weakref.WeakKeyDictionary[StreamableHTTPServerTransport, _Kept] = weakref.WeakKeyDictionary()
         self._restoring: dict[tuple[str, str | None], asyncio.Future[bool]] = {}
-        #: the session whose opening request is being served
-        self._opening: ContextVar[_SessionEvents | None] = ContextVar("opening", default=None)
         self._serve = manager.asgi_app
         manager.asgi_app = RequestBodyLimitMiddleware(self._handle, manager.max_request_body_size)
         self._admit_sdk = manager._admit_session
@@ -181,23 +192,23 @@ class DurableSessions:
             await send(message)
 
         try:
-            await self._serve_opening(events, scope, receive, watch)
+            await self._serve_as(events, scope, receive, watch)
         finally:
             if not 200 <= status < 400:
                 # Not here and now, for the request may be being cancelled.
                 self._store.spawn(self._delete(session))
 
-    async def _serve_opening(self, events: _SessionEvents, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets the manager serve a request without a session, which then gets the session of `events`."""
-        token = self._opening.set(events)
+    async def _serve_as(self, events: _SessionEvents, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets the manager serve a request. One that names no session opens that of `events`."""
+        token = _served.set(events)
         try:
             await self._serve(scope, receive, send)
         finally:
-            self._opening.reset(token)
+            _served.reset(token)
 
     def _admit(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
         transport = self._admit_sdk(requestor)
-        events = self._opening.get()
+        events = _served.get()
         if transport is None or events is None:
             return transport
         made, session_id = cast("str", transport.mcp_session_id), events.session_id
@@ -214,7 +225,7 @@ class DurableSessions:
             close(request_id)
 
         setattr(transport, "close_sse_stream", close_sse_stream)
-        self._kept[transport] = _Kept(events.session)
+        self._kept[transport] = _Kept(events)
         return transport
 
     # A session that there is
@@ -248,7 +259,7 @@ class DurableSessions:
         try:
             if scope["method"] == "DELETE":
                 send = self._deleting(kept, send)
-            await self._serve(scope, receive, send)
+            await self._serve_as(kept.events, scope, receive, send)
         finally:
             alive.cancel()
 
@@ -342,7 +353,7 @@ class DurableSessions:
             if message["type"] == "http.response.start":
                 status = message["status"]
 
-        await self._serve_opening(events, scope, receive, send)
+        await self._serve_as(events, scope, receive, send)
         return status
 
     # The end of a session
@@ -394,10 +405,11 @@ class _Refusal(Exception):
 class _Kept:
     """What is known of a session that the manager has."""
 
-    def __init__(self, session: Session) -> None:
-        self.session_id = session["session_id"]
-        self.owners = _owners_of(session)
-        timeout = session["inactivity_timeout"]
+    def __init__(self, events: _SessionEvents) -> None:
+        self.events = events
+        self.session_id = events.session_id
+        self.owners = _owners_of(events.session)
+        timeout = events.session["inactivity_timeout"]
         #: seconds; None: it needs no touch
         self.touch_after = timeout / 1_000 * TOUCH_AFTER if timeout else None
         self.touched_at = asyncio.get_running_loop().time()
