@@ -46,10 +46,12 @@ def auth() -> dict[str, Any]:
 
 if setup["flavor"] == "fastmcp":
     from fastmcp import Context, FastMCP
+    from fastmcp.server.auth.providers.jwt import StaticTokenVerifier
 
     from mcp_session_store.fastmcp_events import http_app
 
-    server: Any = FastMCP("test")
+    tokens = {name: {"client_id": "test", "sub": name, "iss": "https://issuer.test"} for name in ("alice", "bob")}
+    server: Any = FastMCP("test", auth=StaticTokenVerifier(tokens) if setup.get("auth") else None)
     app = http_app(server, store, **setup.get("sessions", {}), **setup.get("options", {}))
 else:
     from mcp_session_store.mcp_sessions import streamable_http_app

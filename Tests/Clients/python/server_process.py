@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -31,9 +33,16 @@ class ServerProcess:
         self.port = int(line)
         self.url = f"http://127.0.0.1:{self.port}/mcp"
 
+    def kill_child(self) -> None:
+        """Ends its store with SIGKILL."""
+        pid = self._process.pid
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+
     def kill(self) -> None:
         """Ends it with SIGKILL; its store ends by itself, when its input does."""
-        self._process.kill()
+        if self._process.poll() is None:
+            self._process.kill()
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()

@@ -41,8 +41,23 @@ INTERRUPTED = "The server was restarted while it worked on this request."
 RESTORE = "mcp-session-store/restore"
 #: of its inactivity timeout, after which a session in use is touched
 TOUCH_AFTER = 0.25
+#: to serve a session that the manager drops as idle the moment it has it
+ATTEMPTS = 10
 #: bytes of a principal in the contract
 MAX_PRINCIPAL = 1_024
+
+
+#: the events of the session that is being served; tasks that serve it inherit this
+_served: ContextVar[_SessionEvents | None] = ContextVar("served", default=None)
+
+
+def served_session() -> Session | None:
+    """The session that the current code serves, a tool for instance, as it was when the server got it.
+
+    None outside of a request, and where `DurableSessions` does not keep the session.
+    """
+    events = _served.get()
+    return events.session if events is not None else None
 
 
 def streamable_http_app(
@@ -127,9 +142,7 @@ class DurableSessions:
         self._fail_interrupted = fail_interrupted
         self._logger = logger or logging.getLogger("mcp_session_store")
         self._kept: weakref.WeakKeyDictionary[StreamableHTTPServerTransport, _Kept] = weakref.WeakKeyDictionary()
-        self._restoring: dict[tuple[str, str | None], asyncio.Future[int]] = {}
-        #: the session whose opening request is being served
-        self._opening: ContextVar[_SessionEvents | None] = ContextVar("opening", default=None)
+        self._restoring: dict[tuple[str, str | None], asyncio.Future[bool]] = {}
         self._serve = manager.asgi_app
         manager.asgi_app = RequestBodyLimitMiddleware(self._handle, manager.max_request_body_size)
         self._admit_sdk = manager._admit_session
@@ -179,23 +192,23 @@ class DurableSessions:
             await send(message)
 
         try:
-            await self._serve_opening(events, scope, receive, watch)
+            await self._serve_as(events, scope, receive, watch)
         finally:
             if not 200 <= status < 400:
                 # Not here and now, for the request may be being cancelled.
                 self._store.spawn(self._delete(session))
 
-    async def _serve_opening(self, events: _SessionEvents, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets the manager serve a request without a session, which then gets the session of `events`."""
-        token = self._opening.set(events)
+    async def _serve_as(self, events: _SessionEvents, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets the manager serve a request. One that names no session opens that of `events`."""
+        token = _served.set(events)
         try:
             await self._serve(scope, receive, send)
         finally:
-            self._opening.reset(token)
+            _served.reset(token)
 
     def _admit(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
         transport = self._admit_sdk(requestor)
-        events = self._opening.get()
+        events = _served.get()
         if transport is None or events is None:
             return transport
         made, session_id = cast("str", transport.mcp_session_id), events.session_id
@@ -212,29 +225,41 @@ class DurableSessions:
             close(request_id)
 
         setattr(transport, "close_sse_stream", close_sse_stream)
-        self._kept[transport] = _Kept(events.session)
+        self._kept[transport] = _Kept(events)
         return transport
 
     # A session that there is
 
     async def _handle_session(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
-        transport = self._manager._server_instances.get(session_id)
-        if transport is None:
-            status = await self._restore(session_id, scope)
-            if status == 503:
-                raise _Refusal(503, "Too many open sessions")
-            transport = self._manager._server_instances.get(session_id)
-        kept = self._kept.get(transport) if transport is not None else None
-        if transport is None or kept is None or kept.owners["principal"] != principal_of(scope):
-            await self._serve(scope, receive, send)  # which knows what to say: 404
-            return
-        if not await self._is_there(kept):
-            await transport.terminate()
+        sessions = self._manager._server_instances
+        for _ in range(ATTEMPTS):
+            transport = sessions.get(session_id)
+            if transport is None:
+                if await self._restore(session_id, scope):
+                    continue
+                break
+            kept = self._kept.get(transport)
+            if kept is None or kept.owners["principal"] != principal_of(scope):
+                break
+            if not await self._is_there(kept):
+                await transport.terminate()
+                break
+            idle = transport.idle_scope
+            if sessions.get(session_id) is transport and not (idle is not None and idle.cancel_called):
+                # Nothing is awaited from here until the manager counts the request.
+                await self._serve_session(transport, kept, scope, receive, send)
+                return
+            await asyncio.sleep(0.01)  # The manager is dropping it as idle just now.
+        await self._serve(scope, receive, send)  # The manager knows what to say: 404.
+
+    async def _serve_session(
+        self, transport: StreamableHTTPServerTransport, kept: _Kept, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         alive = asyncio.ensure_future(self._keep_alive(transport, kept))
         try:
             if scope["method"] == "DELETE":
                 send = self._deleting(kept, send)
-            await self._serve(scope, receive, send)
+            await self._serve_as(kept.events, scope, receive, send)
         finally:
             alive.cancel()
 
@@ -265,8 +290,8 @@ class DurableSessions:
             except _Refusal:
                 await asyncio.sleep(kept.touch_after)
 
-    async def _restore(self, session_id: str, scope: Scope) -> int:
-        """Puts a session of the store into the manager, once however many requests ask for it. 200, 404 or 503."""
+    async def _restore(self, session_id: str, scope: Scope) -> bool:
+        """Puts a session of the store into the manager, once however many requests ask for it; False: it has none."""
         key = (session_id, principal_of(scope))
         restoring = self._restoring.get(key)
         if restoring is None:
@@ -274,19 +299,19 @@ class DurableSessions:
             restoring.add_done_callback(lambda _: self._restoring.pop(key, None))
         return await asyncio.shield(restoring)
 
-    async def _restore_once(self, session_id: str, scope: Scope) -> int:
+    async def _restore_once(self, session_id: str, scope: Scope) -> bool:
         owner = principal_of(scope)
         try:
             session = await self._store.get_session(session_id, tenant_id=self._tenant_id, principal=owner)
         except InvalidParams:  # no id of ours
-            return 404
+            return False
         except StoreError as error:
             raise self._refusal(error) from error
         # What is bound to nobody answers to everybody in the contract; the SDK lets only nobody use it.
         if session is None or (session["tenant_id"], session["principal"]) != (self._tenant_id, owner):
-            return 404
+            return False
         if session["status"] != "active" or not session["is_initialized"]:
-            return 404
+            return False
         initialize = {
             "jsonrpc": "2.0", "id": RESTORE, "method": "initialize", "params": session["metadata"].get("initialize"),
         }
@@ -295,11 +320,13 @@ class DurableSessions:
         status = await self._send_ourselves(events, None, initialize, scope)
         if status == 200:
             status = await self._send_ourselves(events, session_id, initialized, scope)
-        if status not in (200, 202):
+        if status == 503:
+            raise _Refusal(503, "Too many open sessions")
+        if status != 202:
             self._logger.error("Session %s… cannot be restored: the server answers %d.", session_id[:8], status)
-            return 503 if status == 503 else 404
+            return False
         self._logger.info("Session %s… is restored.", session_id[:8])
-        return 200
+        return True
 
     async def _send_ourselves(
         self, events: _SessionEvents, session_id: str | None, message: dict[str, Any], scope: Scope
@@ -326,7 +353,7 @@ class DurableSessions:
             if message["type"] == "http.response.start":
                 status = message["status"]
 
-        await self._serve_opening(events, scope, receive, send)
+        await self._serve_as(events, scope, receive, send)
         return status
 
     # The end of a session
@@ -378,10 +405,11 @@ class _Refusal(Exception):
 class _Kept:
     """What is known of a session that the manager has."""
 
-    def __init__(self, session: Session) -> None:
-        self.session_id = session["session_id"]
-        self.owners = _owners_of(session)
-        timeout = session["inactivity_timeout"]
+    def __init__(self, events: _SessionEvents) -> None:
+        self.events = events
+        self.session_id = events.session_id
+        self.owners = _owners_of(events.session)
+        timeout = events.session["inactivity_timeout"]
         #: seconds; None: it needs no touch
         self.touch_after = timeout / 1_000 * TOUCH_AFTER if timeout else None
         self.touched_at = asyncio.get_running_loop().time()
