@@ -22,9 +22,10 @@ def compare(row: Row, rounds: list[dict[str, float]]) -> dict[str, object]:
     }
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict], other: str = "floor") -> str:
+    """other: what ours stands beside."""
     lines = [
-        "| figure | ours: median (min–max) | floor: median (min–max) | floor | ours ÷ floor (min–max) |",
+        f"| figure | ours: median (min–max) | {other}: median (min–max) | {other} | ours ÷ {other} (min–max) |",
         "|---|---:|---:|---|---:|",
     ]
     for row in rows:
