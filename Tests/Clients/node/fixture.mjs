@@ -99,12 +99,14 @@ export function program(t, code) {
   return path
 }
 
-/** Runs `code` in a host process of its own, with `SessionStore`, `binary` and `environment` at hand. */
-export function host(code, options = {}) {
+/** Runs `code` in a host process of its own, with `SessionStore` and `binary` at hand; from the file `path`, if any. */
+export function host(code, { path, ...options } = {}) {
   const setting = `
     import { SessionStore } from ${JSON.stringify(join(root, 'protocol/clients/node/index.mjs'))}
     const binary = ${JSON.stringify(binary)}`
-  const args = ['--input-type=module', '--eval', `${setting}\n${code}`]
+  const program = `${setting}\n${code}`
+  if (path !== undefined) writeFileSync(path, program)
+  const args = path === undefined ? ['--input-type=module', '--eval', program] : [path]
   return spawn(process.execPath, args, { env: environment, ...options })
 }
 

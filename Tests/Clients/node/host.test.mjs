@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { endOf, eventually, freeze, host, isRunning, openStore, outcome, program, signal } from './fixture.mjs'
+import { endOf, eventually, freeze, host, isRunning, openStore, outcome, program, signal, temporaryFolder } from './fixture.mjs'
 
 const OPEN = `const store = await SessionStore.open({ binary, database: ':memory:', log: () => {} })`
 
@@ -27,6 +28,50 @@ for (const [how, end] of [
     })
   }
 }
+
+test('a store in a worker thread ends with its thread', async () => {
+  const module = new URL('../../../protocol/clients/node/index.mjs', import.meta.url)
+  const parent = host(`
+    import { Worker } from 'node:worker_threads'
+    const worker = new Worker(\`
+      import('${module}').then(async ({ SessionStore }) => {
+        const { parentPort, workerData } = await import('node:worker_threads')
+        const store = await SessionStore.open({ binary: workerData, database: ':memory:' })
+        await store.createSession()
+        parentPort.postMessage(store.pid)
+        setInterval(() => {}, 1000)
+      })\`, { eval: true, workerData: binary })
+    worker.on('message', async (pid) => {
+      console.log(pid)
+      await worker.terminate()
+      process.stdin.on('data', () => process.exit())
+    })`)
+  const [text] = await once(parent.stdout, 'data')
+  await eventually(() => !isRunning(Number(text)), 'the end of the child while its host lives on')
+  assert.equal(parent.exitCode, null)
+  parent.stdin.end('end')
+  assert.equal((await outcome(parent)).code, 0)
+})
+
+test('workers of a cluster share a file', async (t) => {
+  const folder = temporaryFolder(t)
+  const code = `
+    import cluster from 'node:cluster'
+    const database = ${JSON.stringify(join(folder, 'sessions.db'))}
+    const store = await SessionStore.open({ binary, database })
+    const calls = Array.from({ length: 50 }, () => store.createSession())
+    await Promise.all(calls)
+    if (cluster.isPrimary) {
+      const workers = [cluster.fork(), cluster.fork()]
+      await Promise.all(workers.map((worker) => new Promise((resolve) => worker.on('exit', resolve))))
+      console.log((await store.sessionCount()).count)
+    }
+    await store.close()
+    if (cluster.isWorker) process.exit(0)`
+  const { code: status, stdout, stderr } = await outcome(host(code, { path: join(folder, 'host.mjs') }))
+  assert.equal(status, 0, stderr)
+  assert.equal(stdout, '150\n')
+})
 
 test('an idle store does not keep its host alive', async () => {
   const parent = host(`${OPEN}

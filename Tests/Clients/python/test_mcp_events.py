@@ -81,7 +81,8 @@ def test_a_replay_takes_as_many_pages_as_it_needs(binary: Path, database: Path) 
         async with Store(database, binary=binary) as store:
             events = await session(store, "one")
             first = await events.store_event("_GET_stream", None)
-            ids = await asyncio.gather(*[events.store_event("_GET_stream", progress(number)) for number in range(2_500)])
+            ids = await asyncio.gather(
+                *[events.store_event("_GET_stream", progress(number)) for number in range(2_500)])
             connection = Connection()
             assert await events.replay_events_after(first, connection.send) == "_GET_stream"
             assert [event.event_id for event in connection.events] == ids

@@ -67,7 +67,8 @@ export class CallQueue {
   #limits
   #onCount
   #lastID = 0
-  #waiting = []
+  /** By id and in their order, as what is in flight: so that one that is given up is taken out at once. */
+  #waiting = new Map()
   #waitingBytes = 0
   #written = new Map()
   #writtenBytes = 0
@@ -108,7 +109,7 @@ export class CallQueue {
     }
     call.watch(options, (error) => this.#abandon(call, error))
     this.#unsettled += 1
-    this.#waiting.push(call)
+    this.#waiting.set(id, call)
     this.#waitingBytes += call.bytes
     this.#schedule()
     this.#onCount()
@@ -147,14 +148,14 @@ export class CallQueue {
     this.#child = null
     const kept = []
     const lost = []
-    for (const call of [...this.#written.values(), ...this.#waiting]) {
+    for (const call of [...this.#written.values(), ...this.#waiting.values()]) {
       if (call.isSettled) continue
       const stays = keep && !call.perishable && (call.repeatable || !call.isWritten)
       ;(stays ? kept : lost).push(call)
     }
     this.#written.clear()
     this.#writtenBytes = 0
-    this.#waiting = kept
+    this.#waiting = new Map(kept.map((call) => [call.id, call]))
     this.#waitingBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0)
     for (const call of lost) this.#finish(call, ({ reject }) => reject(toError(call.method, call.outcome)))
     for (const call of kept) call.isWritten = false
@@ -187,11 +188,7 @@ export class CallQueue {
 
   /** The caller gives up: what is not written is not sent, and an answer that comes yet is dropped. */
   #abandon(call, error) {
-    if (!call.isWritten) {
-      const place = this.#waiting.indexOf(call)
-      if (place >= 0) this.#waiting.splice(place, 1)
-      this.#waitingBytes -= call.bytes
-    }
+    if (this.#waiting.delete(call.id)) this.#waitingBytes -= call.bytes
     this.#finish(call, ({ reject }) => reject(error))
   }
 
@@ -204,7 +201,7 @@ export class CallQueue {
   }
 
   #schedule() {
-    if (this.#isScheduled || this.#child === null || this.#waiting.length === 0) return
+    if (this.#isScheduled || this.#child === null || this.#waiting.size === 0) return
     this.#isScheduled = true
     // All that is asked for in this turn of the event loop goes in one write, and shares a commit.
     setImmediate(() => {
@@ -217,10 +214,11 @@ export class CallQueue {
     if (this.#child === null || this.#isFull) return
     const { calls, bytes } = this.#limits
     const lines = []
-    for (const call of this.#waiting) {
+    for (const call of this.#waiting.values()) {
       const isFirst = this.#written.size === 0
       if (!isFirst && (this.#written.size >= calls || this.#writtenBytes + call.bytes > bytes)) break
       call.isWritten = true
+      this.#waiting.delete(call.id)
       this.#written.set(call.id, call)
       this.#writtenBytes += call.bytes
       this.#waitingBytes -= call.bytes
@@ -228,8 +226,6 @@ export class CallQueue {
       // Only what may be sent again is needed again.
       if (!call.repeatable) call.line = ''
     }
-    if (lines.length === 0) return
-    this.#waiting.splice(0, lines.length)
-    this.#isFull = !this.#child.write(lines.join(''))
+    if (lines.length > 0) this.#isFull = !this.#child.write(lines.join(''))
   }
 }

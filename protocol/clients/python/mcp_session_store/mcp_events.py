@@ -161,6 +161,7 @@ class EventStore(SDKEventStore):
                 after = page["next_after"]
             if not self._follow or replay.is_over:
                 return
+            await self._caught_up(stream_id)
             replay.live = await self._store.subscribe_events(
                 self.session_id, after_event_id=after, stream_id=stream_id, tenant_id=self._tenant_id,
                 principal=self._principal)
@@ -177,6 +178,9 @@ class EventStore(SDKEventStore):
             if replay.live is not None:
                 # Not here and now: whoever lost the connection is being cancelled and could not wait for the answer.
                 self._store.spawn(replay.live.aclose())
+
+    async def _caught_up(self, stream_id: StreamId) -> None:
+        """A replay has sent what there was, found no answer, and goes on with what is stored from here on."""
 
     def _tell_gap(self, stream_id: StreamId, dropped: int) -> None:
         if dropped:
