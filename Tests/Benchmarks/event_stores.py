@@ -15,15 +15,15 @@ from pathlib import Path
 CLIENT = Path(__file__).parents[2] / "protocol/clients/python"
 sys.path.insert(0, str(CLIENT))
 
-import aiosqlite  # noqa: E402
-from fastmcp.server.event_store import EventStore as FastMCPEventStore  # noqa: E402
-from key_value.aio.stores.disk import DiskStore  # noqa: E402
-from key_value.aio.stores.redis import RedisStore  # noqa: E402
-from mcp.server.streamable_http import EventStore  # noqa: E402
-from mcp_persist import SQLiteEventStore  # noqa: E402
-from mcp_session_store import Store  # noqa: E402
-from mcp_session_store.mcp_events import EventStore as OurEventStore  # noqa: E402
-from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnection  # noqa: E402
+import aiosqlite
+from fastmcp.server.event_store import EventStore as FastMCPEventStore
+from key_value.aio.stores.disk import DiskStore
+from key_value.aio.stores.redis import RedisStore
+from mcp.server.streamable_http import EventStore
+from mcp_persist import SQLiteEventStore
+from mcp_session_store import Store
+from mcp_session_store.mcp_events import EventStore as OurEventStore
+from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnection
 
 
 class Contender:

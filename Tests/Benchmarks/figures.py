@@ -43,4 +43,4 @@ def number(value: float) -> str:
     """Three digits that mean something; more would be noise."""
     if value >= 1_000:
         return f"{value:,.0f}"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"
