@@ -55,6 +55,12 @@ let package = Package(
       name: "WireTests", dependencies: ["mcp-session-store"], path: "Tests/WireTests", cSettings: gnu,
       swiftSettings: tests),
 
+    // Disks that fail and power cuts; built for Tests/Reliability alone.
+    .executableTarget(
+      name: "disk-faults", dependencies: ["Sidecar", "SessionStore", "JSONRPC", "SQLite", "CTestDisk"],
+      path: "Tests/Reliability/Disk", cSettings: gnu, swiftSettings: tests),
+    .target(name: "CTestDisk", dependencies: ["CSQLite"], path: "Tests/Reliability/CTestDisk", cSettings: gnu),
+
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
 
     .testTarget(name: "TidyTests", swiftSettings: strict),

@@ -202,6 +202,7 @@ extension Store {
     try insert(row, new, createdAt: createdAt)
     for entry in state { try insertState(session: number, entry.key, entry.value) }
     counters.sessions += 1
+    noteMade(Self.sessionRows)
     let slot = cache.insert(row)
     try audit(.created, row, userID: new.userID, from: nil, to: new.status, reason: nil)
     return try record(slot, includeState: true)

@@ -69,6 +69,14 @@ test('a signal keeps no listener of a call that is over', async (t) => {
   const { getEventListeners } = await import('node:events')
   for (let n = 0; n < 20; n++) await store.sessionCount({}, { signal })
   assert.equal(getEventListeners(signal, 'abort').length, 0)
+  // Many at once are no leak either, and are not warned of.
+  const warnings = []
+  const listener = (warning) => warnings.push(warning.message)
+  process.on('warning', listener)
+  t.after(() => process.off('warning', listener))
+  await Promise.all(Array.from({ length: 50 }, () => store.sessionCount({}, { signal })))
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(warnings, [])
 })
 
 test('what is in flight is bounded, and what waits goes in its order', async (t) => {

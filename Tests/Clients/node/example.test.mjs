@@ -87,7 +87,7 @@ const count = (id, to, every_ms = 0) => ({
   params: { name: 'count', arguments: { to, every_ms }, _meta: { progressToken: `token ${id}` } },
 })
 
-test('a client that comes back gets what it missed, once, in order, however often the server dies', async (t) => {
+test('a client that comes back gets what it missed, once and in order, after each kill', async (t) => {
   const database = join(temporaryFolder(t), 'example.db')
   let { address, child } = await start(t, database)
   const session = await initialize(address)

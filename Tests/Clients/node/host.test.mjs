@@ -4,7 +4,18 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { endOf, eventually, freeze, host, isRunning, openStore, outcome, program, signal, temporaryFolder } from './fixture.mjs'
+import {
+  endOf,
+  eventually,
+  freeze,
+  host,
+  isRunning,
+  openStore,
+  outcome,
+  program,
+  signal,
+  temporaryFolder,
+} from './fixture.mjs'
 
 const OPEN = `const store = await SessionStore.open({ binary, database: ':memory:', log: () => {} })`
 

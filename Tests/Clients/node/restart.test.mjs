@@ -215,3 +215,60 @@ test('a call that waits for the next process keeps to its timeout', async (t) =>
   const error = await store.createSession({}, { timeout: 10 }).catch((error) => error)
   assert.deepEqual([error.name, error.outcome], ['TimeoutError', 'not_applied'])
 })
+
+/** A linear congruential generator: numbers from 0 to 1, the same for the same seed. */
+function randomNumbers(seed) {
+  return () => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+    return seed / 2 ** 32
+  }
+}
+
+for (const seed of [1, 2, 3]) {
+  test(`calls, timeouts, aborts and deaths in any order: seed ${seed}`, async (t) => {
+    const random = randomNumbers(seed)
+    const pause = (most) => new Promise((resolve) => setTimeout(resolve, random() * most))
+    const store = await openDurable(t, {
+      restart: { limit: 1e9, minDelay: 1, maxDelay: 10 },
+      maxInFlight: 16,
+      maxInFlightBytes: 1 << 16,
+    })
+    await store.createSession({ session_id: 's' })
+    const events = store.subscribeEvents({ session_id: 's', after_event_id: 0 }, { maxQueued: 5 })
+    const seen = []
+    const consuming = (async () => {
+      for await (const { id } of events) {
+        seen.push(id)
+        if (random() < 0.02) await pause(5)
+      }
+    })()
+
+    const answered = []
+    const errors = []
+    const calls = []
+    for (let round = 0; round < 80; round++) {
+      for (let n = random() * 40; n > 0; n--) {
+        const controller = new AbortController()
+        const options = random() < 0.2 ? { timeout: 1 + random() * 20 } : {}
+        if (random() < 0.2) {
+          options.signal = controller.signal
+          void pause(20).then(() => controller.abort())
+        }
+        const call = store.storeEvent({ session_id: 's', data: 'x'.repeat(random() * 2000) }, options)
+        calls.push(call.then(({ id }) => answered.push(id)).catch((error) => errors.push(error)))
+        calls.push(store.getSession({ session_id: 's' }, options).catch((error) => errors.push(error)))
+      }
+      if (random() < 0.2 && store.pid !== null) signal(store.pid, random() < 0.5 ? 'SIGKILL' : 'SIGTERM')
+      await (random() < 0.5 ? Promise.all(calls) : pause(10))
+    }
+    await Promise.all(calls)
+    for (const { name, stack } of errors) assert.match(name, /^(ChildError|TimeoutError|AbortError)$/, stack)
+    const { last_event_id } = await store.getSession({ session_id: 's' })
+    await eventually(() => seen.at(-1) === last_event_id, 'the last event')
+    assert.deepEqual(seen, numbers(1, last_event_id))
+    assert.equal(new Set(answered).size, answered.length)
+    assert.ok(answered.length > 0 && answered.length <= last_event_id)
+    await store.close()
+    await consuming
+  })
+}

@@ -54,6 +54,8 @@ test('an owner that got lost on the way is refused before it opens everything', 
   const store = await openStore(t)
   await store.createSession({ session_id: 's', principal: 'alice' })
   await assert.rejects(store.getSession({ session_id: 's', principal: undefined }), TypeError)
+  const calls = [{ method: 'delete_session', params: { session_id: 's', tenant_id: undefined } }]
+  await assert.rejects(store.transaction({ calls }), /delete_session: tenant_id is undefined/)
   assert.equal(await store.getSession({ session_id: 's', principal: null }), null)
   assert.equal((await store.getSession({ session_id: 's', principal: 'alice' })).principal, 'alice')
 })

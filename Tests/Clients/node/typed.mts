@@ -27,6 +27,8 @@ const status: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' = m
 const count: number = (await store.sessionCount()).count
 const page = await store.call('get_events_after', { session_id: made.session_id })
 const has_more: boolean = page.has_more
+const first_id: number | undefined = (await store.getEventsAfter({ session_id: 's', limit: 10 })).events[0]?.id
+const frames: string | undefined = (await store.getEventsAfter({ session_id: 's', format: 'sse' })).frames
 
 // @ts-expect-error: a name that the contract does not have
 await store.createSession({ user: 'user-1' })
@@ -87,7 +89,7 @@ const unknownKind: StoreErrorKind = 'bad_luck'
 await store.close({ timeout: 100 })
 await store[Symbol.asyncDispose]()
 const end: ChildError | null = await store.ended
-export { count, end, found, has_more, kind, reason, status, sure, unknownKind }
+export { count, end, first_id, frames, found, has_more, kind, reason, status, sure, unknownKind }
 
 // --- The adapters fit the interfaces of the TypeScript SDK, as those are documented.
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { AbortError, OverloadError, StoreError, TimeoutError } from './errors.mjs'
 
 /** Node's timers take no longer delay: a longer one would fire at once. */
@@ -33,8 +34,7 @@ class Call {
     }
     if (signal !== undefined) {
       const onAbort = () => giveUp(aborted(method, signal, this.outcome))
-      signal.addEventListener('abort', onAbort, { once: true })
-      this.#unwatch = () => signal.removeEventListener('abort', onAbort)
+      this.#unwatch = onceAborted(signal, onAbort)
     }
   }
 
@@ -52,6 +52,14 @@ class Call {
     this.callbacks = null
     this.onProgress = undefined
   }
+}
+
+/** Calls `listener` when `signal` fires; returns what takes that back. */
+export function onceAborted(signal, listener) {
+  // One signal may well stand for all the calls of a request: Node would warn of a leak at the eleventh.
+  if (signal instanceof EventTarget) setMaxListeners(0, signal)
+  signal.addEventListener('abort', listener, { once: true })
+  return () => signal.removeEventListener('abort', listener)
 }
 
 function aborted(method, signal, outcome) {
@@ -183,7 +191,9 @@ export class CallQueue {
 
   /** A job tells how far it is. */
   progress({ id, done, total }) {
-    this.#written.get(id)?.onProgress?.({ done, total })
+    const onProgress = this.#written.get(id)?.onProgress
+    // Apart, so that what a callback throws stops nothing here.
+    if (onProgress !== undefined) queueMicrotask(() => onProgress({ done, total }))
   }
 
   /** The caller gives up: what is not written is not sent, and an answer that comes yet is dropped. */

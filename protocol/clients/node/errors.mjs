@@ -7,6 +7,11 @@ export class SessionStoreError extends Error {
     this.outcome = outcome
     this.retryable = retryable
   }
+
+  /** The same failure as one call met it. */
+  of(method, outcome) {
+    return new this.constructor(this.message, { method, outcome, cause: this })
+  }
 }
 
 /** The sidecar's answer was an error. */
@@ -29,10 +34,9 @@ export class ChildError extends SessionStoreError {
     this.signal = signal
   }
 
-  /** The same failure as one call met it. */
   of(method, outcome) {
-    const { reason, exitCode, signal } = this
-    return new ChildError(this.message, { reason, exitCode, signal, method, outcome, cause: this })
+    const { message, reason, exitCode, signal } = this
+    return new ChildError(message, { reason, exitCode, signal, method, outcome, cause: this })
   }
 }
 

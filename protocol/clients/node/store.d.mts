@@ -1,5 +1,9 @@
 import type {
   Contract,
+  Event,
+  EventPage,
+  GetEventsAfterParams,
+  GetRecentEventsParams,
   Methods,
   ServerInfo,
   SubscribeEventsParams,
@@ -84,6 +88,9 @@ export interface StoreOptions {
   log?: (line: string) => void
 }
 
+/** A page that was asked for without a `format`. */
+export type PageOfEvents = EventPage & { events: Event[] }
+
 /**
  * A store: one process of mcp-session-store, and everything that can be asked of it.
  *
@@ -111,6 +118,12 @@ export declare class SessionStore extends Methods {
     params?: Contract[M]['params'],
     options?: CallOptions,
   ): Promise<Contract[M]['result']>
+
+  getEventsAfter(params: GetEventsAfterParams & { format?: null }, options?: CallOptions): Promise<PageOfEvents>
+  getEventsAfter(params: GetEventsAfterParams, options?: CallOptions): Promise<EventPage>
+
+  getRecentEvents(params: GetRecentEventsParams & { format?: null }, options?: CallOptions): Promise<PageOfEvents>
+  getRecentEvents(params: GetRecentEventsParams, options?: CallOptions): Promise<EventPage>
 
   /** The events of a session, those after the cursor first; it begins with this call. */
   subscribeEvents(params: SubscribeEventsParams, options?: EventSubscriptionOptions): EventSubscription

@@ -37,15 +37,19 @@ export class SessionStore extends Methods {
   #restart
   #calls
   #child = null
-  #isReady = false
   #opening = null
   #startTimer
   #restartTimer = null
-  #starts = []
+  /** When it was started again. */
+  #restarts = []
   #subscriptions = new Set()
   #subscriptionsByID = new Map()
+  /** Those that the last process served, until the next one is ready. */
+  #lostSubscriptions = []
   #waitingIterators = 0
+  #isClosing = false
   #closing = null
+  /** The error of calls that come too late; null as long as there is a process, or will be. */
   #end = null
   #settleEnded
   #onSettled = () => {}
@@ -109,18 +113,14 @@ export class SessionStore extends Methods {
   // --- Calls
 
   #request(method, params, callbacks, { repeatable, timeout, ...options }) {
-    for (const owner of ['tenant_id', 'principal']) {
-      if (params && owner in params && params[owner] === undefined) {
-        // JSON would leave it out, and a call without owners may see everything.
-        throw new TypeError(`${method}: ${owner} is undefined. Say null for the anonymous caller, or leave it out.`)
-      }
-    }
-    if (this.#closing !== null) {
+    checkOwners(method, params)
+    if (method === 'transaction') for (const each of params?.calls ?? []) checkOwners(each.method, each.params)
+    if (this.#isClosing) {
       callbacks.reject(new ClosedError('The store is closed.', { method }))
       return
     }
     if (this.#end !== null) {
-      callbacks.reject(this.#end.error.of(method, 'not_applied'))
+      callbacks.reject(this.#end.of(method, 'not_applied'))
       return
     }
     this.#calls.add(method, params, callbacks, {
@@ -138,7 +138,7 @@ export class SessionStore extends Methods {
 
   /** The process keeps the event loop alive while somebody waits for it. */
   #updateReference() {
-    const isWaitedFor = this.#opening !== null || this.#closing !== null || this.#calls.unsettled > 0 ||
+    const isWaitedFor = this.#opening !== null || this.#isClosing || this.#calls.unsettled > 0 ||
       this.#waitingIterators > 0
     this.#child?.reference(isWaitedFor)
     if (isWaitedFor) this.#restartTimer?.ref()
@@ -176,8 +176,6 @@ export class SessionStore extends Methods {
   // --- The process
 
   #start() {
-    this.#starts.push(Date.now())
-    this.#isReady = false
     const child = new Child(this.#binary, this.#arguments, {
       cwd: this.#options.cwd,
       env: this.#options.env,
@@ -228,7 +226,6 @@ export class SessionStore extends Methods {
       return
     }
     this.info = result
-    this.#isReady = true
     this.#calls.attach(child)
     for (const subscription of this.#lostSubscriptions.splice(0)) subscription.open()
     const opening = this.#opening
@@ -242,26 +239,29 @@ export class SessionStore extends Methods {
     else this.#subscriptionsByID.get(params?.subscription_id)?.notify(method, params, bytes)
   }
 
-  #lostSubscriptions = []
-
   #gone(error) {
     clearTimeout(this.#startTimer)
     this.#child = null
-    const canGoOn = this.#restart !== null && this.#opening === null && this.#closing === null &&
-      !HOPELESS.has(error.exitCode) && error.reason !== 'incompatible'
-    const recent = this.#starts.filter((time) => time > Date.now() - (this.#restart?.window ?? 0))
-    this.#starts = recent
-    if (!canGoOn || recent.length > this.#restart.limit) {
-      this.#finish(canGoOn ? gaveUp(recent.length, this.#restart.window, error) : error)
+    const isWanted = this.#restart !== null && this.#opening === null && !this.#isClosing
+    if (!isWanted || HOPELESS.has(error.exitCode) || error.reason === 'incompatible') {
+      this.#finish(error)
       return
     }
+    const { limit, window, minDelay, maxDelay } = this.#restart
+    const now = Date.now()
+    this.#restarts = this.#restarts.filter((time) => time > now - window)
+    const count = this.#restarts.length
+    if (count >= limit) {
+      this.#finish(gaveUp(count + 1, window, error))
+      return
+    }
+    this.#restarts.push(now)
     this.#calls.detach(true, (method, outcome) => error.of(method, outcome))
     for (const subscription of this.#subscriptions) {
       if (subscription.lose()) this.#lostSubscriptions.push(subscription)
     }
     this.#subscriptionsByID.clear()
-    const { minDelay, maxDelay } = this.#restart
-    const delay = Math.min(maxDelay, minDelay * 2 ** (recent.length - 1)) * (0.5 + Math.random() / 2)
+    const delay = Math.min(maxDelay, minDelay * 2 ** count) * (0.5 + Math.random() / 2)
     this.#log(`${error.message} Starting it again in ${Math.round(delay)} ms.`)
     this.#restartTimer = setTimeout(() => {
       this.#restartTimer = null
@@ -272,28 +272,28 @@ export class SessionStore extends Methods {
 
   /** The end of the store: nothing is started any more, and all who wait are told. */
   #finish(error) {
-    if (this.#end !== null) return
-    this.#end = { error: error ?? new ClosedError('The store is closed.') }
+    this.#end = error
     const opening = this.#opening
     this.#opening = null
-    this.#calls.detach(false, (method, outcome) => {
-      return error === null ? new ClosedError('The store is closed.', { method, outcome }) : error.of(method, outcome)
-    })
+    this.#calls.detach(false, (method, outcome) => error.of(method, outcome))
     for (const subscription of [...this.#subscriptions]) {
       subscription.lose()
-      if (this.#closing === null) subscription.fail(error)
-      else subscription.finish('closed')
+      subscription.fail(error)
     }
     opening?.reject(error)
-    this.#settleEnded(this.#closing === null ? error : null)
+    this.#settleEnded(this.#isClosing ? null : error)
   }
 
   async #close(timeout) {
     for (const subscription of [...this.#subscriptions]) subscription.finish('closed')
-    clearTimeout(this.#restartTimer)
-    if (this.#child === null) this.#finish(null)
-    this.#updateReference()
+    this.#isClosing = true
     if (this.#end !== null) return
+    clearTimeout(this.#restartTimer)
+    if (this.#child === null) {
+      this.#finish(new ClosedError('The store is closed.'))
+      return
+    }
+    this.#updateReference()
     const signals = ['SIGTERM', 'SIGKILL'].map((signal, place) =>
       setTimeout(() => this.#child?.kill(signal), timeout + place * GRACE),
     )
@@ -326,6 +326,15 @@ export class SessionStore extends Methods {
 if (Symbol.asyncDispose !== undefined) {
   SessionStore.prototype[Symbol.asyncDispose] = function () {
     return this.close()
+  }
+}
+
+/** An owner that got lost on the way: JSON would leave it out, and a call without owners may see everything. */
+function checkOwners(method, params) {
+  for (const owner of ['tenant_id', 'principal']) {
+    if (params && Object.hasOwn(params, owner) && params[owner] === undefined) {
+      throw new TypeError(`${method}: ${owner} is undefined. Say null for the anonymous caller, or leave it out.`)
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { onceAborted } from './calls.mjs'
 import { AbortError, StoreError } from './errors.mjs'
 
 /**
@@ -5,9 +6,12 @@ import { AbortError, StoreError } from './errors.mjs'
  * when the process was started anew, and ends with `ended`. The subclass holds what waits to be taken.
  */
 class Subscription {
+  // What the subclass has: `request()`, the call that opens it from where it stands; `begin(answer)`; `notify(method,
+  // params, bytes)`; `take()`, `{value}` or undefined when nothing waits; `clear()`.
+
   #link
   #signal
-  #onAbort
+  #unwatch = () => {}
   #waiters = []
   #error = null
   #openings = []
@@ -26,9 +30,8 @@ class Subscription {
 
   start() {
     if (this.#signal !== undefined) {
-      this.#onAbort = () => this.#abort()
       if (this.#signal.aborted) return this.#abort()
-      this.#signal.addEventListener('abort', this.#onAbort, { once: true })
+      this.#unwatch = onceAborted(this.#signal, () => this.#abort())
     }
     this.open()
   }
@@ -61,21 +64,8 @@ class Subscription {
     return Promise.resolve({ done: true, value })
   }
 
-  throw(error) {
-    this.return()
-    return Promise.reject(error)
-  }
-
-  get isOver() {
-    return this.#isOver
-  }
-
   get isOpen() {
     return this.#id !== null
-  }
-
-  get log() {
-    return this.#link.log
   }
 
   /** Subscribes, from where the subclass stands. */
@@ -91,7 +81,7 @@ class Subscription {
       this.#link.attach(this.#id, this)
       this.#opening ??= answer
       for (const opening of this.#openings.splice(0)) opening.resolve(answer)
-      this.begin(answer, isFirst)
+      this.begin(answer)
       this.deliver()
     }
     const reject = (error) => {
@@ -136,7 +126,7 @@ class Subscription {
     if (this.#isOver) return
     this.#isOver = true
     note()
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#unwatch()
     if (this.isOpen) this.pause()
     this.#link.forget(this)
     const error = this.#error ?? new AbortError('The subscription ended before it was opened.')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import random
 from collections import deque
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Restart:
 
 
 class _Call:
-    __slots__ = ("future", "id", "is_sent", "line", "method", "on_progress", "on_result")
+    __slots__ = ("deadline", "future", "id", "is_sent", "line", "method", "on_progress", "on_result", "timeout")
 
     def __init__(
         self, number: int, method: str, line: bytes, future: asyncio.Future[Any],
@@ -67,6 +68,8 @@ class _Call:
         self.on_result = on_result
         self.on_progress = on_progress
         self.is_sent = False
+        self.timeout: float | None = None
+        self.deadline = math.inf
 
     @property
     def is_repeatable(self) -> bool:
@@ -125,6 +128,7 @@ class Store(Methods):
         self._calls: dict[int, _Call] = {}
         #: bytes of both
         self._load = 0
+        self._alarm: asyncio.TimerHandle | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_ticking = False
         self._subscriptions: dict[str, Subscription] = {}
@@ -207,6 +211,8 @@ class Store(Methods):
         if self._child is not None:
             await self._child.close(patience)
         self._fail_all(ChildError("The store is closed."))
+        if self._alarm is not None:
+            self._alarm.cancel()
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
@@ -253,12 +259,12 @@ class Store(Methods):
         self._load += len(call.line)
         self._wake_next()
         self._tick()
-        timer = loop.call_later(timeout, self._expire, call, timeout) if timeout is not None else None
+        if timeout is not None:
+            call.timeout, call.deadline = timeout, loop.time() + timeout
+            self._watch(call.deadline)
         try:
             return await call.future
         finally:
-            if timer is not None:
-                timer.cancel()
             if not call.is_sent and call.line:
                 self._drop(call)
 
@@ -295,9 +301,25 @@ class Store(Methods):
                 room.set_result(None)
                 return
 
-    def _expire(self, call: _Call, timeout: float) -> None:
-        if not call.future.done():
-            call.future.set_exception(CallTimeout(f"{call.method} had no answer after {timeout} s.", call.outcome))
+    def _watch(self, deadline: float) -> None:
+        """One alarm for all calls, at the earliest deadline: a timer for each would cost a tenth of the call."""
+        if self._alarm is None or deadline < self._alarm.when():
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Ends calls whose time is over, and sets the alarm for the next one."""
+        self._alarm = None
+        now = asyncio.get_running_loop().time()
+        left = [call for call in [*self._calls.values(), *self._queue] if not call.future.done()]
+        for call in left:
+            if call.deadline <= now:
+                message = f"{call.method} had no answer after {call.timeout} s."
+                call.future.set_exception(CallTimeout(message, call.outcome))
+        deadline = min((call.deadline for call in left if call.deadline > now), default=math.inf)
+        if deadline < math.inf:
+            self._watch(deadline)
 
     def _drop(self, call: _Call) -> None:
         """Forgets a call that was not written, and will not be."""
@@ -339,7 +361,7 @@ class Store(Methods):
 
     def _hear(self, line: bytes) -> None:
         try:
-            message = json.loads(line)
+            message = json.loads(line.decode())
         except ValueError:
             self._logger.error("The store's process said what is no JSON: %s", line[:200])
             if self._child is not None:
