@@ -48,7 +48,7 @@ if setup["flavor"] == "fastmcp":
     from fastmcp import Context, FastMCP
     from fastmcp.server.auth.providers.jwt import StaticTokenVerifier
 
-    from mcp_session_store.fastmcp_sessions import http_app
+    from mcp_session_store.fastmcp_events import http_app
 
     tokens = {name: {"client_id": "test", "sub": name, "iss": "https://issuer.test"} for name in ("alice", "bob")}
     server: Any = FastMCP("test", auth=StaticTokenVerifier(tokens) if setup.get("auth") else None)
