@@ -251,8 +251,8 @@ def endings(form: Form) -> Finding:
         stored = end_under_load(form, way, stored, ends)
     late = sum(seconds > BUDGET for seconds in ends.seconds)
     tried = f"{runs} ends with up to {LOAD:,} writes under way: {ends.told()}, {late} over {BUDGET:.0f} s"
-    return Finding("at the end of the input, after a signal and shutdown all that was read is done and answered; exit 0",
-                   tried, ends.broken)  # fmt: skip
+    promise = "at the end of the input, after a signal and shutdown all that was read is done and answered; exit 0"
+    return Finding(promise, tried, ends.broken)
 
 
 # --- Idling
