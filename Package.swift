@@ -47,11 +47,19 @@ let package = Package(
     .testTarget(name: "SQLiteTests", dependencies: ["SQLite"], swiftSettings: strict),
 
     .target(name: "JSON", swiftSettings: strict),
-    .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
+    .target(
+      name: "JSONReference", dependencies: ["JSON"], path: "Tests/JSONReference", swiftSettings: strict),
+    .testTarget(name: "JSONTests", dependencies: ["JSON", "JSONReference"], swiftSettings: strict),
 
     .testTarget(
       name: "WireTests", dependencies: ["mcp-session-store"], path: "Tests/WireTests", cSettings: gnu,
       swiftSettings: tests),
+
+    // Disks that fail and power cuts; built for Tests/Reliability alone.
+    .executableTarget(
+      name: "disk-faults", dependencies: ["Sidecar", "SessionStore", "JSONRPC", "SQLite", "CTestDisk"],
+      path: "Tests/Reliability/Disk", cSettings: gnu, swiftSettings: tests),
+    .target(name: "CTestDisk", dependencies: ["CSQLite"], path: "Tests/Reliability/CTestDisk", cSettings: gnu),
 
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
 
@@ -59,3 +67,17 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// What only libFuzzer can link, for it brings the entry point: Tests/Reliability/fuzz.py builds these.
+if Context.environment["FUZZ"] != nil {
+  let fuzzed = strict + [.unsafeFlags(["-parse-as-library"])]
+  package.targets += [
+    .executableTarget(
+      name: "FuzzJSON", dependencies: ["JSON", "JSONReference"], path: "Tests/Fuzz/FuzzJSON", swiftSettings: fuzzed),
+    .executableTarget(
+      name: "FuzzJSONRPC", dependencies: ["JSONRPC", "JSON"], path: "Tests/Fuzz/FuzzJSONRPC", swiftSettings: fuzzed),
+    .executableTarget(
+      name: "FuzzSidecar", dependencies: ["Sidecar", "SessionStore", "JSON"], path: "Tests/Fuzz/FuzzSidecar",
+      swiftSettings: fuzzed),
+  ]
+}

@@ -45,6 +45,9 @@ package struct SQLiteError: Error, Equatable {
   /// whether a row was refused because it contradicts a UNIQUE, CHECK, NOT NULL or a type of its table
   package var isConstraint: Bool { code & 0xFF == SQLITE_CONSTRAINT }
 
+  /// whether the file can be read only after a journal that a dead process left has been rolled back
+  package var needsRollback: Bool { code == SQLITE_READONLY | 3 << 8 }  // SQLITE_READONLY_ROLLBACK
+
   /// for a file whose contents contradict the schema
   package static let corruptCode = SQLITE_CORRUPT
 }

@@ -23,8 +23,10 @@ extension Store {
     }
     do {
       let lock = isInMemory ? nil : try lock(path, limits)
-      if let lock { try judge(path, log: lock.log, limits, schema) }
+      let isWhole = if let lock { try judge(path, resolved: lock.resolved, limits, schema) } else { true }
       let connection = try Connection(path: path, mode: .readWrite, busyTimeout: Int32(clamping: limits.busyTimeout))
+      // The first look takes back what a dead process left half done; only then can the rest be judged.
+      if let lock, !isWhole { _ = try judge(connection, path, log: DatabaseFile.logPath(lock.resolved), schema) }
       try connection.configureForWriting(syncEachCommit: durability == .full, exclusive: exclusive)
       try migrate(connection, schema)
       let store = Store(
@@ -39,23 +41,46 @@ extension Store {
 
   /// The lock stands beside the file under the name that SQLite resolved, so that two names of one file share it. So
   /// does the write-ahead log.
-  private static func lock(_ path: String, _ limits: Limits) throws -> (file: FileLock, log: String) {
+  private static func lock(_ path: String, _ limits: Limits) throws -> (file: FileLock, resolved: String) {
     let resolved = try Connection(path: path, mode: .readOnly, busyTimeout: 0).resolvedPath
     let lock = try FileLock(path: resolved + "-lock")
     if !lock.acquire(timeout: limits.busyTimeout) {
       throw OpenError.locked("\(path) is in use by another process that holds \(lock.path) (started with --exclusive?)")
     }
-    return (lock, DatabaseFile.logPath(resolved))
+    return (lock, resolved)
   }
 
   /// Looks at an existing file without the right to change it: opening a file whose log is hot for writing, and closing
   /// it again, rewrites it, and only through the log is its version known.
-  private static func judge(_ path: String, log: String, _ limits: Limits, _ schema: Schema) throws {
+  /// - Returns: false when that can be said only of the header, because a journal is to be rolled back first
+  private static func judge(
+    _ path: String, resolved: String, _ limits: Limits, _ schema: Schema
+  ) throws -> Bool {
+    let log = DatabaseFile.logPath(resolved)
     // SQLite takes a file of one byte for an empty one and would overwrite it.
     if DatabaseFile.size(path) == 1 { throw OpenError.foreign("\(path) is not a SQLite database; name another file") }
-    if DatabaseFile.size(path) == 0, DatabaseFile.size(log) == 0 { return }
+    if DatabaseFile.size(path) == 0, DatabaseFile.size(log) == 0 { return true }
     let connection = try Connection(path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
-    _ = try judge(connection, path, log: log, schema)
+    do {
+      _ = try judge(connection, path, log: log, schema)
+      return true
+    } catch let error as SQLiteError where error.needsRollback {
+      try judgeHeader(RollbackJournal(of: resolved).header, path, schema)
+      return false
+    }
+  }
+
+  /// - Parameter header: nil for a file that will be empty, and so nobody's
+  private static func judgeHeader(_ header: RollbackJournal.Header?, _ path: String, _ schema: Schema) throws {
+    guard let header else { return }
+    if !header.isDatabase { throw OpenError.foreign("\(path) is not a SQLite database; name another file") }
+    if header.applicationID != Schema.applicationID {
+      if header.applicationID == 0, header.userVersion == 0, header.isWithoutTables { return }
+      throw OpenError.foreign("\(path) is a SQLite database of another program; name another file")
+    }
+    if header.userVersion > schema.version {
+      throw OpenError.tooNew(found: header.userVersion, supported: schema.version)
+    }
   }
 
   /// - Returns: the version of its schema; 0 for a database that nobody has put anything into

@@ -36,6 +36,10 @@ extension Store {
           throw error
         }
       }
+    } catch let error as SQLiteError where error.needsRollback {
+      throw .cannotCreate(
+        "\(path) has a journal beside it that a process left when it died; start mcp-session-store serve on it once, "
+          + "which takes back what was half done")
     } catch let error as SQLiteError where error.class == .cannotOpen || error.class == .readOnly {
       throw .cannotCreate(obstacle(path) ?? "cannot open \(path) for reading: \(error.message)")
     } catch {

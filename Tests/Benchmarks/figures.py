@@ -22,9 +22,10 @@ def compare(row: Row, rounds: list[dict[str, float]]) -> dict[str, object]:
     }
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict], other: str = "floor") -> str:
+    """other: what ours stands beside."""
     lines = [
-        "| figure | ours: median (min–max) | floor: median (min–max) | floor | ours ÷ floor (min–max) |",
+        f"| figure | ours: median (min–max) | {other}: median (min–max) | {other} | ours ÷ {other} (min–max) |",
         "|---|---:|---:|---|---:|",
     ]
     for row in rows:
@@ -42,4 +43,4 @@ def number(value: float) -> str:
     """Three digits that mean something; more would be noise."""
     if value >= 1_000:
         return f"{value:,.0f}"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.3g}"

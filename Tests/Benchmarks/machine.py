@@ -7,18 +7,24 @@ import subprocess
 from pathlib import Path
 
 
-def machine(binary: Path, programs: dict[str, str], directory: Path) -> dict[str, str]:
+def machine(binary: Path, directory: Path) -> dict[str, str]:
     return {
         "processor": f"{processor()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "file system": file_system(directory),
-        "SQLite of the floors": first_line([programs["sqlite_version"]]),
-        "C compiler": first_line([os.environ.get("CC") or "cc", "--version"]),
         "Swift": first_line(["swift", "--version"]),
         "sidecar": first_line([str(binary), "--version"]),
         "SQLite of the sidecar": sidecar_sqlite(binary),
         "load at the start": f"{os.getloadavg()[0]:.2f}",
+    }
+
+
+def floors(programs: dict[str, str]) -> dict[str, str]:
+    """What the programs in C were made with."""
+    return {
+        "SQLite of the floors": first_line([programs["sqlite_version"]]),
+        "C compiler": first_line([os.environ.get("CC") or "cc", "--version"]),
     }
 
 

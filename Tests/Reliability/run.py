@@ -32,6 +32,7 @@ PARTS = (
     "io_faults",
     "many_processes",
     "hostile_input",
+    "fuzz",
     "isolation",
     "lifecycle",
     "upgrade",

@@ -199,6 +199,67 @@ import Testing
     }
   }
 
+  // MARK: - What a dead process left half done
+
+  /// A database without a log, as a backup is, with a change that was under way: its new page is in the file, its old
+  /// one in the journal.
+  private func leaveHotJournal(_ sql: String, change: String) throws {
+    #expect(DatabaseFile.create(path) == nil)
+    try raw().execute(sql)
+    let connection = try raw()
+    // Without room in memory, what is changed goes to the file before the end of the transaction.
+    try connection.execute("PRAGMA cache_size = 1; BEGIN IMMEDIATE; \(change)")
+    try connection.execute("CREATE TABLE spill (a); INSERT INTO spill SELECT zeroblob(100000)")
+    let files = ["", "-journal"].map { path + $0 }
+    let left = try files.map(bytes)
+    connection.rollback()
+    for (file, bytes) in zip(files, left) { try bytes.write(to: URL(fileURLWithPath: file)) }
+    #expect(DatabaseFile.size(path + "-journal") > 512)
+  }
+
+  private func copyWithoutLog(_ test: consuming TestStore) throws -> String {
+    let copy = directory.file("copy.db")
+    _ = try test.store.run(.backup(path: copy))
+    return copy
+  }
+
+  @Test func aChangeThatADeadProcessLeftIsTakenBack() throws {
+    let test = try open(directory.file("source.db"))
+    try test.create("s")
+    try FileManager.default.moveItem(atPath: copyWithoutLog(test), toPath: path)
+    try leaveHotJournal("", change: "UPDATE sessions SET session_id = 'other'; PRAGMA user_version = 99")
+    let again = try open(path)
+    #expect(try again.ids() == ["s"])
+    #expect(DatabaseFile.kind(path + "-journal") == .missing)
+    #expect(try again.store.run(.integrityCheck) == .checked([]))
+  }
+
+  @Test func aNewFileThatADeadProcessLeftIsTaken() throws {
+    try leaveHotJournal("", change: "")
+    #expect(try open(path).ids() == [])
+  }
+
+  @Test(arguments: ["CREATE TABLE t (a)", "CREATE TABLE t (a); PRAGMA application_id = 5"])
+  func aDatabaseOfAnotherProgramIsLeftAloneWithItsJournal(sql: String) throws {
+    try leaveHotJournal(sql, change: "PRAGMA application_id = \(Schema.applicationID)")
+    let journal = try bytes(path + "-journal")
+    guard case .foreign = try refuses(path) else {
+      Issue.record("not refused as foreign")
+      return
+    }
+    #expect(try bytes(path + "-journal") == journal)
+  }
+
+  @Test func aNewerFileIsLeftAloneWithItsJournal() throws {
+    let newer = Schema.current.version + 1
+    try leaveHotJournal(
+      "PRAGMA application_id = \(Schema.applicationID); PRAGMA user_version = \(newer)",
+      change: "PRAGMA user_version = 1")
+    let journal = try bytes(path + "-journal")
+    #expect(try refuses(path) == .tooNew(found: newer, supported: Schema.current.version))
+    #expect(try bytes(path + "-journal") == journal)
+  }
+
   /// Ends the store, so that its log is written back and gone.
   private func close(_ test: consuming TestStore) throws {
     _ = try test.store.checkpoint()
