@@ -51,12 +51,11 @@ class Broken(Exception):
 class Victim:
     """One file, one process after the other, and what the file must hold."""
 
-    def __init__(self, binary: Path, database: Path, pick: random.Random) -> None:
-        self.binary, self.database, self.pick = binary, database, pick
-        self.tally = Tally()
+    def __init__(self, binary: Path, database: Path, pick: random.Random, tally: Tally) -> None:
+        self.binary, self.database, self.pick, self.tally = binary, database, pick, tally
         self.model, self.writes = Model(), Writes(pick)
-        #: per session or task the latest time that an answer told; the highest revision that was told
-        self.times: dict[str, Any] = {}
+        #: when sessions were last active, and the highest revision, as far as answers told
+        self.times: dict[str, int] = {}
         self.revision = 0
         self.sidecar = self.start()
 
@@ -73,8 +72,8 @@ class Victim:
             self.sidecar = self.start()
         if self.tally.cycles % CYCLES_OF_A_KEY == 0:
             self.writes.rate_key = f"r-{self.tally.cycles}"
-            self.model.rates = {}
-            self.writes.ahead.rates = {}
+            self.model.rates.clear()
+            self.writes.ahead.rates.clear()
         writes = [self.writes.one() for _ in range(self.pick.randrange(1, 400))]
         sent, answers = self.kill_under_load(writes)
         self.sidecar.kill()
@@ -84,8 +83,7 @@ class Victim:
         except AssertionError as error:
             raise Broken(f"what is there contradicts itself: {error}") from error
         self.advance(writes, sent, answers, store)
-        for key in [self.writes.rate_key]:  # reading it took one
-            self.model.check_rate_limit(key, 0, 0)
+        self.model.check_rate_limit(self.writes.rate_key, 0, 0)  # reading it took one
         self.writes.go_on_from(self.model)
         self.check_file()
 
@@ -136,9 +134,8 @@ class Victim:
         """Remembers times and revisions that were answered."""
         if not isinstance(said, dict):
             return
-        for name, time_of in (("session_id", "last_activity"), ("task_id", "last_updated_at")):
-            if name in said and time_of in said:
-                self.times[said[name]] = said[time_of]
+        if "last_activity" in said:
+            self.times[said["session_id"]] = said["last_activity"]
         revision = said.get("revision") or 0
         if method in ("create_session", "create_task", "set_session_state") and revision <= self.revision:
             raise Broken(f"{method} was given revision {revision}, and {self.revision} had been given before")
@@ -196,13 +193,12 @@ def run(form: Form) -> list[Finding]:
 
 def kill(form: Form, cycles: int) -> list[Finding]:
     pick = random.Random(f"kill {form.seed}")
-    tally, losses, ends = Tally(), [], 0
+    tally, losses, files = Tally(), [], 0
     number = 0
     while number < cycles and len(losses) < ENOUGH:
         # A file on which something broke is kept as it is, and the rest is done on another one.
-        ends += 1
-        victim = Victim(form.binary, form.directory / f"{ends}.db", pick)
-        victim.tally = tally
+        files += 1
+        victim = Victim(form.binary, form.directory / f"{files}.db", pick, tally)
         try:
             while number < cycles:
                 number += 1
@@ -210,7 +206,7 @@ def kill(form: Form, cycles: int) -> list[Finding]:
                 if number % max(1, cycles // 10) == 0:
                     form.say(f"{number} of {cycles} kills, {sum(tally.answered.values()):,} writes answered")
         except Broken as broken:
-            losses.append(f"cycle {number}, {ends}.db: {broken}")
+            losses.append(f"cycle {number}, {files}.db: {broken}")
         else:
             if (rest := victim.sidecar.finish()) != []:
                 losses.append(f"the last process still said {rest[:3]}")

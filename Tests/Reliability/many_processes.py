@@ -34,7 +34,7 @@ OPTIONS = ("--max-events-per-session", "0", "--max-task-messages", "0")
 LOG_BOUND = 256 << 20
 
 PROMISES = {
-    "events": "the events of a session have the ids 1, 2, 3, …, whoever stores them, and none that was answered is gone",
+    "events": "the events of a session have the ids 1, 2, 3, …, whoever stores them; none that was answered is gone",
     "updates": "no update with if_revision is lost",
     "nonces": "a nonce is consumed once among all processes",
     "rates": "a rate limit is one for all processes",
@@ -172,7 +172,8 @@ class Worker:
         calls: list[tuple[str, dict[str, Any]]] = []
         for _ in range(self.pick.randrange(1, 12)):
             session = f"{self.epoch}-s{self.pick.randrange(SESSIONS)}"
-            calls.append(("store_event", {"session_id": session, "data": self._name() + "x" * self.pick.randrange(200)}))
+            data = self._name() + "x" * self.pick.randrange(200)
+            calls.append(("store_event", {"session_id": session, "data": data}))
         for key in (f"{self.epoch}-c0", f"{self.epoch}-c1"):
             if key in self.read:
                 value, revision = self.read[key]

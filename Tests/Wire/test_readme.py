@@ -148,7 +148,7 @@ def test_the_builds_are_those_of_the_tests() -> None:
 def proofs() -> Iterator[str]:
     table = README.split("## What it promises")[1].split("## ")[0]
     for row in re.findall(r"^\| \d+ \|.*\|$", table, re.MULTILINE):
-        commands = re.findall(r"`((?:pytest|swift test)[^`]*)`", row)
+        commands = re.findall(r"`((?:pytest|swift test|run\.py)[^`]*)`", row)
         assert commands, f"no proof: {row}"
         yield from commands
 
@@ -160,6 +160,9 @@ def test_a_proof_is_there(command: str) -> None:
         assert words[:3] == ["swift", "test", "--filter"]
         sources = (path.read_text(encoding="utf-8") for path in (ROOT / "Tests").glob("*/*.swift"))
         assert (ROOT / "Tests" / words[3]).is_dir() or any(re.search(rf"\b{words[3]}\b", text) for text in sources)
+        return
+    if words[0] == "run.py":
+        assert (ROOT / "Tests" / "Reliability" / f"{words[1]}.py").exists()
         return
     collect = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-p", "no:cacheprovider", *words[1:]]
     done = subprocess.run(collect, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
