@@ -20,39 +20,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import workload
+from machine import first_line, sidecar_sqlite
 from programs import build_sidecar
 
 BUDGET = Path(__file__).with_name("instruction_budget.json")
 #: part of its budget by which a count may be higher; other processors run other variants of memcpy
 MARGIN = 0.05
-SESSIONS = 10
-
-
-def lines(requests: Iterable[str], count: int) -> list[str]:
-    return list(islice(requests, count))
+SESSIONS = 500
 
 
 def transaction(requests: Iterable[str]) -> str:
-    calls = [f'{{"method":"{one["method"]}","params":{raw_params(line)}}}' for line, one in parsed(requests)]
+    # A call is a request without its id and its version; params is its last member.
+    calls = ["{" + line[line.index('"method"') :].strip() for line in requests]
     return f'{{"jsonrpc":"2.0","id":1,"method":"transaction","params":{{"calls":[{",".join(calls)}]}}}}\n'
 
 
 def batch(requests: Iterable[str]) -> str:
     return f"[{','.join(line.strip() for line in requests)}]\n"
-
-
-def parsed(requests: Iterable[str]) -> Iterator[tuple[str, dict]]:
-    return ((line, json.loads(line)) for line in requests)
-
-
-def raw_params(line: str) -> str:
-    """The text of `params`, which is the last member of a request."""
-    return line.strip().partition('"params":')[2][:-1]
 
 
 def ignored_member(kibibytes: int) -> str:
@@ -61,26 +50,41 @@ def ignored_member(kibibytes: int) -> str:
     return workload.request(1, "get_session", f'{{"session_id":"nobody"}},"ignored":[{events}]')
 
 
-CREATE = transaction(workload.create_sessions(SESSIONS, '{"k0":17}'))
-EVENTS = transaction(workload.store_events(1_000, SESSIONS))
+@dataclass(frozen=True)
+class Workload:
+    """Lines that are sent after those of another workload, whose instructions are taken off."""
 
-#: What is sent, line by line, and how many requests share the count. What prepares a workload is in its count.
-WORKLOADS: dict[str, tuple[Callable[[], list[str]], int]] = {
-    "start": (lambda: [], 1),
-    "scan 64 KiB": (lambda: 20 * [ignored_member(64)], 20),
-    "store_event": (lambda: [CREATE, *3 * [EVENTS]], 3_000),
-    "store_event, a commit each": (lambda: [CREATE, *workload.store_events(500, SESSIONS)], 500),
-    "append_log_entry": (lambda: [CREATE, transaction(workload.append_log_entries(1_000, SESSIONS))], 1_000),
-    "set_session_state": (lambda: [CREATE, transaction(workload.set_states(1_000, SESSIONS))], 1_000),
-    "a task's life": (lambda: [transaction(workload.task_lives(150))], 150),
-    "get_session": (lambda: [CREATE, *10 * [batch(workload.get_sessions(SESSIONS))]], 10 * SESSIONS),
-    "get_events_after, 100 events": (
-        lambda: [CREATE, EVENTS, *10 * [batch(workload.get_events_after(0, 100, SESSIONS))]], 10 * SESSIONS
+    after: str | None
+    lines: tuple[str, ...]
+    #: requests that share the count
+    requests: int
+
+
+WORKLOADS = {
+    "start": Workload(None, (), 1),
+    "create_session": Workload("start", (transaction(workload.create_sessions(SESSIONS, '{"k0":17}')),), SESSIONS),
+    "scan 64 KiB": Workload("start", 20 * (ignored_member(64),), 20),
+    "store_event": Workload("create_session", 2 * (transaction(workload.store_events(1_000, SESSIONS)),), 2_000),
+    "store_event, a commit each": Workload("create_session", tuple(workload.store_events(500, SESSIONS)), 500),
+    "append_log_entry": Workload(
+        "create_session", (transaction(workload.append_log_entries(1_000, SESSIONS)),), 1_000
     ),
-}  # fmt: skip
+    "set_session_state": Workload("create_session", (transaction(workload.set_states(1_000, SESSIONS)),), 1_000),
+    "a task's life": Workload("create_session", (transaction(workload.task_lives(150)),), 150),
+    "get_session": Workload("create_session", (batch(workload.get_sessions(SESSIONS)),), SESSIONS),
+    "get_session_state": Workload("create_session", (batch(workload.get_states(SESSIONS)),), SESSIONS),
+    "get_events_after, 10 events": Workload(
+        "store_event", (batch(workload.get_events_after(0, 10, SESSIONS)),), SESSIONS
+    ),
+}
 
 
-def count(binary: Path, sent: list[str]) -> int:
+def sent(name: str | None) -> tuple[str, ...]:
+    """All lines up to the end of a workload."""
+    return sent(WORKLOADS[name].after) + WORKLOADS[name].lines if name else ()
+
+
+def count(binary: Path, lines: Iterable[str]) -> int:
     """Instructions of a sidecar from its start to its end, that answers these lines, one after the other."""
     with tempfile.TemporaryDirectory(prefix="mcp-session-store-instructions-") as directory:
         log = Path(directory) / "log"
@@ -90,13 +94,14 @@ def count(binary: Path, sent: list[str]) -> int:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "SWIFT_DETERMINISTIC_HASHING": "1"},
         )  # fmt: skip
-        with child:
-            for line in sent:
+        try:
+            for line in lines:
                 child.stdin.write(line.encode())
                 child.stdin.flush()
                 answer = child.stdout.readline()
                 if not answer or b'"error"' in answer:
-                    raise RuntimeError(f"answered {answer[:500]!r}")
+                    raise RuntimeError(f"{line[:200]}… was answered {answer[:500]!r}")
+        finally:
             child.communicate()
         collected = re.search(r"Collected : (\d+)", log.read_text())
         if child.returncode != 0 or not collected:
@@ -105,12 +110,17 @@ def count(binary: Path, sent: list[str]) -> int:
 
 
 def counts(binary: Path) -> dict[str, int]:
-    """Instructions for each request, by the name of the workload; the start of the process is counted apart."""
-    totals = {name: count(binary, make()) for name, (make, _) in WORKLOADS.items()}
-    start = totals["start"]
+    """Instructions for each request, by the name of the workload."""
+    totals = {name: count(binary, sent(name)) for name in WORKLOADS}
     return {
-        name: total if name == "start" else (total - start) // WORKLOADS[name][1] for name, total in totals.items()
+        name: (totals[name] - (totals[one.after] if one.after else 0)) // one.requests
+        for name, one in WORKLOADS.items()
     }
+
+
+def tools(binary: Path) -> dict[str, str]:
+    """What decides about instructions besides the source."""
+    return {"SQLite": sidecar_sqlite(binary), "Swift": first_line(["swift", "--version"])}
 
 
 def risen(counted: dict[str, int], budget: dict[str, int]) -> list[str]:
@@ -118,10 +128,19 @@ def risen(counted: dict[str, int], budget: dict[str, int]) -> list[str]:
     if counted.keys() != budget.keys():
         return [f"the budget is for other workloads: {', '.join(sorted(counted.keys() ^ budget.keys()))}"]
     return [
-        f"{name}: {counted[name]:,} instructions, {counted[name] / budget[name] - 1:+.1%} over its {budget[name]:,}"
+        f"{name}: {counted[name]:,} instructions, {counted[name] / budget[name] - 1:+.1%} beside its {budget[name]:,}"
         for name in budget
         if counted[name] > budget[name] * (1 + MARGIN)
     ]
+
+
+def verdict(binary: Path, counted: dict[str, int]) -> list[str]:
+    """Why the counts are over the committed budget; nothing when they are not."""
+    committed = json.loads(BUDGET.read_text())
+    over = risen(counted, committed["instructions"])
+    if over and (now := tools(binary)) != committed["tools"]:
+        over.append(f"the budget was counted with {committed['tools']}, this with {now}: count anew what it was before")
+    return over
 
 
 def main() -> int:
@@ -132,16 +151,18 @@ def main() -> int:
     if not shutil.which("valgrind"):
         print(f"{Path(sys.argv[0]).name}: valgrind is not installed (Debian: valgrind)", file=sys.stderr)
         return 69
-    counted = counts(chosen.binary.resolve() if chosen.binary else build_sidecar())
-    budget = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
+    binary = chosen.binary.resolve() if chosen.binary else build_sidecar()
+    counted = counts(binary)
+    budget = json.loads(BUDGET.read_text())["instructions"]
     for name, instructions in counted.items():
         change = f" {instructions / budget[name] - 1:+7.2%}" if name in budget else ""
         print(f"{name:32}{instructions:>14,}{change}")
     if chosen.write:
-        BUDGET.write_text(json.dumps(counted, indent=2) + "\n")
+        BUDGET.write_text(json.dumps({"tools": tools(binary), "instructions": counted}, indent=2) + "\n")
         return 0
-    over = risen(counted, budget)
-    print("\n".join(over), file=sys.stderr)
+    over = verdict(binary, counted)
+    for sentence in over:
+        print(sentence, file=sys.stderr)
     return 1 if over else 0
 
 
