@@ -58,7 +58,7 @@ enum Main {
     let model = try Reference(Workload.everything.requests)
     for opening in Opening.all {
       var faults = IOFaults(directory, opening, model)
-      try faults.runAll(atMost: isLong ? nil : 40)
+      try faults.runAll(atMost: isLong ? nil : 20)
       tell(
         "\(opening.name): a disk that fails is told as that, nothing is acknowledged falsely, and service goes on",
         "\(Fault.all.count) faults, \(faults.tally)", faults.tally.broken)
