@@ -102,11 +102,17 @@ extension Store {
     }
     // A row of each table: its root page is there and is a page of a table.
     for table in Schema.tables(of: version) {
-      do {
+      do throws(SQLiteError) {
         var select = try connection.statement(composed: "SELECT * FROM \(table) LIMIT 1")
         try select.run()
       } catch {
-        throw OpenError.damaged("\(path): table '\(table)' cannot be read (\(error.message)); restore it from a backup")
+        switch error.class {
+        case .corrupt, .notADatabase, .other:
+          throw OpenError.damaged(
+            "\(path): table '\(table)' cannot be read (\(error.message)); restore it from a backup")
+        // The disk fails or somebody holds a lock: nothing is known of the file.
+        case .busy, .full, .readOnly, .cannotOpen, .inputOutput: throw error
+        }
       }
     }
     return version

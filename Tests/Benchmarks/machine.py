@@ -3,29 +3,38 @@
 import json
 import os
 import platform
+import sqlite3
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from programs import NODE
 
-def machine(binary: Path, directory: Path) -> dict[str, str]:
+
+def machine(binary: Path, programs: dict[str, str], directory: Path) -> dict[str, str]:
     return {
         "processor": f"{processor()}, {os.cpu_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB",
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "file system": file_system(directory),
+        "SQLite of the floors": first_line([programs["sqlite_version"]]),
+        "C compiler": first_line([os.environ.get("CC") or "cc", "--version"]),
         "Swift": first_line(["swift", "--version"]),
         "sidecar": first_line([str(binary), "--version"]),
         "SQLite of the sidecar": sidecar_sqlite(binary),
+        "Redis": first_line(["redis-server", "--version"]),
+        "Python": f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}",
+        "Node": first_line([NODE, "-p", "process.version + ', SQLite ' + process.versions.sqlite"]),
+        "mcp-persist": package_version("mcp-persist"),
         "load at the start": f"{os.getloadavg()[0]:.2f}",
     }
 
 
-def floors(programs: dict[str, str]) -> dict[str, str]:
-    """What the programs in C were made with."""
-    return {
-        "SQLite of the floors": first_line([programs["sqlite_version"]]),
-        "C compiler": first_line([os.environ.get("CC") or "cc", "--version"]),
-    }
+def package_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def processor() -> str:

@@ -141,6 +141,17 @@ test('the queue is first in, first out, and its bound is one step with putting',
   await assert.rejects(queue.enqueue('no-such-task', message(1)), { kind: 'task_not_found' })
 })
 
+test('clearing a queue never rejects, for nobody waits for it', async (t) => {
+  const store = await openStore(t)
+  const errors = []
+  const queue = new TaskMessageQueue(store, { onError: ({ name }) => errors.push(name) })
+  await store.close()
+  assert.deepEqual(await queue.dequeueAll('t'), [])
+  assert.deepEqual(await new TaskMessageQueue(store).dequeueAll('t'), [])
+  assert.deepEqual(errors, ['ClosedError'])
+  await assert.rejects(queue.dequeue('t'), { name: 'ClosedError' })
+})
+
 test('another session cannot read a queue', async (t) => {
   const { tasks, queue } = await openTasks(t)
   const { taskId } = await tasks.createTask({}, 1, request, 'one')

@@ -4,12 +4,17 @@ import SessionStore
 /// cut could have left at some moment is built, opened by the product and compared with the model.
 struct PowerCut {
   /// What one opening of the product was put through.
-  struct Tally {
+  struct Tally: CustomStringConvertible {
     var images = 0
+    /// held just what was answered
     var equal = 0
     /// requests that were answered and are gone; only `normal` may
     var lost = 0
     var broken: [String] = []
+
+    var description: String {
+      "\(images) images, \(equal) with just what was answered" + (lost > 0 ? ", \(lost) last requests gone" : "")
+    }
 
     static func += (all: inout Tally, one: Tally) {
       all.images += one.images

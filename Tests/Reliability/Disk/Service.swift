@@ -33,7 +33,7 @@ struct Opening {
 
   var name: String { durability.rawValue + (exclusive ? ", exclusive" : "") }
 
-  func open(_ path: String, _ clock: Clock, schema: Schema = .current) throws -> Store {
+  func open(_ path: String, _ clock: Clock, schema: Schema = .current) throws(OpenError) -> Store {
     try Store.open(
       path, limits: Self.limits, durability: durability, exclusive: exclusive,
       environment: Environment(now: { clock.now }, random: { 0 }), schema: schema)

@@ -56,7 +56,7 @@ struct Workload {
     work.send([call("create_session", s + #","user_id":"u","status":"active","state":{"a":1}"#)])
     work.send([call("store_event", s + #","data":"one","stream_id":"x""#)])
     work.send([
-      call("create_session", #""session_id":"s-2","user_id":"u-2","principal":"p""#),
+      call("create_session", #""session_id":"s-2","user_id":"u-2","principal":"p","status":"active""#),
       call("store_events", s + #","events":[{"data":2},{"data":3,"stream_id":"x"},{"data":4}]"#),
       call("broadcast_event", #""data":{"to":"all"}"#),
       call("set_session_state", s + #","key":"b","value":[1,2.50]"#),
@@ -72,7 +72,7 @@ struct Workload {
       call("enqueue_task_message", t + #","message":{"n":1}"#),
       call("enqueue_task_message", t + #","message":{"n":2}"#),
       call("dequeue_task_message", t),
-      call("update_task_status", t + #","status":"working","status_message":"half""#),
+      call("touch_task", t + #","status_message":"half""#),
     ])
     work.acts.append(.checkpoint)
     work.send([call("set_session_state", s + #","key":"long","value":"\#(String(repeating: "x", count: 9_000))""#)])

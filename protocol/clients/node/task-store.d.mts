@@ -28,6 +28,11 @@ export interface TaskStoreOptions extends TaskScope {
   pollInterval?: number
 }
 
+export interface TaskMessageQueueOptions extends TaskScope {
+  /** What kept `dequeueAll` from its work; the messages are still there then. */
+  onError?: (error: unknown) => void
+}
+
 /** The experimental `TaskStore` of the TypeScript SDK 1.x, for the tasks in the core of MCP 2025-11-25. */
 export declare class TaskStore {
   constructor(store: SessionStore, options?: TaskStoreOptions)
@@ -63,7 +68,7 @@ export declare class TaskStore {
 
 /** The experimental `TaskMessageQueue` of the TypeScript SDK 1.x: what waits for a client that asks for the result. */
 export declare class TaskMessageQueue {
-  constructor(store: SessionStore, scope?: TaskScope)
+  constructor(store: SessionStore, options?: TaskMessageQueueOptions)
 
   /** Rejects with `queue_full` when there are `maxSize` messages; looking and putting are one step. */
   enqueue(taskId: string, message: any, sessionId?: string, maxSize?: number): Promise<void>
@@ -71,5 +76,6 @@ export declare class TaskMessageQueue {
   /** The oldest message; undefined when there is none. */
   dequeue(taskId: string, sessionId?: string): Promise<any>
 
+  /** Never rejects: the SDK clears queues without waiting for it. What there was before a failure. */
   dequeueAll(taskId: string, sessionId?: string): Promise<any[]>
 }

@@ -127,10 +127,12 @@ export class TaskStore {
 export class TaskMessageQueue {
   #store
   #scope
+  #onError
 
-  constructor(store, scope = {}) {
+  constructor(store, { onError = () => {}, ...scope } = {}) {
     this.#store = store
     this.#scope = new Scope(scope)
+    this.#onError = onError
   }
 
   /** Rejects with `queue_full` when there are `maxSize` messages; looking and putting are one step. */
@@ -145,14 +147,19 @@ export class TaskMessageQueue {
     return exists ? message : undefined
   }
 
+  /** Never rejects: the SDK clears queues without waiting for it, so nobody could catch what is thrown here. */
   async dequeueAll(taskId, sessionId) {
     const call = { ...this.#scope.of(sessionId), task_id: taskId }
     const all = []
-    for (let hasMore = true; hasMore; ) {
-      const none = { messages: [], has_more: false }
-      const { messages, has_more } = await orElse(none, this.#store.dequeueAllTaskMessages(call))
-      all.push(...messages)
-      hasMore = has_more
+    try {
+      for (let hasMore = true; hasMore; ) {
+        const none = { messages: [], has_more: false }
+        const { messages, has_more } = await orElse(none, this.#store.dequeueAllTaskMessages(call))
+        all.push(...messages)
+        hasMore = has_more
+      }
+    } catch (error) {
+      this.#onError(error)
     }
     return all
   }

@@ -63,7 +63,9 @@ class KeyValueStore(BaseEnumerateKeysStore, BaseDestroyCollectionStore, BaseCull
         server.add_middleware(ResponseCachingMiddleware(cache_storage=KeyValueStore(store)))
 
     It implements `AsyncKeyValue` with `keys`, `destroy_collection` and `cull`; the contract has no list of collections.
-    What is written has the library's own form, so an entry also holds its unhashed key and its times.
+    What is written has the library's own form, so an entry also holds its unhashed key and its times. One that is over
+    the program's --max-payload-bytes (1 MiB) is a ValueTooLargeError. FastMCP's cache lets through as much, and then
+    fails the request: give it a `max_item_size` of 1,000,000, or the program a higher limit.
 
     store: opens itself with the first call and stays yours to close.
     default_collection: for calls that name none.

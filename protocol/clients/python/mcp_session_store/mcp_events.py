@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import aclosing
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -188,8 +189,7 @@ class EventStore(SDKEventStore):
                 "A replay of stream '%s' has a hole: up to %d events are gone already.", stream_id[:64], dropped)
 
     def _event_id(self, number: int, stream_id: StreamId) -> EventId:
-        check = hashlib.sha256(f"{self.session_id}\n{stream_id}".encode()).hexdigest()[:16]
-        return f"{number}.{check}.{quote(stream_id, safe='')}"
+        return f"{number}.{_mark(self.session_id, stream_id)}"
 
     def _read_event_id(self, event_id: EventId) -> tuple[int, StreamId]:
         """The number and the stream; 0 when it is none of this session's."""
@@ -199,6 +199,13 @@ class EventStore(SDKEventStore):
             return 0, stream_id
         is_ours = event_id == self._event_id(int(number), stream_id)
         return int(number) if is_ours else 0, stream_id
+
+
+@lru_cache(maxsize=1_024)
+def _mark(session_id: str, stream_id: StreamId) -> str:
+    """What all event ids of a stream end with."""
+    check = hashlib.sha256(f"{session_id}\n{stream_id}".encode()).hexdigest()[:16]
+    return f"{check}.{quote(stream_id, safe='')}"
 
 
 def _is_answer(event: Event) -> bool:

@@ -60,7 +60,9 @@ class Subscription:
         try:
             await self._store.call(self._method, self._request(), on_result=self._attached)
         except asyncio.CancelledError:
-            self._is_closed = True  # nobody has it: when it is subscribed nevertheless, that is undone
+            self._is_closed = True  # nobody has it: where it is subscribed nevertheless, that is undone
+            if self._id is not None:
+                self._store.spawn(self._detach())
             raise
 
     async def attach_again(self) -> None:
