@@ -124,10 +124,11 @@ class Run:
         self.began = time.monotonic()
 
     def go(self) -> None:
-        self._write(list(self.load.begin()))
-        under_way = 0
+        begin = list(self.load.begin())
+        self.sidecar.send_bytes(b"".join(begin))
+        under_way = len(begin)
         while (now := time.monotonic()) - self.began < self.seconds and not self.broken:
-            self._write(self.load.batch())
+            self.sidecar.send_bytes(b"".join(self.load.batch()))
             under_way += BATCH
             while under_way > BATCH:
                 self._read_one()
@@ -151,34 +152,32 @@ class Run:
         self.last[what] = now
         return True
 
-    def _write(self, lines: list[bytes]) -> None:
-        self.sidecar.send_bytes(b"".join(lines))
-        if lines and self.answered == 0:  # the sessions are there before the load
-            for _ in lines:
-                self._read_one()
-
     def _extra(self, id: str, method: str, **params: Any) -> None:
         self.sidecar.send(request(method, id, **params))
 
     def _read_one(self) -> None:
         """The next answer to the load; what comes besides is looked at on the way."""
+        self.answered += 1
         while True:
             text = self.sidecar.read_line()
             if text is None:
                 raise EOFError(f"the process has ended: {self.sidecar.stderr()}")
-            self.answered += 1
             if text.startswith(b'{"jsonrpc":"2.0","id":%d,"result"' % self.answered):
                 return
-            self.answered -= 1
             message = json.loads(text)
-            if message.get("method") == "progress":
-                continue
-            if "error" in message or message["id"] not in ("backup", "maintenance"):
-                self.broken.append(f"after {self.answered} answers: {text.decode()[:500]}")
-                self.answered += isinstance(message.get("id"), int)
+            if message.get("id") == self.answered:
+                self.broken.append(f"request {self.answered} was answered {text.decode()[:500]}")
                 return
-            if message["id"] == "backup":
-                self._judge_backup()
+            self._besides(message)
+
+    def _besides(self, message: dict[str, Any]) -> None:
+        """What comes that is no answer to the load."""
+        if message.get("method") == "progress":
+            return
+        if "error" in message or message.get("id") not in ("backup", "maintenance"):
+            self.broken.append(f"after {self.answered} answers came {str(message)[:500]}")
+        elif message["id"] == "backup":
+            self._judge_backup()
 
     def _judge_backup(self) -> None:
         assert self.backup is not None
@@ -193,8 +192,7 @@ class Run:
         """Called when nothing but jobs is on its way."""
         self._extra("health", "health")
         while (message := self.sidecar.receive()).get("id") != "health":
-            if message.get("id") == "backup" and "result" in message:
-                self._judge_backup()
+            self._besides(message)
         process = Path(f"/proc/{self.sidecar.process.pid}")
         pages = int((process / "statm").read_text().split()[1])
         log = self.database.with_name(self.database.name + "-wal")

@@ -102,7 +102,7 @@ def said(process: subprocess.Popen[bytes]) -> bytes:
     return process.stdout.readline()
 
 
-def seconds_until_gone(process: int, bound: float = BOUND) -> float | None:
+def seconds_until_gone(process: int, bound: float) -> float | None:
     """Waits for a process that is nobody's child here. None when it is still there after the bound."""
     began = time.monotonic()
     with pidfd(process) as descriptor:
@@ -133,7 +133,7 @@ class Ends:
 
     def note(self, what: str, seconds: float | None) -> None:
         if seconds is None:
-            self.broken.append(f"{what}: still there after {BOUND:.0f} s")
+            self.broken.append(f"{what}: still there after {BOUND:g} s")
         else:
             self.seconds.append(seconds)
 
@@ -166,7 +166,7 @@ def orphan(form: Form, parent: str, way: str, busy: Path, ends: Ends) -> None:
             process.stdin.write(f"{way}\n".encode())
             process.stdin.flush()
         process.wait(PATIENCE)
-        ends.note(what, seconds_until_gone(child))
+        ends.note(what, seconds_until_gone(child, BOUND))
     except (TimeoutError, EOFError) as error:
         ends.broken.append(f"{what}: {error}")
     finally:
