@@ -274,7 +274,6 @@ export class SessionStore extends Methods {
     for (const subscription of this.#subscriptions) {
       if (subscription.lose()) this.#lostSubscriptions.push(subscription)
     }
-    this.#subscriptionsByID.clear()
     const delay = Math.min(maxDelay, minDelay * 2 ** count) * (0.5 + Math.random() / 2)
     this.#log(`${error.message} Starting it again in ${Math.round(delay)} ms.`)
     this.#restartTimer = setTimeout(() => {
