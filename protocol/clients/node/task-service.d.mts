@@ -76,8 +76,8 @@ export declare class TaskWriter {
   readonly taskId: string
 
   /**
-   * Fires when somebody wants the task cancelled, or it is over or gone. Watching begins with the first look at it, keeps
-   * the host alive, and ends with the signal, `complete`, `fail`, `cancelled` or `close`.
+   * Fires when somebody wants the task cancelled, or it is over or gone. Watching begins with the first look at it,
+   * keeps the host alive, and ends with the signal, `complete`, `fail`, `cancelled` or `close`.
    */
   readonly signal: AbortSignal
 
