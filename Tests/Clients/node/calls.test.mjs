@@ -36,7 +36,7 @@ test('the default timeout holds for every call but jobs', async (t) => {
 })
 
 test('a call that was aborted before it was written is never sent', async (t) => {
-  const store = await openStore(t)
+  const store = await openStore(t, { maxInFlight: 1 })
   const controller = new AbortController()
   const call = store.createSession({ session_id: 's' }, { signal: controller.signal })
   controller.abort(new Error('the client went away'))

@@ -127,6 +127,19 @@ test('a client that comes back gets what it missed, once and in order, after eac
   assert.deepEqual(events.map(({ message }) => message), [undefined])
 })
 
+test('two servers that work on the same task tell nothing twice', async (t) => {
+  const database = join(temporaryFolder(t), 'example.db')
+  const { address } = await start(t, database)
+  const session = await initialize(address)
+  const reading = read(address, { method: 'POST', session, message: count(1, 100, 20) })
+  // The second takes up what it finds unfinished, though the first is still at it.
+  await start(t, database)
+  const { events } = await reading
+  const messages = events.slice(1).map(({ message }) => message)
+  assert.equal(messages.pop().id, 1)
+  assert.deepEqual(messages.map(({ params }) => params.progress), numbers(1, 100))
+})
+
 test('calls of one session do not mix, also when resumed', async (t) => {
   const { address } = await start(t, join(temporaryFolder(t), 'example.db'))
   const session = await initialize(address)

@@ -99,6 +99,24 @@ test('subscriptions go on behind the last event, through one death after another
   assert.deepEqual(seen, numbers(1, seen.length))
 })
 
+test('a subscription that has told nothing yet misses nothing either', async (t) => {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  const store = await openStore(t, { database, restart: { minDelay: 400 } })
+  const other = await openStore(t, { database })
+  await other.createSession({ session_id: 's' })
+  await other.storeEvent({ session_id: 's', data: 'before' })
+  const told = []
+  const onGap = (gap) => told.push(gap)
+  const subscriptions = [{}, { after_event_id: 99 }].map((from) => {
+    return store.subscribeEvents({ session_id: 's', ...from }, { onGap })
+  })
+  await Promise.all(subscriptions.map((events) => events.opened()))
+  await kill(store)
+  await other.storeEvent({ session_id: 's', data: 'while nobody was there' })
+  for (const events of subscriptions) assert.equal((await events.next()).value.id, 2)
+  assert.deepEqual(told.map(({ cursor_ahead }) => cursor_ahead), [true], 'told once, and not again after the restart')
+})
+
 test('a task subscription tells after a death what changed, and nothing twice', async (t) => {
   const store = await openDurable(t)
   await store.createSession({ session_id: 's' })
@@ -131,12 +149,14 @@ test('unsubscribing at a process that died ends nothing at the next one', async 
   await freeze(store.pid)
   const read = store.sessionCount()
   await turn()
-  await first.return() // waits behind the read
+  // Both wait behind the read. The next process gives the third the id that the first had.
+  const third = store.subscribeEvents({ session_id: 's' })
+  await first.return()
   await kill(store)
   await read
-  // The next process gives the first id to the second subscription.
+  await third.opened()
   await store.storeEvent({ session_id: 's', data: 'still here' })
-  assert.equal((await second.next()).value.data, 'still here')
+  for (const events of [second, third]) assert.equal((await events.next()).value.data, 'still here')
 })
 
 test('without restart the death is the end, and every call says so at once', async (t) => {

@@ -187,6 +187,12 @@ test('methods that this client serves itself are refused as calls, with what to 
 
 const open = (options) => SessionStore.open({ env: environment, log: () => {}, ...options })
 
+test('an option that does not exist is named, with those that do', async () => {
+  await assert.rejects(open({ binary, databse: 'x.db' }), { name: 'TypeError', message: /'databse'.*database/ })
+  const store = await open({ binary, database: ':memory:', cwd: undefined, restart: undefined, client: undefined })
+  await store.close()
+})
+
 test('a program that is not there is named', async () => {
   for (const missing of ['/nowhere/mcp-session-store', 'no-such-program-here']) {
     await assert.rejects(open({ binary: missing }), (error) => {

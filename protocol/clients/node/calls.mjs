@@ -166,7 +166,6 @@ export class CallQueue {
     this.#waiting = new Map(kept.map((call) => [call.id, call]))
     this.#waitingBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0)
     for (const call of lost) this.#finish(call, ({ reject }) => reject(toError(call.method, call.outcome)))
-    for (const call of kept) call.isWritten = false
   }
 
   /** The pipe has room again. */

@@ -20,7 +20,17 @@ const RESERVED = new Map([
   ['unsubscribe', 'the return() of a subscription'],
   ['shutdown', 'close()'],
 ])
+/** Every option of `open`; undefined where there is no default, or another part knows it. */
 const DEFAULTS = {
+  binary: undefined,
+  database: undefined,
+  options: undefined,
+  cwd: undefined,
+  env: undefined,
+  client: {},
+  require: [],
+  restart: false,
+  log: (line) => process.stderr.write(`mcp-session-store: ${line}\n`),
   timeout: 30_000,
   startTimeout: 10_000,
   maxInFlight: 1024,
@@ -73,6 +83,10 @@ export class SessionStore extends Methods {
 
   constructor(options) {
     super()
+    const unknown = Object.keys(options).find((name) => !Object.hasOwn(DEFAULTS, name))
+    if (unknown !== undefined) {
+      throw new TypeError(`There is no option '${unknown}'; there are ${Object.keys(DEFAULTS).join(', ')}.`)
+    }
     this.#options = { ...DEFAULTS, ...defined(options) }
     const { binary, env, database, restart, maxInFlight, maxInFlightBytes, maxWaitingBytes } = this.#options
     this.#binary = findBinary(binary, env)
@@ -186,7 +200,7 @@ export class SessionStore extends Methods {
     })
     this.#child = child
     this.#updateReference()
-    const { client = {}, require = [], startTimeout } = this.#options
+    const { client, require, startTimeout } = this.#options
     const { name = 'node', version = process.versions.node } = client
     const params = { client: { name, version }, protocol_version: PROTOCOL_VERSION, require }
     child.write(JSON.stringify({ jsonrpc: '2.0', id: HANDSHAKE, method: 'initialize', params }) + '\n')
@@ -260,7 +274,6 @@ export class SessionStore extends Methods {
     for (const subscription of this.#subscriptions) {
       if (subscription.lose()) this.#lostSubscriptions.push(subscription)
     }
-    this.#subscriptionsByID.clear()
     const delay = Math.min(maxDelay, minDelay * 2 ** count) * (0.5 + Math.random() / 2)
     this.#log(`${error.message} Starting it again in ${Math.round(delay)} ms.`)
     this.#restartTimer = setTimeout(() => {
@@ -314,8 +327,7 @@ export class SessionStore extends Methods {
   /** Hands a line to the host's log, which cannot do harm here. */
   #log(line) {
     try {
-      const { log = (text) => process.stderr.write(`mcp-session-store: ${text}\n`) } = this.#options
-      log(line)
+      this.#options.log(line)
     } catch {
       // A log that fails is no reason for a store to.
     }

@@ -75,7 +75,10 @@ export declare class TaskWriter {
   private constructor()
   readonly taskId: string
 
-  /** Fires when somebody wants the task cancelled, or it is over or gone. Watching ends with it, or with `close`. */
+  /**
+   * Fires when somebody wants the task cancelled, or it is over or gone. Watching begins with the first look at it,
+   * keeps the host alive, and ends with the signal, `complete`, `fail`, `cancelled` or `close`.
+   */
   readonly signal: AbortSignal
 
   /** Says how far it is, and that somebody works on it: `recover_stuck_tasks` leaves it alone. */
