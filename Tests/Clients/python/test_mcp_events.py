@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -274,10 +275,12 @@ def test_what_cannot_be_stored_goes_out_without_an_id(
             assert await events.store_event("x" * 2_000, progress(1)) == ""
             with pytest.raises(InvalidParams):
                 await events.store_event("x" * 2_000, None)
-            await events.store_event("1", progress(2))
+            await events.store_event("2", progress(2))
             connection = Connection()
-            await events.replay_events_after(first, connection.send)
-            assert connection.messages == [progress(2)]
+            assert await events.replay_events_after(first, connection.send) == "1"
+            [message] = connection.messages
+            told = json.loads(message.model_dump_json(by_alias=True))
+            assert told["id"] == 1 and "too large" in told["error"]["message"]
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(run())

@@ -373,6 +373,48 @@ def test_a_tool_may_close_its_stream_again_and_again(setup: dict[str, Any]) -> N
         asyncio.run(run(server.url))
 
 
+def test_who_resumes_takes_the_stream_over(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        async with client.request("POST", client.call(1, "count", steps=[1, "gate", 2])) as first:
+            old = frames(first)
+            await anext(old)
+            cursor = (await anext(old)).id
+            async with client.request("GET", last_event_id=cursor) as second:
+                assert [frame async for frame in old] == []  # ends, though no answer came
+                async with client.request("GET", last_event_id=cursor) as third:
+                    assert [frame async for frame in frames(second)] == []
+                    open_gate(setup, "gate")
+                    *progresses, answer = [frame async for frame in frames(third)]
+            assert [progress(frame) for frame in progresses] == [2]
+            assert "result" in answer.data
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_an_answer_that_is_too_large_to_keep_reaches_who_is_connected(setup: dict[str, Any]) -> None:
+    setup["store"] = {"max_payload_bytes": 2_000}
+    steps: list[int | str] = [1, *[2] * 1_000]
+
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        assert await client.result(1, "count", steps=steps) == {"result": f"counted {steps}"}
+        async with client.request("POST", client.call(2, "count", steps=[1, "gate", *steps])) as response:
+            events = frames(response)
+            await anext(events)
+            cursor = (await anext(events)).id
+        open_gate(setup, "gate")
+        async with client.request("GET", last_event_id=cursor) as response:
+            *_, answer = [frame.data async for frame in frames(response)]
+        assert answer["id"] == 2 and "too large" in answer["error"]["message"]
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
 def test_what_the_server_refuses_leaves_no_session(setup: dict[str, Any]) -> None:
     setup["options"] = {"max_sessions": 1}
     setup["store"] = {"max_sessions": 2}

@@ -10,10 +10,11 @@ from urllib.parse import quote, unquote
 
 from mcp.server.streamable_http import EventMessage
 from mcp.server.streamable_http import EventStore as SDKEventStore
-from mcp.types import JSONRPCMessage
+from mcp.types import INTERNAL_ERROR, JSONRPCMessage
 from pydantic import TypeAdapter
 
-from .contract import InvalidSessionStatus, SessionExpired, SessionNotFound
+from .contract import InvalidSessionStatus, PayloadTooLarge, SessionExpired, SessionNotFound
+from .errors import RequestTooLarge, StoreError
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 #: the type of an event that was stored only to have an id; the contract's SSE format leaves it out too
 PRIMING = "keepalive"
+TOO_LARGE = "The answer was too large to be kept for a connection that resumes."
 
 #: Version 1 has a model around the union of messages, version 2 the bare union. Each leaves out what its own transport
 #: leaves out, so that a message looks the same live and replayed.
@@ -76,8 +78,9 @@ class EventStore(SDKEventStore):
         """Stores a message, or with None a place to resume from, and gives the id for the wire.
 
         A message that cannot be stored, be the store's process gone or the message too large, is logged and gets the
-        empty id: it goes out without one, so it reaches those who are connected and cannot be replayed. To raise
-        would end the SDK's routing of the whole session. A place to resume from is asked for before a request is
+        empty id: it goes out without one, so it reaches those who are connected and cannot be replayed. (In the place
+        of an answer that is too large, an error is stored.) To raise would end the SDK's routing of the whole session. A
+        place to resume from is asked for before a request is
         dispatched; there it does raise, the client is answered 500, and nothing was done.
         """
         if message is None:
@@ -88,7 +91,17 @@ class EventStore(SDKEventStore):
         except Exception as error:
             self._logger.error(
                 "A message of stream '%s' could not be stored and cannot be replayed: %s", stream_id[:64], error)
+            if isinstance(error, (PayloadTooLarge, RequestTooLarge)) and "method" not in data:
+                # Or who resumes would wait for it for ever.
+                refusal = {"code": INTERNAL_ERROR, "message": TOO_LARGE}
+                await self._append_if_possible(stream_id, {"jsonrpc": "2.0", "id": data["id"], "error": refusal})
             return ""
+
+    async def _append_if_possible(self, stream_id: StreamId, data: Any) -> None:
+        try:
+            await self._append(stream_id, data, None)
+        except StoreError as error:
+            self._logger.error("Nor could what stands in its place: %s", error)
 
     async def _append(self, stream_id: StreamId, data: Any, event_type: str | None) -> EventId:
         stored = await self._store.store_event(
@@ -128,6 +141,11 @@ class EventStore(SDKEventStore):
                 if _is_answer(event):
                     break
         return stream_id
+
+    def stream_of(self, event_id: EventId) -> StreamId | None:
+        """The stream that an id of this session belongs to; None: it is none."""
+        number, stream_id = self._read_event_id(event_id)
+        return stream_id if number else None
 
     def end_replay(self, stream_id: StreamId) -> None:
         """Ends a replay that goes on, as the SDK's `close_sse_stream` ends a connection that it serves itself."""

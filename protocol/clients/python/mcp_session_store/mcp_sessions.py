@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 SESSION_ID = "mcp-session-id"
+LAST_EVENT_ID = "last-event-id"
+PROTOCOL_VERSION = "mcp-protocol-version"
 INTERRUPTED = "The server was restarted while it worked on this request."
 #: the id of the request with which a session is put back to where it was; what belongs to it is not stored
 RESTORE = "mcp-session-store/restore"
@@ -259,6 +261,13 @@ class DurableSessions:
         try:
             if scope["method"] == "DELETE":
                 send = self._deleting(kept, send)
+            elif scope["method"] == "GET":
+                # Who resumes a stream has given up the connection that it had, which may not know yet that it is dead:
+                # the SDK would go on to fill it, and then wait for it with the whole session.
+                resumed = Headers(scope=scope).get(LAST_EVENT_ID)
+                stream_id = kept.events.stream_of(resumed) if resumed else None
+                if stream_id is not None:
+                    transport.close_sse_stream(stream_id)
             await self._serve_as(kept.events, scope, receive, send)
         finally:
             alive.cancel()
@@ -310,11 +319,10 @@ class DurableSessions:
         # What is bound to nobody answers to everybody in the contract; the SDK lets only nobody use it.
         if session is None or (session["tenant_id"], session["principal"]) != (self._tenant_id, owner):
             return False
-        if session["status"] != "active" or not session["is_initialized"]:
+        params = session["metadata"].get("initialize")
+        if session["status"] != "active" or not session["is_initialized"] or not isinstance(params, dict):
             return False
-        initialize = {
-            "jsonrpc": "2.0", "id": RESTORE, "method": "initialize", "params": session["metadata"].get("initialize"),
-        }
+        initialize = {"jsonrpc": "2.0", "id": RESTORE, "method": "initialize", "params": params}
         initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
         events = _SessionEvents(self._store, session, fail_interrupted=self._fail_interrupted)
         status = await self._send_ourselves(events, None, initialize, scope)
@@ -334,11 +342,12 @@ class DurableSessions:
         """Posts a message in the name of the client who sent the request of `scope`, and gives the status."""
         scope = {**scope, "method": "POST", "headers": list(scope["headers"])}
         headers = MutableHeaders(scope=scope)
-        for name in (SESSION_ID, "last-event-id", "content-length", "transfer-encoding"):
+        for name in (SESSION_ID, LAST_EVENT_ID, PROTOCOL_VERSION, "content-length", "transfer-encoding"):
             del headers[name]
         headers.update({"accept": "application/json, text/event-stream", "content-type": "application/json"})
         if session_id is not None:
             headers[SESSION_ID] = session_id
+            headers[PROTOCOL_VERSION] = str(events.session["metadata"]["initialize"].get("protocolVersion"))
         messages: list[Message] = [
             {"type": "http.request", "body": json.dumps(message).encode(), "more_body": False}]
         status = 0
