@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from mcp.server.lowlevel import Server
@@ -16,6 +16,7 @@ from mcp.server.transport_security import RequestBodyLimitMiddleware
 from server_process import WAIT, Frame, RawClient, ServerProcess, frames, running
 
 from mcp_session_store import Store
+from mcp_session_store.mcp_sessions import DurableSessions
 
 FLAVORS = ["sdk", *(["fastmcp"] if find_spec("fastmcp") else [])]
 
@@ -255,7 +256,8 @@ def test_nobody_may_use_what_is_not_his_own(setup: dict[str, Any]) -> None:
 
     async def run(url: str) -> None:
         async with Store(setup["database"], binary=setup["binary"]) as store:
-            handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": ""}}
+            info = {"name": "x", "version": ""}
+            handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info}
             session = await store.create_session(  # answers to everybody in the contract
                 status="active", is_initialized=True, principal=None, metadata={"initialize": handshake})
             alice = RawClient(url, token="alice", session_id=session["session_id"])
@@ -268,6 +270,15 @@ def test_nobody_may_use_what_is_not_his_own(setup: dict[str, Any]) -> None:
 
     with running(setup) as server:
         asyncio.run(run(server.url))
+
+
+def test_a_manager_that_cannot_be_kept_is_refused() -> None:
+    server: Any = Server("test")
+    events = cast("Any", object())
+    for options in ({"stateless": True}, {"event_store": events}):
+        manager = StreamableHTTPSessionManager(server, **options)
+        with pytest.raises(ValueError):
+            DurableSessions(manager, Store(":memory:"))
 
 
 def test_the_sdk_is_what_this_relies_on() -> None:
@@ -431,7 +442,8 @@ def test_what_the_server_refuses_leaves_no_session(setup: dict[str, Any]) -> Non
             client = RawClient(url)
             assert await client.status("POST", initialize, accept="text/plain") == 406
             assert await client.status("POST", initialize, host="evil.test") == 421
-            for message in ({"jsonrpc": "2.0", "id": 0, "method": "ping"}, [], 5, "initialize", {"method": "initialize"}):
+            ping = {"jsonrpc": "2.0", "id": 0, "method": "ping"}
+            for message in (ping, [], 5, "initialize", {"method": "initialize"}):
                 assert await client.status("POST", message) == 400
             await sessions(0)
             await client.initialize()
@@ -478,9 +490,8 @@ def test_json_answers_survive_too(setup: dict[str, Any]) -> None:
 
     async def before(url: str) -> RawClient:
         client = RawClient(url)
-        params = {
-            "protocolVersion": client.version, "capabilities": {}, "clientInfo": {"name": "json client", "version": "1"},
-        }
+        info = {"name": "json client", "version": "1"}
+        params = {"protocolVersion": client.version, "capabilities": {}, "clientInfo": info}
         async with client.request(
             "POST", {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
         ) as response:

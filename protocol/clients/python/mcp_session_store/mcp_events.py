@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote
 
 from mcp.server.streamable_http import EventMessage
@@ -14,7 +14,7 @@ from mcp.types import INTERNAL_ERROR, JSONRPCMessage
 from pydantic import TypeAdapter
 
 from .contract import InvalidSessionStatus, PayloadTooLarge, SessionExpired, SessionNotFound
-from .errors import RequestTooLarge, StoreError
+from .errors import ChildError, RequestTooLarge, StoreError
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -34,6 +34,13 @@ TOO_LARGE = "The answer was too large to be kept for a connection that resumes."
 #: leaves out, so that a message looks the same live and replayed.
 _LEAVES_OUT: dict[str, Any] = {"exclude_none": True} if isinstance(JSONRPCMessage, type) else {"exclude_unset": True}
 _read_message = TypeAdapter[JSONRPCMessage](JSONRPCMessage).validate_python
+
+
+class Owners(TypedDict):
+    """For whom calls are made; left out: for the server itself."""
+
+    tenant_id: str | None | Unset
+    principal: str | None | Unset
 
 
 class _Replay:
@@ -67,10 +74,10 @@ class EventStore(SDKEventStore):
     ) -> None:
         self._store = store
         self.session_id = session_id
-        self._tenant_id = tenant_id
-        self._principal = principal
+        self._owners: Owners = {"tenant_id": tenant_id, "principal": principal}
         self._follow = follow
         self._logger = logger or logging.getLogger("mcp_session_store")
+        self._newest_id = 0
         #: those that go on, by their streams
         self._replays: dict[str, _Replay] = {}
 
@@ -79,9 +86,10 @@ class EventStore(SDKEventStore):
 
         A message that cannot be stored, be the store's process gone or the message too large, is logged and gets the
         empty id: it goes out without one, so it reaches those who are connected and cannot be replayed. (In the place
-        of an answer that is too large, an error is stored.) To raise would end the SDK's routing of the whole session. A
-        place to resume from is asked for before a request is
-        dispatched; there it does raise, the client is answered 500, and nothing was done.
+        of an answer that is too large, an error is stored.) To raise would end the SDK's routing of the whole session.
+
+        A place to resume from is asked for before a request is dispatched; there it does raise, the client is answered
+        500, and nothing was done.
         """
         if message is None:
             return await self._append(stream_id, None, PRIMING)
@@ -104,10 +112,25 @@ class EventStore(SDKEventStore):
             self._logger.error("Nor could what stands in its place: %s", error)
 
     async def _append(self, stream_id: StreamId, data: Any, event_type: str | None) -> EventId:
-        stored = await self._store.store_event(
-            self.session_id, data=data, event_type=event_type, stream_id=stream_id, tenant_id=self._tenant_id,
-            principal=self._principal)
-        return self._event_id(stored["id"], stream_id)
+        number = await self._append_once(stream_id, data, event_type)
+        self._newest_id = max(self._newest_id, number)
+        return self._event_id(number, stream_id)
+
+    async def _append_once(self, stream_id: StreamId, data: Any, event_type: str | None) -> int:
+        try:
+            stored = await self._store.store_event(
+                self.session_id, data=data, event_type=event_type, stream_id=stream_id, **self._owners)
+        except ChildError as error:
+            if error.outcome != "unknown":
+                raise
+            # The process ended in the middle. When the store starts another one, that one knows whether it was done.
+            page = await self._store.get_recent_events(self.session_id, limit=1, stream_id=stream_id, **self._owners)
+            for event in page["events"]:
+                if event["id"] > self._newest_id and event["data"] == data:
+                    return event["id"]
+            stored = await self._store.store_event(
+                self.session_id, data=data, event_type=event_type, stream_id=stream_id, **self._owners)
+        return stored["id"]
 
     async def replay_events_after(self, last_event_id: EventId, send_callback: EventCallback) -> StreamId | None:
         """Sends what the client missed on the stream that the id belongs to, and gives that stream.
@@ -157,8 +180,7 @@ class EventStore(SDKEventStore):
 
     async def _read(self, stream_id: StreamId, after: int) -> EventPage:
         return await self._store.get_events_after(
-            self.session_id, after_event_id=after, stream_id=stream_id, tenant_id=self._tenant_id,
-            principal=self._principal)
+            self.session_id, after_event_id=after, stream_id=stream_id, **self._owners)
 
     async def _events(self, stream_id: StreamId, page: EventPage) -> AsyncGenerator[Event, None]:
         """The page and what is behind it, until a page comes back empty: more may be stored while one is sent.
@@ -181,8 +203,7 @@ class EventStore(SDKEventStore):
                 return
             await self._caught_up(stream_id)
             replay.live = await self._store.subscribe_events(
-                self.session_id, after_event_id=after, stream_id=stream_id, tenant_id=self._tenant_id,
-                principal=self._principal)
+                self.session_id, after_event_id=after, stream_id=stream_id, **self._owners)
             if replay.is_over:  # meanwhile
                 return
             lost = 0

@@ -9,7 +9,7 @@ import logging
 import weakref
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
 from mcp.server.streamable_http import GET_STREAM_KEY
@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 
 from .contract import InvalidParams, MaxSessionsReached, MaxUserSessionsReached, PayloadTooLarge
 from .errors import RequestError, StoreError
-from .mcp_events import EventStore
+from .mcp_events import EventStore, Owners
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +47,6 @@ TOUCH_AFTER = 0.25
 ATTEMPTS = 10
 #: bytes of a principal in the contract
 MAX_PRINCIPAL = 1_024
-
 
 #: the events of the session that is being served; tasks that serve it inherit this
 _served: ContextVar[_SessionEvents | None] = ContextVar("served", default=None)
@@ -136,6 +135,8 @@ class DurableSessions:
     ) -> None:
         if manager.stateless:
             raise ValueError("A stateless manager has no sessions to keep: make it with stateless=False.")
+        if manager.event_store is not None:
+            raise ValueError("Sessions that are kept bring their event store: make the manager without one.")
         self._manager = manager
         self._store = store
         self._tenant_id = tenant_id
@@ -153,7 +154,7 @@ class DurableSessions:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._serve(scope, receive, send)
+            await self._serve_as(None, scope, receive, send)
             return
         session_id = Headers(scope=scope).get(SESSION_ID)
         try:
@@ -163,7 +164,7 @@ class DurableSessions:
             body, receive = await _read_body(receive)
             initialize = _initialize_of(body) if scope["method"] == "POST" else None
             if initialize is None:
-                await self._serve(scope, receive, send)
+                await self._serve_as(None, scope, receive, send)
             else:
                 await self._open(initialize, scope, receive, send)
         except _Refusal as refusal:
@@ -200,7 +201,7 @@ class DurableSessions:
                 # Not here and now, for the request may be being cancelled.
                 self._store.spawn(self._delete(session))
 
-    async def _serve_as(self, events: _SessionEvents, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_as(self, events: _SessionEvents | None, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the manager serve a request. One that names no session opens that of `events`."""
         token = _served.set(events)
         try:
@@ -252,7 +253,7 @@ class DurableSessions:
                 await self._serve_session(transport, kept, scope, receive, send)
                 return
             await asyncio.sleep(0.01)  # The manager is dropping it as idle just now.
-        await self._serve(scope, receive, send)  # The manager knows what to say: 404.
+        await self._serve_as(None, scope, receive, send)  # The manager knows what to say: 404.
 
     async def _serve_session(
         self, transport: StreamableHTTPServerTransport, kept: _Kept, scope: Scope, receive: Receive, send: Send
@@ -396,12 +397,7 @@ class DurableSessions:
         return _Refusal(503, "The session store is not available")
 
 
-class _Owners(TypedDict):
-    tenant_id: str | None
-    principal: str | None
-
-
-def _owners_of(session: Session) -> _Owners:
+def _owners_of(session: Session) -> Owners:
     return {"tenant_id": session["tenant_id"], "principal": session["principal"]}
 
 
