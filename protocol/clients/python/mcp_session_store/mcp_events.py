@@ -77,6 +77,7 @@ class EventStore(SDKEventStore):
         self._owners: Owners = {"tenant_id": tenant_id, "principal": principal}
         self._follow = follow
         self._logger = logger or logging.getLogger("mcp_session_store")
+        #: that this object knows of
         self._newest_id = 0
         #: those that go on, by their streams
         self._replays: dict[str, _Replay] = {}
@@ -117,6 +118,7 @@ class EventStore(SDKEventStore):
         return self._event_id(number, stream_id)
 
     async def _append_once(self, stream_id: StreamId, data: Any, event_type: str | None) -> int:
+        known = self._newest_id
         try:
             stored = await self._store.store_event(
                 self.session_id, data=data, event_type=event_type, stream_id=stream_id, **self._owners)
@@ -124,9 +126,9 @@ class EventStore(SDKEventStore):
             if error.outcome != "unknown":
                 raise
             # The process ended in the middle. When the store starts another one, that one knows whether it was done.
-            page = await self._store.get_recent_events(self.session_id, limit=1, stream_id=stream_id, **self._owners)
+            page = await self._store.get_recent_events(self.session_id, stream_id=stream_id, **self._owners)
             for event in page["events"]:
-                if event["id"] > self._newest_id and event["data"] == data:
+                if event["id"] > known and event["data"] == data and event_type != PRIMING:  # of which two do no harm
                     return event["id"]
             stored = await self._store.store_event(
                 self.session_id, data=data, event_type=event_type, stream_id=stream_id, **self._owners)

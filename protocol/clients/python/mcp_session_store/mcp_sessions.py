@@ -428,6 +428,7 @@ class _SessionEvents(EventStore):
     ) -> None:
         super().__init__(store, session["session_id"], **_owners_of(session), follow=True)
         self.session = session
+        self._newest_id = session["last_event_id"]
         self._opened_by = opened_by
         self._fail_interrupted = fail_interrupted
         #: streams of requests that this process works on
