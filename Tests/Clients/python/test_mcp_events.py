@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from mcp.server.streamable_http import EventMessage
 from mcp.types import JSONRPCMessage
 from pydantic import TypeAdapter
 
-from mcp_session_store import ChildError, Store
+from mcp_session_store import ChildError, Restart, Store
 from mcp_session_store.contract import InvalidParams, SessionNotFound
 from mcp_session_store.mcp_events import EventStore
 
@@ -274,10 +277,12 @@ def test_what_cannot_be_stored_goes_out_without_an_id(
             assert await events.store_event("x" * 2_000, progress(1)) == ""
             with pytest.raises(InvalidParams):
                 await events.store_event("x" * 2_000, None)
-            await events.store_event("1", progress(2))
+            await events.store_event("2", progress(2))
             connection = Connection()
-            await events.replay_events_after(first, connection.send)
-            assert connection.messages == [progress(2)]
+            assert await events.replay_events_after(first, connection.send) == "1"
+            [message] = connection.messages
+            told = json.loads(message.model_dump_json(by_alias=True))
+            assert told["id"] == 1 and "too large" in told["error"]["message"]
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(run())
@@ -297,6 +302,30 @@ def test_when_the_process_is_gone_messages_go_out_and_nothing_new_begins(binary:
                 await events.store_event("1", None)
             with pytest.raises(ChildError):
                 await events.replay_events_after(first, Connection().send)
+
+    asyncio.run(run())
+
+
+def test_each_message_is_stored_once_though_the_process_dies_again_and_again(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        restart = Restart(attempts=1_000, delay=0.001)
+        async with Store(database, binary=binary, restart=restart) as store:
+            events = await session(store, "one", follow=True)
+            first = await events.store_event("1", None)
+            connection = Connection()
+            replay = asyncio.ensure_future(events.replay_events_after(first, connection.send))
+            ids = []
+            for number in range(100):
+                storing = asyncio.ensure_future(events.store_event("1", progress(number)))
+                if number % 10 == 5:
+                    for _ in range(number % 4):  # before it is written, and behind that
+                        await asyncio.sleep(0)
+                    os.kill(store.info["pid"], signal.SIGKILL)
+                ids.append(await storing)
+            ids.append(await events.store_event("1", answer(1)))
+            assert await asyncio.wait_for(replay, WAIT) is None
+            assert connection.messages == [*[progress(number) for number in range(100)], answer(1)]
+            assert [event.event_id for event in connection.events] == ids
 
     asyncio.run(run())
 

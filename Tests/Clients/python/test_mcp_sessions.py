@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from mcp.server.lowlevel import Server
@@ -16,6 +16,7 @@ from mcp.server.transport_security import RequestBodyLimitMiddleware
 from server_process import WAIT, Frame, RawClient, ServerProcess, frames, running
 
 from mcp_session_store import Store
+from mcp_session_store.mcp_sessions import DurableSessions
 
 FLAVORS = ["sdk", *(["fastmcp"] if find_spec("fastmcp") else [])]
 
@@ -255,8 +256,8 @@ def test_nobody_may_use_what_is_not_his_own(setup: dict[str, Any]) -> None:
 
     async def run(url: str) -> None:
         async with Store(setup["database"], binary=setup["binary"]) as store:
-            who = {"name": "x", "version": ""}
-            handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": who}
+            info = {"name": "x", "version": ""}
+            handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info}
             session = await store.create_session(  # answers to everybody in the contract
                 status="active", is_initialized=True, principal=None, metadata={"initialize": handshake})
             alice = RawClient(url, token="alice", session_id=session["session_id"])
@@ -269,6 +270,15 @@ def test_nobody_may_use_what_is_not_his_own(setup: dict[str, Any]) -> None:
 
     with running(setup) as server:
         asyncio.run(run(server.url))
+
+
+def test_a_manager_that_cannot_be_kept_is_refused() -> None:
+    server: Any = Server("test")
+    events = cast("Any", object())
+    for options in ({"stateless": True}, {"event_store": events}):
+        manager = StreamableHTTPSessionManager(server, **options)
+        with pytest.raises(ValueError):
+            DurableSessions(manager, Store(":memory:"))
 
 
 def test_the_sdk_is_what_this_relies_on() -> None:
@@ -374,6 +384,48 @@ def test_a_tool_may_close_its_stream_again_and_again(setup: dict[str, Any]) -> N
         asyncio.run(run(server.url))
 
 
+def test_who_resumes_takes_the_stream_over(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        async with client.request("POST", client.call(1, "count", steps=[1, "gate", 2])) as first:
+            old = frames(first)
+            await anext(old)
+            cursor = (await anext(old)).id
+            async with client.request("GET", last_event_id=cursor) as second:
+                assert [frame async for frame in old] == []  # ends, though no answer came
+                async with client.request("GET", last_event_id=cursor) as third:
+                    assert [frame async for frame in frames(second)] == []
+                    open_gate(setup, "gate")
+                    *progresses, answer = [frame async for frame in frames(third)]
+            assert [progress(frame) for frame in progresses] == [2]
+            assert "result" in answer.data
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_an_answer_that_is_too_large_to_keep_reaches_who_is_connected(setup: dict[str, Any]) -> None:
+    setup["store"] = {"max_payload_bytes": 2_000}
+    steps: list[int | str] = [1, *[2] * 1_000]
+
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        assert await client.result(1, "count", steps=steps) == {"result": f"counted {steps}"}
+        async with client.request("POST", client.call(2, "count", steps=[1, "gate", *steps])) as response:
+            events = frames(response)
+            await anext(events)
+            cursor = (await anext(events)).id
+        open_gate(setup, "gate")
+        async with client.request("GET", last_event_id=cursor) as response:
+            *_, answer = [frame.data async for frame in frames(response)]
+        assert answer["id"] == 2 and "too large" in answer["error"]["message"]
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
 def test_what_the_server_refuses_leaves_no_session(setup: dict[str, Any]) -> None:
     setup["options"] = {"max_sessions": 1}
     setup["store"] = {"max_sessions": 2}
@@ -438,10 +490,8 @@ def test_json_answers_survive_too(setup: dict[str, Any]) -> None:
 
     async def before(url: str) -> RawClient:
         client = RawClient(url)
-        params = {
-            "protocolVersion": client.version, "capabilities": {},
-            "clientInfo": {"name": "json client", "version": "1"},
-        }
+        info = {"name": "json client", "version": "1"}
+        params = {"protocolVersion": client.version, "capabilities": {}, "clientInfo": info}
         async with client.request(
             "POST", {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
         ) as response:

@@ -6,15 +6,16 @@ import hashlib
 import logging
 from contextlib import aclosing
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote, unquote
 
 from mcp.server.streamable_http import EventMessage
 from mcp.server.streamable_http import EventStore as SDKEventStore
-from mcp.types import JSONRPCMessage
+from mcp.types import INTERNAL_ERROR, JSONRPCMessage
 from pydantic import TypeAdapter
 
-from .contract import InvalidSessionStatus, SessionExpired, SessionNotFound
+from .contract import InvalidSessionStatus, PayloadTooLarge, SessionExpired, SessionNotFound
+from .errors import ChildError, RequestTooLarge, StoreError
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -28,11 +29,19 @@ if TYPE_CHECKING:
 
 #: the type of an event that was stored only to have an id; the contract's SSE format leaves it out too
 PRIMING = "keepalive"
+TOO_LARGE = "The answer was too large to be kept for a connection that resumes."
 
 #: Version 1 has a model around the union of messages, version 2 the bare union. Each leaves out what its own transport
 #: leaves out, so that a message looks the same live and replayed.
 _LEAVES_OUT: dict[str, Any] = {"exclude_none": True} if isinstance(JSONRPCMessage, type) else {"exclude_unset": True}
 _read_message = TypeAdapter[JSONRPCMessage](JSONRPCMessage).validate_python
+
+
+class Owners(TypedDict):
+    """For whom calls are made; left out: for the server itself."""
+
+    tenant_id: str | None | Unset
+    principal: str | None | Unset
 
 
 class _Replay:
@@ -66,10 +75,11 @@ class EventStore(SDKEventStore):
     ) -> None:
         self._store = store
         self.session_id = session_id
-        self._tenant_id = tenant_id
-        self._principal = principal
+        self._owners: Owners = {"tenant_id": tenant_id, "principal": principal}
         self._follow = follow
         self._logger = logger or logging.getLogger("mcp_session_store")
+        #: that this object knows of
+        self._newest_id = 0
         #: those that go on, by their streams
         self._replays: dict[str, _Replay] = {}
 
@@ -77,9 +87,11 @@ class EventStore(SDKEventStore):
         """Stores a message, or with None a place to resume from, and gives the id for the wire.
 
         A message that cannot be stored, be the store's process gone or the message too large, is logged and gets the
-        empty id: it goes out without one, so it reaches those who are connected and cannot be replayed. To raise
-        would end the SDK's routing of the whole session. A place to resume from is asked for before a request is
-        dispatched; there it does raise, the client is answered 500, and nothing was done.
+        empty id: it goes out without one, so it reaches those who are connected and cannot be replayed. (In the place
+        of an answer that is too large, an error is stored.) To raise would end the SDK's routing of the whole session.
+
+        A place to resume from is asked for before a request is dispatched; there it does raise, the client is answered
+        500, and nothing was done.
         """
         if message is None:
             return await self._append(stream_id, None, PRIMING)
@@ -89,13 +101,39 @@ class EventStore(SDKEventStore):
         except Exception as error:
             self._logger.error(
                 "A message of stream '%s' could not be stored and cannot be replayed: %s", stream_id[:64], error)
+            if isinstance(error, (PayloadTooLarge, RequestTooLarge)) and "method" not in data:
+                # Or who resumes would wait for it for ever.
+                refusal = {"code": INTERNAL_ERROR, "message": TOO_LARGE}
+                await self._append_if_possible(stream_id, {"jsonrpc": "2.0", "id": data["id"], "error": refusal})
             return ""
 
+    async def _append_if_possible(self, stream_id: StreamId, data: Any) -> None:
+        try:
+            await self._append(stream_id, data, None)
+        except StoreError as error:
+            self._logger.error("Nor could what stands in its place: %s", error)
+
     async def _append(self, stream_id: StreamId, data: Any, event_type: str | None) -> EventId:
-        stored = await self._store.store_event(
-            self.session_id, data=data, event_type=event_type, stream_id=stream_id, tenant_id=self._tenant_id,
-            principal=self._principal)
-        return self._event_id(stored["id"], stream_id)
+        number = await self._append_once(stream_id, data, event_type)
+        self._newest_id = max(self._newest_id, number)
+        return self._event_id(number, stream_id)
+
+    async def _append_once(self, stream_id: StreamId, data: Any, event_type: str | None) -> int:
+        known = self._newest_id
+        try:
+            stored = await self._store.store_event(
+                self.session_id, data=data, event_type=event_type, stream_id=stream_id, **self._owners)
+        except ChildError as error:
+            if error.outcome != "unknown":
+                raise
+            # The process ended in the middle. When the store starts another one, that one knows whether it was done.
+            page = await self._store.get_recent_events(self.session_id, stream_id=stream_id, **self._owners)
+            for event in page["events"]:
+                if event["id"] > known and event["data"] == data and event_type != PRIMING:  # of which two do no harm
+                    return event["id"]
+            stored = await self._store.store_event(
+                self.session_id, data=data, event_type=event_type, stream_id=stream_id, **self._owners)
+        return stored["id"]
 
     async def replay_events_after(self, last_event_id: EventId, send_callback: EventCallback) -> StreamId | None:
         """Sends what the client missed on the stream that the id belongs to, and gives that stream.
@@ -130,6 +168,11 @@ class EventStore(SDKEventStore):
                     break
         return stream_id
 
+    def stream_of(self, event_id: EventId) -> StreamId | None:
+        """The stream that an id of this session belongs to; None: it is none."""
+        number, stream_id = self._read_event_id(event_id)
+        return stream_id if number else None
+
     def end_replay(self, stream_id: StreamId) -> None:
         """Ends a replay that goes on, as the SDK's `close_sse_stream` ends a connection that it serves itself."""
         replay = self._replays.pop(stream_id, None)
@@ -140,8 +183,7 @@ class EventStore(SDKEventStore):
 
     async def _read(self, stream_id: StreamId, after: int) -> EventPage:
         return await self._store.get_events_after(
-            self.session_id, after_event_id=after, stream_id=stream_id, tenant_id=self._tenant_id,
-            principal=self._principal)
+            self.session_id, after_event_id=after, stream_id=stream_id, **self._owners)
 
     async def _events(self, stream_id: StreamId, page: EventPage) -> AsyncGenerator[Event, None]:
         """The page and what is behind it, until a page comes back empty: more may be stored while one is sent.
@@ -164,8 +206,7 @@ class EventStore(SDKEventStore):
                 return
             await self._caught_up(stream_id)
             replay.live = await self._store.subscribe_events(
-                self.session_id, after_event_id=after, stream_id=stream_id, tenant_id=self._tenant_id,
-                principal=self._principal)
+                self.session_id, after_event_id=after, stream_id=stream_id, **self._owners)
             if replay.is_over:  # meanwhile
                 return
             lost = 0

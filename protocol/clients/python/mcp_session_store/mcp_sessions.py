@@ -9,7 +9,7 @@ import logging
 import weakref
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
 from mcp.server.streamable_http import GET_STREAM_KEY
@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 
 from .contract import InvalidParams, MaxSessionsReached, MaxUserSessionsReached, PayloadTooLarge
 from .errors import RequestError, StoreError
-from .mcp_events import EventStore
+from .mcp_events import EventStore, Owners
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .store import Store
 
 SESSION_ID = "mcp-session-id"
+LAST_EVENT_ID = "last-event-id"
+PROTOCOL_VERSION = "mcp-protocol-version"
 INTERRUPTED = "The server was restarted while it worked on this request."
 #: the id of the request with which a session is put back to where it was; what belongs to it is not stored
 RESTORE = "mcp-session-store/restore"
@@ -45,7 +47,6 @@ TOUCH_AFTER = 0.25
 ATTEMPTS = 10
 #: bytes of a principal in the contract
 MAX_PRINCIPAL = 1_024
-
 
 #: the events of the session that is being served; tasks that serve it inherit this
 _served: ContextVar[_SessionEvents | None] = ContextVar("served", default=None)
@@ -134,6 +135,8 @@ class DurableSessions:
     ) -> None:
         if manager.stateless:
             raise ValueError("A stateless manager has no sessions to keep: make it with stateless=False.")
+        if manager.event_store is not None:
+            raise ValueError("Sessions that are kept bring their event store: make the manager without one.")
         self._manager = manager
         self._store = store
         self._tenant_id = tenant_id
@@ -151,7 +154,7 @@ class DurableSessions:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._serve(scope, receive, send)
+            await self._serve_as(None, scope, receive, send)
             return
         session_id = Headers(scope=scope).get(SESSION_ID)
         try:
@@ -161,7 +164,7 @@ class DurableSessions:
             body, receive = await _read_body(receive)
             initialize = _initialize_of(body) if scope["method"] == "POST" else None
             if initialize is None:
-                await self._serve(scope, receive, send)
+                await self._serve_as(None, scope, receive, send)
             else:
                 await self._open(initialize, scope, receive, send)
         except _Refusal as refusal:
@@ -198,7 +201,7 @@ class DurableSessions:
                 # Not here and now, for the request may be being cancelled.
                 self._store.spawn(self._delete(session))
 
-    async def _serve_as(self, events: _SessionEvents, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve_as(self, events: _SessionEvents | None, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the manager serve a request. One that names no session opens that of `events`."""
         token = _served.set(events)
         try:
@@ -250,7 +253,7 @@ class DurableSessions:
                 await self._serve_session(transport, kept, scope, receive, send)
                 return
             await asyncio.sleep(0.01)  # The manager is dropping it as idle just now.
-        await self._serve(scope, receive, send)  # The manager knows what to say: 404.
+        await self._serve_as(None, scope, receive, send)  # The manager knows what to say: 404.
 
     async def _serve_session(
         self, transport: StreamableHTTPServerTransport, kept: _Kept, scope: Scope, receive: Receive, send: Send
@@ -259,6 +262,13 @@ class DurableSessions:
         try:
             if scope["method"] == "DELETE":
                 send = self._deleting(kept, send)
+            elif scope["method"] == "GET":
+                # Who resumes a stream has given up the connection that it had, which may not know yet that it is dead:
+                # the SDK would go on to fill it, and then wait for it with the whole session.
+                resumed = Headers(scope=scope).get(LAST_EVENT_ID)
+                stream_id = kept.events.stream_of(resumed) if resumed else None
+                if stream_id is not None:
+                    transport.close_sse_stream(stream_id)
             await self._serve_as(kept.events, scope, receive, send)
         finally:
             alive.cancel()
@@ -310,11 +320,10 @@ class DurableSessions:
         # What is bound to nobody answers to everybody in the contract; the SDK lets only nobody use it.
         if session is None or (session["tenant_id"], session["principal"]) != (self._tenant_id, owner):
             return False
-        if session["status"] != "active" or not session["is_initialized"]:
+        params = session["metadata"].get("initialize")
+        if session["status"] != "active" or not session["is_initialized"] or not isinstance(params, dict):
             return False
-        initialize = {
-            "jsonrpc": "2.0", "id": RESTORE, "method": "initialize", "params": session["metadata"].get("initialize"),
-        }
+        initialize = {"jsonrpc": "2.0", "id": RESTORE, "method": "initialize", "params": params}
         initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
         events = _SessionEvents(self._store, session, fail_interrupted=self._fail_interrupted)
         status = await self._send_ourselves(events, None, initialize, scope)
@@ -334,11 +343,12 @@ class DurableSessions:
         """Posts a message in the name of the client who sent the request of `scope`, and gives the status."""
         scope = {**scope, "method": "POST", "headers": list(scope["headers"])}
         headers = MutableHeaders(scope=scope)
-        for name in (SESSION_ID, "last-event-id", "content-length", "transfer-encoding"):
+        for name in (SESSION_ID, LAST_EVENT_ID, PROTOCOL_VERSION, "content-length", "transfer-encoding"):
             del headers[name]
         headers.update({"accept": "application/json, text/event-stream", "content-type": "application/json"})
         if session_id is not None:
             headers[SESSION_ID] = session_id
+            headers[PROTOCOL_VERSION] = str(events.session["metadata"]["initialize"].get("protocolVersion"))
         messages: list[Message] = [
             {"type": "http.request", "body": json.dumps(message).encode(), "more_body": False}]
         status = 0
@@ -387,12 +397,7 @@ class DurableSessions:
         return _Refusal(503, "The session store is not available")
 
 
-class _Owners(TypedDict):
-    tenant_id: str | None
-    principal: str | None
-
-
-def _owners_of(session: Session) -> _Owners:
+def _owners_of(session: Session) -> Owners:
     return {"tenant_id": session["tenant_id"], "principal": session["principal"]}
 
 
@@ -423,6 +428,7 @@ class _SessionEvents(EventStore):
     ) -> None:
         super().__init__(store, session["session_id"], **_owners_of(session), follow=True)
         self.session = session
+        self._newest_id = session["last_event_id"]
         self._opened_by = opened_by
         self._fail_interrupted = fail_interrupted
         #: streams of requests that this process works on

@@ -7,7 +7,7 @@ import hashlib
 from collections import defaultdict, deque
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mcp.shared.exceptions import McpError
@@ -18,6 +18,7 @@ from mcp.types import ErrorData, JSONRPCNotification, JSONRPCRequest, Result, Ta
 
 from .contract import ConcurrentModification, InvalidTransition, TaskExists, TaskNotFound, TerminalState
 from .errors import RequestError
+from .mcp_events import Owners
 from .mcp_sessions import served_session
 from .unset import UNSET, Unset
 
@@ -60,11 +61,6 @@ def enable_tasks(server: Server[Any, Any], store: Store) -> TaskSupport:
     return support
 
 
-class _Owners(TypedDict):
-    tenant_id: str | None | Unset
-    principal: str | None | Unset
-
-
 class _OfStore:
     """What both share: whose tasks they are, and waiting.
 
@@ -76,10 +72,10 @@ class _OfStore:
         self, store: Store, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET
     ) -> None:
         self._store = store
-        self._others: _Owners = {"tenant_id": tenant_id, "principal": principal}
+        self._others: Owners = {"tenant_id": tenant_id, "principal": principal}
         self._rung: dict[str, set[asyncio.Event]] = {}
 
-    def _owners(self) -> _Owners:
+    def _owners(self) -> Owners:
         session = served_session()
         if session is None:
             return self._others
@@ -173,7 +169,7 @@ class TaskStore(_OfStore, SDKTaskStore):
             raise ValueError(str(error)) from error
 
     async def _update(
-        self, task: StoredTask, status: TaskStatus | None, status_message: str | None, owners: _Owners
+        self, task: StoredTask, status: TaskStatus | None, status_message: str | None, owners: Owners
     ) -> Task:
         if status is None or status == task["status"]:
             if status_message is not None:
@@ -328,7 +324,7 @@ class TaskMessageQueue(_OfStore, SDKTaskMessageQueue):
             resolver=self._resolvers.pop(stored["key"], None))
 
 
-def _given(owners: _Owners) -> dict[str, Any]:
+def _given(owners: Owners) -> dict[str, Any]:
     return {name: value for name, value in owners.items() if value is not UNSET}
 
 
