@@ -34,12 +34,14 @@ class Fault:
 
 
 FULL = frozenset({"database_full"})
+#: SQLite tells bytes that the disk cannot read as damage
+UNREADABLE = frozenset({"database_error", "database_corrupt", "outcome_unknown"})
 FAULTS = [
     Fault("openat", "EMFILE"), Fault("openat", "EIO"), Fault("openat", "ENOSPC"),
     Fault("ftruncate", "EIO"), Fault("ftruncate", "ENOSPC", FULL | {"database_error", "outcome_unknown"}),
     Fault("fdatasync", "EIO"), Fault("fdatasync", "ENOSPC", FULL | {"database_error", "outcome_unknown"}),
     Fault("fsync", "EIO"),
-    Fault("pread64", "EIO"), Fault("pwrite64", "EIO"), Fault("pwrite64", "ENOSPC", FULL), Fault("pwrite64", "EDQUOT"),
+    Fault("pread64", "EIO", UNREADABLE, frozenset({0, 65, 73, 74})), Fault("pwrite64", "EIO"), Fault("pwrite64", "ENOSPC", FULL), Fault("pwrite64", "EDQUOT"),
     Fault("unlink", "EIO"), Fault("newfstatat", "EIO"), Fault("fstat", "EIO"),
     Fault("fcntl", "ENOLCK", frozenset({"database_busy", "database_error", "outcome_unknown"}),
           frozenset({0, 73, 74, 75})),
