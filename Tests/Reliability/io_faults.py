@@ -43,7 +43,8 @@ FAULTS = [
     Fault("ftruncate", "EIO"), Fault("ftruncate", "ENOSPC", FULL | {"database_error", "outcome_unknown"}),
     Fault("fdatasync", "EIO"), Fault("fdatasync", "ENOSPC", FULL | {"database_error", "outcome_unknown"}),
     Fault("fsync", "EIO"),
-    Fault("pread64", "EIO", UNREADABLE, frozenset({0, 65, 73, 74})), Fault("pwrite64", "EIO"), Fault("pwrite64", "ENOSPC", FULL), Fault("pwrite64", "EDQUOT"),
+    Fault("pread64", "EIO", UNREADABLE, frozenset({0, 65, 73, 74})),
+    Fault("pwrite64", "EIO"), Fault("pwrite64", "ENOSPC", FULL), Fault("pwrite64", "EDQUOT"),
     Fault("unlink", "EIO"), Fault("newfstatat", "EIO"), Fault("fstat", "EIO"),
     Fault("fcntl", "ENOLCK", frozenset({"database_busy", "database_error", "outcome_unknown"}),
           # SQLite tries for ten seconds to get a lock on shared memory.

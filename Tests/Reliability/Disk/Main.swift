@@ -45,7 +45,8 @@ enum Main {
     lying.lies = true
     try lying.tryEveryMoment(atMost: 1)
     tell(
-      "the test finds what is lost when syncs are not done", "\(lying.tally.broken.count) of \(lying.tally.images) images",
+      "the test finds what is lost when syncs are not done",
+      "\(lying.tally.broken.count) of \(lying.tally.images) images",
       lying.tally.broken.isEmpty ? ["every image was as it should be"] : [])
   }
 
