@@ -298,17 +298,24 @@ extension JSONScanner {
   }
 
   /// Passes the object at `position` and appends its members to `members`, all of it validated in the same pass.
-  package mutating func readMembers(_ bytes: Span<UInt8>, into members: inout [JSONMember]) throws(JSONError) {
+  /// - Parameter limit: members that `members` may come to hold; those beyond are only validated
+  package mutating func readMembers(
+    _ bytes: Span<UInt8>, into members: inout [JSONMember], limit: Int = .max
+  ) throws(JSONError) {
     try enterObject(bytes)
     var isFirst = true
     while let name = try nextMember(bytes, isFirst: isFirst) {
       isFirst = false
-      members.append(JSONMember(name: name, value: try skipValue(bytes)))
+      let value = try skipValue(bytes)
+      if members.count < limit { members.append(JSONMember(name: name, value: value)) }
     }
   }
 
   /// Passes the array at `position` and appends the ranges of its elements.
-  package mutating func readElements(_ bytes: Span<UInt8>, into elements: inout [Range<Int>]) throws(JSONError) {
+  /// - Parameter limit: ranges that `elements` may come to hold; elements beyond are only validated
+  package mutating func readElements(
+    _ bytes: Span<UInt8>, into elements: inout [Range<Int>], limit: Int = .max
+  ) throws(JSONError) {
     try enter(at: position)
     position += 1
     if try peek(bytes) == UInt8(ascii: "]") {
@@ -317,7 +324,8 @@ extension JSONScanner {
       return
     }
     while true {
-      elements.append(try skipValue(bytes))
+      let element = try skipValue(bytes)
+      if elements.count < limit { elements.append(element) }
       let next = try peek(bytes)
       position += 1
       if next == UInt8(ascii: ",") { continue }

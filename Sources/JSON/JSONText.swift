@@ -64,11 +64,11 @@ package struct JSONText: Equatable, Sendable {
     }
   }
 
-  /// The elements of an array in their order. No other kind has any.
-  package func elements() -> [JSONText] {
+  /// The elements of an array in their order, at most `limit` of them. No other kind has any.
+  package func elements(limit: Int = .max) -> [JSONText] {
     ranges(of: .array) { scanner, span throws(JSONError) in
       var elements: [Range<Int>] = []
-      try scanner.readElements(span, into: &elements)
+      try scanner.readElements(span, into: &elements, limit: limit)
       return elements
     }.map(cut)
   }

@@ -25,8 +25,12 @@ package struct InvalidRequest: Error {
 
 /// Reads requests, one after another, into a buffer of members that it reuses.
 package struct RequestReader {
-  /// the members of `params` of the last request read
+  /// the members of `params` of the last request read, at most ``keptMembers`` of them
   package private(set) var members: [JSONMember] = []
+
+  /// Members of `params` that are kept. No method has so many parameters, so where there are more, one that is unknown
+  /// or given twice is among these. All would take seven times the memory of the line.
+  package static let keptMembers = 64
 
   package init() {}
 
@@ -50,9 +54,11 @@ package struct RequestReader {
     var params = Request.Params.absent
     var hasParams = false
     var duplicate: String?
+    /// then nobody can say which one to answer under
+    var hasTwoIDs = false
   }
 
-  private enum Member: String {
+  private enum Member: String, CaseIterable {
     case version = "jsonrpc"
     case id, method, params
   }
@@ -67,7 +73,7 @@ package struct RequestReader {
     default: break
     }
     for index in name where line[index] == UInt8(ascii: "\\") {
-      return JSONString.decode(line, name).flatMap { Member(rawValue: $0) }
+      return JSONString.decode(line, name).flatMap { name in Member.allCases.first { $0.rawValue.isSame(as: name) } }
     }
     return nil
   }
@@ -92,7 +98,7 @@ package struct RequestReader {
         fields.hasParams = true
         if try scanner.peek(line) == UInt8(ascii: "{") {
           fields.params = .byName
-          try scanner.readMembers(line, into: &members)
+          try scanner.readMembers(line, into: &members, limit: Self.keptMembers)
         } else {
           fields.params = line[scanner.position] == UInt8(ascii: "n") ? .absent : .unusable
           try scanner.skipValue(line)
@@ -105,7 +111,10 @@ package struct RequestReader {
         if fields.method != nil { fields.duplicate = "method" }
         fields.method = value
       case .id:
-        if fields.id != nil { fields.duplicate = "id" }
+        if fields.id != nil {
+          fields.duplicate = "id"
+          fields.hasTwoIDs = true
+        }
         fields.id = value
       case .version:
         if fields.version != nil { fields.duplicate = "jsonrpc" }
@@ -122,7 +131,7 @@ package struct RequestReader {
       throw InvalidRequest(error: .invalidRequest("a request is an object, or an array of objects"), id: nil)
     }
     if let name = fields.duplicate {
-      let id = name == "id" ? nil : usableID(fields.id, line)
+      let id = fields.hasTwoIDs ? nil : usableID(fields.id, line)
       throw InvalidRequest(
         error: .invalidRequest("the member '\(name)' is given twice", details: [("member", .text(name))]), id: id)
     }

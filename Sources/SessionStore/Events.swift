@@ -149,6 +149,7 @@ extension Store {
       return max(excess, 0)
     }
     counters.events += 1 - evicted
+    noteMade(1)
     if evicted > 0 { try trimEvents(slot, atLeast: Self.trimBatch) }
     noteChange(ofSession: number)
     return id

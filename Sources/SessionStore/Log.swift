@@ -103,6 +103,7 @@ extension Store {
     insert.bind(3, entry.kind?.rawValue)
     try insert.run(binding: 4, text: entry.entry.bytes.span)
     counters.logEntries += 1
+    noteMade(1)
     cache.update(slot) { row in
       row.lastLogSeq = seq
       if entry.kind == .checkpoint { row.logCheckpoint = seq }

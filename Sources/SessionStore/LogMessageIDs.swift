@@ -59,7 +59,22 @@ final class LogMessageIDs {
     return JSONText(validated: block.take()[...])
   }
 
-  static func key(_ messageID: String) -> Int { messageID.hashValue }
+  /// Of its bytes: the hash of a string is the same for two spellings of a character, and the message whose id has the
+  /// other one would be lost.
+  static func key(_ messageID: String) -> Int {
+    let bytes = messageID.utf8.span
+    var hasher = Hasher()
+    var at = 0
+    while let word = ByteWord.load(bytes, at) {
+      hasher.combine(word)
+      at += 8
+    }
+    while at < bytes.count {
+      hasher.combine(bytes[at])
+      at += 1
+    }
+    return hasher.finalize()
+  }
 
   func forget(through ordinal: Int64) {
     places = places.filter { $0.value.ordinal > ordinal }
@@ -165,7 +180,7 @@ extension Store {
     var ids: [(seq: Int64, messageID: String)] = []
     while try select.step() {
       // Of an entry that came in, no member that the log reads stands in it twice.
-      let value = select.json(1)?.members().first { $0.name == "message_id" }?.value
+      let value = select.json(1)?.members().first { $0.name?.isSame(as: "message_id") == true }?.value
       if let id = value?.decodedString, !id.isEmpty {
         ids.append((select.integer(0), id))
       }

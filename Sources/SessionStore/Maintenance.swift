@@ -20,8 +20,13 @@ extension Store {
   /// Rows that one slice may remove: a fraction of a millisecond, for a request may be waiting. Measured: with slices
   /// of 1,000 rows, the 99th percentile of a read beside a sweep was 45 times the usual one.
   private static let sliceRows = 64
+  /// Rows of a slice that has to keep up with a caller who makes more.
+  private static let sliceRowsAtMost = 16_384
   /// what removing a session costs beside the rows of its events and log, in rows
-  private static let sessionRows = 16
+  static let sessionRows = 16
+  static let taskRows = 4
+  static let valueRows = 2
+  static let rateLimitRows = 2
 
   /// Removes sessions whose deadline has passed, the longest overdue first.
   /// - Parameters:
@@ -112,15 +117,23 @@ extension Store {
 
   /// Removes a bounded part of what has expired, in a group of its own that is not synced: were it lost, the rows would
   /// only be there to be swept again. It gives up at once when another process writes.
+  ///
+  /// A slice removes up to twice of what was made since the one before it: whoever writes at a rate that the usual
+  /// slices do not keep up with pays for the removal with the writing, and the file levels off whatever the rate.
   /// - Throws: `busy` then; `outcomeUnknown` when the disk failed, and the process must end
   package func sweepSlice() throws -> SweptSlice {
+    if !isSweeping { rowsMade = 0 }  // what came between two sweeps must not make the slices of this one long
+    isSweeping = true
+    let rows = min(max(Self.sliceRows, 2 * rowsMade), Self.sliceRowsAtMost)
     var swept = try withoutSync {
-      try inOwnGroup(waiting: 0) { try sweep(sweepStage, rows: Self.sliceRows) }
+      try inOwnGroup(waiting: 0) { try sweep(sweepStage, rows: rows) }
     }
+    rowsMade = max(0, rowsMade - rows / 2)
     if !swept.hasMore {
       let next = SweepStage.allCases.drop { $0 != sweepStage }.dropFirst().first
       sweepStage = next ?? .sessions
       swept.hasMore = next != nil
+      isSweeping = swept.hasMore
     }
     return swept
   }
@@ -148,12 +161,14 @@ extension Store {
       slice.events = events - counters.events
       slice.hasMore = swept.hasMore
     case .tasks:
-      let swept = try expireTasks(limit: max(1, rows / 4))
+      let swept = try expireTasks(limit: max(1, rows / Self.taskRows))
       slice.tasks = swept.removed.count
       slice.hasMore = swept.hasMore
     case .nonces: slice.hasMore = try sweepNonces(limit: rows) >= Int64(rows)
-    case .values: slice.hasMore = try sweepValues(limit: rows / 2) >= Int64(rows / 2)
-    case .rateLimits: slice.hasMore = try sweepRateLimits(limit: rows / 2)
+    case .values:
+      let limit = rows / Self.valueRows
+      slice.hasMore = try sweepValues(limit: limit) >= Int64(limit)
+    case .rateLimits: slice.hasMore = try sweepRateLimits(limit: rows / Self.rateLimitRows)
     case .lifecycleAudit: slice.hasMore = try trimAudit(.lifecycle, over: 0, limit: Int64(rows))
     case .securityAudit: slice.hasMore = try trimAudit(.security, over: 0, limit: Int64(rows))
     }

@@ -17,6 +17,7 @@ extension Store {
     // One more step after the last would run it again.
     guard try upsert.step() else { return false }
     try upsert.run()
+    noteMade(1)
     return true
   }
 

@@ -1,3 +1,5 @@
+import JSON
+
 /// What a call says about one owner (a tenant or a principal).
 package enum OwnerClaim: Equatable, Sendable {
   /// nothing: the server itself speaks and sees everything
@@ -12,7 +14,7 @@ package enum OwnerClaim: Equatable, Sendable {
     return switch self {
     case .unspecified: true
     case .anonymous: false
-    case .named(let name): name == owner
+    case .named(let name): name.isSame(as: owner)
     }
   }
 

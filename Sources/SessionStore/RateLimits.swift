@@ -37,6 +37,7 @@ extension Store {
     upsert.bind(2, next)
     upsert.bind(3, next / 1_000_000)
     try upsert.run()
+    noteMade(Self.rateLimitRows)
     return RateDecision(isAllowed: true, remaining: (now + burst - next) / interval, retryAfter: 0)
   }
 

@@ -1,3 +1,4 @@
+import JSON
 import SQLite
 
 /// From one status to another, and whether a session may be used.
@@ -83,10 +84,12 @@ extension Store {
     select.bind(1, number)
     guard try select.step() else { return .notFound }
     let known = (address: select.optionalString(0), agent: select.optionalString(1))
-    if let address, let known = known.address, address != known {
+    if let address, let known = known.address, !address.isSame(as: known) {
       return try hijacking(.addressChanged, slot, from: address)
     }
-    if let agent, let known = known.agent, agent != known { return try hijacking(.agentChanged, slot, from: address) }
+    if let agent, let known = known.agent, !agent.isSame(as: known) {
+      return try hijacking(.agentChanged, slot, from: address)
+    }
     if (address != nil && known.address == nil) || (agent != nil && known.agent == nil) {
       guard isInGroup else { throw NeedsGroup() }
       var update = try connection.statement("UPDATE sessions SET ip_address = $1, user_agent = $2 WHERE number = $3")

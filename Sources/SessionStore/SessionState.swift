@@ -111,12 +111,12 @@ extension Store {
 
   /// The members of a state object, each key once and usable as a name.
   func stateEntries(_ object: JSONText) throws -> [StateEntry] {
-    var keys: Set<String> = []
+    var keys: Set<[UInt8]> = []
     let entries = try object.members().map { member in
       guard let key = member.name, (1...1_024).contains(key.utf8.count) else {
         throw StoreError.invalidParameter(name: "state", expected: "an object whose keys are 1 to 1,024 bytes of UTF-8")
       }
-      guard keys.insert(key).inserted else {
+      guard keys.insert(key.exact).inserted else {
         throw StoreError.invalidParameter(name: "state.\(key)", expected: "each key once")
       }
       guard limits.maxPayloadBytes == 0 || member.value.bytes.count <= limits.maxPayloadBytes else {

@@ -42,6 +42,10 @@ package final class Store {
   var messageIDs = MessageIDCache()
   /// where the sweep stands that is under way
   var sweepStage = SweepStage.sessions
+  /// whether a sweep has begun and is not through
+  var isSweeping = false
+  /// rows since the last slice of a sweep, each of which will have to go some day; counted as a slice counts them
+  var rowsMade = 0
   /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
   private var dataVersion: Int64?
   package private(set) var isInGroup = false
@@ -257,6 +261,7 @@ package final class Store {
 
   func noteChange(ofSession number: Int64) { changedSessions.insert(number) }
   func noteTaskChange() { tasksChanged = true }
+  func noteMade(_ rows: Int) { rowsMade += rows }
 
   /// False when SQLite has ended the transaction by itself, as it does on some errors.
   package var transactionStands: Bool { connection.isInTransaction }

@@ -111,6 +111,7 @@ extension Store {
     task.bind(to: &insert)
     try insert.run()
     counters.tasks += 1
+    noteMade(Self.taskRows)
     if let slot { touch(slot) }
     noteTaskChange()
     return task

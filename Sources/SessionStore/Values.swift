@@ -79,6 +79,7 @@ extension Store {
     insert.bind(8, revision)
     try insert.run()
     counters.values += 1
+    noteMade(Self.valueRows)
     return (true, revision)
   }
 

@@ -59,7 +59,7 @@ final class Call {
     let bytes = span.extracting(name)
     for parameter in parameters where parameter.isSpelled(bytes) { return parameter }
     guard holdsEscape(name, span), let decoded = JSONString.decode(span, name) else { return nil }
-    return parameters.first { $0.name.wire == decoded }
+    return parameters.first { $0.name.wire.isSame(as: decoded) }
   }
 
   private func unknown(_ member: JSONMember, _ parameters: [Parameter]) -> StoreError {
@@ -67,7 +67,7 @@ final class Call {
     let name = JSONString.decode(text.span, member.name) ?? "?"
     let known = parameters.map(\.name.wire)
     let expected = known.isEmpty ? "no parameters" : "only " + known.joined(separator: ", ")
-    return .invalidParameter(name: path + String(name.prefix(256)), expected: expected)
+    return .invalidParameter(name: path + String(name.unicodeScalars.prefix(256)), expected: expected)
   }
 
   private func isMissing(_ parameter: Parameter) -> Bool {
@@ -118,7 +118,7 @@ final class Call {
         isValid = false
         break
       }
-      let elements = JSONText(validated: cut(value)).elements()
+      let elements = JSONText(validated: cut(value)).elements(limit: count.upperBound + 1)
       isValid = count.contains(elements.count)
       if isValid {
         for (index, item) in elements.enumerated() {
@@ -278,7 +278,7 @@ final class Call {
   ) throws {
     var scanner = JSONScanner()
     members.removeAll(keepingCapacity: true)
-    try scanner.readMembers(object.bytes.span, into: &members)
+    try scanner.readMembers(object.bytes.span, into: &members, limit: isOpen ? .max : RequestReader.keptMembers)
     try load(
       members, of: object.bytes, parameters, required: isOpen ? [] : parameters.filter(\.isRequired), path: path,
       isOpen: isOpen, payloadLimit: payloadLimit)

@@ -104,7 +104,7 @@ struct MethodTable: Sendable {
   }
 
   func method(named name: String) -> Method? {
-    methods.first { $0.name == name }
+    methods.first { $0.name.isSame(as: name) }
   }
 
   func nearest(to name: String) -> String? { NearestName.of(methods.map(\.name), to: name) }

@@ -160,7 +160,7 @@ package final class Sidecar {
   private func batch(_ text: ArraySlice<UInt8>, _ scanner: inout JSONScanner) -> [Unit] {
     var elements: [Range<Int>] = []
     do throws(JSONError) {
-      try scanner.readElements(text.span, into: &elements)
+      try scanner.readElements(text.span, into: &elements, limit: Self.maxBatch + 1)
       try scanner.finish(text.span)
     } catch {
       return [Unit(.refused(.parseError(error)))]
@@ -367,8 +367,8 @@ package final class Sidecar {
   private func index(of request: Request, _ text: ArraySlice<UInt8>) throws -> Int {
     if let index = table.index(text.span, request.method) { return index }
     let name = JSONString.decode(text.span, request.method) ?? "?"
-    guard let index = table.methods.firstIndex(where: { $0.name == name }) else {
-      throw RPCError.methodNotFound(String(name.prefix(256)), nearest: table.nearest(to: name))
+    guard let index = table.methods.firstIndex(where: { $0.name.isSame(as: name) }) else {
+      throw RPCError.methodNotFound(String(name.unicodeScalars.prefix(256)), nearest: table.nearest(to: name))
     }
     return index
   }

@@ -34,7 +34,12 @@ enum System {
           iov_base: UnsafeMutableRawPointer(mutating: buffer.baseAddress), iov_len: min(buffer.count, limit))
         let sent = unsafe pwritev2(descriptor, &vector, 1, -1, Int32(RWF_NOWAIT))
         if sent < 0, errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL {
-          // A file, a terminal or an old kernel. A pipe that polls as writable has room for PIPE_BUF bytes.
+          // A named pipe, a file, a terminal or an old kernel. A pipe that polls as writable has room for PIPE_BUF
+          // bytes.
+          var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+          let ready = unsafe poll(&state, 1, 0)
+          if ready == 0 { errno = EAGAIN }
+          if ready <= 0 { return -1 }
           return unsafe Glibc.write(descriptor, buffer.baseAddress, min(buffer.count, Int(PIPE_BUF)))
         }
         return sent

@@ -2,7 +2,7 @@
 
 from statistics import median
 
-from measures import Row
+from measures.row import Row
 
 
 def summary(rounds: list[float]) -> dict[str, object]:
@@ -12,24 +12,28 @@ def summary(rounds: list[float]) -> dict[str, object]:
 def compare(row: Row, rounds: list[dict[str, float]]) -> dict[str, object]:
     """One row with its spread. The ratio is taken within each round, where both saw the same machine."""
     ours = [figures[row.ours] for figures in rounds]
-    floor = [figures[row.floor] for figures in rounds]
+    other = [figures[row.other] for figures in rounds]
+    ratio = summary([one / another for one, another in zip(ours, other)])
     return {
         "figure": row.figure,
         "unit": row.unit,
         "ours": summary(ours),
-        "floor": summary(floor) | {"name": row.floor_name},
-        "ratio": summary([one / other for one, other in zip(ours, floor)]),
+        "other": summary(other) | {"name": row.other_name},
+        "ratio": ratio,
+        "goal": row.goal and {"text": str(row.goal), "bound": row.goal.bound, "holds": row.goal.holds(ratio["median"])},
     }
 
 
 def table(rows: list[dict]) -> str:
     lines = [
-        "| figure | ours: median (min–max) | floor: median (min–max) | floor | ours ÷ floor (min–max) |",
-        "|---|---:|---:|---|---:|",
+        "| figure | ours: median (min–max) | beside: median (min–max) | what stands beside |"
+        " ours ÷ beside (min–max) | goal | holds |",
+        "|---|---:|---:|---|---:|---:|---|",
     ]
     for row in rows:
-        figure = f"{row['figure']}, {row['unit']}"
-        cells = (figure, spread(row["ours"]), spread(row["floor"]), row["floor"]["name"], spread(row["ratio"]))
+        figure, goal = f"{row['figure']}, {row['unit']}", row["goal"]
+        demand = (goal["text"], "yes" if goal["holds"] else "**no**") if goal else ("", "")
+        cells = (figure, spread(row["ours"]), spread(row["other"]), row["other"]["name"], spread(row["ratio"]), *demand)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -3,8 +3,12 @@
 import json
 import os
 import platform
+import sqlite3
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from programs import NODE
 
 
 def machine(binary: Path, programs: dict[str, str], directory: Path) -> dict[str, str]:
@@ -18,8 +22,19 @@ def machine(binary: Path, programs: dict[str, str], directory: Path) -> dict[str
         "Swift": first_line(["swift", "--version"]),
         "sidecar": first_line([str(binary), "--version"]),
         "SQLite of the sidecar": sidecar_sqlite(binary),
+        "Redis": first_line(["redis-server", "--version"]),
+        "Python": f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}",
+        "Node": first_line([NODE, "-p", "process.version + ', SQLite ' + process.versions.sqlite"]),
+        "mcp-persist": package_version("mcp-persist"),
         "load at the start": f"{os.getloadavg()[0]:.2f}",
     }
+
+
+def package_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def processor() -> str:

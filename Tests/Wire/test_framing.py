@@ -199,6 +199,11 @@ def test_a_member_given_twice_in_a_request_is_named(name: str) -> None:
     assert f"'{name}'" in answers(twice)[0]["error"]["message"]
 
 
+def test_an_id_given_twice_is_not_answered_under_whatever_else_is_given_twice() -> None:
+    text = b'{"jsonrpc":"2.0","id":1,"id":2,"method":"session_count","method":"session_count"}\n'
+    assert one_error(text) == (-32600, "invalid_request", None)
+
+
 @pytest.mark.parametrize(
     "twice",
     [
@@ -309,6 +314,17 @@ def test_an_unknown_method_is_answered_with_the_nearest(method: str, nearest: st
     assert found["error"]["data"]["method"] == method
     assert found["error"]["data"]["nearest"] == nearest
     assert nearest is None or nearest in found["error"]["message"]
+
+
+@pytest.mark.parametrize("text", [
+    '"method":"%s"', '"method":"session_count","params":{"%s":1}', '"method":"session_count","%s":1',
+])  # fmt: skip
+@pytest.mark.parametrize("start", ["a", "\\u0061"])
+def test_a_letter_with_very_many_marks_is_one_name_among_others(text: str, start: str) -> None:
+    """To compare it as a character took minutes, and as one character it came back as a whole."""
+    name = start + "\u0301" * 1_000_000
+    found = converse(f'{{"jsonrpc":"2.0","id":1,{text % name}}}\n'.encode(), COUNT)
+    assert len(found) == 2 and json.loads(found[1]) == COUNT_ANSWER and len(found[0]) < 5_000
 
 
 # --- Batches

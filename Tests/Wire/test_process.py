@@ -117,8 +117,18 @@ def test_every_line_is_json_rpc_and_stderr_is_silent(sidecar: Sidecar) -> None:
 # --- Inherited descriptors
 
 
-def ends_of(kind: str) -> tuple[int, int, int, int]:
-    """The child's input and ours, the child's output and ours: pipes, or socket pairs as Node makes them."""
+def ends_of(kind: str, place: Path) -> tuple[int, int, int, int]:
+    """The child's input and ours, the child's output and ours: pipes, socket pairs as Node makes them, or named pipes
+    in `place` as a shell makes them."""
+    if kind == "named pipe":
+        ends: list[int] = []
+        for name in (place / "in", place / "out"):
+            os.mkfifo(name)
+            both = os.open(name, os.O_RDWR)  # opening one end alone would wait for the other
+            ends += [os.open(name, os.O_RDONLY), os.open(name, os.O_WRONLY)]
+            os.close(both)
+        theirs_in, ours_in, ours_out, theirs_out = ends
+        return theirs_in, ours_in, theirs_out, ours_out
     if kind == "pipe":
         theirs_in, ours_in = os.pipe()
         ours_out, theirs_out = os.pipe()
@@ -127,10 +137,10 @@ def ends_of(kind: str) -> tuple[int, int, int, int]:
     return first[0].detach(), first[1].detach(), second[0].detach(), second[1].detach()
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socketpair"])
-def test_inherited_descriptors_never_get_o_nonblock(kind: str, database: Path) -> None:
+@pytest.mark.parametrize("kind", ["pipe", "socketpair", "named pipe"])
+def test_inherited_descriptors_never_get_o_nonblock(kind: str, database: Path, tmp_path: Path) -> None:
     """The flag belongs to what the descriptors share, so it would change our side's copies too."""
-    theirs_in, ours_in, theirs_out, ours_out = ends_of(kind)
+    theirs_in, ours_in, theirs_out, ours_out = ends_of(kind, tmp_path)
     error_in, error_out = os.pipe()
     process = subprocess.Popen(
         [BINARY, "--database", str(database)], stdin=theirs_in, stdout=theirs_out, stderr=error_out,
@@ -155,9 +165,10 @@ def test_inherited_descriptors_never_get_o_nonblock(kind: str, database: Path) -
             os.close(descriptor)
 
 
-def test_socket_pairs_serve_as_well_as_pipes(database: Path) -> None:
-    """With more requests and answers than the sockets hold, written without reading."""
-    theirs_in, ours_in, theirs_out, ours_out = ends_of("socketpair")
+@pytest.mark.parametrize("kind", ["pipe", "socketpair", "named pipe"])
+def test_more_than_a_pipe_holds_is_written_before_anything_is_read(kind: str, database: Path, tmp_path: Path) -> None:
+    """As parents do whose writes wait: were the sidecar to wait for its reader, both would wait for ever."""
+    theirs_in, ours_in, theirs_out, ours_out = ends_of(kind, tmp_path)
     process = subprocess.Popen(
         [BINARY, "--database", str(database)], stdin=theirs_in, stdout=theirs_out, env=clean_environment()
     )

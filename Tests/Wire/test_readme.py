@@ -18,7 +18,10 @@ from sidecar import BINARY, PATIENCE, clean_environment
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TEXTS = ("README.md", "protocol/README.md", "protocol/transcripts/README.md")
+TEXTS = (
+    "README.md", "protocol/README.md", "protocol/transcripts/README.md", "protocol/clients/node/README.md",
+    "protocol/clients/python/README.md",
+)
 #: language and content of the fenced blocks
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 #: a build from nothing is not cheap
@@ -39,7 +42,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     place = tmp_path / "bin"
     place.mkdir()
     (place / "mcp-session-store").symlink_to(BINARY)
-    return clean_environment(PATH=f"{place}:{os.environ['PATH']}")
+    (tmp_path / "protocol").symlink_to(ROOT / "protocol")
+    clients = str(ROOT / "protocol/clients/python")
+    return clean_environment(PATH=f"{place}:{os.environ['PATH']}", PYTHONPATH=clients)
 
 
 def run(command: list[str], directory: Path, environment: dict[str, str], patience: float = PATIENCE) -> str:
@@ -143,7 +148,7 @@ def test_the_builds_are_those_of_the_tests() -> None:
 def proofs() -> Iterator[str]:
     table = README.split("## What it promises")[1].split("## ")[0]
     for row in re.findall(r"^\| \d+ \|.*\|$", table, re.MULTILINE):
-        commands = re.findall(r"`((?:pytest|swift test)[^`]*)`", row)
+        commands = re.findall(r"`((?:pytest|swift test|run\.py)[^`]*)`", row)
         assert commands, f"no proof: {row}"
         yield from commands
 
@@ -155,6 +160,9 @@ def test_a_proof_is_there(command: str) -> None:
         assert words[:3] == ["swift", "test", "--filter"]
         sources = (path.read_text(encoding="utf-8") for path in (ROOT / "Tests").glob("*/*.swift"))
         assert (ROOT / "Tests" / words[3]).is_dir() or any(re.search(rf"\b{words[3]}\b", text) for text in sources)
+        return
+    if words[0] == "run.py":
+        assert (ROOT / "Tests" / "Reliability" / f"{words[1]}.py").exists()
         return
     collect = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-p", "no:cacheprovider", *words[1:]]
     done = subprocess.run(collect, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)

@@ -1,47 +1,48 @@
 // pipeline REQUESTS REPEAT COMMAND…
+// pipeline REQUESTS REPEAT unix:SOCKET
 //
 // Feeds a file of requests to a child as fast as the pipe takes them, reads the answers at the same time, and reports
-// how long it took from the first byte to the last answer. The first line of the file is sent and answered before the
-// clock starts, so that the start of the child is not in the figure; the rest is sent REPEAT times.
+// how long it took from the first byte to the last answer. The first request of the file is sent and answered before
+// the clock starts, so that the start of the child is not in the figure; the rest is sent REPEAT times. With a socket
+// the file holds RESP instead of lines.
 
 #include <poll.h>
 
-#include "child.h"
+#include "messages.h"
 #include "samples.h"
 
 enum { buffer_size = 256 * 1024 };
 
-/// Counts the answers, and looks for a failed one also where a read cut it in two.
+/// Counts the answers; one that a read cut in two is kept until the rest of it comes.
 typedef struct {
   char bytes[2 * buffer_size];
   size_t kept;  // the beginning of an answer whose end has not come yet
   size_t answers;
+  Framing framing;
 } Reader;
 
 static void read_some(Reader *reader, int descriptor) {
   ssize_t got = read(descriptor, reader->bytes + reader->kept, sizeof reader->bytes - reader->kept);
-  if (got < 0 && errno == EINTR) return;
+  if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
   if (got < 0) fail("read from the child");
   errno = 0;
   if (got == 0) fail("the child closed its output before the last answer");
 
-  size_t filled = reader->kept + (size_t)got;
-  char *last_newline = memrchr(reader->bytes, '\n', filled);
-  if (!last_newline) {
-    if (filled == sizeof reader->bytes) fail("an answer is longer than the buffer");
-    reader->kept = filled;
-    return;
+  size_t filled = reader->kept + (size_t)got, whole = 0, end;
+  while ((end = message_end(&reader->framing, (Text){reader->bytes + whole, filled - whole}))) {
+    whole += end;
+    reader->answers++;
   }
-  Text whole = {reader->bytes, (size_t)(last_newline - reader->bytes) + 1};
-  refuse_errors(whole);
-  reader->answers += count_lines(whole);
-  reader->kept = filled - whole.count;
-  memmove(reader->bytes, last_newline + 1, reader->kept);
+  if (whole == 0 && filled == sizeof reader->bytes) fail("an answer is longer than the buffer");
+  if (!reader->framing.is_resp) refuse_errors((Text){reader->bytes, whole});
+  reader->kept = filled - whole;
+  memmove(reader->bytes, reader->bytes + whole, reader->kept);
 }
 
 /// Seconds from the first byte to the last of `expected` answers.
-static double feed(Child *child, Text requests, size_t repeat, size_t expected) {
+static double feed(Child *child, Text requests, size_t repeat, size_t expected, bool is_resp) {
   static Reader reader;
+  reader.framing.is_resp = is_resp;
   Text left = requests;
   double start = now();
   while (reader.answers < expected) {
@@ -68,20 +69,21 @@ int main(int argc, char **argv) {
   if (argc < 4) errno = 0, fail("usage: pipeline REQUESTS REPEAT COMMAND…");
   Text requests = map_file(argv[1]);
   size_t repeat = strtoul(argv[2], NULL, 10);
-  Text first = take_line(&requests);
-  size_t expected = repeat * count_lines(requests);
+  Framing framing = {.is_resp = is_socket(argv + 3)};
+  Text first = take_message(&framing, &requests);
+  size_t expected = repeat * count_messages(&framing, requests);
 
-  Child child = spawn_child(argv + 3);
+  Child child = open_child(argv + 3);
   static char answer[buffer_size];
   write_all(child.input, first);
-  refuse_errors((Text){answer, read_answer(child.output, answer, sizeof answer)});
+  refuse_errors((Text){answer, read_answer(&framing, child.output, answer, sizeof answer)});
 
   // Only our end: the two ends of a pipe are separate descriptions, so the child's stdin stays as it was.
   fcntl(child.input, F_SETFL, O_NONBLOCK);
-  double seconds = feed(&child, requests, repeat, expected);
+  double seconds = feed(&child, requests, repeat, expected, framing.is_resp);
 
   char pid[16];
-  snprintf(pid, sizeof pid, "%d", child.pid);
+  snprintf(pid, sizeof pid, "%d", child.pid);  // of a server there are none: 0
   long resident = memory_kib(pid, "VmRSS"), peak = memory_kib(pid, "VmHWM");
   double closed = now();
   end_child(&child);

@@ -1,9 +1,11 @@
 // round_trips REQUESTS COUNT COMMAND…
+// round_trips REQUESTS COUNT unix:SOCKET
 //
-// One request at a time: writes a line, reads the whole answer, notes the time between. Goes round the lines of the
-// file until COUNT answers were timed, after a warm-up of a tenth as many that nobody counts.
+// One request at a time: writes it, reads the whole answer, notes the time between. Goes round the requests of the
+// file until COUNT answers were timed, after a warm-up of a tenth as many that nobody counts. With a socket the file
+// holds RESP instead of lines.
 
-#include "child.h"
+#include "messages.h"
 #include "samples.h"
 
 enum { answer_size = 16 << 20 };
@@ -16,19 +18,22 @@ int main(int argc, char **argv) {
   char *answer = malloc(answer_size);
   size_t answer_bytes = 0;
 
-  Child child = spawn_child(argv + 3);
+  Framing requests = {.is_resp = is_socket(argv + 3)}, answers = requests;
+  double total = 0;
+  Child child = open_child(argv + 3);
   for (size_t trip = 0; trip < warm_up + count; trip++) {
     if (left.count == 0) left = file;
-    Text request = take_line(&left);
+    Text request = take_message(&requests, &left);
     double start = now();
     write_all(child.input, request);
-    answer_bytes = read_answer(child.output, answer, answer_size);
-    if (trip >= warm_up) add_sample(&trips, now() - start);
-    refuse_errors((Text){answer, answer_bytes});
+    answer_bytes = read_answer(&answers, child.output, answer, answer_size);
+    double seconds = now() - start;
+    if (trip >= warm_up) add_sample(&trips, seconds), total += seconds;
+    if (!answers.is_resp) refuse_errors((Text){answer, answer_bytes});
   }
   end_child(&child);
 
   printf("{");
   print_samples("trip", &trips);
-  printf(",\"answer_bytes\":%zu}\n", answer_bytes);
+  printf(",\"seconds\":%.6f,\"answer_bytes\":%zu}\n", total, answer_bytes);
 }

@@ -3,7 +3,7 @@
 // Starts the command COUNT times. Each time: from the spawn to the first answer (start), and from the end of the input
 // to the exit (exit). The file holds one request.
 
-#include "child.h"
+#include "messages.h"
 #include "samples.h"
 
 int main(int argc, char **argv) {
@@ -12,13 +12,14 @@ int main(int argc, char **argv) {
   size_t count = strtoul(argv[2], NULL, 10);
   Samples starts = samples_for(count), exits = samples_for(count);
   static char answer[1 << 20];
+  Framing framing = {0};
 
   // The first one finds the program's pages on disk rather than in memory, so it is not counted.
   for (size_t spawn = 0; spawn < 1 + count; spawn++) {
     double spawned = now();
     Child child = spawn_child(argv + 3);
     write_all(child.input, request);
-    size_t answer_bytes = read_answer(child.output, answer, sizeof answer);
+    size_t answer_bytes = read_answer(&framing, child.output, answer, sizeof answer);
     double answered = now();
     refuse_errors((Text){answer, answer_bytes});
     double closed = now();

@@ -160,6 +160,24 @@ def test_a_call_that_is_too_long_is_not_sent(binary: Path, database: Path) -> No
     asyncio.run(main())
 
 
+def test_a_call_that_the_program_cannot_read_fails_alone_and_at_once(binary: Path, database: Path) -> None:
+    deep: list[object] = []
+    for _ in range(200):
+        deep = [deep]
+
+    async def main() -> None:
+        async with Store(database, binary=binary, timeout=None) as store:
+            backup, health, put, got = await asyncio.gather(
+                store.backup(f"{database}.copy"), store.health(), store.put_value("c", key="k", value=deep),
+                store.get_value("c", key="k"), return_exceptions=True)
+            assert isinstance(put, StoreError) and put.outcome == "not_applied" and "deeper than 128" in str(put)
+            assert isinstance(backup, dict) and backup["pages"] > 0
+            assert isinstance(health, dict) and health["status"] == "healthy"
+            assert isinstance(got, dict) and not got["exists"]
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
 def test_calls_at_once_are_answered_each_with_its_own(binary: Path, database: Path) -> None:
     async def main() -> None:
         async with Store(database, binary=binary) as store:
@@ -213,6 +231,34 @@ def test_an_answer_that_does_not_come_in_time(impostor: Impostor) -> None:
         await store.close(0.2)
 
     asyncio.run(main())
+
+
+def test_each_call_has_its_own_time(impostor: Impostor) -> None:
+    silent = impostor("for request in requests: pass")
+
+    async def main() -> None:
+        store = Store(binary=silent, timeout=None)
+        await store.open()
+        ended: list[float | None] = []
+
+        async def call(timeout: float | None) -> None:
+            try:
+                await store.call("x", timeout=timeout)
+            except CallTimeout:
+                ended.append(timeout)
+
+        calls = [asyncio.ensure_future(call(timeout)) for timeout in (0.6, 0.2, None, 60, 0.4, 0.001)]
+        while len(ended) < 4:
+            await asyncio.sleep(0.01)
+        assert ended == [0.001, 0.2, 0.4, 0.6]
+        late = asyncio.ensure_future(call(0.05))  # the alarm stands at the one that has a minute
+        await late
+        assert ended[4:] == [0.05] and not calls[2].done() and not calls[3].done()
+        for left in (calls[2], calls[3]):
+            left.cancel()
+        await store.close(0.2)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_a_late_answer_is_thrown_away(impostor: Impostor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import random
 from collections import deque
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Restart:
 
 
 class _Call:
-    __slots__ = ("future", "id", "is_sent", "line", "method", "on_progress", "on_result")
+    __slots__ = ("deadline", "future", "id", "is_sent", "line", "method", "on_progress", "on_result", "timeout")
 
     def __init__(
         self, number: int, method: str, line: bytes, future: asyncio.Future[Any],
@@ -67,6 +68,8 @@ class _Call:
         self.on_result = on_result
         self.on_progress = on_progress
         self.is_sent = False
+        self.timeout: float | None = None
+        self.deadline = math.inf
 
     @property
     def is_repeatable(self) -> bool:
@@ -92,14 +95,15 @@ class Store(Methods):
     require: capabilities or methods that the program must have, or `open` raises RequirementFailed.
     restart: whether a process that ended by itself is started again; None: calls fail from then on.
     timeout: seconds that an answer may take, backups and integrity checks apart; None: any time.
+    start_timeout: seconds that the process may take to start, which with another process on the file can be long.
     max_in_flight: bytes of calls without an answer; at that, further calls wait for their turn.
     """
 
     def __init__(
         self, database: str | os.PathLike[str] | None = None, *, binary: str | os.PathLike[str] | None = None,
         options: Mapping[str, str | int | bool] | None = None, require: Sequence[str] = (),
-        restart: Restart | None = None, timeout: float | None = 30.0, max_in_flight: int = 16 << 20,
-        logger: logging.Logger | None = None,
+        restart: Restart | None = None, timeout: float | None = 30.0, start_timeout: float = 10.0,
+        max_in_flight: int = 16 << 20, logger: logging.Logger | None = None,
     ) -> None:
         self._binary = binary
         self._arguments = [*arguments({"database": str(database)} if database is not None else {}),
@@ -107,6 +111,7 @@ class Store(Methods):
         self._require = list(require)
         self._policy = restart
         self._timeout = timeout
+        self._start_timeout = start_timeout
         self._max_load = max_in_flight
         self._logger = logger or logging.getLogger("mcp_session_store")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -123,6 +128,7 @@ class Store(Methods):
         self._calls: dict[int, _Call] = {}
         #: bytes of both
         self._load = 0
+        self._alarm: asyncio.TimerHandle | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_ticking = False
         self._subscriptions: dict[str, Subscription] = {}
@@ -175,10 +181,11 @@ class Store(Methods):
         })
         self._send(child, [shaking])
         try:
-            info: ServerInfo = await asyncio.wait_for(shaking.future, self._timeout)
+            info: ServerInfo = await asyncio.wait_for(shaking.future, self._start_timeout)
         except asyncio.TimeoutError:
             child.kill()
-            raise ChildError(f"The store did not answer within {self._timeout} s of its start.") from None
+            await child.close(1.0)
+            raise ChildError(f"The store did not answer within {self._start_timeout} s of its start.") from None
         except RequestError:
             await child.close(1.0)
             raise
@@ -195,6 +202,8 @@ class Store(Methods):
         self._is_closed = True
         if self._opening is None:
             return
+        if self._info is not None:
+            self._opening.cancel()  # a restart
         await asyncio.wait([self._opening])
         deadline = asyncio.get_running_loop().time() + patience
         while self._queue and self._is_ready and asyncio.get_running_loop().time() < deadline:
@@ -202,6 +211,8 @@ class Store(Methods):
         if self._child is not None:
             await self._child.close(patience)
         self._fail_all(ChildError("The store is closed."))
+        if self._alarm is not None:
+            self._alarm.cancel()
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
@@ -248,12 +259,12 @@ class Store(Methods):
         self._load += len(call.line)
         self._wake_next()
         self._tick()
-        timer = loop.call_later(timeout, self._expire, call, timeout) if timeout is not None else None
+        if timeout is not None:
+            call.timeout, call.deadline = timeout, loop.time() + timeout
+            self._watch(call.deadline)
         try:
             return await call.future
         finally:
-            if timer is not None:
-                timer.cancel()
             if not call.is_sent and call.line:
                 self._drop(call)
 
@@ -290,9 +301,25 @@ class Store(Methods):
                 room.set_result(None)
                 return
 
-    def _expire(self, call: _Call, timeout: float) -> None:
-        if not call.future.done():
-            call.future.set_exception(CallTimeout(f"{call.method} had no answer after {timeout} s.", call.outcome))
+    def _watch(self, deadline: float) -> None:
+        """One alarm for all calls, at the earliest deadline: a timer for each would cost a tenth of the call."""
+        if self._alarm is None or deadline < self._alarm.when():
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Ends calls whose time is over, and sets the alarm for the next one."""
+        self._alarm = None
+        now = asyncio.get_running_loop().time()
+        left = [call for call in [*self._calls.values(), *self._queue] if not call.future.done()]
+        for call in left:
+            if call.deadline <= now:
+                message = f"{call.method} had no answer after {call.timeout} s."
+                call.future.set_exception(CallTimeout(message, call.outcome))
+        deadline = min((call.deadline for call in left if call.deadline > now), default=math.inf)
+        if deadline < math.inf:
+            self._watch(deadline)
 
     def _drop(self, call: _Call) -> None:
         """Forgets a call that was not written, and will not be."""
@@ -334,7 +361,7 @@ class Store(Methods):
 
     def _hear(self, line: bytes) -> None:
         try:
-            message = json.loads(line)
+            message = json.loads(line.decode())
         except ValueError:
             self._logger.error("The store's process said what is no JSON: %s", line[:200])
             if self._child is not None:
@@ -344,7 +371,11 @@ class Store(Methods):
         if "method" in message:
             self._tell(message["method"], message["params"])
             return
-        call = self._calls.pop(message["id"], None)
+        number = message["id"]
+        if number is None:
+            # It could not read a line: 128 levels are its limit. Answers come in the order of the calls, jobs apart.
+            number = next((call.id for call in self._calls.values() if call.method not in JOBS), None)
+        call = self._calls.pop(number, None)
         if call is None:
             self._logger.error("The store answered what was not asked: %s", line[:200])
             return
@@ -407,7 +438,7 @@ class Store(Methods):
                 self._starts.popleft()
             if len(self._starts) >= self._policy.attempts or error.exit_code in FINAL:
                 self._fail_all(error)
-                raise error
+                return self
             self._starts.append(loop.time())
             self._logger.warning("%s Starting it again.", error)
             await asyncio.sleep(delay * random.uniform(0.5, 1.5))
@@ -419,7 +450,7 @@ class Store(Methods):
                 error = failed
             except RequestError as refused:
                 self._fail_all(ChildError(str(refused)))
-                raise
+                return self
         subscriptions, self._subscriptions = list(self._subscriptions.values()), {}
         for subscription in subscriptions:
             self.spawn(subscription.attach_again())

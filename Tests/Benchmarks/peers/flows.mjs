@@ -1,0 +1,235 @@
+// One Node server with many requests under way at once, each flow doing one thing after the other:
+//
+//     flows.mjs sidecar OPERATIONS FLOWS DATA COMMAND…
+//     flows.mjs redis OPERATIONS FLOWS DATA SOCKET
+//     flows.mjs sqlite OPERATIONS FLOWS DATA DATABASE
+//
+// Each flow has a session of its own. Of four operations two write (an event, a key of the state) and two read (the
+// session, its last ten events). Messages are objects on this side. Writes one JSON object about the time that it took.
+import { spawn } from "node:child_process";
+import { createConnection } from "node:net";
+import { SQLiteStore, medianMicroseconds, sessionID } from "./node_sqlite.mjs";
+
+const newest = 10;
+
+/** Conversations in which answers come in the order of the requests. */
+class Pipe {
+  waiting = [];
+  taken = 0;
+
+  next() {
+    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+  }
+
+  take() {
+    const entry = this.waiting[this.taken++];
+    if (this.taken > 1024) this.waiting = this.waiting.slice(this.taken), (this.taken = 0);
+    return entry;
+  }
+}
+
+class Sidecar {
+  pipe = new Pipe();
+  rest = "";
+
+  async open([command, ...words]) {
+    this.child = spawn(command, words, { stdio: ["pipe", "pipe", "inherit"] });
+    this.child.stdout.setEncoding("utf8");
+    this.child.stdout.on("data", (text) => this.receive(text));
+  }
+
+  receive(text) {
+    const lines = (this.rest + text).split("\n");
+    this.rest = lines.pop();
+    for (const line of lines) {
+      const { result, error } = JSON.parse(line);
+      const entry = this.pipe.take();
+      if (error) entry.reject(new Error(error.message));
+      else entry.resolve(result);
+    }
+  }
+
+  call(method, params) {
+    this.child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method, params })}\n`);
+    return this.pipe.next();
+  }
+
+  create(session) {
+    return this.call("create_session", { session_id: session });
+  }
+
+  async append(session, data) {
+    return (await this.call("store_event", { session_id: session, data })).id;
+  }
+
+  async session(session) {
+    return this.call("get_session", { session_id: session });
+  }
+
+  async setState(session, key, value) {
+    await this.call("set_session_state", { session_id: session, key, value });
+  }
+
+  async eventsAfter(session, after) {
+    return (await this.call("get_events_after", { session_id: session, after_event_id: after, limit: newest })).events;
+  }
+
+  async close() {
+    this.child.stdin.end();
+    await new Promise((resolve) => this.child.once("close", resolve));
+    if (this.child.exitCode !== 0) throw new Error(`the sidecar ended with ${this.child.exitCode}`);
+  }
+}
+
+class Redis {
+  pipe = new Pipe();
+  rest = Buffer.alloc(0);
+
+  async open([socket]) {
+    this.socket = createConnection(socket);
+    this.socket.on("data", (bytes) => this.receive(bytes));
+    await new Promise((resolve, reject) => this.socket.once("connect", resolve).once("error", reject));
+  }
+
+  receive(bytes) {
+    let buffer = this.rest.length > 0 ? Buffer.concat([this.rest, bytes]) : bytes;
+    for (let answer; (answer = Redis.parse(buffer, 0)); buffer = buffer.subarray(answer.end)) {
+      const entry = this.pipe.take();
+      if (answer.value instanceof Error) entry.reject(answer.value);
+      else entry.resolve(answer.value);
+    }
+    this.rest = buffer;
+  }
+
+  /** The value at `start` and where it ends; undefined when its end has not come yet. */
+  static parse(buffer, start) {
+    const newline = buffer.indexOf("\r\n", start);
+    if (newline < 0) return undefined;
+    const text = buffer.latin1Slice(start + 1, newline);
+    let end = newline + 2;
+    switch (String.fromCharCode(buffer[start])) {
+      case "+":
+        return { value: text, end };
+      case "-":
+        return { value: new Error(text), end };
+      case ":":
+        return { value: Number(text), end };
+      case "$":
+        if (text === "-1") return { value: null, end };
+        end += Number(text) + 2;
+        return end > buffer.length ? undefined : { value: buffer.utf8Slice(newline + 2, end - 2), end };
+      default: {
+        const value = [];
+        for (let left = Number(text); left > 0; left--) {
+          const member = Redis.parse(buffer, end);
+          if (!member) return undefined;
+          value.push(member.value);
+          end = member.end;
+        }
+        return { value, end };
+      }
+    }
+  }
+
+  call(...words) {
+    const parts = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
+    this.socket.write(`*${words.length}\r\n${parts.join("")}`);
+    return this.pipe.next();
+  }
+
+  create(session) {
+    return this.call("HSET", `session:${session}`, "status", "pending", "last_activity", String(Date.now()));
+  }
+
+  append(session, data) {
+    return this.call("XADD", `events:${session}`, "*", "data", JSON.stringify(data));
+  }
+
+  session(session) {
+    return this.call("HGETALL", `session:${session}`);
+  }
+
+  async setState(session, key, value) {
+    await this.call("HSET", `state:${session}`, key, JSON.stringify(value));
+  }
+
+  async eventsAfter(session, after) {
+    const rows = await this.call("XRANGE", `events:${session}`, after ? `(${after}` : "-", "+", "COUNT", `${newest}`);
+    return rows.map(([id, [, data]]) => ({ id, data: JSON.parse(data) }));
+  }
+
+  async close() {
+    this.socket.destroy();
+  }
+}
+
+/** In process, a commit for each write. Its calls do not wait for anything, so a flow never meets another one. */
+class SQLite {
+  async open([path]) {
+    this.store = new SQLiteStore(path);
+  }
+
+  async create(session) {
+    this.store.insertSession.run(session, Date.now());
+  }
+
+  async append(session, data) {
+    this.store.begin();
+    const id = this.store.append(session, data);
+    this.store.commit();
+    return id;
+  }
+
+  async session(session) {
+    return this.store.selectSession.get(session);
+  }
+
+  async setState(session, key, value) {
+    this.store.upsertState.run(session, key, JSON.stringify(value));
+  }
+
+  async eventsAfter(session, after) {
+    return this.store.eventsAfter(session, after, newest);
+  }
+
+  async close() {
+    this.store.database.close();
+  }
+}
+
+const [backend, operations, flows, data, ...where] = process.argv.slice(2);
+const store = new { sidecar: Sidecar, redis: Redis, sqlite: SQLite }[backend]();
+const message = JSON.parse(data);
+const rounds = Math.ceil(Number(operations) / Number(flows) / 4);
+const samples = [];
+
+async function timed(operation) {
+  const start = performance.now();
+  const result = await operation;
+  samples.push(performance.now() - start);
+  return result;
+}
+
+async function flow(number) {
+  const session = sessionID(number);
+  // The id behind which the newest events lie, for ids need not be numbers.
+  const before = [];
+  for (let round = 0; round < rounds; round++) {
+    before.push(await timed(store.append(session, message)));
+    if (before.length > newest + 1) before.shift();
+    if (!(await timed(store.session(session)))) throw new Error("the session is gone");
+    await timed(store.setState(session, `k${round % 10}`, round));
+    const events = await timed(store.eventsAfter(session, round < newest ? 0 : before[0]));
+    const expected = Math.min(round + 1, newest);
+    if (events.length !== expected) throw new Error(`${events.length} events in the place of ${expected}`);
+  }
+}
+
+const numbers = Array.from({ length: Number(flows) }, (_, number) => number);
+await store.open(where);
+await Promise.all(numbers.map((number) => store.create(sessionID(number))));
+const start = performance.now();
+await Promise.all(numbers.map(flow));
+const seconds = (performance.now() - start) / 1e3;
+await store.close();
+console.log(JSON.stringify({ operations: samples.length, seconds, p50_us: medianMicroseconds(samples) }));

@@ -1,0 +1,51 @@
+"""The types of the Python client hold, for itself and for those who use it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CLIENT = Path(__file__).parents[3] / "protocol/clients/python"
+
+#: what a checker must accept, and (on the lines marked wrong) must not
+USE = """
+from mcp_session_store import BlockingStore, Store
+
+async def good(store: Store) -> int:
+    session = await store.create_session(principal="alice", status="active")
+    event = await store.store_event(session["session_id"], data={"any": ["thing"]})
+    async with await store.subscribe_events(session["session_id"]) as events:
+        async for one in events:
+            print(one["data"], events.lost)
+    return event["id"]
+
+async def bad(store: Store) -> None:
+    await store.create_session(status="sleeping")  # wrong
+    await store.store_event("s")  # wrong
+    session = await store.get_session("s")
+    print(session["status"])  # wrong: it may be None
+    print((await store.event_count())["number"])  # wrong
+
+def blocking(store: BlockingStore) -> str:
+    return store.create_session()["session_id"]
+"""
+
+
+def check(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-version", "3.10", *arguments]
+    return subprocess.run(command, cwd=CLIENT, capture_output=True, text=True, check=False)
+
+
+def test_the_client_is_typed() -> None:
+    done = check("mcp_session_store")
+    assert done.returncode == 0, done.stdout
+
+
+def test_users_are_told_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "use.py"
+    path.write_text(USE)
+    done = check(str(path))
+    wrong = [number for number, line in enumerate(USE.splitlines(), 1) if "# wrong" in line]
+    told = sorted(int(line.split(":")[1]) for line in done.stdout.splitlines() if ": error:" in line)
+    assert told == wrong, done.stdout

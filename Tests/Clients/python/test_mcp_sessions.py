@@ -1,0 +1,475 @@
+"""Sessions of an MCP server that outlive its process: real servers, killed in the middle, and real clients."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http import StreamableHTTPServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import RequestBodyLimitMiddleware
+from server_process import WAIT, Frame, RawClient, ServerProcess, frames, running
+
+from mcp_session_store import Store
+
+FLAVORS = ["sdk", *(["fastmcp"] if find_spec("fastmcp") else [])]
+
+
+@pytest.fixture
+def setup(binary: Path, database: Path, tmp_path: Path) -> dict[str, Any]:
+    gates = tmp_path / "gates"
+    gates.mkdir()
+    return {"flavor": "sdk", "binary": str(binary), "database": str(database), "gates": str(gates)}
+
+
+def open_gate(setup: dict[str, Any], name: str) -> None:
+    (Path(setup["gates"]) / name).touch()
+
+
+async def stored(setup: dict[str, Any], session_id: str, count: int) -> None:
+    """Waits until the session has had so many events."""
+    async with Store(setup["database"], binary=setup["binary"]) as store, asyncio.timeout(WAIT):
+        while True:
+            session = await store.get_session(session_id)
+            if session is not None and session["last_event_id"] >= count:
+                return
+            await asyncio.sleep(0.01)
+
+
+def progress(frame: Frame) -> int:
+    assert frame.data["method"] == "notifications/progress"
+    return int(frame.data["params"]["progress"])
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_killed_server_resumes_a_stream(setup: dict[str, Any], flavor: str) -> None:
+    setup["flavor"] = flavor
+
+    async def before(client: RawClient) -> str:
+        await client.initialize()
+        first = client.call(1, "count", steps=[1, 2, "first", 3, 4, "never"])
+        async with client.request("POST", first) as response:
+            events = frames(response)
+            assert (await anext(events)).data is None  # a place to resume from
+            assert progress(await anext(events)) == 1
+            last = await anext(events)
+            assert progress(last) == 2
+        open_gate(setup, "first")
+        assert client.session_id is not None
+        await stored(setup, client.session_id, 7)  # the handshake's two, and five
+        return last.id
+
+    async def after(client: RawClient, last: str) -> None:
+        whoami = await client.result(2, "whoami")
+        assert whoami == {"client": "raw client", "session_id": client.session_id}
+        async with client.request("GET", last_event_id=last) as response:
+            assert response.status_code == 200
+            events = frames(response)
+            assert [progress(await anext(events)) for _ in range(2)] == [3, 4]
+        answer = {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}
+        async with client.request("GET", last_event_id=last) as response:  # as often as the client likes
+            async with Store(setup["database"], binary=setup["binary"]) as store:
+                assert client.session_id is not None
+                # Somebody takes the work up again and answers: nothing may stand between.
+                await store.store_event(client.session_id, data=answer, stream_id="1")
+            seen = [frame.data async for frame in frames(response)]
+        assert [message["params"]["progress"] for message in seen[:2]] == [3, 4]
+        assert seen[2:] == [answer]
+        assert await client.result(3, "count", steps=[]) == {"result": "counted []"}
+
+    client = RawClient("")
+    with running(setup) as server:
+        client.url = server.url
+        last = asyncio.run(before(client))
+    with running(setup) as server:
+        client.url = server.url
+        asyncio.run(after(client, last))
+
+
+def test_an_interrupted_request_is_answered_with_an_error_where_that_is_asked_for(setup: dict[str, Any]) -> None:
+    setup["sessions"] = {"fail_interrupted": True}
+
+    async def before(client: RawClient) -> list[str]:
+        await client.initialize()
+        assert client.session_id is not None
+        last = []
+        for request_id in (7, "seven"):
+            async with client.request("POST", client.call(request_id, "count", steps=[1, "never"])) as response:
+                events = frames(response)
+                await anext(events)
+                last.append((await anext(events)).id)
+        return last
+
+    async def after(client: RawClient, last: list[str]) -> None:
+        for request_id, cursor in zip((7, "seven"), last, strict=True):
+            async with client.request("GET", last_event_id=cursor) as response:
+                [answer] = [frame.data async for frame in frames(response)]
+            assert (answer["id"], answer["error"]["code"]) == (request_id, -32603)
+            assert "restarted" in answer["error"]["message"]
+        # What this process works on is not interrupted.
+        async with client.request("POST", client.call(8, "count", steps=[1, "gate", 2])) as response:
+            events = frames(response)
+            await anext(events)
+            cursor = (await anext(events)).id
+        async with client.request("GET", last_event_id=cursor) as response:
+            open_gate(setup, "gate")
+            seen = [frame.data async for frame in frames(response)]
+        assert [message.get("id") for message in seen] == [None, 8]
+        assert "result" in seen[1]
+
+    client = RawClient("")
+    with running(setup) as server:
+        client.url = server.url
+        last = asyncio.run(before(client))
+    with running(setup) as server:
+        client.url = server.url
+        asyncio.run(after(client, last))
+
+
+def test_sessions_with_the_same_request_ids_see_their_own_events(setup: dict[str, Any]) -> None:
+    async def begin(client: RawClient, steps: list[int | str]) -> list[str]:
+        async with client.request("POST", client.call(1, "count", steps=steps)) as response:
+            events = frames(response)
+            return [(await anext(events)).id for _ in range(2)]
+
+    async def resumed(client: RawClient, cursor: str) -> list[Any]:
+        async with client.request("GET", last_event_id=cursor) as response:
+            return [frame.data async for frame in frames(response)]
+
+    async def run(url: str) -> None:
+        one, two = RawClient(url), RawClient(url)
+        await asyncio.gather(one.initialize(), two.initialize())
+        assert one.session_id != two.session_id
+        cursors = await asyncio.gather(
+            begin(one, [10, "gate", 11, 12]), begin(two, [20, "gate", 21, 22]))
+        assert [cursor.split(".")[0] for cursor in cursors[0]] == [cursor.split(".")[0] for cursor in cursors[1]]
+        open_gate(setup, "gate")
+        for client, [first, second], numbers in [(one, cursors[0], [10, 11, 12]), (two, cursors[1], [20, 21, 22])]:
+            for cursor, expected in [(first, numbers), (second, numbers[1:])]:
+                *progresses, answer = await resumed(client, cursor)
+                assert [message["params"]["progress"] for message in progresses] == expected
+                assert answer["id"] == 1 and str(numbers[0]) in answer["result"]["structuredContent"]["result"]
+        for client, others in [(one, cursors[1]), (two, cursors[0])]:
+            for cursor in others:
+                assert await resumed(client, cursor) == []
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_another_owner_is_told_that_there_is_no_such_session(setup: dict[str, Any], flavor: str) -> None:
+    setup.update(flavor=flavor, auth=True)
+    ping = {"jsonrpc": "2.0", "id": 5, "method": "ping"}
+
+    async def refused(url: str, session_id: str | None) -> None:
+        mallory = RawClient(url, token="bob", session_id=session_id)
+        unknown = RawClient(url, token="bob", session_id="x" * 43)
+        for method, message, headers in [
+            ("POST", ping, {}), ("GET", None, {}), ("GET", None, {"last_event_id": "1.x.1"}), ("DELETE", None, {}),
+        ]:
+            async with mallory.request(method, message, **headers) as response:
+                told = response.status_code, (await response.aread()).replace(b"x" * 43, b"")
+            async with unknown.request(method, message, **headers) as response:
+                assert told == (response.status_code, await response.aread())
+            assert told[0] == 404
+        assert await RawClient(url, session_id=session_id).status("POST", ping) == 401
+
+    async def before(url: str) -> RawClient:
+        alice = RawClient(url, token="alice")
+        await alice.initialize()
+        await refused(url, alice.session_id)
+        return alice
+
+    async def after(url: str, alice: RawClient) -> None:
+        alice.url = url
+        await refused(url, alice.session_id)  # while the server does not have it
+        assert await alice.status("POST", ping) == 200
+        await refused(url, alice.session_id)
+        async with Store(setup["database"], binary=setup["binary"]) as store:
+            assert alice.session_id is not None
+            session = await store.get_session(alice.session_id)
+            assert session is not None
+            assert session["principal"] == '["test", "https://issuer.test", "alice"]'
+            assert session["client_capabilities"] == {"roots": {}}
+            assert session["metadata"]["initialize"]["protocolVersion"] == "2025-11-25"
+            assert "tools" in session["server_capabilities"]
+
+    with running(setup) as server:
+        client = asyncio.run(before(server.url))
+    with running(setup) as server:
+        asyncio.run(after(server.url, client))
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_a_deleted_session_stays_deleted(setup: dict[str, Any], flavor: str) -> None:
+    setup["flavor"] = flavor
+
+    async def before(url: str) -> list[RawClient]:
+        clients = [RawClient(url) for _ in range(2)]
+        for client in clients:
+            await client.initialize()
+        assert await clients[0].status("DELETE") == 200
+        assert await clients[0].status("DELETE") == 404
+        return clients
+
+    async def after(url: str, clients: list[RawClient]) -> None:
+        for client in clients:
+            client.url = url
+        assert await clients[0].status("GET") == 404
+        assert await clients[1].status("DELETE") == 200  # after a restart too
+        assert await clients[1].status("GET") == 404
+        async with Store(setup["database"], binary=setup["binary"]) as store:
+            assert (await store.session_count())["count"] == 0
+
+    with running(setup) as server:
+        clients = asyncio.run(before(server.url))
+    with running(setup) as server:
+        asyncio.run(after(server.url, clients))
+
+
+def test_what_others_do_to_a_session_counts_at_once(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        async with Store(setup["database"], binary=setup["binary"]) as store:
+            for end in (store.delete_session, store.invalidate_session, store.suspend_session, store.expire_session):
+                client = RawClient(url)
+                await client.initialize()
+                assert client.session_id is not None
+                assert await client.result(1, "count", steps=[]) == {"result": "counted []"}
+                await end(client.session_id)
+                assert await client.status("POST", client.call(2, "count", steps=[])) == 404
+                assert await client.status("POST", client.call(2, "count", steps=[])) == 404
+            await store.resume_session((await store.list_sessions(status="suspended"))["sessions"][0]["session_id"])
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_nobody_may_use_what_is_not_his_own(setup: dict[str, Any]) -> None:
+    setup["auth"] = True
+
+    async def run(url: str) -> None:
+        async with Store(setup["database"], binary=setup["binary"]) as store:
+            who = {"name": "x", "version": ""}
+            handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": who}
+            session = await store.create_session(  # answers to everybody in the contract
+                status="active", is_initialized=True, principal=None, metadata={"initialize": handshake})
+            alice = RawClient(url, token="alice", session_id=session["session_id"])
+            assert await alice.status("GET") == 404
+            elsewhere = await store.create_session(
+                status="active", is_initialized=True, principal='["test", "https://issuer.test", "alice"]',
+                tenant_id="another server", metadata={"initialize": handshake})
+            alice.session_id = elsewhere["session_id"]
+            assert await alice.status("GET") == 404
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_the_sdk_is_what_this_relies_on() -> None:
+    """Named here, so that it is plain what an SDK changed when the tests above fail."""
+    manager: Any = StreamableHTTPSessionManager(Server("test"))
+    assert isinstance(manager.asgi_app, RequestBodyLimitMiddleware)  # handle_request goes through this attribute
+    assert manager._server_instances == {} and manager._session_owners == {}
+    manager.event_store = object()
+    transport = manager._admit_session({"client_id": "c", "issuer": None, "subject": None})
+    assert manager._server_instances == {transport.mcp_session_id: transport}
+    assert set(manager._session_owners) == {transport.mcp_session_id}
+    assert transport._event_store is manager.event_store
+    assert transport.idle_scope is None and not transport.is_terminated
+    transport.close_sse_stream("1")
+    source = inspect.getsource(StreamableHTTPSessionManager)
+    assert "self._admit_session(requestor)" in source and "self.asgi_app(scope" in source
+    assert "self.close_sse_stream(request_id)" in inspect.getsource(StreamableHTTPServerTransport)
+
+
+def test_a_session_lives_as_long_as_it_is_used(setup: dict[str, Any]) -> None:
+    setup["sessions"] = {"inactivity_timeout": 4}
+
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        assert client.session_id is not None
+        async with Store(setup["database"], binary=setup["binary"]) as store:
+
+            async def session() -> Any:
+                assert client.session_id is not None
+                return await store.get_session(client.session_id)
+
+            begun = (await session())["created_at"]
+            async with client.request("GET") as response, asyncio.timeout(WAIT):
+                assert response.status_code == 200
+                while (await session())["last_activity"] < begun + 5_000:
+                    await asyncio.sleep(0.1)
+            async with asyncio.timeout(WAIT):
+                while await session() is not None:
+                    await asyncio.sleep(0.1)
+        assert await client.status("GET") == 404
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_an_idle_session_that_the_manager_dropped_comes_back(setup: dict[str, Any]) -> None:
+    setup["options"] = {"session_idle_timeout": 0.2}
+
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        for request_id in range(1, 6):
+            assert await client.result(request_id, "count", steps=[]) == {"result": "counted []"}
+            await asyncio.sleep(0.5)  # in which the manager may drop it; it must not show whether it did
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_two_servers_serve_one_session(setup: dict[str, Any]) -> None:
+    async def run(url: str, other: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        async with client.request("POST", client.call(1, "count", steps=[1, "gate", 2, 3])) as response:
+            events = frames(response)
+            await anext(events)
+            cursor = (await anext(events)).id
+        client.url = other
+        async with client.request("GET", last_event_id=cursor) as response:
+            open_gate(setup, "gate")
+            *progresses, answer = [frame.data async for frame in frames(response)]
+        assert [message["params"]["progress"] for message in progresses] == [2, 3]
+        assert answer["id"] == 1 and "result" in answer
+        assert await client.status("DELETE") == 200
+        client.url = url
+        assert await client.status("GET") == 404
+
+    with running(setup) as server, running(setup) as other:
+        asyncio.run(run(server.url, other.url))
+
+
+def test_a_tool_may_close_its_stream_again_and_again(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        steps = [1, "a", "close", 2, "b", "close", 3, "c"]
+        async with client.request("POST", client.call(1, "count", steps=steps)) as response:
+            open_gate(setup, "a")
+            seen = [frame async for frame in frames(response)]
+        async with client.request("GET", last_event_id=seen[-1].id) as response:
+            events = frames(response)
+            seen.append(await anext(events))
+            open_gate(setup, "b")
+            seen += [frame async for frame in events]  # ends, though no answer came
+        open_gate(setup, "c")
+        async with client.request("GET", last_event_id=seen[-1].id) as response:
+            seen += [frame async for frame in frames(response)]
+        assert [progress(frame) for frame in seen[1:-1]] == [1, 2, 3]
+        assert "result" in seen[-1].data
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_what_the_server_refuses_leaves_no_session(setup: dict[str, Any]) -> None:
+    setup["options"] = {"max_sessions": 1}
+    setup["store"] = {"max_sessions": 2}
+    initialize = {"jsonrpc": "2.0", "id": 0, "method": "initialize"}
+
+    async def run(url: str) -> None:
+        async with Store(setup["database"], binary=setup["binary"]) as store:
+
+            async def sessions(count: int) -> None:
+                async with asyncio.timeout(WAIT):
+                    while (await store.session_count())["count"] != count:
+                        await asyncio.sleep(0.01)
+
+            client = RawClient(url)
+            assert await client.status("POST", initialize, accept="text/plain") == 406
+            assert await client.status("POST", initialize, host="evil.test") == 421
+            ping = {"jsonrpc": "2.0", "id": 0, "method": "ping"}
+            for message in (ping, [], 5, "initialize", {"method": "initialize"}):
+                assert await client.status("POST", message) == 400
+            await sessions(0)
+            await client.initialize()
+            await sessions(1)
+            assert await RawClient(url).status("POST", initialize) == 503  # the manager has one already
+            await sessions(1)
+            await store.create_session(status="active")
+            assert await RawClient(url).status("POST", initialize) == 503  # and so has the store
+            for unknown in ("nobody", "x" * 300, "a b"):
+                assert await RawClient(url, session_id=unknown).status("GET") == 404
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_without_its_store_a_server_says_so(setup: dict[str, Any]) -> None:
+    async def run(server: ServerProcess) -> None:
+        client = RawClient(server.url)
+        await client.initialize()
+        async with client.request("POST", client.call(1, "count", steps=[1, "gate", 2])) as response:
+            events = frames(response)
+            await anext(events)
+            assert (await anext(events)).id != ""
+            server.kill_child()
+            open_gate(setup, "gate")
+            rest = [frame async for frame in events]  # who is connected is served to the end
+            assert [frame.data.get("id") for frame in rest] == [None, 1]
+        for again in (client, RawClient(server.url, session_id="x" * 43), RawClient(server.url)):
+            message = {"jsonrpc": "2.0", "id": 2, "method": "initialize"}
+            async with again.request("POST", message) as response:
+                assert response.status_code == 503
+                assert "store" in (await response.aread()).decode()
+
+    with running(setup) as server:
+        asyncio.run(run(server))
+
+
+def test_json_answers_survive_too(setup: dict[str, Any]) -> None:
+    setup["options"] = {"json_response": True}
+
+    async def call(client: RawClient) -> Any:
+        async with client.request("POST", client.call(1, "whoami")) as response:
+            return (await response.aread()).decode()
+
+    async def before(url: str) -> RawClient:
+        client = RawClient(url)
+        params = {
+            "protocolVersion": client.version, "capabilities": {},
+            "clientInfo": {"name": "json client", "version": "1"},
+        }
+        async with client.request(
+            "POST", {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+        ) as response:
+            client.session_id = response.headers["mcp-session-id"]
+        return client
+
+    async def after(url: str, client: RawClient) -> None:
+        client.url = url
+        assert "json client" in await call(client)
+
+    with running(setup) as server:
+        client = asyncio.run(before(server.url))
+    with running(setup) as server:
+        asyncio.run(after(server.url, client))
+
+
+def test_many_requests_at_once_restore_a_session(setup: dict[str, Any]) -> None:
+    async def before(url: str) -> RawClient:
+        client = RawClient(url)
+        await client.initialize()
+        return client
+
+    async def after(url: str, client: RawClient) -> None:
+        client.url = url
+        results = await asyncio.gather(*[client.result(number, "whoami") for number in range(20)])
+        assert results == [{"client": "raw client", "session_id": client.session_id}] * 20
+
+    with running(setup) as server:
+        client = asyncio.run(before(server.url))
+    with running(setup) as server:
+        asyncio.run(after(server.url, client))

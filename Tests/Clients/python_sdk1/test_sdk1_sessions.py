@@ -1,0 +1,10 @@
+"""Sessions outlive the process with version 1 of the SDK as they do with version 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
+
+from test_mcp_sessions import *  # noqa: E402, F403
