@@ -39,6 +39,12 @@ package final class Connection {
       unsafe sqlite3_close(opened)
       throw error
     }
+    // A file that cannot be opened for writing just now (no descriptor is left, the disk fails) is opened for reading
+    // without a word, and every write would be refused for as long as the connection lives.
+    if mode == .readWrite, unsafe sqlite3_db_readonly(handle, "main") == 1 {
+      unsafe sqlite3_close(handle)
+      throw SQLiteError(code: SQLITE_CANTOPEN, message: "unable to open database file for writing")
+    }
     unsafe self.handle = unsafe handle
     unsafe walPageCount = .allocate(capacity: 1)
     unsafe walPageCount.initialize(to: 0)

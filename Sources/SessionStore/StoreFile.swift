@@ -95,9 +95,9 @@ extension Store {
     if version > schema.version { throw OpenError.tooNew(found: version, supported: schema.version) }
     if version < 0 { throw OpenError.damaged("\(path) says that its schema has version \(version)") }
     let pages = try connection.pragma("page_count")
-    if DatabaseFile.size(log) == 0,
-      DatabaseFile.size(path) < pages * (try connection.pragma("page_size"))
-    {
+    // 0 is also what a system says that cannot tell.
+    let size = DatabaseFile.size(path)
+    if DatabaseFile.size(log) == 0, size > 0, size < pages * (try connection.pragma("page_size")) {
       throw OpenError.damaged("\(path) is shorter than its header says; restore it from a backup")
     }
     // A row of each table: its root page is there and is a page of a table.
@@ -109,7 +109,7 @@ extension Store {
         switch error.class {
         case .corrupt, .notADatabase, .other:
           throw OpenError.damaged(
-            "\(path): table '\(table)' cannot be read (\(error.message)); restore it from a backup")
+            "\(path): table '\(table)' cannot be read (\(error.message)); look after the disk or restore a backup")
         // The disk fails or somebody holds a lock: nothing is known of the file.
         case .busy, .full, .readOnly, .cannotOpen, .inputOutput: throw error
         }
@@ -145,7 +145,9 @@ extension Store {
     guard let error = error as? SQLiteError else { return .inputOutput("\(path): \(error)") }
     return switch error.class {
     case .notADatabase: .foreign("\(path) is not a SQLite database; name another file")
-    case .corrupt: .damaged("\(path) is damaged (\(error.message)); restore it from a backup")
+    // SQLite says the same of bytes that are wrong and of bytes that the disk cannot read (SQLITE_IOERR_CORRUPTFS).
+    case .corrupt:
+      .damaged("\(path) is damaged (\(error.message)), or its disk is; look after the disk or restore a backup")
     case .busy: .locked("\(path) is locked by another process (\(error.message))")
     case .cannotOpen, .readOnly: .cannotCreate("cannot open \(path) \(purpose): \(error.message)")
     case .full, .inputOutput, .other: .inputOutput("\(path): \(error.message) (SQLite code \(error.code))")

@@ -167,7 +167,8 @@ extension RPCError {
     case .full: ErrorKind.databaseFull.error("The disk is full; free some space and try again.", details)
     case .readOnly: ErrorKind.databaseReadOnly.error("The database file cannot be written any more.", details)
     case .corrupt, .notADatabase:
-      ErrorKind.databaseCorrupt.error("The database file is damaged; restore it from a backup.", details)
+      ErrorKind.databaseCorrupt.error(
+        "The database file is damaged, or its disk cannot read it; look after the disk or restore a backup.", details)
     case .cannotOpen, .inputOutput, .other:
       ErrorKind.databaseError.error("SQLite reports: \(error.message).", details)
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from part import Finding, Form
@@ -25,12 +26,14 @@ def build(form: Form) -> Path:
     return Path(folder) / "disk-faults"
 
 
-def findings(part: str, form: Form) -> list[Finding]:
-    """What the program finds in one of its parts."""
+def findings(part: str, form: Form, prepare: Callable[[Path], None] | None = None) -> list[Finding]:
+    """What the program finds in one of its parts; ``prepare`` fills the folder ``old`` for it."""
     program = build(form)
     # No sync is needed for what is looked at here, and no disk is as fast as memory.
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else form.directory) as directory:
+        if prepare:
+            prepare(Path(directory) / "old")
         command = [str(program), part, directory, str(form.seed), "long" if form.is_long else "short"]
         found = []
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -31,18 +31,24 @@ class Fault:
     kinds: frozenset[str] = frozenset({"database_error", "outcome_unknown"})
     #: how the process may end
     ends: frozenset[int] = frozenset({0, 73, 74})
+    #: once, and from then on
+    extents: tuple[str, ...] = ("", "+")
 
 
 FULL = frozenset({"database_full"})
+#: SQLite tells bytes that the disk cannot read as damage
+UNREADABLE = frozenset({"database_error", "database_corrupt", "outcome_unknown"})
 FAULTS = [
     Fault("openat", "EMFILE"), Fault("openat", "EIO"), Fault("openat", "ENOSPC"),
     Fault("ftruncate", "EIO"), Fault("ftruncate", "ENOSPC", FULL | {"database_error", "outcome_unknown"}),
     Fault("fdatasync", "EIO"), Fault("fdatasync", "ENOSPC", FULL | {"database_error", "outcome_unknown"}),
     Fault("fsync", "EIO"),
-    Fault("pread64", "EIO"), Fault("pwrite64", "EIO"), Fault("pwrite64", "ENOSPC", FULL), Fault("pwrite64", "EDQUOT"),
+    Fault("pread64", "EIO", UNREADABLE, frozenset({0, 65, 73, 74})),
+    Fault("pwrite64", "EIO"), Fault("pwrite64", "ENOSPC", FULL), Fault("pwrite64", "EDQUOT"),
     Fault("unlink", "EIO"), Fault("newfstatat", "EIO"), Fault("fstat", "EIO"),
     Fault("fcntl", "ENOLCK", frozenset({"database_busy", "database_error", "outcome_unknown"}),
-          frozenset({0, 73, 74, 75})),
+          # SQLite tries for ten seconds to get a lock on shared memory.
+          frozenset({0, 73, 74, 75}), extents=("",)),
     Fault("flock", "EINTR", frozenset({"database_busy"}), frozenset({0, 75})),
     Fault("flock", "ENOLCK", frozenset({"database_busy"}), frozenset({0, 75})),
 ]  # fmt: skip
@@ -156,11 +162,11 @@ def program(form: Form) -> Finding:
     made.call("create_session", **SESSION)
     made.finish()
     lives, broken = 0, []
-    step = 1 if form.is_long else 3
+    step = 1 if form.is_long else 7
     for fault in FAULTS:
         for start in (none, template):
-            for extent in ("", "+"):
-                number = 1
+            for extent in fault.extents:
+                number = 1 + form.seed % step
                 while number < 400:
                     when = f"{number}{extent}"
                     met, found = judge(fault, when, start, form.directory / "life")

@@ -80,7 +80,8 @@ enum ImportRules {
       "list \"\(imported.name)\" as a dependency of \(target.name) in Package.swift, or do without")
   }
 
-  /// Package.swift has the floors in their order, and no room lists one that is not below it.
+  /// Package.swift has the floors in their order, and no room lists one that is not below it, or anything that is there
+  /// for tests.
   static func order(_ manifest: Manifest) -> [Finding] {
     let rooms = manifest.targets.filter { $0.folder.hasPrefix("Sources/") }
     var findings: [Finding] = []
@@ -92,6 +93,10 @@ enum ImportRules {
       for dependency in room.dependencies where isBelow(room.name, dependency) == false {
         findings.append(
           Finding(manifest.path, room.line, "\(room.name) does not stand above \(dependency): take it out"))
+      }
+      for target in manifest.targets where target.folder.hasPrefix("Tests/") && room.dependencies.contains(target.name) {
+        findings.append(
+          Finding(manifest.path, room.line, "the product does without \(target.name), which is there for tests"))
       }
     }
     return findings

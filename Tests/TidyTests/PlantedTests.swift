@@ -139,6 +139,13 @@ import Testing
 
       """
     #expect(lines(ImportRules.order(Manifest(SourceFile("Package.swift", upside)))) == [1, 1])
+    let tested = """
+      .target(name: "JSON", dependencies: ["Faults"]),
+      .target(name: "Faults", path: "Tests/Faults"),
+
+      """
+    let findings = ImportRules.order(Manifest(SourceFile("Package.swift", tested)))
+    #expect(findings.filter { $0.remedy.contains("Faults") }.map(\.line) == [1])
   }
 
   // MARK: - Code

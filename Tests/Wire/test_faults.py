@@ -246,6 +246,38 @@ def test_a_process_killed_at_any_write(spawn: Spawn, template: Path) -> None:
     assert sweep(spawn, template, "pwrite64", lambda n: f"signal=KILL:when={n}", judge) > 20
 
 
+def test_a_process_killed_at_any_write_of_a_new_file(spawn: Spawn, tmp_path: Path) -> None:
+    """What is half made is finished by the next process, and nobody has to clean up. A file is made, and a copy
+    without a log is turned into one with a log, under a rollback journal, which must not lock it for ever."""
+    copy = tmp_path / "copy.db"
+    first = spawn()
+    first.call("create_session", session_id="s")
+    first.call("backup", path=str(copy))
+    first.finish()
+    for source in (None, copy):
+        number, status, journals = 0, -9, 0
+        while status < 0:
+            number += 1
+            assert number < 200, "the sweep does not end"
+            folder = tmp_path / f"{source is None}-{number}"
+            folder.mkdir()
+            database = folder / "sessions.db"
+            if source is not None:
+                shutil.copy(source, database)
+            wrapper = injecting(folder / "log", "pwrite64", f"signal=KILL:when={number}")
+            victim = spawn(database=database, wrapper=wrapper)
+            victim.close_input()
+            victim.rest()
+            status = victim.wait()
+            journals += Path(f"{database}-journal").exists()
+            later = spawn(database=database)
+            count = 0 if source is None else 1
+            assert later.call("session_count") == {"count": count}, f"{source}, write {number}"
+            assert later.call("check_integrity") == {"ok": True, "problems": []}, f"{source}, write {number}"
+            later.finish()
+        assert status == 0 and journals > 1, source
+
+
 def test_a_failed_sync_of_a_checkpoint_ends_the_process(spawn: Spawn, template: Path, tmp_path: Path) -> None:
     """What was acknowledged is in the log, so no request is told anything; but nobody may go on."""
     log = tmp_path / "log"

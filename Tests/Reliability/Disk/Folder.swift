@@ -39,10 +39,12 @@ struct Folder {
 
   /// The files of the database, without the shared memory, which is nobody's after a power cut, and the lock, which is
   /// empty.
-  func image() -> Image {
+  func image() -> Image { Self.image(at: path) }
+
+  static func image(at path: String) -> Image {
     var image: Image = [:]
-    for name in Self.names where !name.hasSuffix("-shm") && !name.hasSuffix("-lock") {
-      if let bytes = Self.bytes(path + "/" + name) { image[name] = bytes }
+    for name in names where !name.hasSuffix("-shm") && !name.hasSuffix("-lock") {
+      if let bytes = bytes(path + "/" + name) { image[name] = bytes }
     }
     return image
   }

@@ -16,6 +16,7 @@ enum Main {
     switch words[1] {
     case "power-cut": try powerCut(words[2], seed, isLong)
     case "io-faults": try ioFaults(words[2], isLong)
+    case "upgrade": try upgrade(words[2], seed, isLong)
     default: print(usage)
     }
   }
@@ -76,6 +77,22 @@ enum Main {
       "the test finds what is lost when writes are not done",
       "\(lying.tally.broken.count) findings in \(lying.tally.runs) runs",
       lying.tally.broken.isEmpty ? ["every run was as it should be"] : [])
+  }
+
+  /// What the directory `old` holds: folders, each with the files of a database as an earlier version left them.
+  private static func upgrade(_ directory: String, _ seed: UInt64, _ isLong: Bool) throws {
+    for name in ["closed", "hot", "copy"] {
+      let old = Folder.image(at: directory + "/old/" + name)
+      for schema in Upgrade.schemas {
+        var upgrade = Upgrade(directory, old, to: schema, seed: seed)
+        try upgrade.run(atMost: isLong ? nil : 3)
+        tell(
+          "\(name), to version \(schema.version): a power cut within a migration leaves the old file or the new one",
+          "\(upgrade.tally)", upgrade.tally.broken)
+      }
+    }
+    let broken = try Upgrade.refusals(directory, Folder.image(at: directory + "/old/closed"))
+    tell("a file of a newer version is refused with both numbers and left as it was", "6 older versions", broken)
   }
 
   // MARK: - Telling
