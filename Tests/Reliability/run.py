@@ -33,6 +33,7 @@ PARTS = (
     "many_processes",
     "hostile_input",
     "isolation",
+    "state_machine",
     "lifecycle",
     "upgrade",
     "endurance",
