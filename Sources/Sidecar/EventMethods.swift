@@ -198,7 +198,7 @@ extension Sidecar {
     read: (_ visit: (borrowing EventRow) throws -> Bool) throws -> EventPage
   ) throws {
     let format = call.choice(.format, as: EventFormat.self) ?? .json
-    let budget = resultBudget
+    let budget = pageBudget
     let start = writer.count
     var count = 0
     let page: EventPage

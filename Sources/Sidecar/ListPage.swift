@@ -88,7 +88,7 @@ extension Sidecar {
     let taken = writer
     writer = JSONWriter()
     var page = ListPage(
-      taken, after: after, limit: Int(call.integer(.limit, default: 50)), budget: resultBudget)
+      taken, after: after, limit: Int(call.integer(.limit, default: 50)), budget: pageBudget)
     do {
       let hasMore = try fill(&page)
       writer = page.finish(list, hasMore: hasMore)

@@ -97,7 +97,7 @@ enum LogMethods {
       writer.name("entry")
       writer.validated { row.appendEntry(to: &$0) }
       writer.endObject()
-      return Sidecar.fits(&writer, mark, start, sidecar.resultBudget, &count)
+      return Sidecar.fits(&writer, mark, start, sidecar.pageBudget, &count)
     }
     writer.endArray()
     writer.member("next_after", page.nextAfter)

@@ -454,6 +454,9 @@ package final class Sidecar {
 
   /// bytes that the result of the running method may have
   var resultBudget = 0
+  /// the same for the entries of a page, behind which a cursor and some members still come
+  var pageBudget: Int { resultBudget - Self.pageEnd }
+  private static let pageEnd = 4_096
   /// whether the running method may be answered later
   private(set) var mayDefer = false
   /// what it left to be done beside the requests, instead of writing a result

@@ -355,7 +355,7 @@ enum TaskMethods {
     example: (#"{"task_id":"task-1"}"#, #"{"messages":[{"method":"ping"}],"has_more":false}"#)
   ) { sidecar, call, writer in
     let start = writer.count
-    let budget = sidecar.resultBudget
+    let budget = sidecar.pageBudget
     var isFirst = true
     writer.beginObject()
     writer.name("messages")

@@ -53,7 +53,7 @@ enum UserDataMethods {
     ) { next, write in
       let mark = writer.mark
       write(&writer)
-      guard Sidecar.fits(&writer, mark, start, sidecar.resultBudget, &count) else { return false }
+      guard Sidecar.fits(&writer, mark, start, sidecar.pageBudget, &count) else { return false }
       position = next
       return true
     }

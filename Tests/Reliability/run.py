@@ -34,6 +34,7 @@ PARTS = (
     "hostile_input",
     "fuzz",
     "isolation",
+    "state_machine",
     "lifecycle",
     "upgrade",
     "endurance",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -490,6 +490,29 @@ def test_a_page_ends_early_at_the_limit_of_an_answer(spawn: Callable[..., Sideca
         seen += [event["id"] for event in page["events"]]
         after, has_more = page["next_after"], page["has_more"]
     assert seen == list(range(1, 11))
+
+
+@pytest.mark.parametrize("size", [*range(65_536 - 600, 65_536, 7)])
+def test_a_page_that_is_full_to_the_last_byte_is_no_error(sidecar_of_64_kib: Sidecar, size: int) -> None:
+    """Whatever stands behind the entries has room too."""
+    sidecar = sidecar_of_64_kib
+    sidecar.call("create_session", session_id=f"s-{size}")
+    first = {"session_id": f"s-{size}", "data": "x" * 32_000}
+    sidecar.call("store_event", **first)
+    sidecar.call("store_event", **first | {"data": "x" * (size - 32_000 - 300)})
+    page = sidecar.call("get_events_after", session_id=f"s-{size}")
+    assert len(page["events"]) == 1 and page["has_more"] or len(page["events"]) == 2
+    sidecar.call("append_log_entry", session_id=f"s-{size}", entry={"x": "x" * 32_000})
+    sidecar.call("append_log_entry", session_id=f"s-{size}", entry={"x": "x" * (size - 32_000 - 100)})
+    assert sidecar.call("load_log", session_id=f"s-{size}")["entries"]
+
+
+@pytest.fixture(scope="module")
+def sidecar_of_64_kib() -> Iterator[Sidecar]:
+    small = ("--max-result-bytes", "65536", "--max-state-bytes", "32KiB", "--max-payload-bytes", "36000")
+    sidecar = Sidecar(*small, database=":memory:")
+    yield sidecar
+    sidecar.kill()
 
 
 # --- Payloads
