@@ -28,8 +28,8 @@ package struct RequestReader {
   /// the members of `params` of the last request read, at most ``keptMembers`` of them
   package private(set) var members: [JSONMember] = []
 
-  /// Members of `params` that are kept. No method has so many parameters, so where there are more, one that is unknown or
-  /// given twice is among these. All would take seven times the memory of the line.
+  /// Members of `params` that are kept. No method has so many parameters, so where there are more, one that is unknown
+  /// or given twice is among these. All would take seven times the memory of the line.
   package static let keptMembers = 64
 
   package init() {}

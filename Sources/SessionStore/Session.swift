@@ -60,6 +60,8 @@ struct SessionRow {
   var isDirty = false
   var checkIsDirty = false
 
+  func admits(_ owner: Owner) -> Bool { owner.admits(tenant: tenantID, principal: principal) }
+
   /// The moment from which the session counts as expired; nil: never.
   func deadline(maxSuspension: Int64) -> Int64? {
     switch status {

@@ -71,9 +71,10 @@ extension Store {
 
   /// The cached row of a session that answers to `owner`, whatever its status; nil when there is none.
   func findSession(_ sessionID: String, owner: Owner) throws -> Int? {
-    guard let slot = try cache.slot(sessionID) ?? loadSession(sessionID) else { return nil }
-    let row = cache.rows[slot]
-    return owner.admits(tenant: row.tenantID, principal: row.principal) ? slot : nil
+    if let slot = cache.slot(sessionID), cache.rows[slot].admits(owner) { return slot }
+    // A foreign one too is looked for in the database each time and not remembered: a missing one costs the same.
+    guard let row = try selectSession(sessionID), row.admits(owner) else { return nil }
+    return cache.insert(row)
   }
 
   /// The cached row of a session that may be used so.
@@ -108,7 +109,7 @@ extension Store {
     cache.update(slot) { $0.revision = revision }
   }
 
-  private func loadSession(_ sessionID: String) throws -> Int? {
+  private func selectSession(_ sessionID: String) throws -> SessionRow? {
     var select = try connection.statement(
       """
       SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
@@ -117,8 +118,7 @@ extension Store {
       FROM sessions WHERE session_id = $1
       """)
     select.bind(1, sessionID)
-    guard try select.step() else { return nil }
-    return cache.insert(Self.sessionRow(select))
+    return try select.step() ? Self.sessionRow(select) : nil
   }
 
   private static func sessionRow(_ select: borrowing Statement) -> SessionRow {

@@ -28,6 +28,7 @@ def plot(rows: list[dict], facts: dict[str, str], path: Path) -> None:
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel("ours ÷ what stands beside, median and spread. | is the goal: green holds, red does not, blue has none")
+    axes.set_xlabel(
+        "ours ÷ what stands beside, median and spread. | is the goal: green holds, red does not, blue has none")
     axes.set_title(f"{facts['sidecar']} · {facts['processor']} · {facts['file system']}", fontsize=10)
     figure.savefig(path, dpi=110, metadata={"Software": None})

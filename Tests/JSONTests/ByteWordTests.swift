@@ -1,4 +1,5 @@
 import JSON
+import JSONReference
 import Testing
 
 /// Eight bytes at a time give what one at a time gives.

@@ -1,4 +1,5 @@
 import JSON
+import JSONReference
 import Testing
 
 /// What an error says: the problem, the byte, and nothing of the payload.

@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import JSONReference
 import Testing
 
 /// What is written: compact, escaped no more than JSON demands, with commas where they belong.

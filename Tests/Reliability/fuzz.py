@@ -48,7 +48,7 @@ class Target:
 TARGETS = [
     Target("FuzzJSON", "the scanner takes what is JSON, and nothing else", 512, True),
     Target("FuzzJSONRPC", "any bytes in any pieces are the same lines and requests", 512, True),
-    Target("FuzzSidecar", "whatever comes in, every line is answered as alone, and the store stays sound", 8_192, False),
+    Target("FuzzSidecar", "whatever comes in, each line is answered as alone, and the store stays sound", 8_192, False),
 ]
 
 
@@ -115,7 +115,8 @@ def fuzz(target: Target, form: Form) -> Finding:
     inputs = int(executed[1]) if executed else 0
     broken = []
     if done.returncode != 0:
-        said = "\n".join(line for line in done.stderr.splitlines() if re.search(r"[Ff]atal error|ERROR:|written to", line))
+        telling = re.compile(r"[Ff]atal error|ERROR:|written to")
+        said = "\n".join(text for text in done.stderr.splitlines() if telling.search(text))
         broken.append(f"{target.name} ends with {done.returncode}: {(said or done.stderr)[-SHOWN:]}")
     if inputs < len(list(corpus.glob("seed-*"))) and not broken:
         broken.append(f"{target.name} tried only {inputs} inputs")

@@ -32,7 +32,8 @@ class Tokens:
     async def verify_token(self, token: str) -> AccessToken | None:
         if token not in ("alice", "bob"):
             return None
-        return AccessToken(token=token, client_id="test", scopes=[], subject=token, claims={"iss": "https://issuer.test"})
+        claims = {"iss": "https://issuer.test"}
+        return AccessToken(token=token, client_id="test", scopes=[], subject=token, claims=claims)
 
 
 def auth() -> dict[str, Any]:

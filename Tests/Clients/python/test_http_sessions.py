@@ -295,7 +295,9 @@ def test_in_front_of_a_server_of_the_sdk(binary: Path, database: Path) -> None:
                     return await http.post("/mcp", headers={**ACCEPT, **more}, json=body)
 
                 answer = await post("initialize", {
-                    "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}})
+                    "protocolVersion": "2025-11-25", "capabilities": {},
+                    "clientInfo": {"name": "test", "version": "1"},
+                })
                 session_id = answer.headers["mcp-session-id"]
                 assert (await store.list_session_ids())["session_ids"] == [session_id]
                 named = {"Mcp-Session-Id": session_id, "MCP-Protocol-Version": "2025-11-25"}

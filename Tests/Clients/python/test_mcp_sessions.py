@@ -255,7 +255,8 @@ def test_nobody_may_use_what_is_not_his_own(setup: dict[str, Any]) -> None:
 
     async def run(url: str) -> None:
         async with Store(setup["database"], binary=setup["binary"]) as store:
-            handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": ""}}
+            who = {"name": "x", "version": ""}
+            handshake = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": who}
             session = await store.create_session(  # answers to everybody in the contract
                 status="active", is_initialized=True, principal=None, metadata={"initialize": handshake})
             alice = RawClient(url, token="alice", session_id=session["session_id"])
@@ -389,7 +390,8 @@ def test_what_the_server_refuses_leaves_no_session(setup: dict[str, Any]) -> Non
             client = RawClient(url)
             assert await client.status("POST", initialize, accept="text/plain") == 406
             assert await client.status("POST", initialize, host="evil.test") == 421
-            for message in ({"jsonrpc": "2.0", "id": 0, "method": "ping"}, [], 5, "initialize", {"method": "initialize"}):
+            ping = {"jsonrpc": "2.0", "id": 0, "method": "ping"}
+            for message in (ping, [], 5, "initialize", {"method": "initialize"}):
                 assert await client.status("POST", message) == 400
             await sessions(0)
             await client.initialize()
@@ -437,7 +439,8 @@ def test_json_answers_survive_too(setup: dict[str, Any]) -> None:
     async def before(url: str) -> RawClient:
         client = RawClient(url)
         params = {
-            "protocolVersion": client.version, "capabilities": {}, "clientInfo": {"name": "json client", "version": "1"},
+            "protocolVersion": client.version, "capabilities": {},
+            "clientInfo": {"name": "json client", "version": "1"},
         }
         async with client.request(
             "POST", {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}

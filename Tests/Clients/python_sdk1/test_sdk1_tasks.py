@@ -69,7 +69,8 @@ def test_a_task_lives_as_the_interface_says(binary: Path, database: Path) -> Non
             await tasks.store_result("mine", result("done"))
             assert (await tasks.update_task("mine", status="completed")).status == "completed"
             found = await tasks.get_result("mine")
-            assert found is not None and types.CallToolResult.model_validate(found.model_dump(by_alias=True)) == result("done")
+            assert found is not None
+            assert types.CallToolResult.model_validate(found.model_dump(by_alias=True)) == result("done")
             for status in ("working", "failed", "cancelled"):
                 with pytest.raises(ValueError):
                     await tasks.update_task("mine", status=status)  # type: ignore[arg-type]

@@ -44,7 +44,8 @@ enum Main {
     lying.lies = true
     try lying.tryEveryMoment(atMost: 1)
     tell(
-      "the test finds what is lost when syncs are not done", "\(lying.tally.broken.count) of \(lying.tally.images) images",
+      "the test finds what is lost when syncs are not done",
+      "\(lying.tally.broken.count) of \(lying.tally.images) images",
       lying.tally.broken.isEmpty ? ["every image was as it should be"] : [])
   }
 
@@ -58,7 +59,7 @@ enum Main {
     let model = try Reference(Workload.everything.requests)
     for opening in Opening.all {
       var faults = IOFaults(directory, opening, model)
-      try faults.runAll(atMost: isLong ? nil : 40)
+      try faults.runAll(atMost: isLong ? nil : 20)
       tell(
         "\(opening.name): a disk that fails is told as that, nothing is acknowledged falsely, and service goes on",
         "\(Fault.all.count) faults, \(faults.tally)", faults.tally.broken)

@@ -95,7 +95,8 @@ struct Workload {
       call("complete_task", t + #","result":{"ok":true}"#),
     ])
     work.send([
-      call("create_task", #""task_id":"t-2""#), call("fail_task", #""task_id":"t-2","error":{"code":1,"message":"no"}"#),
+      call("create_task", #""task_id":"t-2""#),
+      call("fail_task", #""task_id":"t-2","error":{"code":1,"message":"no"}"#),
       call("create_task", #""task_id":"t-3""#), call("cancel_task", #""task_id":"t-3""#),
       call("delete_task", #""task_id":"t-3""#), call("replace_log", s + #","entries":[{"message_id":"m-3"},{"n":1}]"#),
       call("compact_log", s + #","checkpoint":{"sum":1}"#), call("delete_value", #""collection":"c","key":"k""#),

@@ -1,0 +1,567 @@
+"""What belongs to another owner is answered as what does not exist, by the same statements, and stays as it is. What a
+caller stores is in no error and in no log.
+
+The methods and their parameters come from protocol/openrpc.json, so that a new one is tried as it is added. Each that
+takes owners and an id is called by every stranger with an id that is there and with one that is not; each that takes
+owners and no id is called on a store that is full of what belongs to others and on an empty one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+import resource
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from part import Finding, Form
+from preloaded import Clock, Statements, can_preload
+from sidecar import Sidecar, clean_environment, line, request
+
+DOCUMENT = json.loads((Path(__file__).resolve().parents[2] / "protocol" / "openrpc.json").read_text())
+METHODS: dict[str, dict[str, Any]] = {method["name"]: method for method in DOCUMENT["methods"]}
+OWNERS = ("tenant_id", "principal")
+IDS = ("session_id", "task_id")
+RECORDS = {"session": "session_id", "task": "task_id"}
+#: the server's own calls: they take an id and no owners, and nobody else may make them
+OF_THE_SERVER = {"record_security_event", "list_audit_events", "validate_input"}
+#: their owners say what is meant, not who asks: nothing but what is bound to exactly these
+NAMING = {"export_user_data", "delete_user_data"}
+#: what makes something under an id of the caller's choice tells that the id is taken
+MAKING = {("create_session", "session_id"), ("create_task", "task_id")}
+#: in everything that is stored and is nobody else's business
+CANARY = "canary"
+USER = "user-of-another"
+
+Params = dict[str, Any]
+#: what a call says of the tenant and of the principal; ABSENT for nothing
+Claim = tuple[Any, Any]
+ABSENT = object()
+
+#: whom things are bound to; the accent is one scalar
+TENANT, PRINCIPAL = "acm\u00e9", "alic\u00e9"
+BINDINGS: list[tuple[str | None, str | None]] = [(TENANT, None), (None, PRINCIPAL), (TENANT, PRINCIPAL)]
+#: among the others, the same names with the accent as a mark of its own
+CLAIMS: list[Claim] = list(itertools.product([ABSENT, None, TENANT, "other", "acme\u0301"],
+                                             [ABSENT, None, PRINCIPAL, "bob", "alice\u0301"]))  # fmt: skip
+SESSIONS = ("pending", "active", "suspended", "invalidated", "expired")
+TASKS = ("working", "input_required", "completed", "failed", "cancelled", "lapsed")
+
+
+def admits(binding: tuple[str | None, str | None], claim: Claim) -> bool:
+    """The rule of the contract."""
+    return all(bound is None or said is ABSENT or said == bound for bound, said in zip(binding, claim))
+
+
+def said(claim: Claim) -> Params:
+    return {name: value for name, value in zip(OWNERS, claim) if value is not ABSENT}
+
+
+def parameters(name: str) -> dict[str, dict[str, Any]]:
+    return {parameter["name"]: parameter for parameter in METHODS[name]["params"]}
+
+
+def example(name: str) -> Params:
+    return {parameter["name"]: parameter["value"] for parameter in METHODS[name]["examples"][0]["params"]}
+
+
+def takes_owners(name: str) -> bool:
+    return bool(parameters(name).keys() & set(OWNERS))
+
+
+def places(name: str) -> list[str]:
+    """The parameters in which an id is named."""
+    return [place for place in parameters(name) if place in IDS or place in RECORDS]
+
+
+def base(name: str) -> Params:
+    """The example without the ids and owners that it names, and with the other's user where it names one."""
+    params = {key: value for key, value in example(name).items() if key not in (*IDS, *OWNERS)}
+    return params | ({"user_id": USER} if "user_id" in parameters(name) else {})
+
+
+def variants(name: str) -> Iterator[Params]:
+    """The base, and the base with each parameter that has few values at each of them."""
+    yield base(name)
+    for key, parameter in parameters(name).items():
+        schema = parameter["schema"]
+        values = [True, False] if schema.get("type") == "boolean" else schema.get("enum", [])
+        if schema.get("type") == "integer" and schema.get("minimum") == 0:
+            values = [0]
+        for value in values:
+            if (key, value) != ("upsert", True) and base(name).get(key) != value:
+                yield base(name) | {key: value}
+
+
+def with_id(name: str, params: Params, place: str, id: str) -> Params:
+    """The parameters with `id` at `place`; another place that must be given names what anybody may see."""
+    params = dict(params)
+    for other, parameter in parameters(name).items():
+        if other in IDS and other != place and parameter.get("required"):
+            params[other] = OPEN[other]
+    if place in RECORDS:
+        return params | {place: {**example(name)[place], RECORDS[place]: id}}
+    return params | {place: id}
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that is bound: a session or a task with all that belongs to it."""
+
+    kind: str  # the name of its id
+    id: str
+    status: str
+    binding: tuple[str | None, str | None]
+
+    @property
+    def missing(self) -> str:
+        """An id that nothing has, as long as this one."""
+        return "x" + self.id[1:]
+
+    @property
+    def strangers(self) -> list[Claim]:
+        return [claim for claim in CLAIMS if not admits(self.binding, claim)]
+
+
+#: a session and a task that are bound to nobody
+OPEN = {"session_id": "s-open", "task_id": "t-open"}
+
+
+def canaries() -> Iterator[str]:
+    for number in itertools.count():
+        yield f"{CANARY}-{number}"
+
+
+def fill_openly(sidecar: Sidecar) -> None:
+    sidecar.call("create_session", session_id=OPEN["session_id"], status="active")
+    sidecar.call("create_task", task_id=OPEN["task_id"])
+
+
+def fill(sidecar: Sidecar, clock: Clock) -> list[Thing]:
+    """Things of each status, bound in each way, full of canaries."""
+    text = canaries()
+    payload = lambda: {next(text): [next(text)]}  # noqa: E731
+    things = []
+    for number, binding in enumerate(BINDINGS):
+        owners = {name: owner for name, owner in zip(OWNERS, binding) if owner is not None}
+        for status in SESSIONS:
+            things.append(Thing("session_id", f"s-{number}-{status}", status, binding))
+            session = {"session_id": things[-1].id}
+            sidecar.call(
+                "create_session", **session, **owners, user_id=USER, metadata=payload(), state={"cart": payload()},
+                client_capabilities=payload(), server_capabilities=payload(),
+                status="pending" if status == "pending" else "active", ttl=5 if status == "expired" else None,
+            )  # fmt: skip
+            for stream in (None, next(text)):
+                sidecar.call("store_event", **session, data=payload(), event_type=next(text), stream_id=stream)
+            sidecar.call("append_log_entry", **session, entry={"message_id": "m-1", **payload()})
+            sidecar.call("validate_session", **session, ip_address=next(text), user_agent=next(text))
+            if status in ("suspended", "invalidated"):
+                sidecar.call(status.removesuffix("ed").removesuffix("at") + ("ate" if status == "invalidated" else "")
+                             + "_session", **session, reason=next(text))  # fmt: skip
+        for status in TASKS:
+            things.append(Thing("task_id", f"t-{number}-{status}", status, binding))
+            task = {"task_id": things[-1].id}
+            sidecar.call(
+                "create_task", **task, **owners, original_method=next(text), original_params=payload(), meta=payload(),
+                status_message=next(text), ttl=5 if status == "lapsed" else 86_400_000,
+            )  # fmt: skip
+            sidecar.call("enqueue_task_message", **task, message=payload())
+            sidecar.call("require_task_input", **task, input_requests={"size": payload(), next(text): payload()})
+            sidecar.call("provide_task_input", **task, input_responses={"size": payload()})
+            if status in ("completed", "failed"):
+                sidecar.call("store_task_result", **task, result={"success": payload()})
+            if status in ("completed", "failed", "cancelled"):
+                sidecar.call("update_task_status", **task, status=status, status_message=next(text))
+            elif status == "working":
+                sidecar.call("update_task_status", **task, status=status)
+        values = example("put_value")
+        sidecar.call("put_value", **owners, collection=values["collection"], key=values["key"], value=payload())
+        if binding[1] is not None:  # nonces have no tenant
+            sidecar.call("consume_nonce", nonce=example("consume_nonce")["nonce"], ttl=86_400_000, principal=binding[1])
+    clock.now += 10
+    return things
+
+
+@dataclass
+class Tally:
+    """What was compared, and what differs."""
+
+    calls: int = 0
+    broken: dict[str, list[str]] = field(default_factory=lambda: {"answer": [], "statements": [], "change": []})
+
+
+class World:
+    """A store full of what belongs to others, and the process on it that strangers call."""
+
+    def __init__(self, form: Form, directory: Path, clock: Clock) -> None:
+        directory.mkdir(exist_ok=True)
+        self.database = directory / "sessions.db"
+        self.binary = str(form.binary)
+        self.clock = clock
+        self.statements = Statements(directory, clock)
+        self.sidecar = self.start()
+
+    def start(self) -> Sidecar:
+        return Sidecar(database=self.database, env=self.statements.environment, binary=self.binary)
+
+    def restart(self) -> None:
+        """Another process, which remembers nothing."""
+        self.stop()
+        self.sidecar = self.start()
+        self.sidecar.call("health")
+        self.statements.take()
+
+    def stop(self) -> None:
+        stderr = self.sidecar.stderr()
+        assert stderr == "", stderr
+        self.sidecar.finish()
+        self.sidecar.kill()
+
+    def ask(self, method: str, params: Params) -> tuple[bytes, bytes]:
+        """The answer to a call, and the statements that it took."""
+        self.sidecar.send(request(method, 1, **params))
+        answer = self.sidecar.read_line()
+        assert answer is not None, self.sidecar.stderr()
+        return answer, self.statements.take()
+
+    def dump(self) -> bytes:
+        """Everything in the file; for when no process runs on it."""
+        done = subprocess.run([self.binary, "dump", "--database", self.database], capture_output=True, check=True,
+                              env=self.clock.environment())  # fmt: skip
+        return done.stdout
+
+
+def show(method: str, claim: Claim, params: Params) -> str:
+    return f"{method} {json.dumps(params | said(claim), ensure_ascii=False)}"
+
+
+def compare(world: World, tally: Tally, method: str, thing: Thing, claim: Claim, make: Any) -> None:
+    """The same call with the id of the thing and with one that nothing has."""
+    answers, statements = [], []
+    for id in (thing.id, thing.missing):
+        answer, taken = world.ask(method, make(id))
+        answers.append(answer.replace(id.encode(), b"ID"))
+        statements.append(taken.replace(id.encode(), b"ID"))
+    tally.calls += 2
+    what = show(method, claim, make(thing.id))
+    if answers[0] != answers[1] or CANARY.encode() in answers[0]:
+        tally.broken["answer"].append(f"{what}: {answers[0][:300]!r}, for a missing id {answers[1][:300]!r}")
+    if statements[0] != statements[1] or not statements[0]:
+        tally.broken["statements"].append(f"{what}: {statements[0][:400]!r}, for a missing id {statements[1][:400]!r}")
+
+
+def try_ids(world: World, things: list[Thing], form: Form, tally: Tally) -> list[str]:
+    """Every method with an id, for things of every status, cold and remembered, alone and in a transaction."""
+    tried = []
+    before = world_dump(world)
+    for method in METHODS:
+        found = [place for place in places(method) if takes_owners(method) and (method, place) not in MAKING]
+        if not found:
+            continue
+        tried.append(method)
+        world.restart()
+        for is_remembered, place in itertools.product((False, True), found):
+            kind = RECORDS.get(place, place)
+            if is_remembered:
+                for thing in things:
+                    world.ask("get_session" if thing.kind == "session_id" else "get_task", {thing.kind: thing.id})
+            for thing in things:
+                if thing.kind != kind:
+                    continue
+                # What a variant changes, and what is remembered, has little to do with who calls: the short form tries
+                # all of that with some.
+                strangers = thing.strangers[:: 4 if is_remembered and not form.is_long else 1]
+                for number, claim in enumerate(strangers):
+                    every = list(variants(method)) if form.is_long or number == 0 else [base(method)]
+                    for params in every:
+                        make = lambda id: with_id(method, params, place, id) | said(claim)  # noqa: B023, E731
+                        compare(world, tally, method, thing, claim, make)
+                    if METHODS[method]["x-transactional"] and not is_remembered:
+                        inner = lambda id: with_id(method, base(method), place, id) | said(claim)  # noqa: B023, E731
+                        make = lambda id: {"calls": [{"method": method, "params": inner(id)}]}  # noqa: B023, E731
+                        compare(world, tally, "transaction", thing, claim, make)
+        if (after := world_dump(world)) != before:
+            tally.broken["change"].append(f"{method}: {difference(before, after)}")
+            before = after
+    return tried
+
+
+def world_dump(world: World) -> bytes:
+    world.stop()
+    dump = world.dump()
+    world.sidecar = world.start()
+    return dump
+
+
+def difference(before: bytes, after: bytes) -> str:
+    old, new = before.splitlines(), after.splitlines()
+    gone, came = ([row[:200] for row in rows if row not in others][:3] for rows, others in ((old, new), (new, old)))
+    return f"gone {gone}, new {came}"
+
+
+def try_lists(world: World, twin: World, tally: Tally) -> list[str]:
+    """Every method that takes owners and may do without an id, beside a store with nothing that is bound."""
+    tried = []
+    strangers = [claim for claim in CLAIMS if not any(admits(binding, claim) for binding in BINDINGS)]
+    for method in METHODS:
+        required = {name for name, parameter in parameters(method).items() if parameter.get("required")}
+        if not takes_owners(method) or required & {*IDS, *RECORDS} or method in ("create_session", "create_task"):
+            continue
+        if method == "subscribe_tasks":  # one of two ids is needed, and both are tried above
+            continue
+        tried.append(method)
+        before = world_dump(world)
+        world.restart()
+        twin.restart()
+        for claim, params in itertools.product(strangers, list(variants(method))):
+            if method in NAMING and None in claim:  # does not narrow what is named
+                continue
+            call = params | {name: value for name, value in said(claim).items() if name in parameters(method)}
+            answers, statements = zip(*(place.ask(method, call) for place in (world, twin)))
+            tally.calls += 2
+            # Revisions come from one counter for the whole store, which the contract says.
+            answers = [re.sub(rb'"revision":\d+', b"", answer) for answer in answers]
+            statements = [re.sub(rb"\d+", b"N", taken) for taken in statements]
+            what = show(method, claim, call)
+            if answers[0] != answers[1] or CANARY.encode() in answers[0]:
+                tally.broken["answer"].append(f"{what}: {answers[0][:300]!r}, without that {answers[1][:300]!r}")
+            if statements[0] != statements[1]:
+                tally.broken["statements"].append(f"{what}: {statements[0][:400]!r}, not {statements[1][:400]!r}")
+        # What strangers have stored meanwhile is theirs.
+        foreign = [word.encode() for word in (CANARY, USER, TENANT, PRINCIPAL)]
+        after = set(world_dump(world).splitlines())
+        if gone := [row for row in before.splitlines() if row not in after and any(word in row for word in foreign)]:
+            tally.broken["change"].append(f"{method}: {[row[:200] for row in gone[:3]]}")
+    return tried
+
+
+def try_taken_ids(world: World, things: list[Thing]) -> Finding:
+    """The one thing that shows: that an id is taken. Whose it is, and what it is, does not."""
+    broken = []
+    calls = 0
+    stranger: Claim = ("other", "bob")
+    world.sidecar.call("create_session", session_id="s-o-active", **said(stranger))
+    world.sidecar.call("create_task", task_id="t-o-working", **said(stranger))
+    before = world_dump(world)
+    for thing in things:
+        if thing.status in ("expired", "lapsed"):
+            continue  # then the id is free
+        own = "s-o-active" if thing.kind == "session_id" else "t-o-working"
+        makers: list[tuple[str, Any]] = [("create_task", lambda id: {"task_id": id})]
+        if thing.kind == "session_id":
+            makers = [("create_session", lambda id: {"session_id": id})]
+        for method, make in makers:
+            calls += 2
+            answers = [world.ask(method, make(id) | said(stranger))[0].replace(id.encode(), b"ID")
+                       for id in (thing.id, own)]  # fmt: skip
+            if answers[0] != answers[1] or b"_exists" not in answers[0]:
+                broken.append(f"{method} under {thing.id}: {answers[0]!r}, under an own id {answers[1]!r}")
+        if thing.kind == "session_id":
+            calls += 1
+            record = {"session_id": thing.id, "metadata": {}}
+            answer = world.ask("update_session", {"session": record, "upsert": True} | said(stranger))[0]
+            if answer.replace(thing.id.encode(), b"ID") != answers[1]:
+                broken.append(f"update_session with upsert under {thing.id}: {answer!r}, not {answers[1]!r}")
+    if world_dump(world) != before:
+        broken.append("something was changed")
+    return Finding("of a foreign id only that it is taken shows, and only to who makes something under it",
+                   f"{calls} calls", broken)  # fmt: skip
+
+
+def try_subscriptions(world: World) -> Finding:
+    """A stranger who follows the tasks of a session that anybody may see is told of his own alone."""
+    sidecar, broken = world.sidecar, []
+    for number, (owner, told) in enumerate(itertools.product([*BINDINGS, (None, None)], ["bob", None])):
+        session = f"s-followed-{number}"
+        sidecar.call("create_session", session_id=session, status="active")
+        owners = {name: value for name, value in zip(OWNERS, owner) if value is not None}
+        sidecar.call("create_task", task_id=f"t-theirs-{number}", session_id=session, status_message=CANARY, **owners)
+        opened = sidecar.call("subscribe_tasks", session_id=session, tenant_id="other", principal=told)
+        sidecar.call("touch_task", task_id=f"t-theirs-{number}", status_message=CANARY + " again")
+        sidecar.call("create_task", task_id=f"t-more-{number}", session_id=session, status_message=CANARY, **owners)
+        sidecar.call("delete_task", task_id=f"t-more-{number}")
+        sidecar.call("create_task", task_id=f"t-last-{number}", session_id=session, status_message="the last")
+        seen = [opened]
+        while "the last" not in json.dumps(seen):
+            seen.append(sidecar.receive_notification())
+        is_visible = owner == (None, None)
+        if (CANARY in json.dumps(seen)) != is_visible:
+            broken.append(f"owner {owner}, told {told}: {json.dumps(seen)[:400]}")
+    return Finding("a subscription tells of nothing foreign", f"{number + 1} subscriptions", broken)
+
+
+# --- What is stored is in no error and in no log
+
+
+def planted(schema: dict[str, Any], value: Any, text: Iterator[str]) -> Any:
+    """An example's value with canaries in the place of what may be anything, and of text."""
+    if isinstance(value, dict):
+        members = schema.get("properties")
+        if members is None:
+            return {**value, "secret": next(text)}
+        return {name: member if name == "method" else planted(members.get(name, {}), member, text)
+                for name, member in value.items()}  # fmt: skip
+    if isinstance(value, list):
+        return [planted(schema.get("items", {}), element, text) for element in value]
+    if isinstance(value, str) and "enum" not in schema and "pattern" not in schema:
+        return next(text)
+    return next(text) if schema == {} else value
+
+
+def told_back(value: Any) -> Iterator[str]:
+    """What a caller is told about in its own words: ids, and what a handshake requires."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            if name in (*IDS, "method", "require", "protocol_version"):
+                words = member if isinstance(member, list) else [member]
+                yield from (word for word in words if isinstance(word, str))
+            yield from told_back(member)
+
+
+def bad_calls(name: str, text: Iterator[str]) -> Iterator[Params]:
+    """Calls that are wrong in one parameter each, full of canaries."""
+    good = {key: planted(parameters(name)[key]["schema"], value, text) for key, value in example(name).items()}
+    yield good
+    # A path is what a caller is told about, and what is written to.
+    wrong = [0, -1, 1.5, 1e300, True, None, [], {}, [next(text)], {"x": next(text)}, next(text), next(text) * 200_000]
+    for key in parameters(name):
+        for value in wrong:
+            if key != "path":
+                yield good | {key: value}
+        if isinstance(good.get(key), dict):
+            for member in good[key]:
+                for value in wrong:
+                    yield good | {key: good[key] | {member: value}}
+        yield {other: value for other, value in good.items() if other != key}
+    yield good | {"surplus": next(text)}
+
+
+def damaged(text: bytes, pick: random.Random) -> Iterator[bytes]:
+    """A line cut and spoilt where canaries stand in it."""
+    for _ in range(20):
+        at = pick.randrange(len(text))
+        yield text[:at]
+        yield text[:at] + bytes([pick.randrange(256)]).replace(b"\n", b"\0") + text[at + 1 :]
+        yield text[:at] + text[at + pick.randrange(1, 4) :]
+
+
+def try_errors(form: Form, directory: Path) -> Finding:
+    pick = random.Random(form.seed)
+    broken: list[str] = []
+    errors = 0
+
+    def look(what: str, answer: bytes) -> None:
+        nonlocal errors
+        if not answer.startswith(b"[") and b'"error"' in answer[:60]:
+            errors += 1
+            if CANARY.encode() in answer:
+                broken.append(f"{what[:200]}: {answer[:500]!r}")
+
+    # With the usual limits, and with limits that are soon met.
+    small = ("--max-payload-bytes", "64", "--max-state-bytes", "64", "--max-tasks", "1", "--max-sessions", "1",
+             "--max-values", "1", "--max-task-messages", "1", "--event-overflow", "error",
+             "--max-events-per-session", "1")  # fmt: skip
+    for options in ((), small):
+        sidecar = Sidecar(*options, database=directory / f"errors-{len(options)}.db", binary=str(form.binary))
+        text = canaries()
+        for id in ("session-1", "task-1"):
+            kind = id.partition("-")[0]
+            sidecar.ask(f"create_{kind}", **{f"{kind}_id": id})
+        for name in METHODS:
+            if name in ("shutdown", "backup", "maintenance"):
+                continue
+            for params in bad_calls(name, text):
+                sent = line(request(name, 1, **params))
+                sidecar.send_bytes(sent)
+                shown = json.dumps(sidecar.receive_answer(), separators=(",", ":"), ensure_ascii=False)
+                for value in told_back(params):
+                    shown = shown.replace(value, "")
+                look(sent[:200].decode(), shown.encode())
+            for spoilt in damaged(line(request(name, 1, **next(bad_calls(name, text))))[:-1], pick):
+                if b"shutdown" in spoilt or b"backup" in spoilt or not spoilt.strip() or spoilt[:1] == b"[":
+                    continue
+                sidecar.send_bytes(spoilt + b"\n" + line(request("server_info", "next")))
+                while (text_line := sidecar.read_line()) is not None and b'"id":"next"' not in text_line[:60]:
+                    # What is a request all the same is tried above.
+                    if b"parse_error" in text_line or b"invalid_request" in text_line:
+                        look(spoilt[:200].decode(errors="replace"), text_line)
+        if CANARY in sidecar.stderr():
+            broken.append(f"on standard error: {sidecar.stderr()[:500]}")
+        sidecar.kill()
+
+    # A disk that fails in the middle: the file may not grow any more.
+    sidecar = Sidecar(
+        database=directory / "failing.db", binary=str(form.binary), restore_signals=False,  # SIGXFSZ is ignored here
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)),
+    )  # fmt: skip
+    sidecar.call("create_session", session_id="session-1")
+    try:
+        for _ in range(100):
+            data = [f"{CANARY}-{number}" for number in range(1_000)]
+            sidecar.send(request("store_event", 1, session_id="session-1", data=data))
+    except BrokenPipeError:
+        pass
+    sidecar.wait()
+    for answer in sidecar.remains():
+        look("store_event on a disk that fails", json.dumps(answer, separators=(",", ":")).encode())
+    if CANARY in sidecar.stderr():
+        broken.append(f"on standard error: {sidecar.stderr()[:500]}")
+    sidecar.kill()
+    return Finding("no payload is in an error of a call or on standard error", f"{errors:,} errors", broken)
+
+
+def try_dumps(form: Form, dump: bytes, directory: Path) -> Finding:
+    """A dump that cannot be loaded is refused without a word of what is in it."""
+    pick = random.Random(form.seed)
+    broken, refused = [], 0
+    rows = dump.splitlines(keepends=True)
+    for number in range(600 if form.is_long else 60):
+        spoilt = list(rows)
+        at = pick.randrange(len(rows))
+        spoilt[at] = pick.choice(list(damaged(rows[at], pick)))
+        source = directory / "spoilt.jsonl"
+        source.write_bytes(b"".join(spoilt))
+        done = subprocess.run([form.binary, "load", source, "--database", directory / f"loaded-{number}.db"],
+                              stdin=subprocess.DEVNULL, capture_output=True, env=clean_environment())  # fmt: skip
+        refused += done.returncode != 0
+        if CANARY.encode() in done.stderr + done.stdout:
+            broken.append(f"line {at + 1}, {spoilt[at][:100]!r}: {done.stderr[:300]!r}")
+    return Finding("a dump that is refused is not quoted", f"{refused} spoilt dumps", broken)
+
+
+def run(form: Form) -> list[Finding]:
+    if not can_preload(form.binary):
+        raise RuntimeError("the program is linked statically: build it so that SQLite and libc are libraries")
+    clock = Clock(form.directory)
+    world, twin = (World(form, form.directory / name, clock) for name in ("world", "twin"))
+    for place in (world, twin):
+        fill_openly(place.sidecar)
+    things = fill(world.sidecar, clock)
+    unclear = [f"{name} takes {places(name) or 'a user'} and no owners: say who may call it" for name in METHODS
+               if not takes_owners(name) and places(name) and name not in OF_THE_SERVER]  # fmt: skip
+    tally = Tally()
+    with_ids = try_ids(world, things, form, tally)
+    form.say(f"{tally.calls:,} calls with ids compared")
+    dump = world_dump(world)
+    world.restart()
+    lists = try_lists(world, twin, tally)
+    untried = [f"{name} takes owners and is not tried" for name in METHODS
+               if takes_owners(name) and name not in {*with_ids, *lists, *(name for name, _ in MAKING)}]  # fmt: skip
+    form.say(f"{tally.calls:,} calls compared")
+    tried = f"{tally.calls:,} calls of {len(set(with_ids) | set(lists))} methods"
+    findings = [
+        Finding("what is foreign is answered as what is missing", tried, tally.broken["answer"] + unclear + untried),
+        Finding("and by the same statements", tried, tally.broken["statements"]),
+        Finding("and stays as it is", tried, tally.broken["change"]),
+        try_taken_ids(world, things),
+        try_subscriptions(world),
+    ]
+    world.stop()
+    twin.stop()
+    return [*findings, try_errors(form, form.directory), try_dumps(form, dump, form.directory)]
