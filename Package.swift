@@ -47,7 +47,9 @@ let package = Package(
     .testTarget(name: "SQLiteTests", dependencies: ["SQLite"], swiftSettings: strict),
 
     .target(name: "JSON", swiftSettings: strict),
-    .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: strict),
+    .target(
+      name: "JSONReference", dependencies: ["JSON"], path: "Tests/JSONReference", swiftSettings: strict),
+    .testTarget(name: "JSONTests", dependencies: ["JSON", "JSONReference"], swiftSettings: strict),
 
     .testTarget(
       name: "WireTests", dependencies: ["mcp-session-store"], path: "Tests/WireTests", cSettings: gnu,
@@ -59,3 +61,17 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// What only libFuzzer can link, for it brings the entry point: Tests/Reliability/fuzz.py builds these.
+if Context.environment["FUZZ"] != nil {
+  let fuzzed = strict + [.unsafeFlags(["-parse-as-library"])]
+  package.targets += [
+    .executableTarget(
+      name: "FuzzJSON", dependencies: ["JSON", "JSONReference"], path: "Tests/Fuzz/FuzzJSON", swiftSettings: fuzzed),
+    .executableTarget(
+      name: "FuzzJSONRPC", dependencies: ["JSONRPC", "JSON"], path: "Tests/Fuzz/FuzzJSONRPC", swiftSettings: fuzzed),
+    .executableTarget(
+      name: "FuzzSidecar", dependencies: ["Sidecar", "SessionStore", "JSON"], path: "Tests/Fuzz/FuzzSidecar",
+      swiftSettings: fuzzed),
+  ]
+}

@@ -60,7 +60,8 @@ enum OperationMethods {
 
   private static let serverInfo = Method(
     name: "server_info", summary: "What this program is, what it can do and what its limits are.", access: .none,
-    isTransactional: false, isRepeatable: true, parameters: [], result: .reference("ServerInfo"), example: ("{}", infoExample)
+    isTransactional: false, isRepeatable: true, parameters: [], result: .reference("ServerInfo"),
+    example: ("{}", infoExample)
   ) { sidecar, _, writer in
     writeInfo(sidecar, &writer)
   }

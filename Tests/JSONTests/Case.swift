@@ -90,20 +90,3 @@ enum Defect {
     return JSONError(problem, at: offset)
   }
 }
-
-/// What the scanner says of a text: nil when it is JSON.
-func verdict(_ bytes: [UInt8]) -> JSONError? {
-  do throws(JSONError) {
-    try JSONScanner.validate(bytes.span)
-    return nil
-  } catch {
-    return error
-  }
-}
-
-/// A text in a failure message, with every byte that is not plain ASCII as hexadecimal.
-func shown(_ bytes: some Sequence<UInt8>) -> String {
-  bytes.map { byte in
-    (0x20...0x7E).contains(byte) ? String(UnicodeScalar(byte)) : "<" + String(byte, radix: 16) + ">"
-  }.joined()
-}

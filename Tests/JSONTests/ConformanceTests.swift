@@ -1,4 +1,5 @@
 import JSON
+import JSONReference
 import Testing
 
 /// What is JSON and what is not, by tables that hold every class of case of the public parsing test suites: what every

@@ -1,4 +1,5 @@
 import JSON
+import JSONReference
 import Testing
 
 /// What no client should send: texts cut short, bytes changed, bytes by chance. Nothing may trap, every rejection must

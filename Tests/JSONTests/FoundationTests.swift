@@ -1,5 +1,6 @@
 import Foundation
 import JSON
+import JSONReference
 import Testing
 
 /// The room against Foundation's parser, which others wrote: the same texts are JSON and hold the same values.

@@ -1,4 +1,5 @@
 import JSON
+import JSONReference
 import Testing
 
 /// Strings and integers: decoded exactly or not at all.

@@ -1,4 +1,5 @@
 import JSON
+import JSONReference
 import Testing
 
 /// The scanner's steps on their own: where it stands after each, and what it counts.

@@ -1,4 +1,5 @@
 import JSON
+import JSONReference
 import Testing
 
 /// Inside strings the scanner looks at eight bytes at once; whatever matters must be seen on each of the eight places,

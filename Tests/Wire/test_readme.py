@@ -18,7 +18,10 @@ from sidecar import BINARY, PATIENCE, clean_environment
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-TEXTS = ("README.md", "protocol/README.md", "protocol/transcripts/README.md")
+TEXTS = (
+    "README.md", "protocol/README.md", "protocol/transcripts/README.md", "protocol/clients/node/README.md",
+    "protocol/clients/python/README.md",
+)
 #: language and content of the fenced blocks
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 #: a build from nothing is not cheap
@@ -39,7 +42,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
     place = tmp_path / "bin"
     place.mkdir()
     (place / "mcp-session-store").symlink_to(BINARY)
-    return clean_environment(PATH=f"{place}:{os.environ['PATH']}")
+    (tmp_path / "protocol").symlink_to(ROOT / "protocol")
+    clients = str(ROOT / "protocol/clients/python")
+    return clean_environment(PATH=f"{place}:{os.environ['PATH']}", PYTHONPATH=clients)
 
 
 def run(command: list[str], directory: Path, environment: dict[str, str], patience: float = PATIENCE) -> str:

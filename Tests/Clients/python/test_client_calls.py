@@ -160,6 +160,24 @@ def test_a_call_that_is_too_long_is_not_sent(binary: Path, database: Path) -> No
     asyncio.run(main())
 
 
+def test_a_call_that_the_program_cannot_read_fails_alone_and_at_once(binary: Path, database: Path) -> None:
+    deep: list[object] = []
+    for _ in range(200):
+        deep = [deep]
+
+    async def main() -> None:
+        async with Store(database, binary=binary, timeout=None) as store:
+            backup, health, put, got = await asyncio.gather(
+                store.backup(f"{database}.copy"), store.health(), store.put_value("c", key="k", value=deep),
+                store.get_value("c", key="k"), return_exceptions=True)
+            assert isinstance(put, StoreError) and put.outcome == "not_applied" and "deeper than 128" in str(put)
+            assert isinstance(backup, dict) and backup["pages"] > 0
+            assert isinstance(health, dict) and health["status"] == "healthy"
+            assert isinstance(got, dict) and not got["exists"]
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
 def test_calls_at_once_are_answered_each_with_its_own(binary: Path, database: Path) -> None:
     async def main() -> None:
         async with Store(database, binary=binary) as store:

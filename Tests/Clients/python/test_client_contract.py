@@ -20,8 +20,8 @@ INSTEAD = {"unsubscribe": "aclose", "shutdown": "close", "rpc.discover": "discov
 
 
 def test_both_clients_are_made_from_this_contract() -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "protocol/clients/generate"), "--check"], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(ROOT / "protocol/clients/generate"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"run python3 protocol/clients/generate: {done.stdout}{done.stderr}"
 
 

@@ -74,12 +74,12 @@ class BlockingStore(BlockingMethods):
     def __init__(
         self, database: str | os.PathLike[str] | None = None, *, binary: str | os.PathLike[str] | None = None,
         options: Mapping[str, str | int | bool] | None = None, require: Sequence[str] = (),
-        restart: Restart | None = None, timeout: float | None = 30.0, max_in_flight: int = 16 << 20,
-        logger: logging.Logger | None = None,
+        restart: Restart | None = None, timeout: float | None = 30.0, start_timeout: float = 10.0,
+        max_in_flight: int = 16 << 20, logger: logging.Logger | None = None,
     ) -> None:
         self._store = Store(
             database, binary=binary, options=options, require=require, restart=restart, timeout=timeout,
-            max_in_flight=max_in_flight, logger=logger)
+            start_timeout=start_timeout, max_in_flight=max_in_flight, logger=logger)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()

@@ -1,8 +1,8 @@
 # Made by protocol/clients/generate from protocol/openrpc.json.
 """The methods of the contract, with names, parameters and results as on the wire.
 
-A `timeout` is in seconds; without one that of the store counts. None is null: for an optional parameter as good as
-leaving it out, for an owner the anonymous caller, for a payload a value.
+A `timeout` is in seconds; without one that of the store counts. None is null: for an optional parameter as
+good as leaving it out, for an owner the anonymous caller, for a payload a value.
 """
 
 # mypy: disable-error-code="no-any-return"

@@ -92,14 +92,15 @@ class Store(Methods):
     require: capabilities or methods that the program must have, or `open` raises RequirementFailed.
     restart: whether a process that ended by itself is started again; None: calls fail from then on.
     timeout: seconds that an answer may take, backups and integrity checks apart; None: any time.
+    start_timeout: seconds that the process may take to start, which with another process on the file can be long.
     max_in_flight: bytes of calls without an answer; at that, further calls wait for their turn.
     """
 
     def __init__(
         self, database: str | os.PathLike[str] | None = None, *, binary: str | os.PathLike[str] | None = None,
         options: Mapping[str, str | int | bool] | None = None, require: Sequence[str] = (),
-        restart: Restart | None = None, timeout: float | None = 30.0, max_in_flight: int = 16 << 20,
-        logger: logging.Logger | None = None,
+        restart: Restart | None = None, timeout: float | None = 30.0, start_timeout: float = 10.0,
+        max_in_flight: int = 16 << 20, logger: logging.Logger | None = None,
     ) -> None:
         self._binary = binary
         self._arguments = [*arguments({"database": str(database)} if database is not None else {}),
@@ -107,6 +108,7 @@ class Store(Methods):
         self._require = list(require)
         self._policy = restart
         self._timeout = timeout
+        self._start_timeout = start_timeout
         self._max_load = max_in_flight
         self._logger = logger or logging.getLogger("mcp_session_store")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -175,10 +177,11 @@ class Store(Methods):
         })
         self._send(child, [shaking])
         try:
-            info: ServerInfo = await asyncio.wait_for(shaking.future, self._timeout)
+            info: ServerInfo = await asyncio.wait_for(shaking.future, self._start_timeout)
         except asyncio.TimeoutError:
             child.kill()
-            raise ChildError(f"The store did not answer within {self._timeout} s of its start.") from None
+            await child.close(1.0)
+            raise ChildError(f"The store did not answer within {self._start_timeout} s of its start.") from None
         except RequestError:
             await child.close(1.0)
             raise
@@ -195,6 +198,8 @@ class Store(Methods):
         self._is_closed = True
         if self._opening is None:
             return
+        if self._info is not None:
+            self._opening.cancel()  # a restart
         await asyncio.wait([self._opening])
         deadline = asyncio.get_running_loop().time() + patience
         while self._queue and self._is_ready and asyncio.get_running_loop().time() < deadline:
@@ -344,7 +349,11 @@ class Store(Methods):
         if "method" in message:
             self._tell(message["method"], message["params"])
             return
-        call = self._calls.pop(message["id"], None)
+        number = message["id"]
+        if number is None:
+            # It could not read a line: 128 levels are its limit. Answers come in the order of the calls, jobs apart.
+            number = next((call.id for call in self._calls.values() if call.method not in JOBS), None)
+        call = self._calls.pop(number, None)
         if call is None:
             self._logger.error("The store answered what was not asked: %s", line[:200])
             return
@@ -407,7 +416,7 @@ class Store(Methods):
                 self._starts.popleft()
             if len(self._starts) >= self._policy.attempts or error.exit_code in FINAL:
                 self._fail_all(error)
-                raise error
+                return self
             self._starts.append(loop.time())
             self._logger.warning("%s Starting it again.", error)
             await asyncio.sleep(delay * random.uniform(0.5, 1.5))
@@ -419,7 +428,7 @@ class Store(Methods):
                 error = failed
             except RequestError as refused:
                 self._fail_all(ChildError(str(refused)))
-                raise
+                return self
         subscriptions, self._subscriptions = list(self._subscriptions.values()), {}
         for subscription in subscriptions:
             self.spawn(subscription.attach_again())

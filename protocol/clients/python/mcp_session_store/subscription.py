@@ -57,7 +57,11 @@ class Subscription:
 
     async def attach(self) -> None:
         """Subscribes. Raises what the call raises."""
-        await self._store.call(self._method, self._request(), on_result=self._attached)
+        try:
+            await self._store.call(self._method, self._request(), on_result=self._attached)
+        except asyncio.CancelledError:
+            self._is_closed = True  # nobody has it: when it is subscribed nevertheless, that is undone
+            raise
 
     async def attach_again(self) -> None:
         """Subscribes once more behind what was told already; a reader is told when that fails."""

@@ -1,8 +1,8 @@
-import JSON
+package import JSON
 
 /// Reads all that can be read of `bytes` by every way that the room offers, and says in what the ways differ: from each
 /// other, from the plain grammar, or from what an error promises. Nil when they agree.
-func disagreement(over bytes: [UInt8]) -> String? {
+package func disagreement(over bytes: [UInt8]) -> String? {
   let error = verdict(bytes)
   if Grammar.accepts(bytes) != (error == nil) {
     return "the grammar \(error == nil ? "rejects" : "accepts") what the scanner does not: \(shown(bytes))"
@@ -79,4 +79,21 @@ private func complaint(about text: JSONText) -> String? {
     if !["true", "false", "null"].contains(text.string) { return "no literal: \(text.string)" }
   }
   return nil
+}
+
+/// What the scanner says of a text: nil when it is JSON.
+package func verdict(_ bytes: [UInt8]) -> JSONError? {
+  do throws(JSONError) {
+    try JSONScanner.validate(bytes.span)
+    return nil
+  } catch {
+    return error
+  }
+}
+
+/// A text in a failure message, with every byte that is not plain ASCII as hexadecimal.
+package func shown(_ bytes: some Sequence<UInt8>) -> String {
+  bytes.map { byte in
+    (0x20...0x7E).contains(byte) ? String(UnicodeScalar(byte)) : "<" + String(byte, radix: 16) + ">"
+  }.joined()
 }

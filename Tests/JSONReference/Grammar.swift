@@ -1,12 +1,12 @@
 /// The grammar of RFC 8259 rule by rule, one scalar at a time: slow and plain, so that the scanner, which is neither,
 /// can be held against it on any bytes whatever.
-struct Grammar {
+package struct Grammar {
   private let scalars: [Unicode.Scalar]
   private var at = 0
   private var depth = 0
 
   /// Whether `bytes` is a JSON text no deeper than 128 levels.
-  static func accepts(_ bytes: some Collection<UInt8>) -> Bool {
+  package static func accepts(_ bytes: some Collection<UInt8>) -> Bool {
     guard let text = String(validating: bytes, as: UTF8.self) else { return false }
     var grammar = Grammar(text)
     guard grammar.element() else { return false }

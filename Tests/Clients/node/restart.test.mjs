@@ -1,0 +1,217 @@
+// Processes that die under a store that starts them again.
+
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { ChildError, ClosedError } from '../../../protocol/clients/node/index.mjs'
+import {
+  binary,
+  endOf,
+  eventually,
+  freeze,
+  isRunning,
+  openStore,
+  program,
+  signal,
+  temporaryFolder,
+} from './fixture.mjs'
+
+const turn = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+const numbers = (first, last) => Array.from({ length: last - first + 1 }, (_, n) => first + n)
+
+/** A store in a file that is started again as often as it takes. */
+function openDurable(t, options = {}) {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  return openStore(t, { database, restart: { limit: 1000, minDelay: 1 }, ...options })
+}
+
+/** Kills the process and waits until that is known. */
+async function kill(store) {
+  const { pid } = store
+  signal(pid, 'SIGKILL')
+  await eventually(() => store.pid !== pid, 'the notice of the death')
+}
+
+test('the next call finds another process, and everything that was answered', async (t) => {
+  const store = await openDurable(t)
+  const { pid } = store
+  const made = await store.createSession()
+  await kill(store)
+  assert.deepEqual(await store.getSession({ session_id: made.session_id }), made)
+  assert.notEqual(store.pid, pid)
+  assert.equal(store.info.pid, store.pid)
+  assert.match(store.remarks[0], /SIGKILL.*Starting it again/)
+})
+
+test('what was never written and what may be repeated goes to the next process; the rest fails', async (t) => {
+  const store = await openDurable(t, { maxInFlight: 4 })
+  await store.createSession({ session_id: 's' })
+  await freeze(store.pid)
+  const writes = [store.createSession({ session_id: 'a' }), store.createSession({ session_id: 'b' })]
+  const reads = [store.sessionCount(), store.getSession({ session_id: 's' })]
+  const waiting = numbers(1, 3).map((data) => store.storeEvent({ session_id: 's', data }))
+  const outcomes = Promise.allSettled(writes)
+  await turn()
+  signal(store.pid, 'SIGKILL')
+  for (const { reason } of await outcomes) {
+    assert.ok(reason instanceof ChildError)
+    assert.equal(reason.outcome, 'unknown')
+    assert.equal(reason.method, 'create_session')
+  }
+  const count = (await reads[0]).count
+  assert.ok(count >= 1 && count <= 3)
+  assert.equal((await reads[1]).session_id, 's')
+  assert.deepEqual((await Promise.all(waiting)).map(({ id }) => id), [1, 2, 3], 'once, and in their order')
+})
+
+test('the caller may say that a write is safe to repeat', async (t) => {
+  const store = await openDurable(t)
+  await freeze(store.pid)
+  const put = store.putValue({ collection: 'c', key: 'k', value: 1 }, { repeatable: true })
+  await turn()
+  signal(store.pid, 'SIGKILL')
+  assert.equal((await put).stored, true)
+  assert.equal((await store.getValue({ collection: 'c', key: 'k' })).value, 1)
+})
+
+test('subscriptions go on behind the last event, through one death after another', async (t) => {
+  const store = await openDurable(t)
+  await store.createSession({ session_id: 's' })
+  const events = store.subscribeEvents({ session_id: 's' }, { maxQueued: 7 })
+  await events.opened()
+  const writing = (async () => {
+    for (let n = 1; n <= 300; ) {
+      try {
+        n = (await store.storeEvent({ session_id: 's', data: 'x' })).id + 1
+      } catch (error) {
+        assert.ok(error instanceof ChildError, error)
+      }
+      if (n % 40 === 0) await kill(store)
+    }
+  })()
+  const seen = []
+  for await (const { id } of events) {
+    seen.push(id)
+    if (id >= 300) break
+  }
+  await writing
+  assert.deepEqual(seen, numbers(1, seen.length))
+})
+
+test('a task subscription tells after a death what changed, and nothing twice', async (t) => {
+  const store = await openDurable(t)
+  await store.createSession({ session_id: 's' })
+  for (const task_id of ['a', 'b']) await store.createTask({ task_id, session_id: 's' })
+  const states = store.subscribeTasks({ session_id: 's' })
+  for (const task_id of ['a', 'b']) assert.equal((await states.next()).value.task_id, task_id)
+  await kill(store)
+  await store.sessionCount()
+  await store.completeTask({ task_id: 'b', result: null })
+  const { value } = await states.next()
+  assert.deepEqual([value.task_id, value.status], ['b', 'completed'])
+})
+
+test('a session that is gone with the process ends its subscriptions', async (t) => {
+  // In memory everything is lost with the process.
+  const store = await openStore(t, { restart: { minDelay: 1 } })
+  await store.createSession({ session_id: 's' })
+  const events = store.subscribeEvents({ session_id: 's' })
+  await events.opened()
+  await kill(store)
+  assert.deepEqual(await events.next(), { done: true, value: undefined })
+  assert.deepEqual(events.ended, { reason: 'gone' })
+})
+
+test('unsubscribing at a process that died ends nothing at the next one', async (t) => {
+  const store = await openDurable(t, { maxInFlight: 1 })
+  await store.createSession({ session_id: 's' })
+  const [first, second] = [1, 2].map(() => store.subscribeEvents({ session_id: 's' }))
+  await Promise.all([first.opened(), second.opened()])
+  await freeze(store.pid)
+  const read = store.sessionCount()
+  await turn()
+  await first.return() // waits behind the read
+  await kill(store)
+  await read
+  // The next process gives the first id to the second subscription.
+  await store.storeEvent({ session_id: 's', data: 'still here' })
+  assert.equal((await second.next()).value.data, 'still here')
+})
+
+test('without restart the death is the end, and every call says so at once', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  const events = store.subscribeEvents({ session_id: 's' })
+  const waiting = events.next().catch((error) => error)
+  await events.opened()
+  await kill(store)
+  assert.equal((await waiting).reason, 'exited')
+  await assert.rejects(store.sessionCount(), { reason: 'exited', outcome: 'not_applied', method: 'session_count' })
+  await assert.rejects(store.subscribeEvents({ session_id: 's' }).next(), { reason: 'exited' })
+  assert.equal((await endOf(store)).signal, 'SIGKILL')
+  await store.close()
+})
+
+/** A program that is the sidecar the first time, and then only `code`. */
+function onlyOnce(t, code) {
+  const marker = join(temporaryFolder(t), 'started')
+  return program(t, `
+    import { existsSync, writeFileSync } from 'node:fs'
+    import { spawn } from 'node:child_process'
+    if (existsSync(${JSON.stringify(marker)})) { ${code} }
+    writeFileSync(${JSON.stringify(marker)}, '')
+    lines.close()
+    const child = spawn(${JSON.stringify(binary)}, process.argv.slice(2), { stdio: 'inherit' })
+    process.on('SIGTERM', () => { child.kill('SIGKILL'); process.exit(1) })`)
+}
+
+test('a process that ends again and again is given up', async (t) => {
+  const restart = { limit: 3, window: 600_000, minDelay: 1, maxDelay: 4 }
+  const store = await openStore(t, { binary: onlyOnce(t, 'process.exit(3)'), restart })
+  signal(store.pid, 'SIGTERM')
+  const error = await endOf(store)
+  assert.equal(error.reason, 'gave_up')
+  assert.equal(error.exitCode, 3)
+  assert.match(error.message, /ended 4 times within 600000 ms/)
+  await assert.rejects(store.sessionCount(), { reason: 'gave_up' })
+})
+
+test('what another start cannot change is not tried', async (t) => {
+  const store = await openStore(t, { binary: onlyOnce(t, 'process.exit(78)'), restart: true })
+  const call = eventually(() => store.pid === null, 'the death').then(() => store.sessionCount())
+  signal(store.pid, 'SIGTERM')
+  await assert.rejects(call, { exitCode: 78 })
+  assert.equal(store.remarks.filter((line) => line.includes('Starting it again')).length, 1)
+})
+
+test('a file that was damaged meanwhile is not opened again and again', async (t) => {
+  const folder = temporaryFolder(t)
+  const database = join(folder, 'sessions.db')
+  const store = await openStore(t, { database, restart: { minDelay: 1 } })
+  await store.createSession()
+  await freeze(store.pid)
+  writeFileSync(database, 'no database at all, but a text of more than a hundred bytes: '.repeat(3))
+  writeFileSync(database + '-wal', '')
+  signal(store.pid, 'SIGKILL')
+  const error = await endOf(store)
+  assert.equal(error.exitCode, 65)
+})
+
+test('a store can be closed while it waits to start again', async (t) => {
+  const store = await openStore(t, { restart: { minDelay: 60_000, maxDelay: 60_000 } })
+  const { pid } = store
+  await kill(store)
+  const call = store.sessionCount().catch((error) => error)
+  await store.close()
+  assert.ok((await call) instanceof ClosedError)
+  assert.equal(isRunning(pid), false)
+  assert.equal(store.pid, null)
+})
+
+test('a call that waits for the next process keeps to its timeout', async (t) => {
+  const store = await openStore(t, { restart: { minDelay: 60_000, maxDelay: 60_000 } })
+  await kill(store)
+  const error = await store.createSession({}, { timeout: 10 }).catch((error) => error)
+  assert.deepEqual([error.name, error.outcome], ['TimeoutError', 'not_applied'])
+})

@@ -1,0 +1,287 @@
+// Subscriptions as iterators: complete, in order, bounded, and over when they are over.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { eventually, freeze, openStore, signal } from './fixture.mjs'
+
+/** The first `count` values of an iterator; it goes on afterwards. */
+async function take(iterator, count) {
+  const values = []
+  while (values.length < count) {
+    const { done, value } = await iterator.next()
+    if (done) break
+    values.push(value)
+  }
+  return values
+}
+
+const numbers = (first, last) => Array.from({ length: last - first + 1 }, (_, n) => first + n)
+const openSubscriptions = async (store) => (await store.getMetrics()).subscriptions
+
+async function storeEvents(store, first, last) {
+  for (let n = first; n <= last; n += 1000) {
+    const events = numbers(n, Math.min(last, n + 999)).map((data) => ({ data }))
+    await store.storeEvents({ session_id: 's', events })
+  }
+}
+
+test('first the backlog, then what comes, each once', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  await storeEvents(store, 1, 50)
+  const events = store.subscribeEvents({ session_id: 's', after_event_id: 10 })
+  const first = take(events, 90)
+  await events.opened()
+  for (const n of numbers(51, 100)) void store.storeEvent({ session_id: 's', data: n })
+  assert.deepEqual((await first).map(({ id }) => id), numbers(11, 100))
+  await events.return()
+  assert.deepEqual(events.ended, { reason: 'returned' })
+  assert.equal(await openSubscriptions(store), 0)
+  assert.deepEqual(await events.next(), { done: true, value: undefined })
+})
+
+test('without a cursor it begins with the call, not with the first wait', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  await storeEvents(store, 1, 5)
+  const events = store.subscribeEvents({ session_id: 's' })
+  await storeEvents(store, 6, 8)
+  assert.deepEqual((await take(events, 3)).map(({ data }) => data), [6, 7, 8])
+  assert.equal((await events.opened()).newest_id, 5)
+})
+
+test('a stream alone', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  for (const data of numbers(1, 20)) {
+    await store.storeEvent({ session_id: 's', stream_id: data % 2 ? 'odd' : 'even', data })
+  }
+  const events = store.subscribeEvents({ session_id: 's', stream_id: 'even', after_event_id: 4 }, { maxQueued: 2 })
+  assert.deepEqual((await take(events, 8)).map(({ data }) => data), [6, 8, 10, 12, 14, 16, 18, 20])
+})
+
+test('leaving a loop unsubscribes', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  await storeEvents(store, 1, 10)
+  for await (const event of store.subscribeEvents({ session_id: 's', after_event_id: 0 })) if (event.id === 3) break
+  assert.equal(await openSubscriptions(store), 0)
+})
+
+test('a slow consumer gets everything, and little of it waits here', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  await storeEvents(store, 1, 5000)
+  const events = store.subscribeEvents({ session_id: 's', after_event_id: 0 }, { maxQueued: 20 })
+  // Nobody takes anything: it unsubscribes when it has what may wait.
+  await events.opened()
+  await eventually(async () => (await openSubscriptions(store)) === 0, 'the pause')
+  const seen = []
+  for await (const { id } of events) {
+    seen.push(id)
+    if (id % 500 === 0) await store.storeEvent({ session_id: 's', data: 'meanwhile' })
+    if (id === 5010) break
+  }
+  assert.deepEqual(seen, numbers(1, 5010))
+})
+
+test('events of many bytes are bounded by bytes', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  const data = 'x'.repeat(100_000)
+  for (const n of numbers(1, 30)) await store.storeEvent({ session_id: 's', data: data + n })
+  const events = store.subscribeEvents({ session_id: 's', after_event_id: 0 }, { maxQueuedBytes: 300_000 })
+  await events.opened()
+  await eventually(async () => (await openSubscriptions(store)) === 0, 'the pause')
+  assert.deepEqual((await take(events, 30)).map(({ id }) => id), numbers(1, 30))
+})
+
+test('what was evicted is told in its place', async (t) => {
+  const store = await openStore(t, { options: { max_events_per_session: 10 } })
+  await store.createSession({ session_id: 's' })
+  await storeEvents(store, 1, 25)
+  const told = []
+  const events = store.subscribeEvents(
+    { session_id: 's', after_event_id: 5 },
+    { onGap: (gap) => told.push(gap), maxQueued: 3 },
+  )
+  assert.deepEqual((await take(events, 10)).map(({ id }) => id), numbers(16, 25))
+  assert.deepEqual(told, [{ dropped: 10, oldest_available: 16, cursor_ahead: false }])
+})
+
+test('what was evicted before a slow consumer came to it is told too', async (t) => {
+  const store = await openStore(t, { options: { max_events_per_session: 10 } })
+  await store.createSession({ session_id: 's' })
+  const seen = []
+  const events = store.subscribeEvents(
+    { session_id: 's', after_event_id: 0 },
+    { onGap: ({ dropped }) => seen.push(`${dropped} gone`), maxQueued: 4 },
+  )
+  await events.opened()
+  await storeEvents(store, 1, 4)
+  await eventually(async () => (await openSubscriptions(store)) === 0, 'the pause')
+  await storeEvents(store, 5, 30)
+  for await (const { id } of events) {
+    seen.push(id)
+    if (id === 30) break
+  }
+  assert.deepEqual(seen, [1, 2, 3, 4, '16 gone', ...numbers(21, 30)])
+})
+
+test('a reader that the sidecar outran is told by lagged', async (t) => {
+  const store = await openStore(t, { options: { max_events_per_session: 10 } })
+  await store.createSession({ session_id: 's' })
+  const seen = []
+  const events = store.subscribeEvents({ session_id: 's' }, { onGap: ({ dropped }) => seen.push(`${dropped} gone`) })
+  await events.opened()
+  // One group of writes, so that eviction passes the subscription before it is served.
+  await store.transaction({
+    calls: numbers(1, 40).map((data) => ({ method: 'store_event', params: { session_id: 's', data } })),
+  })
+  for await (const { id } of events) {
+    seen.push(id)
+    if (id === 40) break
+  }
+  assert.deepEqual(seen, ['30 gone', ...numbers(31, 40)])
+})
+
+test('without a callback the log hears of what is gone', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  const events = store.subscribeEvents({ session_id: 's', after_event_id: 7 })
+  await events.opened()
+  void store.storeEvent({ session_id: 's', data: 1 })
+  assert.deepEqual((await take(events, 1)).map(({ id }) => id), [1])
+  assert.match(store.remarks[0], /newer than the newest event/)
+})
+
+test('a callback that throws ends its subscription alone', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  const fault = new Error('on purpose')
+  const onGap = () => {
+    throw fault
+  }
+  const events = store.subscribeEvents({ session_id: 's', after_event_id: 7 }, { onGap })
+  await assert.rejects(events.next(), fault)
+  assert.deepEqual(await events.next(), { done: true, value: undefined })
+  assert.equal(await openSubscriptions(store), 0)
+})
+
+test('the end of a session ends its subscriptions, after what was told before', async (t) => {
+  const store = await openStore(t)
+  for (const [method, reason] of [
+    ['deleteSession', 'deleted'],
+    ['expireSession', 'expired'],
+    ['invalidateSession', 'invalidated'],
+  ]) {
+    await store.createSession({ session_id: reason })
+    await store.storeEvent({ session_id: reason, data: 1 })
+    const events = store.subscribeEvents({ session_id: reason, after_event_id: 0 })
+    await events.opened()
+    await store[method]({ session_id: reason })
+    assert.equal((await take(events, 9)).length, 1)
+    assert.deepEqual(events.ended, { reason })
+  }
+})
+
+test('a session that ends while its slow reader is not subscribed', async (t) => {
+  const store = await openStore(t)
+  for (const [method, reason] of [['deleteSession', 'gone'], ['invalidateSession', 'invalidated']]) {
+    await store.createSession({ session_id: reason })
+    for (const data of numbers(1, 3)) await store.storeEvent({ session_id: reason, data })
+    const events = store.subscribeEvents({ session_id: reason, after_event_id: 0 }, { maxQueued: 2 })
+    await events.opened()
+    await eventually(async () => (await openSubscriptions(store)) === 0, 'the pause')
+    await store[method]({ session_id: reason })
+    assert.deepEqual((await take(events, 9)).map(({ id }) => id), [1, 2])
+    assert.deepEqual(events.ended, { reason })
+  }
+})
+
+test('subscribing to what is not there is an error where it is waited for', async (t) => {
+  const store = await openStore(t)
+  const events = store.subscribeEvents({ session_id: 'none' })
+  await assert.rejects(events.opened(), { kind: 'session_not_found' })
+  await assert.rejects(events.next(), { kind: 'session_not_found' })
+  assert.deepEqual(await events.next(), { done: true, value: undefined })
+  const lost = store.subscribeEvents({ session_id: 's', principal: undefined })
+  await assert.rejects(lost.next(), TypeError)
+})
+
+test('an AbortSignal ends a subscription', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  const controller = new AbortController()
+  const events = store.subscribeEvents({ session_id: 's' }, { signal: controller.signal })
+  await events.opened()
+  const waiting = events.next()
+  controller.abort()
+  await assert.rejects(waiting, { name: 'AbortError' })
+  assert.equal(await openSubscriptions(store), 0)
+  const late = store.subscribeEvents({ session_id: 's' }, { signal: controller.signal })
+  await assert.rejects(late.next(), { name: 'AbortError' })
+  assert.equal(await openSubscriptions(store), 0)
+})
+
+test('a subscription that is over before it was opened leaves nothing behind', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  await freeze(store.pid)
+  const events = store.subscribeEvents({ session_id: 's' })
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  await events.return()
+  signal(store.pid, 'SIGCONT')
+  await eventually(async () => (await openSubscriptions(store)) === 0, 'the end of the subscription')
+})
+
+test('closing the store ends its subscriptions', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  const events = store.subscribeEvents({ session_id: 's' })
+  await events.opened()
+  const waiting = events.next()
+  await store.close()
+  assert.deepEqual(await waiting, { done: true, value: undefined })
+  assert.deepEqual(events.ended, { reason: 'closed' })
+})
+
+// --- Tasks
+
+test('a task is told as it is now, and then each change', async (t) => {
+  const store = await openStore(t)
+  const { task_id } = await store.createTask()
+  const states = store.subscribeTasks({ task_id })
+  assert.equal((await states.next()).value.status, 'working')
+  for (const status_message of ['half', 'all']) {
+    await store.touchTask({ task_id, status_message })
+    assert.equal((await states.next()).value.status_message, status_message)
+  }
+  await store.completeTask({ task_id, result: { answer: 42 } })
+  const { value } = await states.next()
+  assert.deepEqual([value.status, value.result], ['completed', { success: { answer: 42 } }])
+  await store.deleteTask({ task_id })
+  assert.deepEqual(await states.next(), { done: true, value: undefined })
+  assert.deepEqual(states.ended, { reason: 'deleted', task_id })
+})
+
+test('a slow reader of tasks gets the newest state of each, and nothing is lost of the end', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  const ends = []
+  const states = store.subscribeTasks({ session_id: 's' }, { onTaskEnded: (end) => ends.push(end) })
+  await states.opened()
+  for (const task_id of ['a', 'b', 'c']) await store.createTask({ task_id, session_id: 's' })
+  for (const n of numbers(1, 100)) await store.touchTask({ task_id: 'b', status_message: `${n}` })
+  await store.completeTask({ task_id: 'a', result: 1 })
+  await store.deleteTask({ task_id: 'a' })
+  await store.sessionCount()
+  const seen = await take(states, 3)
+  assert.deepEqual(seen.map(({ task_id }) => task_id), ['a', 'b', 'c'])
+  assert.equal(seen[0].status, 'completed')
+  assert.equal(seen[1].status_message, '100')
+  void store.touchTask({ task_id: 'c', status_message: 'more' })
+  assert.equal((await states.next()).value.status_message, 'more')
+  assert.deepEqual(ends, [{ task_id: 'a', reason: 'deleted' }])
+  assert.equal(states.ended, null, 'the end of one task is not the end of the subscription')
+})

@@ -1,0 +1,165 @@
+// Compiled, not run: that the declarations say what the client does. Lines that must not compile say so.
+
+import {
+  ChildError,
+  SessionStore,
+  StoreError,
+  type Session,
+  type StoreErrorKind,
+  type Task,
+  type TransactionCall,
+} from '../../../protocol/clients/node/index.mjs'
+import { EventStore } from '../../../protocol/clients/node/event-store.mjs'
+import { httpSessions } from '../../../protocol/clients/node/http-sessions.mjs'
+import { TaskMessageQueue, TaskStore } from '../../../protocol/clients/node/task-store.mjs'
+import { TaskService, useRequestState, type DetailedTask } from '../../../protocol/clients/node/task-service.mjs'
+
+const store: SessionStore = await SessionStore.open({
+  database: 'sessions.db',
+  options: { max_sessions: 10, exclusive: true },
+  restart: { limit: 3 },
+  require: ['events'],
+})
+
+const made: Session = await store.createSession({ user_id: 'user-1', ttl: null }, { timeout: 1000 })
+const found: Session | null = await store.getSession({ session_id: made.session_id })
+const status: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' = made.status
+const count: number = (await store.sessionCount()).count
+const page = await store.call('get_events_after', { session_id: made.session_id })
+const has_more: boolean = page.has_more
+
+// @ts-expect-error: a name that the contract does not have
+await store.createSession({ user: 'user-1' })
+// @ts-expect-error: something that is required is missing
+await store.getSession({})
+// @ts-expect-error: a word that is none of the enumeration
+await store.createTask({ status: 'done' })
+// @ts-expect-error: no such method
+await store.call('no_such_method')
+// @ts-expect-error: it is a subscription here
+await store.call('subscribe_events', { session_id: 's' })
+// @ts-expect-error: null is possible
+const sure: Session = await store.getSession({ session_id: 's' })
+
+const calls: TransactionCall[] = [
+  { method: 'consume_nonce', params: { nonce: 'n', ttl: 1000 }, require: true },
+  { method: 'put_value', params: { collection: 'c', key: 'k', value: { any: 'thing' } } },
+]
+await store.transaction({ calls })
+// @ts-expect-error: parameters of another method
+await store.transaction({ calls: [{ method: 'consume_nonce', params: { collection: 'c' } }] })
+
+const controller = { signal: undefined as unknown as AbortSignal }
+for await (const event of store.subscribeEvents({ session_id: 's' }, { signal: controller.signal })) {
+  const id: number = event.id
+  const data: unknown = event.data
+  void [id, data]
+}
+const states = store.subscribeTasks({ task_id: 't' }, { onTaskEnded: ({ reason }) => void reason })
+for await (const task of states) {
+  const each: Task = task
+  void each
+}
+const reason: string | undefined = states.ended?.reason
+
+try {
+  await store.health()
+} catch (error) {
+  if (error instanceof StoreError) {
+    switch (error.kind) {
+      case 'session_not_found':
+      case 'session_expired':
+        console.log(error.details.retry)
+        break
+      case 'database_busy':
+        console.log(error.retryable, error.outcome === 'not_applied', error.method.length)
+    }
+  } else if (error instanceof ChildError) {
+    const exitCode: number | null = error.exitCode
+    const why: 'not_found' | 'not_startable' | 'incompatible' | 'not_a_sidecar' | 'exited' | 'gave_up' = error.reason
+    void [exitCode, why]
+  }
+}
+const kind: StoreErrorKind = 'parse_error'
+// @ts-expect-error: no kind of the contract
+const unknownKind: StoreErrorKind = 'bad_luck'
+
+await store.close({ timeout: 100 })
+await store[Symbol.asyncDispose]()
+const end: ChildError | null = await store.ended
+export { count, end, found, has_more, kind, reason, status, sure, unknownKind }
+
+// --- The adapters fit the interfaces of the TypeScript SDK, as those are documented.
+
+type JSONRPCMessage = { jsonrpc: '2.0'; method?: string; id?: string | number; params?: object; result?: object }
+
+interface SDKEventStore {
+  storeEvent(streamId: string, message: JSONRPCMessage): Promise<string>
+  getStreamIdForEventId?(eventId: string): Promise<string | undefined>
+  replayEventsAfter(
+    lastEventId: string,
+    to: { send: (eventId: string, message: JSONRPCMessage) => Promise<void> },
+  ): Promise<string>
+}
+
+type SDKTask = {
+  taskId: string
+  status: 'working' | 'input_required' | 'completed' | 'failed' | 'cancelled'
+  statusMessage?: string | undefined
+  createdAt: string
+  lastUpdatedAt: string
+  ttl: number | null
+  pollInterval?: number | undefined
+}
+type SDKRequest = { method: string; params?: { _meta?: object; [member: string]: unknown } }
+type SDKResult = { _meta?: { [member: string]: unknown }; [member: string]: unknown }
+
+interface SDKTaskStore {
+  createTask(
+    taskParams: { ttl?: number | null; pollInterval?: number; context?: Record<string, unknown> },
+    requestId: string | number,
+    request: SDKRequest,
+    sessionId?: string,
+  ): Promise<SDKTask>
+  getTask(taskId: string, sessionId?: string): Promise<SDKTask | null>
+  storeTaskResult(taskId: string, status: 'completed' | 'failed', result: SDKResult, sessionId?: string): Promise<void>
+  getTaskResult(taskId: string, sessionId?: string): Promise<SDKResult>
+  updateTaskStatus(taskId: string, status: SDKTask['status'], message?: string, sessionId?: string): Promise<void>
+  listTasks(cursor?: string, sessionId?: string): Promise<{ tasks: SDKTask[]; nextCursor?: string }>
+}
+
+type SDKQueuedMessage = { type: 'request' | 'notification' | 'response' | 'error'; timestamp: number; message: object }
+
+interface SDKTaskMessageQueue {
+  enqueue(taskId: string, message: SDKQueuedMessage, sessionId?: string, maxSize?: number): Promise<void>
+  dequeue(taskId: string, sessionId?: string): Promise<SDKQueuedMessage | undefined>
+  dequeueAll(taskId: string, sessionId?: string): Promise<SDKQueuedMessage[]>
+}
+
+interface SDKExtensionTaskStore {
+  create(params: {
+    ttlMs: number | null
+    pollIntervalMs?: number
+    principal?: string
+    context?: Record<string, unknown>
+  }): Promise<{ taskId: string; ttlMs: number | null }>
+  get(taskId: string, access?: { principal?: string }): Promise<DetailedTask | undefined>
+  update(taskId: string, inputResponses: Record<string, object>, access?: { principal?: string }): Promise<boolean>
+  cancel(taskId: string, access?: { principal?: string }): Promise<boolean>
+}
+
+const events: SDKEventStore = new EventStore(store, { session_id: 's', principal: 'alice' })
+const tasks: SDKTaskStore = new TaskStore(store, { maxTtl: 3_600_000 })
+const queue: SDKTaskMessageQueue = new TaskMessageQueue(store)
+const service: SDKExtensionTaskStore = new TaskService(store)
+const first: boolean = await useRequestState(store, 'sealed', { ttlMs: 60_000, principal: null })
+const middleware: (request: object, response: object, next: () => void) => Promise<void> = httpSessions(store, {
+  owner: (request: { user?: string }) => ({ principal: request.user ?? null }),
+  rateLimit: { limit: 10, window: 1000 },
+  screen: true,
+})
+const detailed = await new TaskService(store).get('t', { principal: 'alice' })
+if (detailed?.status === 'failed') console.log(detailed.error.code)
+// @ts-expect-error: an event store is bound to a session
+new EventStore(store, {})
+export { events, first, middleware, queue, service, tasks }

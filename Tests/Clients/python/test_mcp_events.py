@@ -1,0 +1,344 @@
+"""The event store for the MCP SDK: ids, replays, scopes, and what happens when the store is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp.server.streamable_http import EventMessage
+from mcp.types import JSONRPCMessage
+from pydantic import TypeAdapter
+
+from mcp_session_store import ChildError, Store
+from mcp_session_store.contract import InvalidParams, SessionNotFound
+from mcp_session_store.mcp_events import EventStore
+
+read = TypeAdapter(JSONRPCMessage).validate_python
+WAIT = 30
+
+
+def progress(number: int) -> Any:
+    params = {"progressToken": 1, "progress": number}
+    return read({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+
+
+def answer(request_id: int | str, text: str = "done") -> Any:
+    return read({"jsonrpc": "2.0", "id": request_id, "result": {"text": text, "nothing": None}})
+
+
+class Connection:
+    """Takes what is replayed."""
+
+    def __init__(self) -> None:
+        self.events: list[EventMessage] = []
+        self._news = asyncio.Condition()
+
+    async def send(self, event: EventMessage) -> None:
+        async with self._news:
+            self.events.append(event)
+            self._news.notify_all()
+
+    async def has(self, count: int) -> None:
+        async with self._news:
+            await asyncio.wait_for(self._news.wait_for(lambda: len(self.events) >= count), WAIT)
+
+    @property
+    def messages(self) -> list[Any]:
+        return [event.message for event in self.events]
+
+
+async def session(store: Store, session_id: str, *, principal: str | None = None, **more: Any) -> EventStore:
+    await store.create_session(session_id=session_id, principal=principal, status="active")
+    return EventStore(store, session_id, principal=principal, **more)
+
+
+def test_replays_one_stream_from_behind_the_id(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one", principal="alice")
+            first = await events.store_event("7", None)
+            sent = [(await events.store_event("7", progress(number)), progress(number)) for number in range(3)]
+            await events.store_event("8", progress(100))
+            await events.store_event("_GET_stream", progress(200))
+            sent.append((await events.store_event("7", answer(7)), answer(7)))
+            assert all(event_id.isascii() and event_id.isprintable() and " " not in event_id for event_id, _ in sent)
+            for cursor, rest in [(first, sent), (sent[0][0], sent[1:]), (sent[2][0], sent[3:])]:
+                connection = Connection()
+                assert await events.replay_events_after(cursor, connection.send) == "7"
+                assert [(event.event_id, event.message) for event in connection.events] == rest
+            connection = Connection()
+            assert await events.replay_events_after(sent[-1][0], connection.send) is None
+            assert connection.events == []
+
+    asyncio.run(run())
+
+
+def test_a_replay_takes_as_many_pages_as_it_needs(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one")
+            first = await events.store_event("_GET_stream", None)
+            ids = await asyncio.gather(
+                *[events.store_event("_GET_stream", progress(number)) for number in range(2_500)])
+            connection = Connection()
+            assert await events.replay_events_after(first, connection.send) == "_GET_stream"
+            assert [event.event_id for event in connection.events] == ids
+            assert connection.messages == [progress(number) for number in range(2_500)]
+
+    asyncio.run(run())
+
+
+def test_what_is_stored_during_a_replay_is_replayed_too(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one")
+            first = await events.store_event("7", None)
+            await events.store_event("7", progress(0))
+            seen = []
+
+            async def send(event: EventMessage) -> None:
+                seen.append(event.message)
+                if len(seen) < 5:
+                    await events.store_event("7", progress(len(seen)))
+
+            assert await events.replay_events_after(first, send) == "7"
+            assert seen == [progress(number) for number in range(5)]
+
+    asyncio.run(run())
+
+
+def test_a_reused_request_id_does_not_mix_requests(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            for follow in (False, True):
+                events = await session(store, f"session-{follow}", follow=follow)
+                old = await events.store_event("7", None)
+                await events.store_event("7", progress(1))
+                await events.store_event("7", answer(7, "old"))
+                new = await events.store_event("7", None)
+                await events.store_event("7", progress(2))
+                await events.store_event("7", answer(7, "new"))
+                for cursor, expected in [
+                    (old, [progress(1), answer(7, "old")]), (new, [progress(2), answer(7, "new")])
+                ]:
+                    connection = Connection()
+                    stream = await events.replay_events_after(cursor, connection.send)
+                    assert (stream, connection.messages) == (None if follow else "7", expected)
+
+    asyncio.run(run())
+
+
+def test_ids_of_other_sessions_and_of_nobody_are_unknown(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            mine, yours = await session(store, "mine"), await session(store, "yours")
+            for events in (mine, yours):  # the same numbers, the same stream
+                await events.store_event("1", None)
+                await events.store_event("1", progress(1))
+            first = await mine.store_event("1", None)
+            number, check, stream = first.split(".")
+            connection = Connection()
+            for unknown in [
+                await yours.store_event("1", None), number, f"{number}.{check}", f"{int(number) + 1}.{check}.{stream}",
+                f"0.{check}.{stream}", f"-1.{check}.{stream}", f"01.{check}.{stream}", f"{'9' * 30}.{check}.{stream}",
+                f"².{check}.{stream}", f"{number}.{'0' * 16}.{stream}", f"{number}.{check}.2", f"{first}.", "", ".",
+            ]:
+                assert await mine.replay_events_after(unknown, connection.send) is None, unknown
+            assert connection.events == []
+
+    asyncio.run(run())
+
+
+def test_another_owner_is_refused(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            alice = await session(store, "hers", principal="alice")
+            first = await alice.store_event("1", None)
+            await alice.store_event("1", progress(1))
+            mallory = EventStore(store, "hers", principal="mallory")
+            connection = Connection()
+            assert await mallory.replay_events_after(first, connection.send) is None
+            with pytest.raises(SessionNotFound):
+                await mallory.store_event("1", None)
+            assert connection.events == []
+
+    asyncio.run(run())
+
+
+def test_ids_hold_over_a_restart(binary: Path, database: Path) -> None:
+    async def before() -> str:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one")
+            first = await events.store_event("1", None)
+            await events.store_event("1", progress(1))
+            return first
+
+    async def after(first: str) -> None:
+        async with Store(database, binary=binary) as store:
+            events = EventStore(store, "one")
+            await events.store_event("1", answer(1))
+            connection = Connection()
+            assert await events.replay_events_after(first, connection.send) == "1"
+            assert connection.messages == [progress(1), answer(1)]
+
+    asyncio.run(after(asyncio.run(before())))
+
+
+def test_a_replay_that_follows_ends_with_the_answer(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store, Store(database, binary=binary) as elsewhere:
+            events = await session(store, "one", follow=True)
+            first = await events.store_event("1", None)
+            await events.store_event("1", progress(0))
+            connection = Connection()
+            replay = asyncio.ensure_future(events.replay_events_after(first, connection.send))
+            await connection.has(1)
+            other_process = EventStore(elsewhere, "one")
+            await other_process.store_event("2", progress(99))
+            await other_process.store_event("1", None)
+            await other_process.store_event("1", progress(1))
+            await connection.has(2)
+            await events.store_event("1", answer(1))
+            assert await asyncio.wait_for(replay, WAIT) is None
+            assert connection.messages == [progress(0), progress(1), answer(1)]
+
+    asyncio.run(run())
+
+
+def test_a_replay_that_follows_ends_when_it_is_told_or_taken_over(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one", follow=True)
+            first = await events.store_event("_GET_stream", None)
+            await events.store_event("_GET_stream", progress(0))
+            connections = [Connection() for _ in range(3)]
+            replays = []
+            for connection in connections:
+                replays.append(asyncio.ensure_future(events.replay_events_after(first, connection.send)))
+                await connection.has(1)
+            for taken_over in replays[:2]:
+                assert await asyncio.wait_for(taken_over, WAIT) is None
+            events.end_replay("_GET_stream")
+            assert await asyncio.wait_for(replays[2], WAIT) is None
+            events.end_replay("_GET_stream")  # there is none left
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_is_lost_leaves_no_subscription(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one", follow=True)
+            first = await events.store_event("_GET_stream", None)
+            await events.store_event("_GET_stream", progress(0))
+            connection = Connection()
+            replay = asyncio.ensure_future(events.replay_events_after(first, connection.send))
+            await connection.has(1)
+            for expected in (1, 0):
+                async with asyncio.timeout(WAIT):
+                    while (await store.get_metrics())["subscriptions"] != expected:
+                        await asyncio.sleep(0.01)
+                replay.cancel()
+            await asyncio.wait([replay])
+            assert replay.cancelled()
+
+    asyncio.run(run())
+
+
+def test_the_end_of_a_session_ends_its_replays(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one", follow=True)
+            first = await events.store_event("1", None)
+            await events.store_event("1", progress(0))
+            connection = Connection()
+            replay = asyncio.ensure_future(events.replay_events_after(first, connection.send))
+            await connection.has(1)
+            await store.delete_session("one")
+            assert await asyncio.wait_for(replay, WAIT) is None
+
+    asyncio.run(run())
+
+
+def test_what_cannot_be_stored_goes_out_without_an_id(
+    binary: Path, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary, options={"max_payload_bytes": 1_000}) as store:
+            events = await session(store, "one")
+            first = await events.store_event("1", None)
+            assert await events.store_event("1", answer(1, "x" * 2_000)) == ""
+            assert await events.store_event("x" * 2_000, progress(1)) == ""
+            with pytest.raises(InvalidParams):
+                await events.store_event("x" * 2_000, None)
+            await events.store_event("1", progress(2))
+            connection = Connection()
+            await events.replay_events_after(first, connection.send)
+            assert connection.messages == [progress(2)]
+
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(run())
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * 2
+
+
+def test_when_the_process_is_gone_messages_go_out_and_nothing_new_begins(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one")
+            first = await events.store_event("1", None)
+            await store.call("shutdown")
+            async with asyncio.timeout(WAIT):
+                while await events.store_event("1", progress(1)) != "":
+                    await asyncio.sleep(0.01)
+            with pytest.raises(ChildError):
+                await events.store_event("1", None)
+            with pytest.raises(ChildError):
+                await events.replay_events_after(first, Connection().send)
+
+    asyncio.run(run())
+
+
+def test_what_is_left_is_replayed_and_a_hole_is_told(
+    binary: Path, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary, options={"max_events_per_session": 10}) as store:
+            for follow in (False, True):
+                events = await session(store, f"session-{follow}", follow=follow)
+                cursor = await events.store_event("1", None)
+                for number in range(5):  # these stay, and yet the cursor itself goes
+                    await events.store_event("1", progress(number))
+                for number in range(5):
+                    await events.store_event("_GET_stream", progress(100 + number))
+                first, caplog.records[:] = Connection(), []
+                replay = asyncio.ensure_future(events.replay_events_after(cursor, first.send))
+                await first.has(5)
+                assert not caplog.records
+                await events.store_event("1", answer(1))  # and this pushes out progress(0)
+                assert await asyncio.wait_for(replay, WAIT) is None if follow else await replay == "1"
+                second = Connection()
+                await events.replay_events_after(cursor, second.send)
+                expected = [*[progress(number) for number in range(1, 5)], answer(1)]
+                assert second.messages == expected
+                assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(run())
+
+
+def test_stream_names_of_any_characters(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events = await session(store, "one")
+            for stream in ["a.b.c", "ä/ ö\n", "%31", "🙂" * 100]:
+                first = await events.store_event(stream, None)
+                assert first.isascii() and first.isprintable() and " " not in first
+                await events.store_event(stream, progress(1))
+                connection = Connection()
+                assert await events.replay_events_after(first, connection.send) == stream
+                assert connection.messages == [progress(1)]
+
+    asyncio.run(run())

@@ -1,0 +1,129 @@
+import JSON
+import SessionStore
+import Sidecar
+
+/// The whole machine on a store in memory. Whatever comes in: each line out is JSON, a good request behind it is
+/// answered, and the store's counters agree with its rows. What comes in at once, in shared groups, is answered as it
+/// is one line at a time, and leaves the same behind.
+@c public func LLVMFuzzerTestOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+  let bytes = unsafe Array(UnsafeBufferPointer(start: start, count: count))
+  // A copy of the database may go wherever its path says.
+  if holds(bytes, "backup") { return 0 }
+  let together = Machine()
+  together.take(bytes)
+  together.end()
+  let apart = Machine()
+  for line in bytes.split(separator: UInt8(ascii: "\n")) {
+    apart.take(line + [UInt8(ascii: "\n")])
+  }
+  apart.end()
+  if together.answers != apart.answers {
+    let first = zip(together.answers, apart.answers).first { $0 != $1 }
+    let shown = first.map { "\(text($0.0))\n\(text($0.1))" } ?? "\(together.answers.count), \(apart.answers.count)"
+    fatalError("in groups it is not answered as one by one:\n\(shown)")
+  }
+  if together.dump() != apart.dump() { fatalError("in groups it leaves something else behind than one by one") }
+  return 0
+}
+
+/// A machine whose clock and chance are the same each time.
+final class Machine {
+  private let store: Store
+  private let sidecar: Sidecar
+  private(set) var answers: [[UInt8]] = []
+
+  init() {
+    var number: UInt64 = 0
+    let environment = Environment(
+      now: { 1_795_210_000_000 },
+      random: {
+        number += 1
+        return number
+      })
+    var limits = Limits()
+    // Small, so that a short input comes to them.
+    limits.maxEventsPerSession = 8
+    limits.maxSessions = 8
+    limits.maxTasks = 8
+    limits.maxTaskMessages = 4
+    limits.maxValues = 8
+    limits.maxStateBytes = 256
+    limits.maxPayloadBytes = 512
+    limits.logDedupWindow = 4
+    limits.maxAuditEvents = 8
+    var options = Sidecar.Options()
+    options.maxLineBytes = 4_096
+    options.maxResultBytes = 2_048
+    options.maxSubscriptions = 4
+    guard let store = try? Store.open(":memory:", limits: limits, environment: environment) else {
+      fatalError("no store in memory")
+    }
+    self.store = store
+    sidecar = Sidecar(store: store, options: options)
+  }
+
+  /// Lines as they came, then what would be there when the input pauses.
+  func take(_ bytes: [UInt8]) {
+    sidecar.receive(bytes)
+    while sidecar.run() { move() }
+    sidecar.closeGroup()
+    move()
+  }
+
+  private func move() {
+    var output: [UInt8] = []
+    sidecar.deliver(room: 1 << 16)
+    sidecar.moveOutput(to: &output)
+    for line in output.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast() {
+      let answer = Array(line)
+      if !isJSON(answer) { fatalError("an answer that is no JSON: \(text(answer))") }
+      // How many notifications come, and when, is another matter; metrics tell of the groups themselves.
+      if holds(Array(answer.prefix(40)), #""2.0","method""#) || tellsOfGroups(answer) { continue }
+      answers.append(answer)
+    }
+  }
+
+  /// Ends a line that was cut, and asks for the integrity of the store.
+  func end() {
+    take(Array("\n".utf8))
+    if sidecar.phase == .shuttingDown { return }
+    take(Array(#"{"jsonrpc":"2.0","id":"the last","method":"check_integrity"}"#.utf8) + [UInt8(ascii: "\n")])
+    let expected = #"{"jsonrpc":"2.0","id":"the last","result":{"ok":true,"problems":[]}}"#
+    guard answers.last == Array(expected.utf8) else {
+      fatalError("the store is not sound, or the line behind is not served: \(text(answers.last ?? []))")
+    }
+  }
+
+  func dump() -> [UInt8] {
+    var dump: [UInt8] = []
+    do {
+      try store.beginRead()
+      defer { store.endRead() }
+      try store.writeDump { lines, _ in dump += lines }
+    } catch {
+      fatalError("it cannot be dumped: \(error)")
+    }
+    return dump
+  }
+}
+
+func tellsOfGroups(_ answer: [UInt8]) -> Bool {
+  holds(answer, "_us\":") || holds(answer, "mcp_session_store_commit")
+}
+
+func isJSON(_ bytes: [UInt8]) -> Bool {
+  do throws(JSONError) {
+    try JSONScanner.validate(bytes.span)
+    return true
+  } catch {
+    return false
+  }
+}
+
+func holds(_ bytes: [UInt8], _ text: String) -> Bool {
+  let wanted = Array(text.utf8)
+  guard bytes.count >= wanted.count else { return false }
+  return (0...bytes.count - wanted.count).contains { bytes[$0..<$0 + wanted.count].elementsEqual(wanted) }
+}
+
+func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }

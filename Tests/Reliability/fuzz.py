@@ -1,0 +1,126 @@
+"""Fuzzing guided by coverage, under the address sanitizer: the scanner, the framing, and the whole machine on a store
+in memory. What each looks for besides crashes stands in its target, under Tests/Fuzz.
+
+The corpus is made from the contract each time: the conversations of protocol/transcripts and the examples of
+protocol/openrpc.json. An input that breaks something stays in the part's directory; give it to the target again with
+
+    SWIFT_BACKTRACE=enable=no .build/fuzz/release/FuzzSidecar INPUT
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from part import Finding, Form
+
+ROOT = Path(__file__).resolve().parents[2]
+#: seconds for each target
+SHORT, LONG = 20, 20 * 60
+#: what is shown of a failure
+SHOWN = 2_000
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    promise: str
+    #: bytes of an input
+    longest: int
+    #: compares values, not only branches: finds magic words, costs speed
+    looks_at_values: bool
+
+    def seeds(self) -> list[bytes]:
+        match self.name:
+            case "FuzzJSON":
+                return [line for text in conversations() for line in text.splitlines()]
+            case "FuzzJSONRPC":  # a limit of 255 bytes, pieces of 8 and of 64
+                return [bytes([255, piece]) + text for text in conversations() for piece in (7, 63)]
+            case _:
+                return conversations()
+
+
+TARGETS = [
+    Target("FuzzJSON", "the scanner takes what is JSON, and nothing else", 512, True),
+    Target("FuzzJSONRPC", "any bytes in any pieces are the same lines and requests", 512, True),
+    Target("FuzzSidecar", "whatever comes in, every line is answered as alone, and the store stays sound", 8_192, False),
+]
+
+
+def conversations() -> list[bytes]:
+    """What the transcripts send, one text for each, and the examples of all methods."""
+    texts = []
+    for path in sorted((ROOT / "protocol" / "transcripts").glob("*.jsonl")):
+        steps = [json.loads(line) for line in path.read_text().splitlines()]
+        texts.append(lines([step["send"] for step in steps if "send" in step]))
+    calls = [{"jsonrpc": "2.0", "id": number, "method": method["name"],
+              "params": {parameter["name"]: parameter["value"] for parameter in example["params"]}}
+             for number, method in enumerate(document()["methods"]) for example in method["examples"]]  # fmt: skip
+    return [*texts, lines(calls), *(lines([call]) for call in calls)]
+
+
+def lines(messages: list[Any]) -> bytes:
+    return b"".join(json.dumps(each, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for each in messages)
+
+
+def document() -> dict[str, Any]:
+    return json.loads((ROOT / "protocol" / "openrpc.json").read_text())
+
+
+def words() -> str:
+    """A dictionary for the fuzzer: the names of methods and parameters, and what JSON-RPC itself knows."""
+    names = {'"jsonrpc":"2.0"', '"id":1', '"method":"', '"params":{', "null", "\\u0061", "\\ud800"}
+    for method in document()["methods"]:
+        names |= {f'"{method["name"]}"'} | {f'"{parameter["name"]}":' for parameter in method["params"]}
+    return "".join(f"{json.dumps(name)}\n" for name in sorted(names))
+
+
+def build(target: Target) -> Path:
+    folder = ROOT / ".build" / "fuzz"
+    command = ["swift", "build", "-c", "release", "--sanitize=fuzzer", "--sanitize=address", "--build-path", folder,
+               "--product", target.name]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"FUZZ": "1"}, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{target.name} cannot be built:\n{done.stdout[-SHOWN:]}{done.stderr[-SHOWN:]}")
+    return folder / "release" / target.name
+
+
+def fuzz(target: Target, form: Form) -> Finding:
+    program = build(target)
+    corpus = form.directory / target.name
+    corpus.mkdir()
+    for number, seed in enumerate(target.seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed[: target.longest])
+    dictionary = form.directory / "words.txt"
+    dictionary.write_text(words())
+    seconds = LONG if form.is_long else SHORT
+    form.say(f"{target.name} for {seconds} s")
+    done = subprocess.run(
+        [
+            program, corpus, f"-dict={dictionary}", f"-seed={form.seed % (1 << 32) or 1}",
+            f"-max_total_time={seconds}", f"-max_len={target.longest}", "-print_final_stats=1", "-timeout=120",
+            f"-use_value_profile={int(target.looks_at_values)}", f"-artifact_prefix={form.directory}/",
+        ],
+        cwd=form.directory, capture_output=True, text=True, errors="replace",
+        # The backtracer of the language would take the signal, and no input would be written. Leaks are not looked
+        # for: pointers with tags are no pointers to the sanitizer, which takes the method table for lost.
+        env=os.environ | {"SWIFT_BACKTRACE": "enable=no", "ASAN_OPTIONS": "detect_leaks=0"},
+    )  # fmt: skip
+    executed = re.search(r"number_of_executed_units: *(\d+)", done.stderr)
+    inputs = int(executed[1]) if executed else 0
+    broken = []
+    if done.returncode != 0:
+        said = "\n".join(line for line in done.stderr.splitlines() if re.search(r"[Ff]atal error|ERROR:|written to", line))
+        broken.append(f"{target.name} ends with {done.returncode}: {(said or done.stderr)[-SHOWN:]}")
+    if inputs < len(list(corpus.glob("seed-*"))) and not broken:
+        broken.append(f"{target.name} tried only {inputs} inputs")
+    return Finding(target.promise, f"{inputs:,} inputs to {target.name}", broken)
+
+
+def run(form: Form) -> list[Finding]:
+    return [fuzz(target, form) for target in TARGETS]

@@ -1,0 +1,210 @@
+import { spawn } from 'node:child_process'
+import { accessSync, constants, statSync } from 'node:fs'
+import { delimiter, isAbsolute, join } from 'node:path'
+import { ChildError } from './errors.mjs'
+
+const NEWLINE = 0x0a
+/** A longer line is none of the sidecar's: V8 could not hold it as one string. */
+const LONGEST_LINE = 256 << 20
+const LONGEST_REMARK = 8192
+const REMARKS_KEPT = 5
+/** After the exit the pipes end at once, unless somebody else holds them. */
+const PIPES_END_WITHIN = 1000
+
+/**
+ * Where the executable is: what the option says, else MCP_SESSION_STORE_BINARY, else `mcp-session-store` in PATH.
+ * A name without a slash is looked for in PATH.
+ */
+export function findBinary(option, env = process.env) {
+  const wanted = option ?? (env.MCP_SESSION_STORE_BINARY || 'mcp-session-store')
+  const candidates = wanted.includes('/')
+    ? [wanted]
+    : (env.PATH ?? '').split(delimiter).filter(isAbsolute).map((folder) => join(folder, wanted))
+  const found = candidates.find(isExecutable)
+  if (found !== undefined) return found
+  const where = wanted.includes('/') ? 'there is no executable file of that name' : 'it is not in PATH'
+  throw new ChildError(
+    `Cannot find the program '${wanted}': ${where}. Install mcp-session-store, or name the executable with the ` +
+      'option `binary` or the environment variable MCP_SESSION_STORE_BINARY.',
+    { reason: 'not_found' },
+  )
+}
+
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK)
+    return statSync(path).isFile()
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Options as arguments: `{max_sessions: 10, exclusive: true}` is `--max-sessions 10 --exclusive`; null, undefined and
+ * false leave an option out. An array is taken as it is.
+ */
+export function toArguments(options = {}) {
+  if (Array.isArray(options)) return options.map(String)
+  return Object.entries(options).flatMap(([name, value]) => {
+    if (value === undefined || value === null || value === false) return []
+    const flag = '--' + name.replace(/[A-Z]/g, (letter) => '-' + letter.toLowerCase()).replaceAll('_', '-')
+    return value === true ? [flag] : [flag, String(value)]
+  })
+}
+
+/** Cuts bytes into lines at "\n" and nowhere else; a character that is cut by a chunk is whole again in its line. */
+export class LineSplitter {
+  #pieces = []
+  #size = 0
+
+  /** Bytes of the line that has not ended yet. */
+  get pendingBytes() {
+    return this.#size
+  }
+
+  /** Calls `take(text, bytes)` for each line that `chunk` ends. */
+  push(chunk, take) {
+    let start = 0
+    for (let end; (end = chunk.indexOf(NEWLINE, start)) >= 0; start = end + 1) {
+      this.#pieces.push(chunk.subarray(start, end))
+      this.end(take)
+    }
+    if (start < chunk.length) {
+      this.#pieces.push(chunk.subarray(start))
+      this.#size += chunk.length - start
+    }
+  }
+
+  /** Hands out what is there as a line, though no newline came. */
+  end(take) {
+    const line = this.#pieces.length === 1 ? this.#pieces[0] : Buffer.concat(this.#pieces)
+    this.#pieces = []
+    this.#size = 0
+    take(line.toString('utf8'), line.length)
+  }
+}
+
+/**
+ * One process of the sidecar: lines in, lines out. It knows nothing of JSON-RPC. Nothing here throws or emits later:
+ * whatever goes wrong ends in `onGone`, once.
+ */
+export class Child {
+  #process
+  #remarks = []
+  #isGone = false
+  #fault = null
+  #isReferenced = true
+
+  /** `onLine(text, bytes)`, `onDrain()`, `onRemark(line)` for standard error, `onGone(ChildError)`. */
+  constructor(binary, args, { cwd, env, onLine, onDrain, onRemark, onGone }) {
+    this.onGone = onGone
+    this.onRemark = onRemark
+    try {
+      // A session of its own: Ctrl-C on a terminal goes to the whole group, and the host shall be able to finish
+      // its work on it. The end of the input ends the sidecar in any case.
+      this.#process = spawn(binary, args, { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] })
+    } catch (error) {
+      queueMicrotask(() => this.#gone(notStartable(binary, error)))
+      return
+    }
+    const { stdin, stdout, stderr } = this.#process
+    this.#process.on('error', (error) => {
+      if (this.#process.pid === undefined) this.#gone(notStartable(binary, error))
+    })
+    this.#process.on('exit', (code, signal) => {
+      const late = setTimeout(() => this.#ended(code, signal), PIPES_END_WITHIN)
+      this.#process.on('close', () => {
+        clearTimeout(late)
+        this.#ended(code, signal)
+      })
+    })
+
+    const answers = new LineSplitter()
+    stdout?.on('data', (chunk) => {
+      if (this.#isGone) return
+      answers.push(chunk, onLine)
+      if (answers.pendingBytes > LONGEST_LINE) {
+        const text = `'${binary}' wrote a line without end: is it mcp-session-store?`
+        this.fail(new ChildError(text, { reason: 'not_a_sidecar' }))
+      }
+    })
+    stdout?.on('error', () => this.kill('SIGTERM'))
+    // The other end is closed: the process has ended, or will not answer any more.
+    stdin?.on('error', () => this.kill('SIGTERM'))
+    stdin?.on('drain', onDrain)
+
+    const remarks = new LineSplitter()
+    const remark = (line) => this.#remark(line)
+    stderr?.on('data', (chunk) => {
+      remarks.push(chunk, remark)
+      if (remarks.pendingBytes > LONGEST_REMARK) remarks.end(remark)
+    })
+    stderr?.on('end', () => remarks.pendingBytes > 0 && remarks.end(remark))
+    stderr?.on('error', () => {})
+  }
+
+  get pid() {
+    return this.#process?.pid ?? null
+  }
+
+  /** False when the pipe is full: `onDrain` says when to go on. */
+  write(text) {
+    const { stdin } = this.#process ?? {}
+    return stdin?.writable ? stdin.write(text) : true
+  }
+
+  /** Ends the input, which ends the process once it has answered everything. */
+  end() {
+    this.#process?.stdin?.end()
+  }
+
+  kill(signal) {
+    if (!this.#isGone) this.#process?.kill(signal)
+  }
+
+  /** Whether this process keeps the host's event loop alive. */
+  reference(wanted) {
+    if (wanted === this.#isReferenced) return
+    this.#isReferenced = wanted
+    const { stdin, stdout, stderr } = this.#process ?? {}
+    for (const handle of [this.#process, stdin, stdout, stderr]) {
+      if (wanted) handle?.ref?.()
+      else handle?.unref?.()
+    }
+  }
+
+  /** It is of no use: ends it, and gives `error` as the reason. */
+  fail(error) {
+    this.#fault ??= error
+    this.kill('SIGKILL')
+  }
+
+  #remark(line) {
+    const text = line.replace(/\r$/, '')
+    if (text === '') return
+    this.#remarks.push(text)
+    if (this.#remarks.length > REMARKS_KEPT) this.#remarks.shift()
+    this.onRemark(text)
+  }
+
+  #ended(exitCode, signal) {
+    const how = signal === null ? `with code ${exitCode}` : `by signal ${signal}`
+    const said = this.#remarks.length === 0 ? '' : ' It said: ' + this.#remarks.join(' | ')
+    this.#gone(
+      this.#fault ??
+        new ChildError(`The process of mcp-session-store ended ${how}.${said}`, { reason: 'exited', exitCode, signal }),
+    )
+  }
+
+  #gone(error) {
+    if (this.#isGone) return
+    this.#isGone = true
+    const { stdin, stdout, stderr } = this.#process ?? {}
+    for (const stream of [stdin, stdout, stderr]) stream?.destroy()
+    this.onGone(error)
+  }
+}
+
+function notStartable(binary, error) {
+  return new ChildError(`Cannot start '${binary}': ${error.message}`, { reason: 'not_startable', cause: error })
+}

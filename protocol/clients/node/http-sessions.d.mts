@@ -1,0 +1,53 @@
+import type { Session } from './methods.mjs'
+import type { SessionStore } from './store.mjs'
+
+type Awaitable<T> = T | Promise<T>
+
+/** Whose request it is. */
+export interface RequestOwner {
+  tenant_id?: string | null
+  principal?: string | null
+}
+
+export interface HttpSessionsOptions<Request = any> {
+  /** Whose request it is, as your authentication has found. When absent, sessions of all owners are found. */
+  owner?: (request: Request) => Awaitable<RequestOwner>
+  /** Whether a request slides its session's inactivity deadline; true. */
+  touch?: boolean
+  /** A burst of `limit` requests, then so many evenly in each `window` of milliseconds. */
+  rateLimit?: {
+    limit: number
+    window: number
+    /** What is counted under one allowance. The principal when absent, and the remote address without one. */
+    key?: (request: Request, owner: RequestOwner) => Awaitable<string>
+  }
+  /**
+   * Screens what comes in: every text in the JSON body. A body that no parser before has put into `request.body` is
+   * read and put there; give it to the transport then.
+   */
+  screen?:
+    | boolean
+    | {
+        /** Of the body, and of all texts together; 4 MiB. */
+        max_bytes?: number
+        /** What is screened, when it is not every text in the body. */
+        text?: (request: Request) => Awaitable<string>
+      }
+  /** Where the session is put on the request; "mcpSession". It is null for a request that names none. */
+  property?: string
+  /** What kept the store from being asked; the request is answered with 503. */
+  onError?: (error: unknown) => void
+}
+
+/**
+ * Middleware for node:http and Express that stands before an MCP endpoint of the era up to 2025-11-25. It answers, each
+ * time with a JSON-RPC error: 404 `session_expired` to a session that is unknown, over or another's, so that the client
+ * initializes anew; 403 `invalid_session_status` to a suspended one; 429 `rate_limit_exceeded` with Retry-After; 400
+ * `invalid_input`; 413 `payload_too_large`; 503 `store_unavailable`. What names no session goes on.
+ */
+export declare function httpSessions<Request = any, Response = any>(
+  store: SessionStore,
+  options?: HttpSessionsOptions<Request>,
+): (request: Request, response: Response, next: (error?: any) => unknown) => Promise<void>
+
+export type { Session }

@@ -1,0 +1,159 @@
+import { StoreError } from './errors.mjs'
+
+/** A task as MCP 2025-11-25 has it. */
+function toTask({ task_id, status, status_message, created_at, last_updated_at, ttl, poll_interval }) {
+  return {
+    taskId: task_id,
+    status,
+    createdAt: created_at,
+    lastUpdatedAt: last_updated_at,
+    ttl,
+    ...(status_message === null ? {} : { statusMessage: status_message }),
+    ...(poll_interval === null ? {} : { pollInterval: poll_interval }),
+  }
+}
+
+/** What is answered, or `nothing` where there is no such task; an id that could be none is one that is not there. */
+export async function orElse(nothing, answer) {
+  try {
+    return await answer
+  } catch (error) {
+    const isMissing = error instanceof StoreError &&
+      (error.kind === 'task_not_found' || (error.kind === 'invalid_params' && error.details.parameter === 'task_id'))
+    if (isMissing) return nothing
+    throw error
+  }
+}
+
+/** Whose tasks are meant: those of the owners, or else those of the session. */
+class Scope {
+  #owners
+  #bySession
+
+  constructor({ tenant_id, principal, bySession = principal === undefined || principal === null }) {
+    const given = Object.entries({ tenant_id, principal }).filter(([, value]) => value !== undefined)
+    this.#owners = Object.fromEntries(given)
+    this.#bySession = bySession
+  }
+
+  /** Without a session id it is not asked for: the SDK leaves it out where it calls for itself. */
+  of(sessionId) {
+    return this.#bySession && sessionId !== undefined ? { ...this.#owners, session_id: sessionId } : this.#owners
+  }
+}
+
+/** The experimental `TaskStore` of the TypeScript SDK 1.x, for the tasks in the core of MCP 2025-11-25. */
+export class TaskStore {
+  #store
+  #scope
+  #maxTtl
+  #pollInterval
+
+  constructor(store, { maxTtl = null, pollInterval = 1000, ...scope } = {}) {
+    this.#store = store
+    this.#scope = new Scope(scope)
+    this.#maxTtl = maxTtl
+    this.#pollInterval = pollInterval
+  }
+
+  /** The task is durable when this resolves. Its id has 256 random bits. */
+  async createTask({ ttl, pollInterval, context }, requestId, request, sessionId) {
+    const limits = [ttl, this.#maxTtl].filter((limit) => limit !== null && limit !== undefined)
+    const made = await this.#store.createTask({
+      ...this.#scope.of(sessionId),
+      id_format: 'random',
+      original_method: request.method,
+      original_params: request.params ?? null,
+      ttl: limits.length > 0 ? Math.min(...limits) : null,
+      poll_interval: pollInterval ?? this.#pollInterval,
+      meta: { request_id: requestId, ...(context === undefined ? {} : { context }) },
+    })
+    return toTask(made)
+  }
+
+  async getTask(taskId, sessionId) {
+    const call = { ...this.#scope.of(sessionId), task_id: taskId }
+    const task = await orElse(null, this.#store.getTask(call))
+    return task === null ? null : toTask(task)
+  }
+
+  /** Result and status in one step; a task that is over keeps what it has. */
+  async storeTaskResult(taskId, status, result, sessionId) {
+    const task = { ...this.#scope.of(sessionId), task_id: taskId }
+    if (status === 'completed') {
+      await this.#store.completeTask({ ...task, result })
+      return
+    }
+    // A tool's own error: the task has failed, and its result is a result.
+    await this.#store.transaction({
+      calls: [
+        { method: 'update_task_status', params: { ...task, status } },
+        { method: 'store_task_result', params: { ...task, result: { success: result } } },
+      ],
+    })
+  }
+
+  async getTaskResult(taskId, sessionId) {
+    const { result } = await this.#store.getTaskResult({ ...this.#scope.of(sessionId), task_id: taskId })
+    if (result === null) throw new Error(`Task ${taskId} has no result yet.`)
+    if (result.error === undefined) return result.success
+    const { code, message, data } = result.error
+    throw Object.assign(new Error(message), { code, data })
+  }
+
+  /** A task that is in that status already gets the message alone. */
+  async updateTaskStatus(taskId, status, statusMessage, sessionId) {
+    const task = { ...this.#scope.of(sessionId), task_id: taskId, status_message: statusMessage }
+    try {
+      await this.#store.updateTaskStatus({ ...task, status })
+    } catch (error) {
+      const isThere = error instanceof StoreError && error.kind === 'invalid_transition' &&
+        error.details.current === status
+      if (!isThere) throw error
+      await this.#store.touchTask(task)
+    }
+  }
+
+  async listTasks(cursor, sessionId) {
+    const { tasks, next_cursor } = await this.#store.listTasks({ ...this.#scope.of(sessionId), cursor })
+    return { tasks: tasks.map(toTask), ...(next_cursor === null ? {} : { nextCursor: next_cursor }) }
+  }
+}
+
+/**
+ * The experimental `TaskMessageQueue` of the TypeScript SDK 1.x: what waits for a client that asks for the result. A
+ * task that is not there has no messages, for the SDK clears the queues of tasks that lapsed.
+ */
+export class TaskMessageQueue {
+  #store
+  #scope
+
+  constructor(store, scope = {}) {
+    this.#store = store
+    this.#scope = new Scope(scope)
+  }
+
+  /** Rejects with `queue_full` when there are `maxSize` messages; looking and putting are one step. */
+  async enqueue(taskId, message, sessionId, maxSize) {
+    const call = { ...this.#scope.of(sessionId), task_id: taskId, message, max_size: maxSize }
+    await this.#store.enqueueTaskMessage(call)
+  }
+
+  async dequeue(taskId, sessionId) {
+    const call = { ...this.#scope.of(sessionId), task_id: taskId }
+    const { exists, message } = await orElse({ exists: false }, this.#store.dequeueTaskMessage(call))
+    return exists ? message : undefined
+  }
+
+  async dequeueAll(taskId, sessionId) {
+    const call = { ...this.#scope.of(sessionId), task_id: taskId }
+    const all = []
+    for (let hasMore = true; hasMore; ) {
+      const none = { messages: [], has_more: false }
+      const { messages, has_more } = await orElse(none, this.#store.dequeueAllTaskMessages(call))
+      all.push(...messages)
+      hasMore = has_more
+    }
+    return all
+  }
+}
