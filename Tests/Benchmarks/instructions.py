@@ -31,7 +31,7 @@ from programs import build_sidecar
 BUDGET = Path(__file__).with_name("instruction_budget.json")
 #: part of its budget by which a count may be higher; other processors run other variants of memcpy
 MARGIN = 0.05
-SESSIONS = 500
+SESSIONS = 200
 
 
 def transaction(requests: Iterable[str]) -> str:
@@ -60,21 +60,23 @@ class Workload:
     requests: int
 
 
+def after_sessions(lines: Iterable[str], requests: int) -> Workload:
+    return Workload("create_session", tuple(lines), requests)
+
+
 WORKLOADS = {
     "start": Workload(None, (), 1),
     "create_session": Workload("start", (transaction(workload.create_sessions(SESSIONS, '{"k0":17}')),), SESSIONS),
     "scan 64 KiB": Workload("start", 20 * (ignored_member(64),), 20),
-    "store_event": Workload("create_session", 2 * (transaction(workload.store_events(1_000, SESSIONS)),), 2_000),
-    "store_event, a commit each": Workload("create_session", tuple(workload.store_events(500, SESSIONS)), 500),
-    "append_log_entry": Workload(
-        "create_session", (transaction(workload.append_log_entries(1_000, SESSIONS)),), 1_000
-    ),
-    "set_session_state": Workload("create_session", (transaction(workload.set_states(1_000, SESSIONS)),), 1_000),
-    "a task's life": Workload("create_session", (transaction(workload.task_lives(150)),), 150),
-    "get_session": Workload("create_session", (batch(workload.get_sessions(SESSIONS)),), SESSIONS),
-    "get_session_state": Workload("create_session", (batch(workload.get_states(SESSIONS)),), SESSIONS),
-    "get_events_after, 10 events": Workload(
-        "store_event", (batch(workload.get_events_after(0, 10, SESSIONS)),), SESSIONS
+    "store_event": after_sessions([transaction(workload.store_events(1_000, SESSIONS))], 1_000),
+    "store_event, a commit each": after_sessions(workload.store_events(200, SESSIONS), 200),
+    "append_log_entry": after_sessions([transaction(workload.append_log_entries(500, SESSIONS))], 500),
+    "set_session_state": after_sessions([transaction(workload.set_states(500, SESSIONS))], 500),
+    "a task's life": after_sessions([transaction(workload.task_lives(100))], 100),
+    "get_session": after_sessions([batch(workload.get_sessions(SESSIONS))], SESSIONS),
+    "get_session_state": after_sessions([batch(workload.get_states(SESSIONS))], SESSIONS),
+    "get_events_after, 5 events": Workload(
+        "store_event", (batch(workload.get_events_after(0, 5, SESSIONS)),), SESSIONS
     ),
 }
 
