@@ -22,8 +22,8 @@ from pathlib import Path
 from part import Finding, Form
 from sidecar import PATIENCE, Sidecar, clean_environment, line, request
 
-ROUNDS, LONG_ROUNDS = 5, 100
-ENDS, LONG_ENDS = 100, 1_000
+ROUNDS, LONG_ROUNDS = 5, 25
+ENDS, LONG_ENDS = 100, 500
 IDLE_SECONDS, LONG_IDLE_SECONDS = 4.0, 60.0
 #: what MCP clients give a child to end
 BUDGET = 2.0

@@ -92,6 +92,9 @@ def main() -> int:
         began = time.monotonic()
         findings[name] = take(name, seed, chosen.long, chosen.directory)
         print(f"{name}: done after {time.monotonic() - began:.0f} s", flush=True)
+        for finding in findings[name]:
+            held = "BROKEN" if finding.broken else "holds"
+            print(f"{name}: {held}: {finding.promise}: {finding.tried}", flush=True)
 
     print(f"\n{table(findings)}")
     broken = {name: found for name, found in findings.items() if any(finding.broken for finding in found)}
