@@ -138,13 +138,18 @@ final class Call {
 
   private func isIdentifier(_ value: Range<Int>, _ span: Span<UInt8>) -> Bool {
     let inside = value.insetByQuotes
-    var isPlain = (1...256).contains(inside.count)
-    for index in inside where isPlain {
-      isPlain = (0x21...0x7E).contains(span[index]) && span[index] != UInt8(ascii: "\\")
-    }
-    if isPlain { return true }
+    if (1...256).contains(inside.count), Self.isPlain(span.extracting(inside)) { return true }
     guard let decoded = JSONString.decode(span, inside) else { return false }
     return (1...256).contains(decoded.utf8.count) && decoded.utf8.allSatisfy { (0x21...0x7E).contains($0) }
+  }
+
+  /// Whether all bytes are visible ASCII and none begins an escape.
+  private static func isPlain(_ text: Span<UInt8>) -> Bool {
+    for index in text.indices {
+      let byte = text[index]
+      if byte < 0x21 || byte > 0x7E || byte == UInt8(ascii: "\\") { return false }
+    }
+    return true
   }
 
   /// bytes of UTF-8; -1 when no UTF-8 can express the string
