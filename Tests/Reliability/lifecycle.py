@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from part import Finding, Form
 from sidecar import PATIENCE, Sidecar, clean_environment, line, request
@@ -266,68 +267,73 @@ def processor_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def just_idle(start: Callable[..., Sidecar]) -> Sidecar:
-    return start()
+class Idlers:
+    """Processes that have nothing to do, each for another reason."""
 
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.started: list[Sidecar] = []
+        #: pipes that somebody must hold open
+        self.kept: list[int] = []
 
-def subscribed(start: Callable[..., Sidecar]) -> Sidecar:
-    sidecar = start()
-    sidecar.call("create_session", session_id="subscribed", status="active")
-    sidecar.call("subscribe_events", session_id="subscribed")
-    return sidecar
+    def start(self, *options: str, **arguments: Any) -> Sidecar:
+        database = self.form.directory / "idle.db"
+        self.started.append(Sidecar(*options, database=database, binary=str(self.form.binary), **arguments))
+        return self.started[-1]
 
+    def end(self) -> None:
+        for sidecar in self.started:
+            sidecar.kill()
+        for descriptor in self.kept:  # its pipes were the last that a lone one had
+            os.close(descriptor)
 
-def watching_its_parent(start: Callable[..., Sidecar]) -> Sidecar:
-    return start("--watch-parent")
+    def just_idle(self) -> int:
+        return self.start().process.pid
 
+    def subscribed(self) -> int:
+        sidecar = self.start()
+        sidecar.call("create_session", session_id="subscribed", status="active")
+        sidecar.call("subscribe_events", session_id="subscribed")
+        return sidecar.process.pid
 
-def unread(start: Callable[..., Sidecar]) -> Sidecar:
-    """Its input has ended, and its answers fill the pipe."""
-    sidecar = start()
-    assert sidecar.process.stdin is not None
-    sidecar.process.stdin.write(ASK.encode() * 1_000)
-    sidecar.process.stdin.close()
-    return sidecar
+    def watching_its_parent(self) -> int:
+        return self.start("--watch-parent").process.pid
 
+    def unread(self) -> int:
+        sidecar = self.start()
+        assert sidecar.process.stdin is not None
+        sidecar.process.stdin.write(ASK.encode() * 1_000)
+        sidecar.process.stdin.close()
+        return sidecar.process.pid
 
-def orphaned(start: Callable[..., Sidecar]) -> Sidecar:
-    """Its parent is gone, and somebody else holds its pipes open."""
-    pause = '"$@" <&3 >&4 & wait_for_it=$!; printf "%s\\n" "$wait_for_it" >&2'
-    read, write = os.pipe()
-    answers, out = os.pipe()
-    sidecar = start(
-        wrapper=["sh", "-c", f"exec 3<&0; {pause}".replace("4", "1"), "sh"],
-        stdin=read, stdout=out)  # fmt: skip
-    sidecar.process.wait(PATIENCE)  # the parent is the shell
-    os.close(read)
-    os.close(out)
-    sidecar.kept = (write, answers)  # type: ignore[attr-defined]
-    return sidecar
+    def orphaned(self) -> int:
+        """Its parent is a shell, which tells its id and ends."""
+        read, write = os.pipe()
+        answers, out = os.pipe()
+        self.kept += [write, answers]
+        parent = 'exec 3<&0; "$@" <&3 & printf "%s\\n" $! >&2'  # without being told, it would read nothing
+        shell = self.start(wrapper=["sh", "-c", parent, "sh"], stdin=read, stdout=out)
+        os.close(read)
+        os.close(out)
+        shell.process.wait(PATIENCE)
+        return int(shell.stderr())
 
 
 IDLERS = {
-    "with nothing to do": just_idle,
-    "with a subscription": subscribed,
-    "with --watch-parent": watching_its_parent,
-    "with answers that nobody reads, after the end of its input": unread,
-    "without its parent, its pipes held open by somebody else": orphaned,
+    "with nothing to do": Idlers.just_idle,
+    "with a subscription": Idlers.subscribed,
+    "with --watch-parent": Idlers.watching_its_parent,
+    "with answers that nobody reads, after the end of its input": Idlers.unread,
+    "without its parent, its pipes held open by somebody else": Idlers.orphaned,
 }
 
 
 def idling(form: Form) -> Finding:
     seconds = LONG_IDLE_SECONDS if form.is_long else IDLE_SECONDS
-    started: list[Sidecar] = []
-
-    def start(*options: str, **arguments: object) -> Sidecar:
-        started.append(Sidecar(*options, database=form.directory / "idle.db", binary=str(form.binary), **arguments))
-        return started[-1]
-
-    processes: dict[str, int] = {}
+    idlers = Idlers(form)
     broken, most = [], 0.0
     try:
-        for name, make in IDLERS.items():
-            sidecar = make(start)
-            processes[name] = int(sidecar.stderr()) if make is orphaned else sidecar.process.pid
+        processes = {name: start(idlers) for name, start in IDLERS.items()}
         time.sleep(1)  # what they do at their start is not idling; should it take longer, it is counted
         before = {name: processor_seconds(process) for name, process in processes.items()}
         time.sleep(seconds)
@@ -337,12 +343,7 @@ def idling(form: Form) -> Finding:
             if used > seconds * IDLE_SHARE:
                 broken.append(f"{name}: {used:.2f} s of processor time in {seconds:.0f} s")
     finally:
-        if (lone := processes.get(list(IDLERS)[-1])) is not None:
-            os.kill(lone, signal.SIGKILL)
-        for sidecar in started:
-            sidecar.kill()
-            for descriptor in getattr(sidecar, "kept", ()):
-                os.close(descriptor)
+        idlers.end()
     tried = f"{len(IDLERS)} idle processes for {seconds:.0f} s: at most {most:.2f} s of processor time"
     return Finding("a process that has nothing to do does nothing, also when its parent is gone", tried, broken)
 
