@@ -27,9 +27,10 @@ def build(directory: Path, *names: str) -> str:
 class Clock:
     """The wall clock of the processes that get its environment; it stands still until it is told otherwise."""
 
-    def __init__(self, directory: Path, now: int = 1_795_210_000_000) -> None:
+    def __init__(self, directory: Path, libraries: Path | None = None, now: int = 1_795_210_000_000) -> None:
+        """`libraries` is where the library is built, when many clocks are to share it."""
         self.path = directory / "clock"
-        self.directory = directory
+        self.libraries = libraries or directory
         self.path.write_bytes(bytes(8))
         self.now = now
 
@@ -45,7 +46,7 @@ class Clock:
             file.write(struct.pack("=q", milliseconds))
 
     def environment(self, **extra: str) -> dict[str, str]:
-        return clean_environment(LD_PRELOAD=build(self.directory, "clock"), TEST_CLOCK=str(self.path), **extra)
+        return clean_environment(LD_PRELOAD=build(self.libraries, "clock"), TEST_CLOCK=str(self.path), **extra)
 
 
 class Statements:

@@ -110,13 +110,6 @@ extension Store {
     return UInt64(bitPattern: Int64(hasher.finalize()))
   }
 
-  /// Everything in it, as text.
-  func text() throws -> String {
-    var all: [UInt8] = []
-    try dump { all += $0 }
-    return String(decoding: all, as: UTF8.self)
-  }
-
   private func dump(_ emit: ([UInt8]) -> Void) throws {
     try read { try writeDump { lines, _ in emit(lines) } }
   }
