@@ -105,6 +105,8 @@ def fuzz(target: Target, form: Form) -> Finding:
             program, corpus, f"-dict={dictionary}", f"-seed={form.seed % (1 << 32) or 1}",
             f"-max_total_time={seconds}", f"-max_len={target.longest}", "-print_final_stats=1", "-timeout=120",
             f"-use_value_profile={int(target.looks_at_values)}", f"-artifact_prefix={form.directory}/",
+            # Its limit for all memory would count what this process has held at its worst: Linux hands that down.
+            "-rss_limit_mb=0", "-malloc_limit_mb=512",
         ],
         cwd=form.directory, capture_output=True, text=True, errors="replace",
         # The backtracer of the language would take the signal, and no input would be written. Leaks are not looked

@@ -94,10 +94,6 @@ enum ImportRules {
         findings.append(
           Finding(manifest.path, room.line, "\(room.name) does not stand above \(dependency): take it out"))
       }
-      for target in manifest.targets where target.folder.hasPrefix("Tests/") && room.dependencies.contains(target.name) {
-        findings.append(
-          Finding(manifest.path, room.line, "the product does without \(target.name), which is there for tests"))
-      }
     }
     return findings
   }
