@@ -97,8 +97,8 @@ package struct Statement: ~Copyable {
   }
 
   /// Runs the statement to its end with one more parameter, whose bytes SQLite reads where they are: for a payload,
-  /// which would be most of what is copied.
-  package mutating func run(binding index: Int32, text: Span<UInt8>) throws(SQLiteError) {
+  /// which would be most of what is copied. The statement is used up, for it must not be run with them again.
+  package consuming func run(binding index: Int32, text: Span<UInt8>) throws(SQLiteError) {
     let failure = unsafe text.withUnsafeBufferPointer { buffer -> SQLiteError? in
       let code =
         if let base = buffer.baseAddress {
@@ -112,10 +112,7 @@ package struct Statement: ~Copyable {
       if bindingFailure != SQLITE_OK { return unsafe SQLiteError(code: bindingFailure, connection: connection) }
       var step = unsafe sqlite3_step(prepared.handle)
       while step == SQLITE_ROW { step = unsafe sqlite3_step(prepared.handle) }
-      let failure = step == SQLITE_DONE ? nil : unsafe SQLiteError(code: step, connection: connection)
-      // From here on the bytes are the caller's again.
-      reset()
-      return failure
+      return step == SQLITE_DONE ? nil : unsafe SQLiteError(code: step, connection: connection)
     }
     if let failure { throw failure }
   }

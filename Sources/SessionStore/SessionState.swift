@@ -104,6 +104,8 @@ extension Store {
     }
     entries.sort { $0.number < $1.number }
     var writer = JSONWriter()
+    // An entry counts for its quotes, colon and comma; only escapes make it longer.
+    writer.reserve(Int(row.stateBytes) + 2)
     writer.beginObject()
     for entry in entries {
       writer.escapedName(entry.key)

@@ -123,35 +123,31 @@ package final class Sidecar {
 
   /// One request: a line, or a member of a batch. The atom of a group.
   private struct Unit {
-    enum Content {
-      case request(ArraySlice<UInt8>)
-      /// the beginning of a line that is over the limit
-      case tooLong(ArraySlice<UInt8>)
-      /// a line that is refused as a whole
-      indirect case refused(RPCError)
-    }
-    let content: Content
+    /// the beginning only, when the line is over the limit
+    let text: ArraySlice<UInt8>
+    /// why the line is refused as a whole; a reference, because there seldom is one
+    var refusal: (any Error)?
+    var isTooLong = false
     /// where it stands in a batch
     var opensBatch = false
     var closesBatch = false
     var isInBatch = false
 
-    init(_ content: Content) { self.content = content }
-
-    var text: ArraySlice<UInt8> {
-      switch content {
-      case .request(let text), .tooLong(let text): text
-      case .refused: []
-      }
+    init(_ text: ArraySlice<UInt8>, refusal: RPCError? = nil) {
+      self.text = text
+      self.refusal = refusal
     }
   }
 
   private func run(_ line: LineReader.Line) {
     switch line {
-    case .tooLong(let prefix): run(Unit(.tooLong(prefix)))
+    case .tooLong(let prefix):
+      var unit = Unit(prefix)
+      unit.isTooLong = true
+      run(unit)
     case .complete(let text):
       var scanner = JSONScanner()
-      guard (try? scanner.peek(text.span)) == UInt8(ascii: "[") else { return run(Unit(.request(text))) }
+      guard (try? scanner.peek(text.span)) == UInt8(ascii: "[") else { return run(Unit(text)) }
       for unit in batch(text, &scanner) { run(unit) }
     }
   }
@@ -163,14 +159,14 @@ package final class Sidecar {
       try scanner.readElements(text.span, into: &elements, limit: Self.maxBatch + 1)
       try scanner.finish(text.span)
     } catch {
-      return [Unit(.refused(.parseError(error)))]
+      return [Unit([], refusal: .parseError(error))]
     }
-    if elements.isEmpty { return [Unit(.refused(.invalidRequest("the batch is empty")))] }
+    if elements.isEmpty { return [Unit([], refusal: .invalidRequest("the batch is empty"))] }
     if elements.count > Self.maxBatch {
-      return [Unit(.refused(.invalidRequest("a batch has at most \(Self.maxBatch) members")))]
+      return [Unit([], refusal: .invalidRequest("a batch has at most \(Self.maxBatch) members"))]
     }
     let whole = JSONText(validated: text)
-    var units = elements.map { Unit(.request(whole.cut($0).bytes)) }
+    var units = elements.map { Unit(whole.cut($0).bytes) }
     for index in units.indices { units[index].isInBatch = true }
     units[0].opensBatch = true
     units[units.count - 1].closesBatch = true
@@ -337,31 +333,29 @@ package final class Sidecar {
   }
 
   private func parse(_ unit: Unit) -> Parsed {
-    switch unit.content {
-    case .refused(let error):
-      return Parsed(error: error)
-    case .tooLong(let prefix):
+    let text = unit.text
+    if let refusal = unit.refusal { return Parsed(error: refusal) }
+    if unit.isTooLong {
       return Parsed(
-        id: RequestReader.id(inPrefix: prefix.span),
+        id: RequestReader.id(inPrefix: text.span),
         error: RPCError.payloadTooLarge("The line", limit: options.maxLineBytes))
-    case .request(let text):
-      let request: Request
-      do throws(InvalidRequest) {
-        request = try reader.read(text.span)
-      } catch {
-        return Parsed(id: error.id, error: error.error)
-      }
-      var parsed = Parsed(id: request.id, isNotification: request.id == nil)
-      do {
-        parsed.index = try index(of: request, text)
-        let method = table.methods[parsed.index]
-        try load(method, request, text)
-        parsed.method = method
-      } catch {
-        parsed.error = error
-      }
-      return parsed
     }
+    let request: Request
+    do throws(InvalidRequest) {
+      request = try reader.read(text.span)
+    } catch {
+      return Parsed(id: error.id, error: error.error)
+    }
+    var parsed = Parsed(id: request.id, isNotification: request.id == nil)
+    do {
+      parsed.index = try index(of: request, text)
+      let method = table.methods[parsed.index]
+      try load(method, request, text)
+      parsed.method = method
+    } catch {
+      parsed.error = error
+    }
+    return parsed
   }
 
   private func index(of request: Request, _ text: ArraySlice<UInt8>) throws -> Int {
