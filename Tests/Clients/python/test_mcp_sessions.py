@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -40,6 +41,21 @@ async def stored(setup: dict[str, Any], session_id: str, count: int) -> None:
             if session is not None and session["last_event_id"] >= count:
                 return
             await asyncio.sleep(0.01)
+
+
+def across_a_restart(
+    setup: dict[str, Any],
+    before: Callable[[RawClient], Coroutine[Any, Any, str]],
+    after: Callable[[RawClient, str], Coroutine[Any, Any, None]],
+) -> None:
+    """One client with a server that is killed, then with the next one on the same file."""
+    client = RawClient("")
+    with running(setup) as server:
+        client.url = server.url
+        last = asyncio.run(before(client))
+    with running(setup) as server:
+        client.url = server.url
+        asyncio.run(after(client, last))
 
 
 def progress(frame: Frame) -> int:
@@ -83,13 +99,7 @@ def test_a_killed_server_resumes_a_stream(setup: dict[str, Any], flavor: str) ->
         assert seen[2:] == [answer]
         assert await client.result(3, "count", steps=[]) == {"result": "counted []"}
 
-    client = RawClient("")
-    with running(setup) as server:
-        client.url = server.url
-        last = asyncio.run(before(client))
-    with running(setup) as server:
-        client.url = server.url
-        asyncio.run(after(client, last))
+    across_a_restart(setup, before, after)
 
 
 def test_an_interrupted_request_is_answered_with_an_error_where_that_is_asked_for(setup: dict[str, Any]) -> None:
@@ -123,13 +133,7 @@ def test_an_interrupted_request_is_answered_with_an_error_where_that_is_asked_fo
         assert [message.get("id") for message in seen] == [None, 8]
         assert "result" in seen[1]
 
-    client = RawClient("")
-    with running(setup) as server:
-        client.url = server.url
-        last = asyncio.run(before(client))
-    with running(setup) as server:
-        client.url = server.url
-        asyncio.run(after(client, last))
+    across_a_restart(setup, before, after)
 
 
 def test_sessions_with_the_same_request_ids_see_their_own_events(setup: dict[str, Any]) -> None:
