@@ -66,8 +66,11 @@ export class LineSplitter {
   push(chunk, take) {
     let start = 0
     for (let end; (end = chunk.indexOf(NEWLINE, start)) >= 0; start = end + 1) {
-      this.#pieces.push(chunk.subarray(start, end))
-      this.end(take)
+      if (this.#pieces.length === 0) take(chunk.toString('utf8', start, end), end - start)
+      else {
+        this.#pieces.push(chunk.subarray(start, end))
+        this.end(take)
+      }
     }
     if (start < chunk.length) {
       this.#pieces.push(chunk.subarray(start))
@@ -77,7 +80,7 @@ export class LineSplitter {
 
   /** Hands out what is there as a line, though no newline came. */
   end(take) {
-    const line = this.#pieces.length === 1 ? this.#pieces[0] : Buffer.concat(this.#pieces)
+    const line = Buffer.concat(this.#pieces)
     this.#pieces = []
     this.#size = 0
     take(line.toString('utf8'), line.length)
@@ -108,6 +111,8 @@ export class Child {
       return
     }
     const { stdin, stdout, stderr } = this.#process
+    // As long as the process runs it holds the event loop, if it is to; its pipes need not.
+    for (const pipe of [stdin, stdout, stderr]) pipe?.unref()
     this.#process.on('error', (error) => {
       if (this.#process.pid === undefined) this.#gone(notStartable(binary, error))
     })
@@ -166,11 +171,8 @@ export class Child {
   reference(wanted) {
     if (wanted === this.#isReferenced) return
     this.#isReferenced = wanted
-    const { stdin, stdout, stderr } = this.#process ?? {}
-    for (const handle of [this.#process, stdin, stdout, stderr]) {
-      if (wanted) handle?.ref?.()
-      else handle?.unref?.()
-    }
+    if (wanted) this.#process?.ref()
+    else this.#process?.unref()
   }
 
   /** It is of no use: ends it, and gives `error` as the reason. */

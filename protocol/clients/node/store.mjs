@@ -94,7 +94,7 @@ export class SessionStore extends Methods {
     this.#arguments = ['--watch-parent', ...databaseArguments, ...toArguments(this.#options.options)]
     this.#restart = restart ? { ...RESTART, ...(restart === true ? {} : defined(restart)) } : null
     const limits = { calls: maxInFlight, bytes: maxInFlightBytes, waitingBytes: maxWaitingBytes }
-    this.#calls = new CallQueue(limits, () => this.#countChanged())
+    this.#calls = new CallQueue(limits, () => this.#busyChanged())
   }
 
   /** The process id of the sidecar; null when there is none now. */
@@ -126,7 +126,7 @@ export class SessionStore extends Methods {
 
   // --- Calls
 
-  #request(method, params, callbacks, { repeatable, timeout, ...options }) {
+  #request(method, params, callbacks, options) {
     checkOwners(method, params)
     if (method === 'transaction') for (const each of params?.calls ?? []) checkOwners(each.method, each.params)
     if (this.#isClosing) {
@@ -137,15 +137,19 @@ export class SessionStore extends Methods {
       callbacks.reject(this.#end.of(method, 'not_applied'))
       return
     }
+    // Each by its name: copying what is there costs as much as writing it as JSON.
     this.#calls.add(method, params, callbacks, {
-      ...options,
-      maxLineBytes: this.info?.limits?.max_line_bytes,
-      repeatable: repeatable ?? REPEATABLE.has(method),
-      timeout: timeout ?? (JOBS.has(method) ? 0 : this.#options.timeout),
+      signal: options.signal,
+      onProgress: options.onProgress,
+      perishable: options.perishable ?? false,
+      internal: options.internal ?? false,
+      maxLineBytes: this.info?.limits?.max_line_bytes ?? Infinity,
+      repeatable: options.repeatable ?? REPEATABLE.has(method),
+      timeout: options.timeout ?? (JOBS.has(method) ? 0 : this.#options.timeout),
     })
   }
 
-  #countChanged() {
+  #busyChanged() {
     this.#updateReference()
     if (this.#calls.unsettled === 0) this.#onSettled()
   }
