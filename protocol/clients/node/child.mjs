@@ -66,11 +66,8 @@ export class LineSplitter {
   push(chunk, take) {
     let start = 0
     for (let end; (end = chunk.indexOf(NEWLINE, start)) >= 0; start = end + 1) {
-      if (this.#pieces.length === 0) take(chunk.toString('utf8', start, end), end - start)
-      else {
-        this.#pieces.push(chunk.subarray(start, end))
-        this.end(take)
-      }
+      this.#pieces.push(chunk.subarray(start, end))
+      this.end(take)
     }
     if (start < chunk.length) {
       this.#pieces.push(chunk.subarray(start))
@@ -80,7 +77,7 @@ export class LineSplitter {
 
   /** Hands out what is there as a line, though no newline came. */
   end(take) {
-    const line = Buffer.concat(this.#pieces)
+    const line = this.#pieces.length === 1 ? this.#pieces[0] : Buffer.concat(this.#pieces)
     this.#pieces = []
     this.#size = 0
     take(line.toString('utf8'), line.length)
