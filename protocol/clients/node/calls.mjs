@@ -1,6 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { AbortError, OverloadError, StoreError, TimeoutError } from './errors.mjs'
 
+/** These read or copy the whole file: no time is right for all files, and others are answered before them. */
+export const JOBS = new Set(['backup', 'check_integrity'])
 /** Node's timers take no longer delay: a longer one would fire at once. */
 const LONGEST_DELAY = 2 ** 31 - 1
 
@@ -174,13 +176,21 @@ export class CallQueue {
 
   /** An answer came. False when nothing was asked under that id. */
   answer({ id, result, error }) {
-    const call = this.#written.get(id)
+    const call = id === null ? this.#unreadable() : this.#written.get(id)
     if (call === undefined) return false
-    this.#written.delete(id)
+    this.#written.delete(call.id)
     this.#writtenBytes -= call.bytes
     this.#finish(call, error === undefined ? undefined : new StoreError(call.method, error), result)
     this.#schedule()
     return true
+  }
+
+  /**
+   * The call that the store could not read, say for more than 128 levels, and so has no id for. Answers come in the
+   * order of the calls, jobs apart.
+   */
+  #unreadable() {
+    for (const call of this.#written.values()) if (!JOBS.has(call.method)) return call
   }
 
   /** A job tells how far it is. */

@@ -1,4 +1,4 @@
-import { CallQueue } from './calls.mjs'
+import { CallQueue, JOBS } from './calls.mjs'
 import { Child, findBinary, toArguments } from './child.mjs'
 import { ChildError, ClosedError } from './errors.mjs'
 import { Methods, REPEATABLE } from './methods.mjs'
@@ -11,8 +11,6 @@ const HANDSHAKE = 'handshake'
 const GRACE = 1000
 /** Exit codes that another start does not change: usage, not our file, configuration. */
 const HOPELESS = new Set([64, 65, 78])
-/** These read or copy the whole file; no time is right for all files. */
-const JOBS = new Set(['backup', 'check_integrity'])
 /** What this client does itself, and a call of one's own would upset. */
 const RESERVED = new Map([
   ['subscribe_events', 'subscribeEvents()'],
