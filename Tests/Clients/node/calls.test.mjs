@@ -26,6 +26,25 @@ test('a call that is not answered in time says whether it may have been done', a
   assert.deepEqual(store.remarks, [])
 })
 
+test('each call keeps to its own timeout, whichever was made first', async (t) => {
+  const queue = new CallQueue({ calls: 10, bytes: 1e6, waitingBytes: 1e6 }, () => {})
+  // The queue leaves it to the process to keep the event loop alive, and here is none.
+  const holder = setInterval(() => {}, 1000)
+  t.after(() => clearInterval(holder))
+  const failed = []
+  const call = (method, timeout) =>
+    new Promise((resolve, reject) => queue.add(method, {}, { resolve, reject }, { timeout }))
+      .catch((error) => failed.push(`${error.name} ${error.method}`))
+  void call('without', 0)
+  void call('longer than a timer can', 2 ** 40)
+  void call('in an hour', 3_600_000)
+  await call('soon', 20)
+  await Promise.all([call('then', 20), call('at last', 40)])
+  assert.deepEqual(failed.sort(), ['TimeoutError at last', 'TimeoutError soon', 'TimeoutError then'])
+  assert.equal(queue.unsettled, 3)
+  queue.detach(false, () => new Error('the end'))
+})
+
 test('the default timeout holds for every call but jobs', async (t) => {
   const store = await openStore(t, { timeout: 20 })
   await freeze(store.pid)

@@ -66,6 +66,41 @@ test('parameters that are no JSON are refused, and the next call is served', asy
   assert.equal((await store.sessionCount()).count, 0)
 })
 
+/** One in another, so many times. */
+const nested = (levels) => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
+
+test('a request of too many levels is refused, whatever else is under way', async (t) => {
+  const store = await openStore(t, { database: join(temporaryFolder(t), 'store.db'), timeout: 0 })
+  const [backup, health, deep, count] = await Promise.allSettled([
+    store.backup({ path: join(temporaryFolder(t), 'copy.db') }),
+    store.health(),
+    store.createSession({ session_id: 's', metadata: { deep: nested(200) } }),
+    store.sessionCount(),
+  ])
+  assert.ok(deep.reason instanceof StoreError)
+  assert.deepEqual([deep.reason.kind, deep.reason.method, deep.reason.outcome],
+    ['parse_error', 'create_session', 'not_applied'])
+  assert.match(deep.reason.message, /deeper than 128/)
+  assert.equal(health.value.status, 'healthy')
+  assert.equal(count.value.count, 0)
+  assert.ok(backup.value.pages > 0)
+  assert.deepEqual(store.remarks, [])
+})
+
+test('an answer of any depth is read, and a line that is no JSON fails what is under way', async (t) => {
+  const hello = { jsonrpc: '2.0', id: 'handshake', result: { protocol_version: '1.0', limits: {} } }
+  const path = program(t, `
+    const answers = [${JSON.stringify(JSON.stringify(hello))},
+      '{"jsonrpc":"2.0","id":1,"result":' + '['.repeat(100000) + ']'.repeat(100000) + '}', '{"jsonrpc":"2.0",']
+    lines.on('line', () => process.stdout.write(answers.shift() + '\\n'))`)
+  const store = await openStore(t, { binary: path, timeout: 0 })
+  let depth = 0
+  for (let value = await store.health(); value !== undefined; value = value[0]) depth += 1
+  assert.equal(depth, 100_000)
+  await assert.rejects(store.createSession({}), { reason: 'not_a_sidecar', outcome: 'unknown' })
+  await assert.rejects(store.health(), { reason: 'not_a_sidecar', outcome: 'not_applied' })
+})
+
 test('line separators, halves of surrogate pairs and zero bytes come back as they were', async (t) => {
   const store = await openStore(t)
   const data = { separators: 'a\u2028b\u2029c\u0085d\r\n', half: '\ud800', zero: '\0', '🎈': ['é', ''] }

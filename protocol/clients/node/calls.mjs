@@ -1,6 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { AbortError, OverloadError, StoreError, TimeoutError } from './errors.mjs'
 
+/** These read or copy the whole file: no time is right for all files, and others are answered before them. */
+export const JOBS = new Set(['backup', 'check_integrity'])
 /** Node's timers take no longer delay: a longer one would fire at once. */
 const LONGEST_DELAY = 2 ** 31 - 1
 
@@ -8,10 +10,10 @@ const LONGEST_DELAY = 2 ** 31 - 1
 class Call {
   isWritten = false
   isSettled = false
-  #timer
-  #unwatch = () => {}
+  /** Takes the listener off the caller's signal. */
+  unwatch = null
 
-  constructor(id, method, line, callbacks, { repeatable, perishable, onProgress }) {
+  constructor(id, method, line, callbacks, { repeatable, perishable, onProgress, timeout }) {
     this.id = id
     this.method = method
     this.line = line
@@ -20,22 +22,8 @@ class Call {
     this.perishable = perishable
     this.onProgress = onProgress
     this.callbacks = callbacks
-  }
-
-  /** Calls `giveUp(error)` when the time is over or the signal fires. */
-  watch({ timeout, signal }, giveUp) {
-    const { method } = this
-    if (timeout > 0 && timeout <= LONGEST_DELAY) {
-      this.#timer = setTimeout(() => {
-        const { outcome } = this
-        const text = `${method} was not answered within ${timeout} ms.`
-        giveUp(new TimeoutError(text, { method, outcome, retryable: outcome === 'not_applied' }))
-      }, timeout)
-    }
-    if (signal !== undefined) {
-      const onAbort = () => giveUp(aborted(method, signal, this.outcome))
-      this.#unwatch = onceAborted(signal, onAbort)
-    }
+    this.timeout = timeout
+    this.deadline = timeout > 0 ? performance.now() + timeout : Infinity
   }
 
   /** What the store has of it when nothing more is heard. */
@@ -43,14 +31,15 @@ class Call {
     return this.isWritten && !this.repeatable ? 'unknown' : 'not_applied'
   }
 
-  settle(deliver) {
-    if (this.isSettled) return
+  settle(error, result) {
+    const { resolve, reject } = this.callbacks
     this.isSettled = true
-    clearTimeout(this.#timer)
-    this.#unwatch()
-    deliver(this.callbacks)
+    this.unwatch?.()
     this.callbacks = null
     this.onProgress = undefined
+    this.line = ''
+    if (error === undefined) resolve(result)
+    else reject(error)
   }
 }
 
@@ -66,6 +55,11 @@ function aborted(method, signal, outcome) {
   return new AbortError(`${method} was aborted.`, { method, outcome, cause: signal.reason })
 }
 
+function overdue({ method, timeout, outcome }) {
+  const text = `${method} was not answered within ${timeout} ms.`
+  return new TimeoutError(text, { method, outcome, retryable: outcome === 'not_applied' })
+}
+
 /**
  * The calls of one store, in order: those that wait, and those that are written and wait for their answer. What is in
  * flight is bounded, what waits is bounded, and all that may be written goes in one piece at the end of a turn of the
@@ -73,7 +67,7 @@ function aborted(method, signal, outcome) {
  */
 export class CallQueue {
   #limits
-  #onCount
+  #onBusy
   #lastID = 0
   /** By id and in their order, as what is in flight: so that one that is given up is taken out at once. */
   #waiting = new Map()
@@ -84,11 +78,14 @@ export class CallQueue {
   #child = null
   #isFull = false
   #isScheduled = false
+  /** One for all calls, as a timer for each costs more than its place in the queue: it fires at the first deadline. */
+  #timer
+  #firesAt = Infinity
 
-  /** `limits`: `{calls, bytes, waitingBytes}`. `onCount` is called when the number of unsettled calls changes. */
-  constructor(limits, onCount) {
+  /** `limits`: `{calls, bytes, waitingBytes}`. `onBusy` is called when there are unsettled calls again, or no more. */
+  constructor(limits, onBusy) {
     this.#limits = limits
-    this.#onCount = onCount
+    this.#onBusy = onBusy
   }
 
   /** Calls that somebody waits for. */
@@ -101,26 +98,29 @@ export class CallQueue {
    * from the caller's: `repeatable`; `perishable`, it means something to this process only; `internal`, it is never
    * refused for overload.
    */
-  add(method, params, callbacks, { maxLineBytes = Infinity, internal = false, ...options } = {}) {
+  add(method, params, callbacks, options = {}) {
     if (options.signal?.aborted) {
       callbacks.reject(aborted(method, options.signal, 'not_applied'))
       return
     }
     const id = ++this.#lastID
-    const parameters = JSON.stringify(params ?? {})
-    const line = `{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${parameters}}\n`
+    const line = JSON.stringify({ jsonrpc: '2.0', id, method, params }) + '\n'
     const call = new Call(id, method, line, callbacks, options)
-    const refusal = internal ? undefined : this.#refusal(call, maxLineBytes)
+    const refusal = options.internal ? undefined : this.#refusal(call, options.maxLineBytes)
     if (refusal !== undefined) {
       callbacks.reject(refusal)
       return
     }
-    call.watch(options, (error) => this.#abandon(call, error))
-    this.#unsettled += 1
+    const { signal } = options
+    if (signal !== undefined) {
+      call.unwatch = onceAborted(signal, () => this.#abandon(call, aborted(method, signal, call.outcome)))
+    }
+    this.#fireBy(call.deadline)
     this.#waiting.set(id, call)
     this.#waitingBytes += call.bytes
     this.#schedule()
-    this.#onCount()
+    this.#unsettled += 1
+    if (this.#unsettled === 1) this.#onBusy()
   }
 
   #refusal({ method, bytes }, maxLineBytes) {
@@ -165,7 +165,7 @@ export class CallQueue {
     this.#writtenBytes = 0
     this.#waiting = new Map(kept.map((call) => [call.id, call]))
     this.#waitingBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0)
-    for (const call of lost) this.#finish(call, ({ reject }) => reject(toError(call.method, call.outcome)))
+    for (const call of lost) this.#finish(call, toError(call.method, call.outcome))
   }
 
   /** The pipe has room again. */
@@ -176,16 +176,21 @@ export class CallQueue {
 
   /** An answer came. False when nothing was asked under that id. */
   answer({ id, result, error }) {
-    const call = this.#written.get(id)
+    const call = id === null ? this.#unreadable() : this.#written.get(id)
     if (call === undefined) return false
-    this.#written.delete(id)
+    this.#written.delete(call.id)
     this.#writtenBytes -= call.bytes
-    this.#finish(call, ({ resolve, reject }) => {
-      if (error === undefined) resolve(result)
-      else reject(new StoreError(call.method, error))
-    })
+    this.#finish(call, error === undefined ? undefined : new StoreError(call.method, error), result)
     this.#schedule()
     return true
+  }
+
+  /**
+   * The call that the store could not read, say for more than 128 levels, and so has no id for. Answers come in the
+   * order of the calls, jobs apart.
+   */
+  #unreadable() {
+    for (const call of this.#written.values()) if (!JOBS.has(call.method)) return call
   }
 
   /** A job tells how far it is. */
@@ -198,15 +203,34 @@ export class CallQueue {
   /** The caller gives up: what is not written is not sent, and an answer that comes yet is dropped. */
   #abandon(call, error) {
     if (this.#waiting.delete(call.id)) this.#waitingBytes -= call.bytes
-    this.#finish(call, ({ reject }) => reject(error))
+    this.#finish(call, error)
   }
 
-  #finish(call, deliver) {
+  #finish(call, error, result) {
     if (call.isSettled) return
     this.#unsettled -= 1
-    call.settle(deliver)
-    call.line = ''
-    this.#onCount()
+    call.settle(error, result)
+    if (this.#unsettled === 0) this.#onBusy()
+  }
+
+  #fireBy(deadline) {
+    if (deadline >= this.#firesAt) return
+    clearTimeout(this.#timer)
+    this.#firesAt = deadline
+    this.#timer = setTimeout(() => this.#expire(), Math.min(deadline - performance.now(), LONGEST_DELAY)).unref()
+  }
+
+  /** Gives up the calls whose time is over. */
+  #expire() {
+    this.#firesAt = Infinity
+    const now = performance.now()
+    let next = Infinity
+    for (const call of [...this.#written.values(), ...this.#waiting.values()]) {
+      if (call.isSettled) continue
+      if (call.deadline <= now) this.#abandon(call, overdue(call))
+      else next = Math.min(next, call.deadline)
+    }
+    this.#fireBy(next)
   }
 
   #schedule() {

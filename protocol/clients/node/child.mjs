@@ -108,6 +108,8 @@ export class Child {
       return
     }
     const { stdin, stdout, stderr } = this.#process
+    // As long as the process runs it holds the event loop, if it is to; its pipes need not.
+    for (const pipe of [stdin, stdout, stderr]) pipe?.unref()
     this.#process.on('error', (error) => {
       if (this.#process.pid === undefined) this.#gone(notStartable(binary, error))
     })
@@ -166,11 +168,8 @@ export class Child {
   reference(wanted) {
     if (wanted === this.#isReferenced) return
     this.#isReferenced = wanted
-    const { stdin, stdout, stderr } = this.#process ?? {}
-    for (const handle of [this.#process, stdin, stdout, stderr]) {
-      if (wanted) handle?.ref?.()
-      else handle?.unref?.()
-    }
+    if (wanted) this.#process?.ref()
+    else this.#process?.unref()
   }
 
   /** It is of no use: ends it, and gives `error` as the reason. */

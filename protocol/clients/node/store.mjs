@@ -1,4 +1,4 @@
-import { CallQueue } from './calls.mjs'
+import { CallQueue, JOBS } from './calls.mjs'
 import { Child, findBinary, toArguments } from './child.mjs'
 import { ChildError, ClosedError } from './errors.mjs'
 import { Methods, REPEATABLE } from './methods.mjs'
@@ -11,8 +11,6 @@ const HANDSHAKE = 'handshake'
 const GRACE = 1000
 /** Exit codes that another start does not change: usage, not our file, configuration. */
 const HOPELESS = new Set([64, 65, 78])
-/** These read or copy the whole file; no time is right for all files. */
-const JOBS = new Set(['backup', 'check_integrity'])
 /** What this client does itself, and a call of one's own would upset. */
 const RESERVED = new Map([
   ['subscribe_events', 'subscribeEvents()'],
@@ -94,7 +92,7 @@ export class SessionStore extends Methods {
     this.#arguments = ['--watch-parent', ...databaseArguments, ...toArguments(this.#options.options)]
     this.#restart = restart ? { ...RESTART, ...(restart === true ? {} : defined(restart)) } : null
     const limits = { calls: maxInFlight, bytes: maxInFlightBytes, waitingBytes: maxWaitingBytes }
-    this.#calls = new CallQueue(limits, () => this.#countChanged())
+    this.#calls = new CallQueue(limits, () => this.#busyChanged())
   }
 
   /** The process id of the sidecar; null when there is none now. */
@@ -126,7 +124,7 @@ export class SessionStore extends Methods {
 
   // --- Calls
 
-  #request(method, params, callbacks, { repeatable, timeout, ...options }) {
+  #request(method, params, callbacks, options) {
     checkOwners(method, params)
     if (method === 'transaction') for (const each of params?.calls ?? []) checkOwners(each.method, each.params)
     if (this.#isClosing) {
@@ -137,15 +135,19 @@ export class SessionStore extends Methods {
       callbacks.reject(this.#end.of(method, 'not_applied'))
       return
     }
+    // Each by its name: copying what is there costs as much as writing it as JSON.
     this.#calls.add(method, params, callbacks, {
-      ...options,
-      maxLineBytes: this.info?.limits?.max_line_bytes,
-      repeatable: repeatable ?? REPEATABLE.has(method),
-      timeout: timeout ?? (JOBS.has(method) ? 0 : this.#options.timeout),
+      signal: options.signal,
+      onProgress: options.onProgress,
+      perishable: options.perishable ?? false,
+      internal: options.internal ?? false,
+      maxLineBytes: this.info?.limits?.max_line_bytes ?? Infinity,
+      repeatable: options.repeatable ?? REPEATABLE.has(method),
+      timeout: options.timeout ?? (JOBS.has(method) ? 0 : this.#options.timeout),
     })
   }
 
-  #countChanged() {
+  #busyChanged() {
     this.#updateReference()
     if (this.#calls.unsettled === 0) this.#onSettled()
   }
