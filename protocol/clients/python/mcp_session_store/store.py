@@ -330,11 +330,12 @@ class Store(Methods):
     # The pipe
 
     def _tick(self) -> None:
-        """Writes at once what comes alone, and in one piece what else comes in the same turn of the event loop."""
-        if not self._is_ticking:
+        """Writes at once what comes alone, and in one piece what comes beside others in one turn of the event loop."""
+        if not self._calls:
+            self._pump()
+        elif not self._is_ticking:
             self._is_ticking = True
             asyncio.get_running_loop().call_soon(self._tock)
-            self._pump()
 
     def _tock(self) -> None:
         self._is_ticking = False
