@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,19 @@ def test_payloads_come_back_as_they_went(binary: Path, database: Path) -> None:
             assert [event["id"] for event in stored] == list(range(1, len(PAYLOADS) + 1))
             page = await store.get_events_after("s")
             assert [event["data"] for event in page["events"]] == PAYLOADS
+
+    asyncio.run(main())
+
+
+def test_parameters_that_are_json_already_go_as_they_are(binary: Path, database: Path) -> None:
+    async def main() -> None:
+        async with Store(database, binary=binary) as store:
+            await store.create_session(session_id="s", status="active")
+            stored = await store.call("store_event", '{"session_id": "s", "data": ["half \ud83d", "\u2028", 1]}')
+            page = await store.get_events_after("s", after_event_id=stored["id"] - 1)
+            assert [event["data"] for event in page["events"]] == [["half \ud83d", "\u2028", 1]]
+            with pytest.raises(RequestTooLarge):
+                await store.call("x", json.dumps("x" * store.info["limits"]["max_line_bytes"]))
 
     asyncio.run(main())
 

@@ -79,6 +79,39 @@ def test_replays_one_stream_from_behind_the_id(binary: Path, database: Path) -> 
     asyncio.run(run())
 
 
+def test_each_kind_of_message_is_replayed_as_it_was_sent(binary: Path, database: Path) -> None:
+    messages = [read({"jsonrpc": "2.0", **message}) for message in (
+        {"method": "notifications/a"}, {"method": "notifications/b", "params": {"text": "\u2028\n\"ü😀"}},
+        {"method": "sampling/c", "id": 7, "params": {"nothing": None, "list": [1, 2.5, 10**20]}},
+        {"method": "roots/list", "id": "8"}, {"id": 9, "result": {}},
+        {"id": "10", "error": {"code": -1, "message": "no", "data": [None, {}]}},
+    )]
+
+    async def main() -> None:
+        async with Store(database, binary=binary) as store:
+            events, connection = await session(store, "s"), Connection()
+            ids = [await events.store_event("1", message) for message in [progress(0), *messages]]
+            assert await events.replay_events_after(ids[0], connection.send) == "1"
+            assert connection.messages == messages
+            assert [event.event_id for event in connection.events] == ids[1:]
+
+    asyncio.run(main())
+
+
+def test_a_number_that_json_cannot_say_is_stored_as_it_is_sent(binary: Path, database: Path) -> None:
+    async def main() -> None:
+        async with Store(database, binary=binary) as store:
+            events, connection = await session(store, "s"), Connection()
+            first = await events.store_event("1", progress(0))
+            message = read({"jsonrpc": "2.0", "method": "m", "params": {"nan": float("nan"), "text": "x"}})
+            assert await events.store_event("1", message)
+            await events.replay_events_after(first, connection.send)
+            live = json.loads(message.model_dump_json(by_alias=True))
+            assert [json.loads(replayed.model_dump_json(by_alias=True)) for replayed in connection.messages] == [live]
+
+    asyncio.run(main())
+
+
 def test_a_replay_takes_as_many_pages_as_it_needs(binary: Path, database: Path) -> None:
     async def run() -> None:
         async with Store(database, binary=binary) as store:

@@ -22,7 +22,7 @@ PROGRAM = "mcp-session-store"
 STDERR_LINE = 4_096
 #: seconds that a process which closed its output may take to say how it ended
 LAST_WORDS = 0.1
-STDIN, STDOUT, STDERR = range(3)
+STDIN, STDERR = 0, 2
 
 
 def find_binary(binary: str | os.PathLike[str] | None = None) -> str:
@@ -39,6 +39,28 @@ def find_binary(binary: str | os.PathLike[str] | None = None) -> str:
     return found
 
 
+class Lines(asyncio.Protocol):
+    """What is read from a pipe, line by line."""
+
+    def __init__(self, on_line: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self._on_line = on_line
+        self._on_end = on_end
+        self._pieces: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        *lines, rest = data.split(b"\n")
+        if lines and self._pieces:
+            lines[0] = b"".join((*self._pieces, lines[0]))
+            self._pieces.clear()
+        if rest:
+            self._pieces.append(rest)
+        for line in lines:
+            self._on_line(line)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_end()
+
+
 class Child(asyncio.SubprocessProtocol):
     """One process. What it says arrives at `on_line`; `on_end` is called once, when nothing more will come."""
 
@@ -52,11 +74,13 @@ class Child(asyncio.SubprocessProtocol):
         self._on_end = on_end
         self._on_stderr = on_stderr
         self._on_writable = on_writable
-        self._pieces: list[bytes] = []
         self._stderr = b""
         self._ended = False
         self._transport: asyncio.SubprocessTransport | None = None
         self._stdin: asyncio.WriteTransport | None = None
+        self._stdout: asyncio.ReadTransport | None = None
+        #: the process and its standard output
+        self._left = 2
         self._is_over = asyncio.Event()
         #: whether more may be written now
         self.is_writable = False
@@ -65,10 +89,22 @@ class Child(asyncio.SubprocessProtocol):
 
     async def start(self, command: Sequence[str]) -> None:
         """Starts the process. Raises ChildError when the system refuses."""
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().subprocess_exec(lambda: self, *command)
+            # A pipe of our own: what comes through asyncio's pipe to a process is handed on a turn of the loop later.
+            stdout, stdout_of_child = os.pipe()
+            try:
+                await loop.subprocess_exec(lambda: self, *command, stdout=stdout_of_child)
+            except BaseException:
+                os.close(stdout)
+                self._lose()
+                raise
+            finally:
+                os.close(stdout_of_child)
         except OSError as error:
             raise ChildError(f"'{command[0]}' cannot be run: {error.strerror or error}.") from error
+        self._stdout, _ = await loop.connect_read_pipe(
+            lambda: Lines(self._on_line, self._stdout_lost), open(stdout, "rb", 0))
         Child._alive.add(self)
 
     @property
@@ -121,15 +157,6 @@ class Child(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == STDERR:
             self._hear(data)
-            return
-        *lines, rest = data.split(b"\n")
-        if lines and self._pieces:
-            lines[0] = b"".join((*self._pieces, lines[0]))
-            self._pieces.clear()
-        if rest:
-            self._pieces.append(rest)
-        for line in lines:
-            self._on_line(line)
 
     def _hear(self, data: bytes) -> None:
         *lines, self._stderr = (self._stderr + data).split(b"\n")
@@ -144,12 +171,19 @@ class Child(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         if fd == STDIN:
             self.is_writable = False
-        if fd == STDOUT:
-            asyncio.get_running_loop().call_later(LAST_WORDS, self._end)
+
+    def _stdout_lost(self) -> None:
+        asyncio.get_running_loop().call_later(LAST_WORDS, self._end)
+        self._lose()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end()
-        self._is_over.set()
+        self._lose()
+
+    def _lose(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._end()
+            self._is_over.set()
 
     def _end(self) -> None:
         if not self._ended:
@@ -163,8 +197,8 @@ class Child(asyncio.SubprocessProtocol):
     def forget_all(cls) -> None:
         """In a forked process: lets go of the pipes, or the store would never see the end of its input."""
         for child in cls._alive:
-            for fd in (STDIN, STDOUT, STDERR):
-                pipe = child._transport.get_pipe_transport(fd) if child._transport else None
+            pipes = [child._transport.get_pipe_transport(fd) for fd in (STDIN, STDERR)] if child._transport else []
+            for pipe in (*pipes, child._stdout):
                 if pipe is not None:
                     pipe.get_extra_info("pipe").close()
 

@@ -13,7 +13,7 @@ from key_value.aio.stores.base import BaseCullStore, BaseDestroyCollectionStore,
 
 from .contract import PayloadTooLarge
 from .errors import RequestError, RequestTooLarge
-from .store import encode_ascii
+from .store import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -196,9 +196,9 @@ def split(calls: list[TransactionCalls], room: int) -> Iterator[list[Transaction
 
 
 def size_of(value: Any) -> int:
-    """Bytes that it takes on the wire, or a few more."""
+    """Bytes that it takes on the wire."""
     try:
-        return len(encode_ascii(value))
+        return len(encode(value).encode("utf-8", "backslashreplace"))
     except (TypeError, ValueError, RecursionError) as error:
         raise SerializationError(f"The value is no JSON: {error}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from contextlib import aclosing
 from functools import lru_cache
@@ -11,11 +12,13 @@ from urllib.parse import quote, unquote
 
 from mcp.server.streamable_http import EventMessage
 from mcp.server.streamable_http import EventStore as SDKEventStore
-from mcp.types import INTERNAL_ERROR, JSONRPCMessage
-from pydantic import TypeAdapter
+from mcp.types import (
+    INTERNAL_ERROR, JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse,
+)
 
 from .contract import InvalidSessionStatus, PayloadTooLarge, SessionExpired, SessionNotFound
 from .errors import ChildError, RequestTooLarge, StoreError
+from .store import encode, sent
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -33,8 +36,8 @@ TOO_LARGE = "The answer was too large to be kept for a connection that resumes."
 
 #: Version 1 has a model around the union of messages, version 2 the bare union. Each leaves out what its own transport
 #: leaves out, so that a message looks the same live and replayed.
-_LEAVES_OUT: dict[str, Any] = {"exclude_none": True} if isinstance(JSONRPCMessage, type) else {"exclude_unset": True}
-_read_message = TypeAdapter[JSONRPCMessage](JSONRPCMessage).validate_python
+_AROUND: Any = JSONRPCMessage if isinstance(JSONRPCMessage, type) else None
+_LEAVES_OUT: dict[str, Any] = {"exclude_none": True} if _AROUND else {"exclude_unset": True}
 
 
 class Owners(TypedDict):
@@ -76,6 +79,8 @@ class EventStore(SDKEventStore):
         self._store = store
         self.session_id = session_id
         self._owners: Owners = {"tenant_id": tenant_id, "principal": principal}
+        #: what the parameters of all events begin with
+        self._session = encode({"session_id": session_id, **sent(self._owners)})[:-1]
         self._follow = follow
         self._logger = logger or logging.getLogger("mcp_session_store")
         #: that this object knows of
@@ -94,46 +99,46 @@ class EventStore(SDKEventStore):
         500, and nothing was done.
         """
         if message is None:
-            return await self._append(stream_id, None, PRIMING)
+            return await self._append(stream_id, "null", PRIMING)
         try:
-            data = message.model_dump(mode="json", by_alias=True, **_LEAVES_OUT)
-            return await self._append(stream_id, data, None)
+            data = message.model_dump_json(by_alias=True, **_LEAVES_OUT)
+            return await self._append(stream_id, data)
         except Exception as error:
             self._logger.error(
                 "A message of stream '%s' could not be stored and cannot be replayed: %s", stream_id[:64], error)
-            if isinstance(error, (PayloadTooLarge, RequestTooLarge)) and "method" not in data:
+            if isinstance(error, (PayloadTooLarge, RequestTooLarge)) and "method" not in (answer := json.loads(data)):
                 # Or who resumes would wait for it for ever.
                 refusal = {"code": INTERNAL_ERROR, "message": TOO_LARGE}
-                await self._append_if_possible(stream_id, {"jsonrpc": "2.0", "id": data["id"], "error": refusal})
+                await self._append_if_possible(
+                    stream_id, encode({"jsonrpc": "2.0", "id": answer["id"], "error": refusal}))
             return ""
 
-    async def _append_if_possible(self, stream_id: StreamId, data: Any) -> None:
+    async def _append_if_possible(self, stream_id: StreamId, data: str) -> None:
         try:
-            await self._append(stream_id, data, None)
+            await self._append(stream_id, data)
         except StoreError as error:
             self._logger.error("Nor could what stands in its place: %s", error)
 
-    async def _append(self, stream_id: StreamId, data: Any, event_type: str | None) -> EventId:
-        number = await self._append_once(stream_id, data, event_type)
-        self._newest_id = max(self._newest_id, number)
-        return self._event_id(number, stream_id)
-
-    async def _append_once(self, stream_id: StreamId, data: Any, event_type: str | None) -> int:
+    async def _append(self, stream_id: StreamId, data: str, event_type: str = "message") -> EventId:
+        """data: as JSON."""
+        params = f'{self._session},"stream_id":{encode(stream_id)},"event_type":{encode(event_type)},"data":{data}}}'
         known = self._newest_id
         try:
-            stored = await self._store.store_event(
-                self.session_id, data=data, event_type=event_type, stream_id=stream_id, **self._owners)
+            number: int = (await self._store.call("store_event", params))["id"]
         except ChildError as error:
             if error.outcome != "unknown":
                 raise
             # The process ended in the middle. When the store starts another one, that one knows whether it was done.
             page = await self._store.get_recent_events(self.session_id, stream_id=stream_id, **self._owners)
             for event in page["events"]:
-                if event["id"] > known and event["data"] == data and event_type != PRIMING:  # of which two do no harm
-                    return event["id"]
-            stored = await self._store.store_event(
-                self.session_id, data=data, event_type=event_type, stream_id=stream_id, **self._owners)
-        return stored["id"]
+                # Two of PRIMING do no harm.
+                if event["id"] > known and event_type != PRIMING and event["data"] == json.loads(data):
+                    number = event["id"]
+                    break
+            else:
+                number = (await self._store.call("store_event", params))["id"]
+        self._newest_id = max(self._newest_id, number)
+        return self._event_id(number, stream_id)
 
     async def replay_events_after(self, last_event_id: EventId, send_callback: EventCallback) -> StreamId | None:
         """Sends what the client missed on the stream that the id belongs to, and gives that stream.
@@ -247,6 +252,17 @@ def _mark(session_id: str, stream_id: StreamId) -> str:
     """What all event ids of a stream end with."""
     check = hashlib.sha256(f"{session_id}\n{stream_id}".encode()).hexdigest()[:16]
     return f"{check}.{quote(stream_id, safe='')}"
+
+
+def _read_message(data: Any) -> JSONRPCMessage:
+    """To let pydantic try each kind of the union would take twice as long."""
+    kind: Any
+    if "method" in data:
+        kind = JSONRPCRequest if "id" in data else JSONRPCNotification
+    else:
+        kind = JSONRPCResponse if "result" in data else JSONRPCError
+    message: JSONRPCMessage = kind.model_validate(data)
+    return _AROUND(message) if _AROUND else message
 
 
 def _is_answer(event: Event) -> bool:

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse
 from .contract import InvalidParams, MaxSessionsReached, MaxUserSessionsReached, PayloadTooLarge
 from .errors import RequestError, StoreError
 from .mcp_events import EventStore, Owners
+from .store import encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -452,10 +453,10 @@ class _SessionEvents(EventStore):
         if self._fail_interrupted and stream_id != GET_STREAM_KEY and stream_id not in self._at_work:
             # A stream's name is the request's id as text.
             is_number = stream_id.isascii() and stream_id.isdigit() and str(int(stream_id)) == stream_id
-            await self._append(stream_id, {
+            await self._append(stream_id, encode({
                 "jsonrpc": "2.0", "id": int(stream_id) if is_number else stream_id,
                 "error": {"code": INTERNAL_ERROR, "message": INTERRUPTED},
-            }, None)
+            }))
 
     async def _note(self, result: dict[str, Any]) -> None:
         """Keeps what the server answered, so that the next server can be put where this one was."""

@@ -35,7 +35,6 @@ JOBS = frozenset({"backup", "check_integrity"})
 FINAL = frozenset({64, 65, 78})
 
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-encode_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ class Store(Methods):
     # Calls
 
     async def call(
-        self, method: str, params: Mapping[str, Any] | None = None, *, timeout: float | None = None,
+        self, method: str, params: Mapping[str, Any] | str | None = None, *, timeout: float | None = None,
         on_result: Callable[[Any], None] | None = None, on_progress: Callable[[int, int], None] | None = None,
     ) -> Any:
         """Calls a method by its name on the wire.
@@ -235,6 +234,7 @@ class Store(Methods):
         A call that is cancelled before it is written is never made; later, only its answer is thrown away.
         Raises RequestError, ChildError, CallTimeout, RequestTooLarge.
 
+        params: those that are not UNSET are sent; or all of them as JSON on one line, which is sent as it is.
         on_result: is handed the result before anything that the store tells after it.
         on_progress: is handed what is done, and the total.
         """
@@ -269,18 +269,16 @@ class Store(Methods):
                 self._drop(call)
 
     def _call(
-        self, method: str, params: Mapping[str, Any] | None, on_result: Callable[[Any], None] | None = None,
+        self, method: str, params: Mapping[str, Any] | str | None, on_result: Callable[[Any], None] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> _Call:
         self._last_id += 1
-        sent = {name: value for name, value in params.items() if value is not UNSET} if params else {}
-        request = {"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": sent}
-        try:
-            line = encode(request).encode()
-        except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and UTF-8 cannot
-            line = encode_ascii(request).encode()
+        if not isinstance(params, str):
+            params = encode(sent(params or {}))
+        line = f'{{"jsonrpc":"2.0","id":{self._last_id},"method":{encode(method)},"params":{params}}}\n'
         future = asyncio.get_running_loop().create_future()
-        return _Call(self._last_id, method, line + b"\n", future, on_result, on_progress)
+        # Half a surrogate pair, which UTF-8 cannot spell, becomes an escape of JSON.
+        return _Call(self._last_id, method, line.encode("utf-8", "backslashreplace"), future, on_result, on_progress)
 
     async def _wait_for_room(self, method: str, timeout: float | None) -> None:
         room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -330,11 +328,12 @@ class Store(Methods):
     # The pipe
 
     def _tick(self) -> None:
-        """Writes at once what comes alone, and in one piece what else comes in the same turn of the event loop."""
-        if not self._is_ticking:
+        """Writes at once what comes alone, and in one piece what comes beside others in one turn of the event loop."""
+        if not self._calls:
+            self._pump()
+        elif not self._is_ticking:
             self._is_ticking = True
             asyncio.get_running_loop().call_soon(self._tock)
-            self._pump()
 
     def _tock(self) -> None:
         self._is_ticking = False
@@ -523,6 +522,11 @@ class Store(Methods):
     def unroute(self, subscription_id: str) -> None:
         """Ends that."""
         self._subscriptions.pop(subscription_id, None)
+
+
+def sent(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not left out."""
+    return {name: value for name, value in params.items() if value is not UNSET}
 
 
 def arguments(options: Mapping[str, str | int | bool]) -> list[str]:
