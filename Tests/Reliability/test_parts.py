@@ -41,11 +41,13 @@ def test_a_process_that_stays_is_noticed(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_growth_is_noticed() -> None:
-    def samples(file_at: float) -> list[endurance.Sample]:
-        return [endurance.Sample(n, 20, 50 + n * file_at, 16, 10, 1_000, n) for n in range(400)]
+    def growing(file: float = 0, sessions: int = 0) -> list[str]:
+        samples = [endurance.Sample(n, 20, 50 + n * file, 16, 10, 1_000 + n * sessions, 100 * n) for n in range(400)]
+        return [text.split(":")[0] for text in endurance.still_growing(samples)]
 
-    assert endurance.still_growing(samples(0)) == []
-    assert [text.split(":")[0] for text in endurance.still_growing(samples(1))] == ["file"]
+    assert growing() == []
+    assert growing(file=1) == ["file"]
+    assert growing(sessions=90) == ["sessions"]
 
 
 def test_what_is_over_its_bound_is_noticed() -> None:
