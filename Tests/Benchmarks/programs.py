@@ -13,6 +13,9 @@ PRODUCT = "mcp-session-store"
 DRIVERS = ("pipeline", "round_trips", "spawns")
 PEERS = HERE / "peers"
 FLOORS = ("echo", "replay", "rows", "sqlite_version", "start")
+#: the build that needs nothing of the system, in a place of its own: switching would make everything anew
+STATIC = ("-Xswiftc", "-static-executable", "-Xlinker", "-s", "--scratch-path", str(REPOSITORY / ".build" / "static"))
+
 
 def packaged_node() -> str:
     """Node from PyPI: the one of the system may be too old to have node:sqlite."""
@@ -31,9 +34,9 @@ def missing_peers() -> list[str]:
     return missing
 
 
-def build_sidecar() -> Path:
-    """Builds the binary as it is released, and says where it is."""
-    build = ["swift", "build", "-c", "release", "--product", PRODUCT, "--static-swift-stdlib"]
+def build_sidecar(*options: str) -> Path:
+    """Builds the binary as it is released, and says where it is. Without options it is the one that the tests drive."""
+    build = ["swift", "build", "-c", "release", "--product", PRODUCT, "--static-swift-stdlib", *options]
     subprocess.run(build, cwd=REPOSITORY, stdout=sys.stderr, check=True)
     shown = subprocess.run([*build, "--show-bin-path"], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
     return Path(shown.stdout.strip()) / PRODUCT

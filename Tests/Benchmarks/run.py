@@ -27,14 +27,14 @@ from machine import machine
 from measures import MEASURES, is_slow
 from measures.row import Measure
 from plot import plot
-from programs import build_sidecar, compile_programs
+from programs import STATIC, build_sidecar, compile_programs
 
 NAMES = [measure.name for measure in MEASURES]
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measures the sidecar beside its peers and floors.")
-    parser.add_argument("--binary", type=Path, help="the sidecar (default: the release binary, built first)")
+    parser.add_argument("--binary", type=Path, help="the sidecar (default: the static release binary, built first)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each measure is taken (default: 5)")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that everything runs, not how fast")
     parser.add_argument("--slow", action="store_true",
@@ -78,34 +78,35 @@ def progress(text: str) -> None:
 
 def main() -> int:
     chosen = options()
-    binary = chosen.binary.resolve() if chosen.binary else build_sidecar()
+    binary = chosen.binary.resolve() if chosen.binary else build_sidecar(*STATIC)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mcp-session-store-benchmark-", dir=chosen.directory) as temporary:
         programs = compile_programs(Path(temporary))
         facts = machine(binary, programs, Path(temporary))
-        taken = {}
+        taken, failed = {}, False
         for measure in wanted(chosen):
             # What a measure wrote is gone before the next one begins.
             with tempfile.TemporaryDirectory(prefix=f"{measure.name}-", dir=temporary) as directory:
                 bench = Bench(binary, programs, Path(directory), QUICK if chosen.quick else Sizes())
                 try:
                     taken[measure.name] = take(measure, bench, chosen.rounds)
+                    facts |= bench.facts
                 except Failed as failure:
+                    # The others may have taken long.
+                    failed = True
                     print(f"{Path(sys.argv[0]).name}: {measure.name}: {failure}", file=sys.stderr)
-                    return 1
-                facts |= bench.facts
 
     facts["duration"] = f"{time.monotonic() - began:.0f} s"
     rows = [row for of_measure in taken.values() for row in of_measure]
     if chosen.json:
         report = {"machine": facts, "rounds": chosen.rounds, "quick": chosen.quick, "measures": taken}
         chosen.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if chosen.plot:
+    if chosen.plot and rows:
         plot(rows, facts, chosen.plot)
     print("\n".join(f"- {name}: {fact}" for name, fact in facts.items()))
     print(f"- rounds: {chosen.rounds}, all in turn{', quick: sizes that measure nothing' * chosen.quick}\n")
     print(table(rows))
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@
 #include "database.h"
 #include "samples.h"
 
-enum { buffer_size = 16 << 20 };
+enum { buffer_size = 64 << 20 };
 
 int main(int argc, char **argv) {
   if (argc != 5) fail(NULL, "usage: replay DATABASE CALLS AFTER LIMIT");

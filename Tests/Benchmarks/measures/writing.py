@@ -13,7 +13,7 @@ class PipelinedStore:
         self.sessions, self.data = sessions, workload.event_data(payload)
         size = "4k" if payload == 4096 else str(payload)
         self.name = f"pipelined_{sessions}_{size}"
-        figure = f"store_event, pipelined, {sessions:,} sessions, {payload:,} bytes"
+        figure = f"store_event, pipelined, {sessions:,} session{'s' * (sessions > 1)}, {payload:,} bytes"
 
         def row(other: str, name: str, goal: Goal | None = None) -> Row:
             return Row(figure, "events/s", "ours", other, name, goal)
