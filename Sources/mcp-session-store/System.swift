@@ -154,7 +154,7 @@ enum System {
     signal(SIGPIPE, SIG_IGN)
     // A file that may not grow is an error like a full disk.
     signal(SIGXFSZ, SIG_IGN)
-    for number in [SIGTERM, SIGINT, SIGHUP] {
+    for number in endingNumbers {
       signal(number) { _ in System.stop.store(true, ordering: .relaxed) }
     }
     var blocked = endingSignals
@@ -172,7 +172,7 @@ enum System {
   static var isSignalWaiting: Bool {
     var waiting = sigset_t()
     unsafe sigpending(&waiting)
-    return [SIGTERM, SIGINT, SIGHUP].contains { number in unsafe sigismember(&waiting, number) == 1 }
+    return endingNumbers.contains { number in unsafe sigismember(&waiting, number) == 1 }
   }
 
   /// Lets them do what they would have done.
@@ -184,8 +184,19 @@ enum System {
   private static var endingSignals: sigset_t {
     var signals = sigset_t()
     unsafe sigemptyset(&signals)
-    for number in [SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&signals, number) }
+    for number in endingNumbers { unsafe sigaddset(&signals, number) }
     return signals
+  }
+
+  /// What whoever started this ignores stays ignored, as for every program under nohup: a server that outlives its
+  /// terminal must not lose its store.
+  private static var endingNumbers: [Int32] { [SIGTERM] + [SIGINT, SIGHUP].filter { !isIgnored($0) } }
+
+  private static func isIgnored(_ number: Int32) -> Bool {
+    var action = sigaction()
+    guard unsafe sigaction(number, nil, &action) == 0 else { return false }
+    let ignored = unsafe unsafeBitCast(SIG_IGN, to: Int.self)
+    return unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == ignored
   }
 
   struct Readiness {

@@ -26,6 +26,12 @@ PATIENCE = float(os.environ.get("WIRE_TEST_PATIENCE", "120"))
 
 JSON = Any
 
+# Who runs the tests under nohup, or behind a shell script, ignores signals, and every process inherits that. A signal
+# that is handled, be it by doing nothing, is not inherited.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
+
 
 class Refused(Exception):
     """The sidecar answered with an error."""

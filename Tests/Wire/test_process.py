@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,28 @@ def test_inherited_signal_masks_do_not_matter(spawn: Callable[..., Sidecar]) -> 
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
     sidecar.call("session_count")
+    sidecar.process.send_signal(signal.SIGTERM)
+    assert sidecar.wait() == 0
+
+
+@contextmanager
+def ignoring(number: signal.Signals) -> Iterator[None]:
+    handler = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_its_parent_ignores_is_ignored(number: signal.Signals, spawn: Callable[..., Sidecar]) -> None:
+    """As nohup has it: a server that outlives its terminal keeps its store."""
+    with ignoring(number):
+        sidecar = spawn()
+    sidecar.call("create_session", session_id="s")
+    sidecar.process.send_signal(number)
+    # A signal that is not ignored would be there before the next request is.
+    assert sidecar.call("session_count") == {"count": 1}
     sidecar.process.send_signal(signal.SIGTERM)
     assert sidecar.wait() == 0
 
