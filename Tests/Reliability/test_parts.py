@@ -42,17 +42,19 @@ def test_a_process_that_stays_is_noticed(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_growth_is_noticed() -> None:
     def growing(file: float = 0, sessions: int = 0) -> list[str]:
-        samples = [endurance.Sample(n, 20, 50 + n * file, 16, 10, 1_000 + n * sessions, 100 * n) for n in range(400)]
+        samples = [
+            endurance.Sample(n, 20, 50 + n * file, 16, 10, 1_000 + n * sessions, 10_000 * n, 10 * n) for n in range(400)
+        ]
         return [text.split(":")[0] for text in endurance.still_growing(samples)]
 
     assert growing() == []
     assert growing(file=1) == ["file"]
-    assert growing(sessions=90) == ["sessions"]
+    assert growing(sessions=10) == ["sessions"]  # as many as are made: none is ever swept
 
 
 def test_what_is_over_its_bound_is_noticed() -> None:
-    assert endurance.over_bounds(endurance.Sample(1, 20, 512, 16, 10, 1_000, 1)) == []
-    over = endurance.over_bounds(endurance.Sample(1, 20, 1_024, 16, 10, 1_000, 1))
+    assert endurance.over_bounds(endurance.Sample(1, 20, 512, 16, 10, 1_000, 1, 1)) == []
+    over = endurance.over_bounds(endurance.Sample(1, 20, 1_024, 16, 10, 1_000, 1, 1))
     assert over == ["file: 1024, and at most 512 is allowed"]
 
 
