@@ -102,6 +102,40 @@ struct SessionRow {
   var logCount: Int64 { lastLogSeq - logFloor }
 }
 
+/// What only the whole record of a session shows beside its row. A class, because it is kept for few rows of the cache.
+final class SessionDetails {
+  /// the session's, which every change of what is here renews
+  let revision: Int64
+  let userID: String?
+  let clientCapabilities: JSONText?
+  let serverCapabilities: JSONText?
+  let metadata: JSONText
+  let isInitialized: Bool
+  let createdAt: Int64
+  /// nil when it was not asked for
+  let state: JSONText?
+
+  init(
+    revision: Int64, userID: String?, clientCapabilities: JSONText?, serverCapabilities: JSONText?,
+    metadata: JSONText, isInitialized: Bool, createdAt: Int64, state: JSONText?
+  ) {
+    self.revision = revision
+    self.userID = userID
+    self.clientCapabilities = clientCapabilities
+    self.serverCapabilities = serverCapabilities
+    self.metadata = metadata
+    self.isInitialized = isInitialized
+    self.createdAt = createdAt
+    self.state = state
+  }
+
+  /// about what keeping it takes
+  var bytes: Int {
+    let texts = [clientCapabilities, serverCapabilities, metadata, state]
+    return texts.reduce(512) { $0 + ($1?.bytes.count ?? 0) }
+  }
+}
+
 extension Int64 {
   /// The sum, or the nearest representable number: a time in the far future must not trap.
   func addingClamped(_ other: Int64) -> Int64 {

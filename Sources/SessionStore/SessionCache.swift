@@ -1,9 +1,15 @@
 /// The rows of sessions that were used lately, with the changes that the open group has not written yet.
 struct SessionCache {
-  /// rows kept from one group to the next
+  /// rows kept from one request to the next
   private static let capacity = 16_384
+  /// bytes of details kept, in all and of one session
+  private static let detailsCapacity = 2 << 20
+  private static let largestDetails = 4_096
 
   private(set) var rows: [SessionRow] = []
+  /// of the rows at the same places
+  private var details: [SessionDetails?] = []
+  private(set) var detailsBytes = 0
   private var slots: [String: Int] = [:]
   private var dirtySlots: [Int] = []
 
@@ -11,6 +17,7 @@ struct SessionCache {
 
   mutating func insert(_ row: SessionRow) -> Int {
     rows.append(row)
+    details.append(nil)
     slots[row.sessionID] = rows.count - 1
     return rows.count - 1
   }
@@ -23,6 +30,23 @@ struct SessionCache {
       dirtySlots.append(slot)
     }
     return result
+  }
+
+  /// Those that were kept, unless what they say has changed since.
+  func details(_ slot: Int) -> SessionDetails? {
+    details[slot].flatMap { $0.revision == rows[slot].revision ? $0 : nil }
+  }
+
+  mutating func keep(_ new: SessionDetails, _ slot: Int) {
+    if new.bytes > Self.largestDetails { return }
+    if detailsBytes + new.bytes > Self.detailsCapacity { dropDetails() }
+    detailsBytes += new.bytes - (details[slot]?.bytes ?? 0)
+    details[slot] = new
+  }
+
+  private mutating func dropDetails() {
+    for slot in details.indices { details[slot] = nil }
+    detailsBytes = 0
   }
 
   /// Takes over a `checkAt` that is in the database already.
@@ -48,6 +72,8 @@ struct SessionCache {
 
   mutating func removeAll() {
     rows.removeAll(keepingCapacity: true)
+    details.removeAll(keepingCapacity: true)
+    detailsBytes = 0
     slots.removeAll(keepingCapacity: true)
     dirtySlots.removeAll(keepingCapacity: true)
   }

@@ -276,7 +276,7 @@ extension Store {
     if case .set(let text) = update.state { state = try stateEntries(text) }
 
     let number = cache.rows[slot].number
-    try updateColdColumns(number, update)
+    try updateDetails(slot, update)
     if let state {
       try deleteState(session: number)
       for entry in state { try insertState(session: number, entry.key, entry.value) }
@@ -293,13 +293,13 @@ extension Store {
     return try record(slot, includeState: true)
   }
 
-  private func updateColdColumns(_ number: Int64, _ update: SessionUpdate) throws {
+  private func updateDetails(_ slot: Int, _ update: SessionUpdate) throws {
     switch (update.userID, update.clientCapabilities, update.serverCapabilities, update.metadata, update.isInitialized)
     {
     case (.keep, .keep, .keep, .keep, .keep): return
     default: break
     }
-    let old = try coldColumns(number)
+    let old = try details(slot, includeState: false)
     var statement = try connection.statement(
       """
       UPDATE sessions SET user_id = $1, client_capabilities = $2, server_capabilities = $3, metadata = $4,
@@ -311,7 +311,7 @@ extension Store {
     statement.bind(3, update.serverCapabilities.applied(to: old.serverCapabilities))
     statement.bind(4, update.metadata.applied(to: old.metadata))
     statement.bind(5, update.isInitialized.applied(to: old.isInitialized))
-    statement.bind(6, number)
+    statement.bind(6, cache.rows[slot].number)
     try statement.run()
   }
 
@@ -366,38 +366,34 @@ extension Store {
 
   // MARK: - The whole record
 
-  private struct ColdColumns {
-    var userID: String?
-    var clientCapabilities: JSONText?
-    var serverCapabilities: JSONText?
-    var metadata: JSONText
-    var isInitialized: Bool
-    var createdAt: Int64
-  }
-
-  private func coldColumns(_ number: Int64) throws -> ColdColumns {
+  private func details(_ slot: Int, includeState: Bool) throws -> SessionDetails {
+    if let known = cache.details(slot) { return known }
+    let row = cache.rows[slot]
     var select = try connection.statement(
       """
       SELECT user_id, client_capabilities, server_capabilities, metadata, is_initialized, created_at
       FROM sessions WHERE number = $1
       """)
-    select.bind(1, number)
+    select.bind(1, row.number)
     guard try select.step() else {
       throw SQLiteError(code: SQLiteError.corruptCode, message: "a row of table 'sessions' vanished")
     }
-    return ColdColumns(
-      userID: select.optionalString(0), clientCapabilities: select.json(1), serverCapabilities: select.json(2),
-      metadata: select.json(3) ?? .emptyObject, isInitialized: select.boolean(4), createdAt: select.integer(5))
+    let details = SessionDetails(
+      revision: row.revision, userID: select.optionalString(0), clientCapabilities: select.json(1),
+      serverCapabilities: select.json(2), metadata: select.json(3) ?? .emptyObject, isInitialized: select.boolean(4),
+      createdAt: select.integer(5), state: includeState ? try stateObject(row) : nil)
+    if includeState { cache.keep(details, slot) }
+    return details
   }
 
   func record(_ slot: Int, includeState: Bool) throws -> Session {
     let row = cache.rows[slot]
-    let cold = try coldColumns(row.number)
+    let details = try details(slot, includeState: includeState)
     return Session(
-      sessionID: row.sessionID, status: effectiveStatus(slot), userID: cold.userID, tenantID: row.tenantID,
-      principal: row.principal, clientCapabilities: cold.clientCapabilities,
-      serverCapabilities: cold.serverCapabilities, state: includeState ? try stateObject(row) : nil,
-      metadata: cold.metadata, isInitialized: cold.isInitialized, createdAt: cold.createdAt,
+      sessionID: row.sessionID, status: effectiveStatus(slot), userID: details.userID, tenantID: row.tenantID,
+      principal: row.principal, clientCapabilities: details.clientCapabilities,
+      serverCapabilities: details.serverCapabilities, state: includeState ? details.state : nil,
+      metadata: details.metadata, isInitialized: details.isInitialized, createdAt: details.createdAt,
       lastActivity: row.lastActivity, expiresAt: row.expiresAt, inactivityTimeout: row.inactivityTimeout,
       suspendedAt: row.suspendedAt, lastEventID: row.lastEventID, revision: row.revision)
   }

@@ -53,4 +53,71 @@ import Testing
     let (name, request) = Self.requests[index]
     #expect(throws: Never.self, "\(name)") { try test.write(request) }
   }
+
+  @Test(arguments: requests.indices)
+  func whatIsInMemoryIsWhatIsOnDisk(index: Int) throws {
+    let directory = try TemporaryDirectory()
+    let test = try TestStore(directory.file("a.db"))
+    try test.create("s") { $0.metadata = #"{"a":1}"# }
+    _ = try test.get("s")
+    let (name, request) = Self.requests[index]
+    try test.write(request)
+    let remembered = try test.get("s")
+    try test.reopen()
+    #expect(try test.get("s").map { "\($0)" } == remembered.map { "\($0)" }, "\(name)")
+  }
+
+  @Test func whatAnotherProcessChangesIsSeenAtOnce() throws {
+    let directory = try TemporaryDirectory()
+    let test = try TestStore(directory.file("a.db"))
+    try test.create("s") { $0.metadata = #"{"a":1}"# }
+    let other = try TestStore(directory.file("a.db"), clock: test.clock)
+    #expect(try other.get("s")?.metadata == #"{"a":1}"#)
+    var update = SessionUpdate()
+    update.metadata = .set(#"{"a":2}"#)
+    try test.write { _ = try $0.updateSession("s", update, owner: .server) }
+    #expect(try other.get("s")?.metadata == #"{"a":2}"#)
+    try test.write { _ = try $0.setSessionState("s", "k", "3", owner: .server) }
+    #expect(try other.get("s")?.state == #"{"k":3}"#)
+  }
+
+  @Test func aChangeThatIsTakenBackIsForgotten() throws {
+    let test = try TestStore()
+    try test.create("s") { $0.state = #"{"k":1}"# }
+    try test.store.beginGroup(waiting: 0)
+    _ = try test.store.setSessionState("s", "k", "2", owner: .server)
+    #expect(try test.store.getSession("s", owner: .server)?.state == #"{"k":2}"#)
+    test.store.abandonGroup()
+    #expect(try test.get("s")?.state == #"{"k":1}"#)
+  }
+
+  @Test func readingAloneKeepsMemoryBounded() throws {
+    let test = try TestStore()
+    let count = 17_000
+    try test.write { store in
+      for number in 0..<count {
+        var new = NewSession()
+        new.sessionID = "s\(number)"
+        _ = try store.createSession(new, owner: .server)
+      }
+    }
+    for number in 0..<count { _ = try test.get("s\(number)") }
+    #expect(test.store.cache.rows.count < count)
+  }
+
+  @Test func detailsAreDroppedBeforeTheyAreTooMany() throws {
+    let test = try TestStore()
+    let large = JSONText(validated: Array("\"\(String(repeating: "x", count: 3_000))\"".utf8)[...])
+    for number in 0..<1_000 {
+      try test.create("s\(number)") { $0.metadata = JSONText(validated: Array("{\"a\":\(large.string)}".utf8)[...]) }
+      #expect(try test.get("s\(number)")?.metadata.bytes.count == large.bytes.count + 6)
+      #expect(test.store.cache.detailsBytes <= 2 << 20)
+    }
+    #expect(test.store.cache.detailsBytes > 0)
+    let two = Array("{\"a\":\(large.string),\"b\":\(large.string)}".utf8)
+    try test.create("huge") { $0.state = JSONText(validated: two[...]) }
+    let before = test.store.cache.detailsBytes
+    #expect(try test.get("huge")?.state?.bytes.count == 2 * large.bytes.count + 11)
+    #expect(test.store.cache.detailsBytes == before)
+  }
 }
