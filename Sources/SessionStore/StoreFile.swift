@@ -57,8 +57,7 @@ extension Store {
     _ path: String, resolved: String, _ limits: Limits, _ schema: Schema
   ) throws -> Bool {
     let log = DatabaseFile.logPath(resolved)
-    // SQLite takes a file of one byte for an empty one and would overwrite it.
-    if DatabaseFile.size(path) == 1 { throw OpenError.foreign("\(path) is not a SQLite database; name another file") }
+    try refuseOneByte(path, resolved)
     if DatabaseFile.size(path) == 0, DatabaseFile.size(log) == 0 { return true }
     let connection = try Connection(path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
     do {
@@ -68,6 +67,13 @@ extension Store {
       try judgeHeader(RollbackJournal(of: resolved).header, path, schema)
       return false
     }
+  }
+
+  /// SQLite takes a file of one byte for an empty one and would overwrite it. Only where the journal says that the file
+  /// was empty is the byte nobody's: the first one of a new file, of which a power cut left no more.
+  static func refuseOneByte(_ path: String, _ resolved: String) throws {
+    guard DatabaseFile.size(path) == 1, try RollbackJournal(of: resolved).header != nil else { return }
+    throw OpenError.foreign("\(path) is not a SQLite database; name another file")
   }
 
   /// - Parameter header: nil for a file that will be empty, and so nobody's

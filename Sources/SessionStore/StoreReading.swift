@@ -21,10 +21,10 @@ extension Store {
     case .other: throw .cannotCreate("\(path) is not a file")
     case .file: break
     }
-    if DatabaseFile.size(path) == 1 { throw .foreign("\(path) is not a SQLite database; name another file") }
     do {
       // It reads nothing yet, but SQLite follows links.
       let resolved = try Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath
+      try refuseOneByte(path, resolved)
       while true {
         try waitForExcluder(resolved, path, environment)
         let stillness = StillFile(resolved)

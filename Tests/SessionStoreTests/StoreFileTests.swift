@@ -239,6 +239,21 @@ import Testing
     #expect(try open(path).ids() == [])
   }
 
+  @Test func aNewFileOfWhichAPowerCutLeftOneByteIsTaken() throws {
+    try leaveHotJournal("", change: "")
+    try bytes(path).prefix(1).write(to: URL(fileURLWithPath: path))
+    #expect(try open(path).ids() == [])
+  }
+
+  @Test func oneByteOfSomethingElseIsLeftAlone() throws {
+    try leaveHotJournal("CREATE TABLE t (a)", change: "")
+    try bytes(path).prefix(1).write(to: URL(fileURLWithPath: path))
+    guard case .foreign = try refuses(path) else {
+      Issue.record("not refused as foreign")
+      return
+    }
+  }
+
   @Test(arguments: ["CREATE TABLE t (a)", "CREATE TABLE t (a); PRAGMA application_id = 5"])
   func aDatabaseOfAnotherProgramIsLeftAloneWithItsJournal(sql: String) throws {
     try leaveHotJournal(sql, change: "PRAGMA application_id = \(Schema.applicationID)")

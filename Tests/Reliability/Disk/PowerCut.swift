@@ -146,7 +146,8 @@ struct PowerCut {
       if reached == answered { tally.equal += 1 }
       return reached
     } catch {
-      tally.broken.append("\(opening.name), image \(tally.images), \(answered) answered: \(error)")
+      let files = image.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.count) bytes" }.joined(separator: ", ")
+      tally.broken.append("\(opening.name), image \(tally.images) (\(files)), \(answered) answered: \(error)")
       return nil
     }
   }
