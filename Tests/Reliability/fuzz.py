@@ -1,10 +1,15 @@
 """Fuzzing guided by coverage, under the address sanitizer: the scanner, the framing, and the whole machine on a store
 in memory. What each looks for besides crashes stands in its target, under Tests/Fuzz.
 
-The corpus is made from the contract each time: the conversations of protocol/transcripts and the examples of
-protocol/openrpc.json. An input that breaks something stays in the part's directory; give it to the target again with
+It starts from the contract, which is the conversations of protocol/transcripts and the examples of
+protocol/openrpc.json, and from what fuzzing found before: Tests/Fuzz/Corpus, an input a line, each byte a character.
+An input that breaks something stays in the part's directory; give it to the target again with
 
     SWIFT_BACKTRACE=enable=no .build/fuzz/release/FuzzSidecar INPUT
+
+To renew the corpus, fuzz each target for so many seconds and keep the fewest inputs that reach as much:
+
+    Tests/.venv/bin/python Tests/Reliability/fuzz.py 600
 """
 
 from __future__ import annotations
@@ -13,6 +18,8 @@ import json
 import os
 import re
 import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +27,7 @@ from typing import Any
 from part import Finding, Form
 
 ROOT = Path(__file__).resolve().parents[2]
+CORPUS = ROOT / "Tests" / "Fuzz" / "Corpus"
 #: seconds for each target
 SHORT, LONG = 20, 20 * 60
 #: what is shown of a failure
@@ -38,7 +46,15 @@ class Target:
     #: compares values, not only branches: finds magic words, costs speed
     looks_at_values: bool
 
+    @property
+    def corpus(self) -> Path:
+        return CORPUS / f"{self.name}.jsonl"
+
     def seeds(self) -> list[bytes]:
+        found = [json.loads(line).encode("latin-1") for line in self.corpus.read_text().splitlines()]
+        return [*self.contract(), *found]
+
+    def contract(self) -> list[bytes]:
         match self.name:
             case "FuzzJSON":
                 return [line for text in conversations() for line in text.splitlines()]
@@ -85,35 +101,53 @@ def words() -> str:
 
 def build(target: Target) -> Path:
     folder = ROOT / ".build" / "fuzz"
-    command = ["swift", "build", "-c", "release", "--sanitize=fuzzer", "--sanitize=address", "--build-path", folder,
-               "--product", target.name]  # fmt: skip
+    # The first of the two makes the package manager link the fuzzer's entry point. Of several such flags the compiler
+    # takes the last one alone, and the package manager passes its own in any order.
+    command = ["swift", "build", "-c", "release", "--sanitize=fuzzer", "-Xswiftc", "-sanitize=fuzzer,address",
+               "-Xswiftc", "-enable-testing", "--build-path", folder, "--product", target.name]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"FUZZ": "1"}, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{target.name} cannot be built:\n{done.stdout[-SHOWN:]}{done.stderr[-SHOWN:]}")
-    return folder / "release" / target.name
+    program = folder / "release" / target.name
+    symbols = program.read_bytes()
+    for made in ("sancov.module_ctor", "asan.module_ctor"):
+        if made.encode() not in symbols:
+            raise RuntimeError(f"{target.name} is not built as asked for: without {made} it finds little")
+    return program
 
 
-def fuzz(target: Target, form: Form) -> Finding:
-    program = build(target)
-    corpus = form.directory / target.name
-    corpus.mkdir()
-    for number, seed in enumerate(target.seeds()):
-        (corpus / f"seed-{number}").write_bytes(seed[: target.longest])
-    dictionary = form.directory / "words.txt"
-    dictionary.write_text(words())
-    seconds = LONG if form.is_long else SHORT
-    form.say(f"{target.name} for {seconds} s")
-    done = subprocess.run(
-        [
-            *APART, program, corpus, f"-dict={dictionary}", f"-seed={form.seed % (1 << 32) or 1}",
-            f"-max_total_time={seconds}", f"-max_len={target.longest}", "-print_final_stats=1", "-timeout=120",
-            f"-use_value_profile={int(target.looks_at_values)}", f"-artifact_prefix={form.directory}/",
-        ],
-        cwd=form.directory, capture_output=True, text=True, errors="replace",
+def started(target: Target, program: Path, folder: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*APART, program, *options, f"-max_len={target.longest}", "-timeout=120"],
+        cwd=folder, capture_output=True, text=True, errors="replace",
         # The backtracer of the language would take the signal, and no input would be written. Leaks are not looked
         # for: pointers with tags are no pointers to the sanitizer, which takes the method table for lost.
         env=os.environ | {"SWIFT_BACKTRACE": "enable=no", "ASAN_OPTIONS": "detect_leaks=0"},
     )  # fmt: skip
+
+
+def fuzzed(
+    target: Target, program: Path, folder: Path, seconds: int, seed: int
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Everything that is worth keeping, and what the fuzzer says."""
+    corpus = folder / target.name
+    corpus.mkdir()
+    for number, text in enumerate(target.seeds()):
+        (corpus / f"seed-{number}").write_bytes(text[: target.longest])
+    dictionary = folder / "words.txt"
+    dictionary.write_text(words())
+    return corpus, started(
+        target, program, folder, corpus, f"-dict={dictionary}", f"-seed={seed % (1 << 32) or 1}",
+        f"-max_total_time={seconds}", "-print_final_stats=1", f"-use_value_profile={int(target.looks_at_values)}",
+        f"-artifact_prefix={folder}/",
+    )  # fmt: skip
+
+
+def fuzz(target: Target, form: Form) -> Finding:
+    program = build(target)
+    seconds = LONG if form.is_long else SHORT
+    form.say(f"{target.name} for {seconds} s")
+    corpus, done = fuzzed(target, program, form.directory, seconds, form.seed)
     executed = re.search(r"number_of_executed_units: *(\d+)", done.stderr)
     inputs = int(executed[1]) if executed else 0
     broken = []
@@ -128,3 +162,27 @@ def fuzz(target: Target, form: Form) -> Finding:
 
 def run(form: Form) -> list[Finding]:
     return [fuzz(target, form) for target in TARGETS]
+
+
+def renew(target: Target, seconds: int) -> None:
+    program = build(target)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        corpus, done = fuzzed(target, program, folder, seconds, seed=0)
+        if done.returncode != 0:
+            raise SystemExit(f"{target.name} found something; run the part fuzz:\n{done.stderr[-SHOWN:]}")
+        fewest = folder / "fewest"
+        fewest.mkdir()
+        merged = started(target, program, folder, "-merge=1", fewest, corpus)
+        if merged.returncode != 0:
+            raise SystemExit(f"{target.name} cannot be merged:\n{merged.stderr[-SHOWN:]}")
+        contract = {text[: target.longest] for text in target.contract()}
+        inputs = {path.read_bytes() for path in fewest.iterdir()} - contract
+        lines = [json.dumps(text.decode("latin-1")) for text in sorted(inputs, key=lambda text: (len(text), text))]
+        target.corpus.write_text("".join(f"{line}\n" for line in lines))
+        print(f"{target.name}: {len(lines)} inputs, {target.corpus.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    for each in TARGETS:
+        renew(each, int(sys.argv[1]))

@@ -1,6 +1,8 @@
 import JSON
-import SessionStore
+import SQLite
 import Sidecar
+
+@testable import SessionStore
 
 /// The whole machine on a store in memory. Whatever comes in: each line out is JSON, a good request behind it is
 /// answered, and the store's counters agree with its rows. What comes in at once, in shared groups, is answered as it
@@ -28,9 +30,30 @@ import Sidecar
 
 /// A machine whose clock and chance are the same each time.
 final class Machine {
+  private let connection: Connection
   private let store: Store
   private let sidecar: Sidecar
   private(set) var answers: [[UInt8]] = []
+
+  /// Connections whose tables are made and whose statements are compiled: to do that for each input took most of the
+  /// time.
+  private nonisolated(unsafe) static var idle: [Connection] = []
+
+  private static func connect() throws -> Connection {
+    guard let connection = unsafe idle.popLast() else {
+      let store = try Store.open(":memory:", environment: Environment(now: { 0 }))
+      try store.connection.execute("CREATE TEMP TABLE new_store AS SELECT * FROM store")
+      return store.connection
+    }
+    connection.rollback()
+    for table in Schema.tables(of: Schema.current.version) { try connection.execute("DELETE FROM \(table)") }
+    try connection.execute("INSERT INTO store SELECT * FROM new_store")
+    return connection
+  }
+
+  deinit {
+    unsafe Self.idle.append(connection)
+  }
 
   init() {
     var number: UInt64 = 0
@@ -55,10 +78,14 @@ final class Machine {
     options.maxLineBytes = 4_096
     options.maxResultBytes = 2_048
     options.maxSubscriptions = 4
-    guard let store = try? Store.open(":memory:", limits: limits, environment: environment) else {
-      fatalError("no store in memory")
+    do {
+      connection = try Self.connect()
+    } catch {
+      fatalError("no store in memory: \(error)")
     }
-    self.store = store
+    store = Store(
+      connection: connection, lock: nil, schemaVersion: Schema.current.version, limits: limits,
+      environment: environment, path: "", durability: .full, isExclusive: false)
     sidecar = Sidecar(store: store, options: options)
   }
 
