@@ -114,6 +114,8 @@ final class SessionDetails {
   let createdAt: Int64
   /// nil when it was not asked for
   let state: JSONText?
+  /// about what keeping it takes
+  let bytes: Int
 
   init(
     revision: Int64, userID: String?, clientCapabilities: JSONText?, serverCapabilities: JSONText?,
@@ -127,12 +129,9 @@ final class SessionDetails {
     self.isInitialized = isInitialized
     self.createdAt = createdAt
     self.state = state
-  }
-
-  /// about what keeping it takes
-  var bytes: Int {
-    let texts = [clientCapabilities, serverCapabilities, metadata, state]
-    return texts.reduce(512) { $0 + ($1?.bytes.count ?? 0) }
+    bytes =
+      512 + (clientCapabilities?.bytes.count ?? 0) + (serverCapabilities?.bytes.count ?? 0) + metadata.bytes.count
+      + (state?.bytes.count ?? 0)
   }
 }
 

@@ -102,8 +102,8 @@ package final class Store {
   package func endRead() {
     // Nothing was written, so this only lets the snapshot go; a failure leaves no transaction either.
     do { try connection.commit() } catch { connection.rollback() }
+    // Reads remember rows; message ids are remembered by writes alone.
     cache.trim()
-    messageIDs.trim()
   }
 
   /// Drops what is remembered when another process has committed since.
