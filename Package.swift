@@ -54,7 +54,7 @@ let package = Package(
     .testTarget(name: "JSONTests", dependencies: ["JSON", "JSONReference"], swiftSettings: strict),
 
     .testTarget(
-      name: "WireTests", dependencies: ["mcp-session-store"], path: "Tests/WireTests", cSettings: gnu,
+      name: "ExecutableTests", dependencies: ["mcp-session-store"], path: "Tests/ExecutableTests", cSettings: gnu,
       swiftSettings: tests),
 
     // Disks that fail and power cuts; built for Tests/Reliability alone.

@@ -2,7 +2,7 @@ import Glibc
 import Testing
 
 /// The binary as Swift programs start it. What the wire says in detail is tested from Python (Tests/Wire).
-struct WireTests {
+struct ExecutableTests {
   private let folder = Folder()
 
   @Test func `a session made by one process is there in the next`() throws {
