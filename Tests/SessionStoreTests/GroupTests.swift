@@ -26,9 +26,11 @@ import Testing
     var contents: [String] = []
     for table in Schema.tables(of: Schema.current.version) {
       var names: [String] = []
-      var columns = try store.connection.statement(composed: "SELECT name FROM pragma_table_info('\(table)')")
+      var columns = try store.tables.connection(.server).statement(
+        composed: "SELECT name FROM pragma_table_info('\(table)')")
       while try columns.step() { names.append(columns.string(0)) }
-      var select = try store.connection.statement(composed: "SELECT \(names.joined(separator: ", ")) FROM \(table)")
+      var select = try store.tables.connection(.server).statement(
+        composed: "SELECT \(names.joined(separator: ", ")) FROM \(table)")
       while try select.step() {
         let values = names.indices.map { select.optionalString(Int32($0)) ?? "NULL" }
         contents.append(table + " " + values.joined(separator: "|"))
@@ -248,7 +250,7 @@ import Testing
     try test.store.beginGroup(waiting: 0)
     _ = try test.store.storeEvent("empty", NewEvent(data: .null), owner: .server)
     #expect(test.store.transactionStands)
-    try test.store.connection.execute("ROLLBACK")
+    try test.store.tables.connection(.server).execute("ROLLBACK")
     #expect(!test.store.transactionStands)
     test.store.abandonGroup()
     #expect(try contents(test.store) == before)
@@ -260,8 +262,8 @@ import Testing
     try test.create("s")
     try test.event("s")
     let before = try contents(test.store)
-    let pages = try test.store.connection.pragma("page_count")
-    try test.store.connection.execute("PRAGMA max_page_count = \(pages + 3)")
+    let pages = try test.store.tables.connection(.server).pragma("page_count")
+    try test.store.tables.connection(.server).execute("PRAGMA max_page_count = \(pages + 3)")
     try test.store.beginGroup(waiting: 0)
     let event = NewEvent(data: JSONText(stringLiteral: "\"" + String(repeating: "x", count: 5_000) + "\""))
     let error = #expect(throws: SQLiteError.self) {
@@ -271,7 +273,7 @@ import Testing
     test.store.abandonGroup()
     #expect(try contents(test.store) == before)
     #expect(try test.events("s").ids == [1])
-    try test.store.connection.execute("PRAGMA max_page_count = 100000")
+    try test.store.tables.connection(.server).execute("PRAGMA max_page_count = 100000")
     #expect(try test.write { try $0.storeEvent("s", event, owner: .server).id } == 2)
   }
 }

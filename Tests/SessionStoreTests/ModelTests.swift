@@ -446,7 +446,7 @@ final class ModelRun {
   private func followSweeps(_ store: Store? = nil) throws {
     guard let store = store ?? current else { return }
     func keys(_ sql: String, columns: Int32 = 1) throws -> Set<String> {
-      var select = try store.connection.statement(composed: sql)
+      var select = try store.tables.connection(.server).statement(composed: sql)
       var keys: Set<String> = []
       while try select.step() {
         keys.insert((0..<columns).map { select.string($0) }.joined(separator: "\u{0}"))
@@ -505,7 +505,7 @@ final class ModelRun {
     try followSweeps(store)
 
     func rows(_ sql: String, columns: Int32) throws -> [String] {
-      var select = try store.connection.statement(composed: sql)
+      var select = try store.tables.connection(.server).statement(composed: sql)
       var rows: [String] = []
       while try select.step() {
         rows.append((0..<columns).map { select.optionalString($0) ?? "-" }.joined(separator: "|"))
@@ -577,7 +577,8 @@ final class ModelRun {
       }
     }
     var tasks: [TaskView] = []
-    var select = try store.connection.statement(composed: "SELECT \(TaskRecord.columns) FROM tasks ORDER BY number")
+    var select = try store.tables.connection(.server).statement(
+      composed: "SELECT \(TaskRecord.columns) FROM tasks ORDER BY number")
     while try select.step() { tasks.append(view(TaskRecord(select))) }
     try same("all tasks", tasks, model.tasks.map { TaskView($0) })
     try same(

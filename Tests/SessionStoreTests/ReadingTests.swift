@@ -60,7 +60,9 @@ import Testing
   @Test func nothingIsWritten() throws {
     try fill()
     let store = try openForReading()
-    #expect(throws: SQLiteError.self) { try store.read { try store.connection.execute("DELETE FROM sessions") } }
+    #expect(throws: SQLiteError.self) {
+      try store.read { try store.tables.connection(.server).execute("DELETE FROM sessions") }
+    }
     #expect(try store.read { try store.countSessions(SessionFilter()) } == 2)
   }
 

@@ -39,7 +39,7 @@ import Testing
 
   @Test func aNewFileIsMarkedAsOurs() throws {
     let test = try open(path)
-    let connection = test.store.connection
+    let connection = test.store.tables.connection(.server)
     #expect(try connection.pragma("application_id") == 0x4D43_5073)
     #expect(try connection.pragma("user_version") == Schema.current.version)
     #expect(try connection.pragmaText("journal_mode") == "wal")
@@ -55,7 +55,7 @@ import Testing
 
   @Test func theListOfTablesIsComplete() throws {
     let test = try open(path)
-    var select = try test.store.connection.statement(
+    var select = try test.store.tables.connection(.server).statement(
       "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     var names: [String] = []
     while try select.step() { names.append(select.string(0)) }
@@ -334,7 +334,8 @@ import Testing
     #expect(test.store.schema == Schema.current.version + 2)
     try expectOldData(test)
     #expect(try test.rows("notes") == 1)
-    var select = try test.store.connection.statement("SELECT note FROM sessions WHERE session_id = 's'")
+    var select = try test.store.tables.connection(.server).statement(
+      "SELECT note FROM sessions WHERE session_id = 's'")
     #expect(try select.step())
     #expect(select.string(0) == "of s")
     // And it can be used.
@@ -348,9 +349,12 @@ import Testing
     #expect(throws: OpenError.self) { _ = try open(path, broken) }
     let test = try open(path)
     try expectOldData(test)
-    #expect(try test.store.connection.pragma("user_version") == Schema.current.version)
+    #expect(
+      try test.store.tables.connection(.server).pragma("user_version") == Schema.current.version)
     #expect(throws: SQLiteError.self) { try test.rows("notes") }
-    #expect(throws: SQLiteError.self) { _ = try test.store.connection.statement("SELECT note FROM sessions") }
+    #expect(throws: SQLiteError.self) {
+      _ = try test.store.tables.connection(.server).statement("SELECT note FROM sessions")
+    }
   }
 
   @Test func eachMigrationIsATransactionOfItsOwn() throws {
@@ -425,7 +429,8 @@ import Testing
     #expect(try test.create("session-2").revision == 9)
 
     func schema(_ test: TestStore) throws -> [String] {
-      var select = try test.store.connection.statement("SELECT sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name")
+      var select = try test.store.tables.connection(.server).statement(
+        "SELECT sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY name")
       var sql: [String] = []
       while try select.step() {
         // Comments may change.

@@ -141,7 +141,8 @@ final class TestStore {
 
   /// rows that SQL sees, whatever the store thinks of them
   func rows(_ table: String) throws -> Int64 {
-    var select = try store.connection.statement(composed: "SELECT count(*) FROM \(table)")
+    var select = try store.tables.connection(.server).statement(
+      composed: "SELECT count(*) FROM \(table)")
     return try select.step() ? select.integer(0) : -1
   }
 }
@@ -156,4 +157,20 @@ extension Owner {
   static func principal(_ name: String) -> Owner { Owner(principal: .named(name)) }
   static func tenant(_ name: String) -> Owner { Owner(tenant: .named(name)) }
   static let anonymous = Owner(tenant: .anonymous, principal: .anonymous)
+}
+
+/// A test that says nothing about owners speaks for the server; the product has to say it.
+extension Owner {
+  init(tenant: OwnerClaim) { self.init(tenant: tenant, principal: .unspecified) }
+  init(principal: OwnerClaim) { self.init(tenant: .unspecified, principal: principal) }
+}
+
+extension TaskScope {
+  init(sessionID: String? = nil) { self.init(sessionID: sessionID, owner: .server) }
+}
+
+extension SessionFilter {
+  init(userID: String? = nil, status: SessionStatus? = nil) {
+    self.init(userID: userID, status: status, owner: .server)
+  }
 }

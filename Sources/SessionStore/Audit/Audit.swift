@@ -168,7 +168,8 @@ extension Store {
   private func auditStatement(_ ring: AuditRing, _ type: String) throws -> Statement {
     counters.auditNumber += 1
     counters[keyPath: ring.count] += 1
-    var insert = try connection.statement(
+    var insert = try tables.statement(
+      .server,
       """
       INSERT INTO audit_events (number, ring, type, severity, timestamp, session_id, user_id, tenant_id, principal,
         status_before, status_after, message, ip_address, action)
@@ -181,9 +182,8 @@ extension Store {
     return insert
   }
 
-  private func userID(_ number: Int64) throws -> String? {
-    var select = try connection.statement("SELECT user_id FROM sessions WHERE number = $1")
-    select.bind(1, number)
+  private func userID(_ number: SessionNumber) throws -> String? {
+    var select = try tables.statement(of: number, "SELECT user_id FROM sessions WHERE number = $1")
     return try select.step() ? select.optionalString(0) : nil
   }
 
@@ -194,7 +194,8 @@ extension Store {
     let excess = auditExcess(ring)
     if excess <= slack { return false }
     let count = min(excess, limit)
-    var delete = try connection.statement(
+    var delete = try tables.statement(
+      .server,
       """
       DELETE FROM audit_events WHERE ring = $1 AND number <=
         (SELECT number FROM audit_events WHERE ring = $1 ORDER BY number LIMIT 1 OFFSET $2)
@@ -202,7 +203,7 @@ extension Store {
     delete.bind(1, ring.rawValue)
     delete.bind(2, count - 1)
     try delete.run()
-    counters[keyPath: ring.count] -= connection.changes
+    counters[keyPath: ring.count] -= tables.changes
     return excess > count
   }
 
@@ -243,16 +244,16 @@ extension Store {
       NewSecurityEvent(type: .invalidInput, severity: .low, sessionID: sessionID, message: finding.rawValue))
   }
 
-  private func violations(_ number: Int64) throws -> Int64 {
-    var select = try connection.statement("SELECT violations FROM sessions WHERE number = $1")
-    select.bind(1, number)
+  private func violations(_ number: SessionNumber) throws -> Int64 {
+    var select = try tables.statement(
+      of: number, "SELECT violations FROM sessions WHERE number = $1")
     return try select.step() ? select.integer(0) : 0
   }
 
-  private func addViolation(_ number: Int64) throws -> Int64 {
-    var update = try connection.statement(
+  private func addViolation(_ number: SessionNumber) throws -> Int64 {
+    var update = try tables.statement(
+      of: number,
       "UPDATE sessions SET violations = violations + 1 WHERE number = $1 RETURNING violations")
-    update.bind(1, number)
     let violations = try update.step() ? update.integer(0) : 0
     try update.run()
     return violations
@@ -266,7 +267,7 @@ extension Store {
   package func listAuditEvents(
     _ filter: AuditFilter, after: Int64, limit: Int, visit: (AuditEvent) throws -> Bool
   ) throws -> Bool {
-    var conditions = Filter()
+    var conditions = Filter(.server)
     conditions.add("number > ?", after)
     if let sessionID = filter.sessionID { conditions.add("session_id = ?", sessionID) }
     if let userID = filter.userID { conditions.add("user_id = ?", userID) }
@@ -279,8 +280,8 @@ extension Store {
       let floor = try auditFloor(ring)
       if floor > 0 { conditions.add("(ring <> '\(ring.rawValue)' OR number > ?)", floor) }
     }
-    var select = try conditions.statement(
-      connection, "SELECT \(AuditEvent.columns) FROM audit_events", limit: limit + 1)
+    var select = try tables.statement(
+      conditions, "SELECT \(AuditEvent.columns) FROM audit_events", limit: limit + 1)
     var count = 0
     while try select.step() {
       if try count == limit || !visit(AuditEvent(select)) { return true }
@@ -293,7 +294,8 @@ extension Store {
   private func auditFloor(_ ring: AuditRing) throws -> Int64 {
     let excess = auditExcess(ring)
     if excess == 0 { return 0 }
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       "SELECT number FROM audit_events WHERE ring = $1 ORDER BY number LIMIT 1 OFFSET $2")
     select.bind(1, ring.rawValue)
     select.bind(2, excess - 1)

@@ -28,7 +28,8 @@ extension Store {
       return RateDecision(isAllowed: false, remaining: 0, retryAfter: (wait + 999_999) / 1_000_000)
     }
     guard isInGroup else { throw NeedsGroup() }
-    var upsert = try connection.statement(
+    var upsert = try tables.statement(
+      .server,
       """
       INSERT INTO rate_limits (key, arrival, check_at) VALUES ($1, $2, $3)
       ON CONFLICT (key) DO UPDATE SET arrival = excluded.arrival
@@ -42,7 +43,7 @@ extension Store {
   }
 
   private func arrival(_ key: String) throws -> Int64? {
-    var select = try connection.statement("SELECT arrival FROM rate_limits WHERE key = $1")
+    var select = try tables.statement(.server, "SELECT arrival FROM rate_limits WHERE key = $1")
     select.bind(1, key)
     return try select.step() ? select.integer(0) : nil
   }
@@ -52,7 +53,8 @@ extension Store {
   func sweepRateLimits(limit: Int) throws -> Bool {
     var due: [(key: String, arrival: Int64)] = []
     do {
-      var select = try connection.statement(
+      var select = try tables.statement(
+        .server,
         "SELECT key, arrival FROM rate_limits WHERE check_at <= $1 ORDER BY check_at LIMIT $2")
       select.bind(1, now)
       select.bind(2, Int64(limit))
@@ -60,12 +62,13 @@ extension Store {
     }
     for row in due {
       if row.arrival <= now * 1_000_000 {
-        var delete = try connection.statement("DELETE FROM rate_limits WHERE key = $1")
+        var delete = try tables.statement(.server, "DELETE FROM rate_limits WHERE key = $1")
         delete.bind(1, row.key)
         try delete.run()
       } else {
         // It was used since: look again when it has its allowance back.
-        var update = try connection.statement("UPDATE rate_limits SET check_at = $1 WHERE key = $2")
+        var update = try tables.statement(
+          .server, "UPDATE rate_limits SET check_at = $1 WHERE key = $2")
         update.bind(1, row.arrival / 1_000_000 + 1)
         update.bind(2, row.key)
         try update.run()

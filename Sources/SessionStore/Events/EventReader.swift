@@ -2,7 +2,7 @@ import SQLite
 
 /// A reader that follows one session's events: a cursor, not a buffer.
 package struct EventReader {
-  package let session: Int64
+  package let session: SessionNumber
   package let sessionID: String
   let streamID: String?
   /// the id up to which it has read

@@ -98,14 +98,12 @@ extension Store {
   /// - Returns: how many sessions got it
   package func broadcastEvent(_ event: NewEvent, _ filter: SessionFilter) throws -> Int {
     try flushSessions()
-    var conditions = Filter()
-    conditions.add(boundTo: filter.owner.tenant, column: "tenant_id")
-    conditions.add(boundTo: filter.owner.principal, column: "principal")
+    var conditions = Filter(boundTo: filter.owner)
     if let userID = filter.userID { conditions.add("user_id = ?", userID) }
     addStatus(filter.status ?? .active, to: &conditions)
     var sessionIDs: [String] = []
     do {
-      var select = try conditions.statement(connection, "SELECT session_id FROM sessions")
+      var select = try tables.statement(conditions, "SELECT session_id FROM sessions")
       while try select.step() { sessionIDs.append(select.string(0)) }
     }
     return try atomically {
@@ -128,12 +126,12 @@ extension Store {
   private func append(_ event: NewEvent, to slot: Int) throws -> Int64 {
     let number = cache.rows[slot].number
     let id = cache.rows[slot].lastEventID + 1
-    var insert = try connection.statement(
+    var insert = try tables.statement(
+      of: number,
       """
       INSERT INTO events (session, id, stream_id, event_type, timestamp, retry, data)
       VALUES ($1, $2, $3, $4, $5, $6, $7)
       """)
-    insert.bind(1, number)
     insert.bind(2, id)
     insert.bind(3, event.streamID)
     insert.bind(4, event.eventType == NewEvent.defaultType ? nil : event.eventType)
@@ -176,14 +174,14 @@ extension Store {
   func trimEvents(_ slot: Int, atLeast count: Int64) throws {
     let row = cache.rows[slot]
     guard row.eventFloor - row.eventTrimmed >= count else { return }
-    var losses = try connection.statement(
+    var losses = try tables.statement(
+      of: row.number,
       """
       INSERT INTO stream_losses (session, stream_id, lost, first_id, last_id)
       SELECT session, stream_id, count(*), min(id), max(id) FROM events
       WHERE session = $1 AND id > $2 AND id <= $3 AND stream_id IS NOT NULL GROUP BY stream_id
       ON CONFLICT (session, stream_id) DO UPDATE SET lost = lost + excluded.lost, last_id = excluded.last_id
       """)
-    losses.bind(1, row.number)
     losses.bind(2, row.eventTrimmed)
     losses.bind(3, row.eventFloor)
     try losses.run()
@@ -191,15 +189,14 @@ extension Store {
     cache.update(slot) { $0.eventTrimmed = row.eventFloor }
   }
 
-  func deleteStreamLosses(session: Int64) throws {
-    var delete = try connection.statement("DELETE FROM stream_losses WHERE session = $1")
-    delete.bind(1, session)
+  func deleteStreamLosses(session: SessionNumber) throws {
+    var delete = try tables.statement(of: session, "DELETE FROM stream_losses WHERE session = $1")
     try delete.run()
   }
 
-  func deleteEventRows(session: Int64, through id: Int64) throws {
-    var delete = try connection.statement("DELETE FROM events WHERE session = $1 AND id <= $2")
-    delete.bind(1, session)
+  func deleteEventRows(session: SessionNumber, through id: Int64) throws {
+    var delete = try tables.statement(
+      of: session, "DELETE FROM events WHERE session = $1 AND id <= $2")
     delete.bind(2, id)
     try delete.run()
   }
@@ -226,12 +223,12 @@ extension Store {
     let row = cache.rows[slot]
     var start = max(row.eventFloor, row.lastEventID - Int64(limit))
     if let streamID {
-      var select = try connection.statement(
+      var select = try tables.statement(
+        of: row.number,
         """
         SELECT id FROM events WHERE session = $1 AND stream_id = $2 AND id > $3
         ORDER BY id DESC LIMIT 1 OFFSET $4
         """)
-      select.bind(1, row.number)
       select.bind(2, streamID)
       select.bind(3, row.eventFloor)
       select.bind(4, Int64(limit - 1))
@@ -274,25 +271,25 @@ extension Store {
   }
 
   private func eventStatement(
-    _ number: Int64, _ start: Int64, _ streamID: String?, _ limit: Int
+    _ number: SessionNumber, _ start: Int64, _ streamID: String?, _ limit: Int
   ) throws -> Statement {
     guard let streamID else {
-      var select = try connection.statement(
+      var select = try tables.statement(
+        of: number,
         """
         SELECT id, stream_id, event_type, timestamp, retry, data FROM events
         WHERE session = $1 AND id > $2 ORDER BY id LIMIT $3
         """)
-      select.bind(1, number)
       select.bind(2, start)
       select.bind(3, Int64(limit))
       return select
     }
-    var select = try connection.statement(
+    var select = try tables.statement(
+      of: number,
       """
       SELECT id, stream_id, event_type, timestamp, retry, data FROM events
       WHERE session = $1 AND id > $2 AND stream_id = $3 ORDER BY id LIMIT $4
       """)
-    select.bind(1, number)
     select.bind(2, start)
     select.bind(3, streamID)
     select.bind(4, Int64(limit))
@@ -309,9 +306,9 @@ extension Store {
     }
     let dropped = try deletedEvents(row, after: after, streamID) + evictedEvents(row, after: after, streamID)
     if dropped == 0 { return nil }
-    var select = try connection.statement(
+    var select = try tables.statement(
+      of: row.number,
       "SELECT id FROM events WHERE session = $1 AND stream_id = $2 AND id > $3 ORDER BY id LIMIT 1")
-    select.bind(1, row.number)
     select.bind(2, streamID)
     select.bind(3, row.eventFloor)
     return EventGap(dropped: dropped, oldestAvailable: try select.step() ? select.integer(0) : nil)
@@ -319,9 +316,9 @@ extension Store {
 
   /// Events of a stream whose rows are deleted.
   private func deletedEvents(_ row: SessionRow, after: Int64, _ streamID: String) throws -> Int64 {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      of: row.number,
       "SELECT lost, first_id, last_id FROM stream_losses WHERE session = $1 AND stream_id = $2")
-    select.bind(1, row.number)
     select.bind(2, streamID)
     guard try select.step(), select.integer(2) > after else { return 0 }
     return after < select.integer(1) ? select.integer(0) : min(select.integer(0), select.integer(2) - after)
@@ -329,9 +326,9 @@ extension Store {
 
   /// Events of a stream that are under the floor while their rows wait to be deleted.
   private func evictedEvents(_ row: SessionRow, after: Int64, _ streamID: String) throws -> Int64 {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      of: row.number,
       "SELECT count(*) FROM events WHERE session = $1 AND stream_id = $2 AND id > $3 AND id <= $4")
-    select.bind(1, row.number)
     select.bind(2, streamID)
     select.bind(3, max(after, row.eventTrimmed))
     select.bind(4, row.eventFloor)
@@ -348,9 +345,9 @@ extension Store {
 
   private func countEvents(visibleTo owner: Owner) throws -> Int64 {
     try flushSessions()
-    var conditions = Filter()
-    conditions.add(visibleTo: owner)
-    var select = try conditions.statement(connection, "SELECT sum(last_event_id - event_floor) FROM sessions")
+    let conditions = Filter(visibleTo: owner)
+    var select = try tables.statement(
+      conditions, "SELECT sum(last_event_id - event_floor) FROM sessions")
     return try select.step() ? select.integer(0) : 0
   }
 }

@@ -81,14 +81,15 @@ extension Store {
   private static let readable = "id > (SELECT event_floor FROM sessions WHERE number = session)"
 
   private func countEvents(_ statistics: inout Statistics) throws {
-    var range = try connection.statement(
-      composed: "SELECT min(timestamp), max(timestamp) FROM events WHERE \(Self.readable)")
+    var range = try tables.statement(
+      .server, composed: "SELECT min(timestamp), max(timestamp) FROM events WHERE \(Self.readable)")
     guard try range.step(), let first = range.optionalInteger(0), let last = range.optionalInteger(1) else { return }
     let length =
       Self.bucketLengths.first { (last - first) / $0 < Self.bucketLimit }
       ?? (last - first) / Self.bucketLimit + 1
     let start = first - first % length
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       composed: """
         SELECT (timestamp - $1) / $2 AS bucket, count(*) FROM events WHERE \(Self.readable) GROUP BY bucket
         """)
@@ -107,7 +108,8 @@ extension Store {
   private func durations() throws -> [Int64] {
     let bounds = Statistics.durationBounds
     let cases = bounds.enumerated().map { "WHEN last_updated_at - created_at < \($1) THEN \($0)" }
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       composed: """
         SELECT CASE \(cases.joined(separator: " ")) ELSE \(bounds.count) END AS bucket, count(*) FROM tasks
         WHERE status IN ('completed', 'failed', 'cancelled') GROUP BY bucket
@@ -118,7 +120,8 @@ extension Store {
   }
 
   private func largestSessions() throws -> [Statistics.LargeSession] {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       composed: """
         SELECT session_id, user_id, principal, last_event_id - event_floor AS events,
           (SELECT coalesce(sum(length(CAST(data AS BLOB))), 0) FROM events WHERE session = number AND id > event_floor),
@@ -139,7 +142,8 @@ extension Store {
   }
 
   private func oldestTasks() throws -> [Statistics.RunningTask] {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       composed: """
         SELECT task_id, status, original_method, principal, created_at, last_updated_at, status_message FROM tasks
         WHERE status IN ('working', 'input_required') AND coalesce(expires_at >= $1, 1)
@@ -158,7 +162,8 @@ extension Store {
   }
 
   private func auditCounts(_ since: Int64) throws -> [Statistics.AuditCount] {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       """
       SELECT type, severity, count(*) FROM audit_events WHERE timestamp >= $1
       GROUP BY type, severity ORDER BY severity IS NULL, count(*) DESC, type
@@ -174,7 +179,8 @@ extension Store {
 
   /// newest first
   private func newestAudit(_ since: Int64) throws -> [AuditEvent] {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       composed: """
         SELECT \(AuditEvent.columns) FROM audit_events WHERE timestamp >= $1
         ORDER BY number DESC LIMIT \(2 * Self.listed)

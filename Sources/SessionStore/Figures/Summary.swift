@@ -55,12 +55,14 @@ extension Store {
     summary.schema = schema
     summary.databaseBytes = try databaseBytes()
     summary.walBytes = walBytes
-    summary.freeBytes = try connection.pragma("freelist_count") * connection.pragma("page_size")
+    let file = tables.connection(.server)
+    summary.freeBytes = try file.pragma("freelist_count") * file.pragma("page_size")
     return summary
   }
 
   private func countSessions(_ summary: inout Summary) throws {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       composed: """
         SELECT CASE WHEN \(isExpired(at: "$1")) THEN 'expired' ELSE status END AS shown, count(*),
           sum(created_at >= $2), sum(max(last_activity - created_at, 0))
@@ -79,14 +81,16 @@ extension Store {
   }
 
   private func end(of order: String) throws -> Summary.End? {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       composed: "SELECT session_id, created_at FROM sessions WHERE NOT \(isExpired(at: "$1")) \(order) LIMIT 1")
     select.bind(1, now)
     return try select.step() ? Summary.End(sessionID: select.string(0), createdAt: select.integer(1)) : nil
   }
 
   private func tasksByStatus() throws -> [TaskStatus: Int64] {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       "SELECT status, count(*) FROM tasks WHERE coalesce(expires_at >= $1, 1) GROUP BY status")
     select.bind(1, now)
     var counts = Dictionary(uniqueKeysWithValues: TaskStatus.allCases.map { ($0, Int64(0)) })
@@ -97,7 +101,8 @@ extension Store {
   }
 
   private func countValues() throws -> Int64 {
-    var select = try connection.statement("SELECT count(*) FROM named_values WHERE coalesce(expires_at > $1, 1)")
+    var select = try tables.statement(
+      .server, "SELECT count(*) FROM named_values WHERE coalesce(expires_at > $1, 1)")
     select.bind(1, now)
     return try select.step() ? select.integer(0) : 0
   }

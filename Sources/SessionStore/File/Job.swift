@@ -66,7 +66,7 @@ extension Store {
     _ job: Job, report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
   ) throws -> Job.Outcome {
     do {
-      let outcome = try job.run(on: connection, WorkProgress()) { done, total in
+      let outcome = try job.run(on: tables.connection(.server), WorkProgress()) { done, total in
         // The last report comes when everything is read and before the copy gets its name.
         if done == total { try checkStillness() }
         try report(done, total)

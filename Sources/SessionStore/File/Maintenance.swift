@@ -36,7 +36,8 @@ extension Store {
     try flushSessions()
     var due: [String] = []
     do {
-      var select = try connection.statement(
+      var select = try tables.statement(
+        .server,
         "SELECT session_id FROM sessions WHERE check_at <= $1 ORDER BY check_at LIMIT $2")
       select.bind(1, now)
       select.bind(2, Int64(limit))
@@ -94,7 +95,8 @@ extension Store {
     try flushSessions()
     var old: [String] = []
     do {
-      var select = try connection.statement(
+      var select = try tables.statement(
+        .server,
         "SELECT session_id FROM sessions WHERE last_activity < $1 ORDER BY number LIMIT $2")
       select.bind(1, olderThan)
       select.bind(2, Int64(limit + 1))
@@ -140,10 +142,10 @@ extension Store {
 
   private func withoutSync<Result>(_ body: () throws -> Result) throws -> Result {
     if durability == .normal { return try body() }
-    try connection.setSync(eachCommit: false)
+    try tables.connection(.server).setSync(eachCommit: false)
     let outcome = Swift.Result { try body() }
     do {
-      try connection.setSync(eachCommit: true)
+      try tables.connection(.server).setSync(eachCommit: true)
     } catch {
       throw StoreError.outcomeUnknown(code: error.code, message: "commits cannot be synced any more")
     }
@@ -222,7 +224,8 @@ extension Store {
     try flushSessions()
     var sessionIDs: [String] = []
     do {
-      var select = try connection.statement(
+      var select = try tables.statement(
+        .server,
         "SELECT session_id FROM sessions WHERE event_floor > event_trimmed LIMIT $1")
       select.bind(1, Int64(limit))
       while try select.step() { sessionIDs.append(select.string(0)) }
@@ -237,9 +240,9 @@ extension Store {
   }
 
   private func freePages(_ limit: Int) throws -> Int64 {
-    let before = try connection.pragma("freelist_count")
+    let before = try tables.connection(.server).pragma("freelist_count")
     if before == 0 { return 0 }
-    try connection.execute("PRAGMA incremental_vacuum(\(limit))")
-    return before - (try connection.pragma("freelist_count"))
+    try tables.connection(.server).execute("PRAGMA incremental_vacuum(\(limit))")
+    return before - (try tables.connection(.server).pragma("freelist_count"))
   }
 }

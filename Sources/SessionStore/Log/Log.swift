@@ -96,9 +96,9 @@ extension Store {
   private func append(_ entry: NewLogEntry, to slot: Int) throws -> Int64 {
     let number = cache.rows[slot].number
     let seq = cache.rows[slot].lastLogSeq + 1
-    var insert = try connection.statement(
+    var insert = try tables.statement(
+      of: number,
       "INSERT INTO log_entries (session, seq, kind, entry) VALUES ($1, $2, $3, $4)")
-    insert.bind(1, number)
     insert.bind(2, seq)
     insert.bind(3, entry.kind?.rawValue)
     try insert.run(binding: 4, text: entry.entry.bytes.span)
@@ -126,9 +126,9 @@ extension Store {
     }
   }
 
-  func deleteLogEntries(session: Int64, through seq: Int64) throws {
-    var delete = try connection.statement("DELETE FROM log_entries WHERE session = $1 AND seq <= $2")
-    delete.bind(1, session)
+  func deleteLogEntries(session: SessionNumber, through seq: Int64) throws {
+    var delete = try tables.statement(
+      of: session, "DELETE FROM log_entries WHERE session = $1 AND seq <= $2")
     delete.bind(2, seq)
     try delete.run()
   }
@@ -171,12 +171,12 @@ extension Store {
   }
 
   private func logStatement(
-    _ number: Int64, _ start: Int64, _ kind: NewLogEntry.Kind?, _ limit: Int
+    _ number: SessionNumber, _ start: Int64, _ kind: NewLogEntry.Kind?, _ limit: Int
   ) throws -> Statement {
-    var conditions = Filter()
-    conditions.add("session = ?", number)
+    var conditions = Filter(of: number)
     conditions.add("seq > ?", start)
     if let kind { conditions.add("kind = ?", kind.rawValue) }
-    return try conditions.statement(connection, "SELECT seq, entry FROM log_entries", order: "seq", limit: limit)
+    return try tables.statement(
+      conditions, "SELECT seq, entry FROM log_entries", order: "seq", limit: limit)
   }
 }

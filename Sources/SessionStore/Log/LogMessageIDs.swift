@@ -89,19 +89,19 @@ struct MessageIDCache {
   private static let sessionBytes = 256
 
   /// by the number of the session
-  private var sessions: [Int64: LogMessageIDs] = [:]
+  private var sessions: [SessionNumber: LogMessageIDs] = [:]
   private var bytes = 0
 
-  func ids(_ session: Int64) -> LogMessageIDs? { sessions[session] }
+  func ids(_ session: SessionNumber) -> LogMessageIDs? { sessions[session] }
 
-  mutating func insert(_ ids: LogMessageIDs, _ session: Int64) {
+  mutating func insert(_ ids: LogMessageIDs, _ session: SessionNumber) {
     sessions[session] = ids
     bytes += Self.sessionBytes + ids.bytes
   }
 
   mutating func noteGrowth(_ bytes: Int) { self.bytes += bytes }
 
-  mutating func remove(_ session: Int64) { sessions[session] = nil }
+  mutating func remove(_ session: SessionNumber) { sessions[session] = nil }
 
   mutating func removeAll() {
     sessions.removeAll(keepingCapacity: true)
@@ -155,15 +155,15 @@ extension Store {
     let ids = try messageIDs(slot)
     let forgotten = forgotten(row.logIDs)
     if ids.blockBytes > 0 {
-      var insert = try connection.statement("INSERT INTO log_message_ids (session, ordinal, ids) VALUES ($1, $2, $3)")
-      insert.bind(1, row.number)
+      var insert = try tables.statement(
+        of: row.number, "INSERT INTO log_message_ids (session, ordinal, ids) VALUES ($1, $2, $3)")
       insert.bind(2, row.logIDs)
       messageIDs.noteGrowth(-ids.blockBytes)
       insert.bind(3, ids.takeBlock())
       try insert.run()
     }
-    var delete = try connection.statement("DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
-    delete.bind(1, row.number)
+    var delete = try tables.statement(
+      of: row.number, "DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
     delete.bind(2, forgotten)
     try delete.run()
     if limits.logDedupWindow > 0, ids.count > limits.logDedupWindow / 4 * 5 { ids.forget(through: forgotten) }
@@ -173,9 +173,9 @@ extension Store {
   }
 
   private func readEntries(_ row: SessionRow) throws -> [(seq: Int64, messageID: String)] {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      of: row.number,
       "SELECT seq, entry FROM log_entries WHERE session = $1 AND seq > $2 ORDER BY seq")
-    select.bind(1, row.number)
     select.bind(2, row.logIDsSeq)
     var ids: [(seq: Int64, messageID: String)] = []
     while try select.step() {
@@ -210,9 +210,9 @@ extension Store {
 
   private func readBlocks(_ row: SessionRow, into ids: LogMessageIDs) throws {
     // All of them: those that were known when the newest entries came tell where a message was first appended.
-    var select = try connection.statement(
+    var select = try tables.statement(
+      of: row.number,
       "SELECT ordinal, ids FROM log_message_ids WHERE session = $1 ORDER BY ordinal")
-    select.bind(1, row.number)
     while try select.step() {
       let block = select.json(1)?.elements() ?? []
       var ordinal = select.integer(0) - Int64(block.count / 2)
@@ -224,9 +224,8 @@ extension Store {
     }
   }
 
-  func deleteMessageIDs(session: Int64) throws {
-    var delete = try connection.statement("DELETE FROM log_message_ids WHERE session = $1")
-    delete.bind(1, session)
+  func deleteMessageIDs(session: SessionNumber) throws {
+    var delete = try tables.statement(of: session, "DELETE FROM log_message_ids WHERE session = $1")
     try delete.run()
     messageIDs.remove(session)
   }

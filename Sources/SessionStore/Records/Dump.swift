@@ -51,10 +51,12 @@ extension Store {
     DumpHeader(revision: counters.revision, auditNumber: counters.auditNumber).write(to: &writer)
     var records: Int64 = 0
     for kind in RecordKind.all {
-      var conditions = Filter()
-      if let selection, !Self.narrow(&conditions, kind, number: selection.number, id: selection.id) { continue }
-      var rows = try conditions.statement(
-        connection, kind.select, suffix: " ORDER BY " + kind.key.joined(separator: ", "))
+      var conditions = Filter(.server)
+      if let selection, !Self.narrow(&conditions, kind, number: selection.number, id: selection.id) {
+        continue
+      }
+      var rows = try tables.statement(
+        conditions, kind.select, suffix: " ORDER BY " + kind.key.joined(separator: ", "))
       while try rows.step() {
         kind.write(rows, to: &writer)
         writer.raw("\n")
@@ -75,13 +77,15 @@ extension Store {
 
   /// Leaves the rows that belong to one session.
   /// - Returns: false for a kind that has none
-  private static func narrow(_ conditions: inout Filter, _ kind: RecordKind, number: Int64, id: String) -> Bool {
+  private static func narrow(
+    _ conditions: inout Filter, _ kind: RecordKind, number: SessionNumber, id: String
+  ) -> Bool {
     switch kind.name {
-    case "session": conditions.add("number = ?", number)
+    case "session": conditions.add("number = ?", number.value)
     case "task", "audit_event": conditions.add("session_id = ?", id)
     case "task_message": conditions.add("task IN (SELECT number FROM tasks WHERE session_id = ?)", id)
     case "value", "nonce", "rate_limit": return false
-    default: conditions.add("session = ?", number)
+    default: conditions.add("session = ?", number.value)
     }
     return true
   }

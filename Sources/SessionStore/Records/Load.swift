@@ -48,7 +48,8 @@ package struct Loader: ~Copyable {
       case .revision: bases[kind.name] = store.counters.revision
       case .audit: bases[kind.name] = store.counters.auditNumber
       case .table where kind.columns[0].name == "number":
-        var select = try store.connection.statement(composed: "SELECT coalesce(max(number), 0) FROM \(kind.table)")
+        var select = try store.tables.statement(
+          .server, composed: "SELECT coalesce(max(number), 0) FROM \(kind.table)")
         bases[kind.name] = try select.step() ? select.integer(0) : 0
       case .table: break
       }
@@ -138,7 +139,7 @@ package struct Loader: ~Copyable {
     var scanner = JSONScanner()
     try scanner.readMembers(value.bytes.span, into: &members)
     let values = try arrange(kind, value)
-    var statement = try store.connection.statement(composed: kind.insert)
+    var statement = try store.tables.statement(.server, composed: kind.insert)
     for (index, column) in kind.columns.enumerated() {
       try bind(values[index], column, kind, to: &statement, Int32(index + 1))
     }
@@ -278,7 +279,7 @@ extension Store {
       try feed(&loader)
       try loader.finish()
       try flushCounters()
-      if let problem = try Integrity.brokenRules(in: connection, WorkProgress()).first {
+      if let problem = try Integrity.brokenRules(in: tables.connection(.server), WorkProgress()).first {
         throw LoadError(line: 0, message: "the dump contradicts itself: \(problem)")
       }
       return loader.records

@@ -120,13 +120,14 @@ private struct ExportStage: Sendable {
 
   /// The rows behind a position; nil when there can be none.
   func rows(
-    _ selector: UserSelector, behind position: ExportPosition, limit: Int, _ connection: Connection
+    _ selector: UserSelector, behind position: ExportPosition, limit: Int, _ tables: Tables
   ) throws -> Statement? {
-    var conditions = Filter()
+    var conditions: Filter
     if let ofSession {
-      conditions.add(ofSession, position.session)
+      conditions = Filter(
+        UserSelector.Condition(sql: ofSession, values: [.integer(position.session)]))
     } else if let condition = condition(selector) {
-      conditions.add(condition.sql, condition.values)
+      conditions = Filter(condition)
     } else {
       return nil
     }
@@ -135,7 +136,7 @@ private struct ExportStage: Sendable {
     } else {
       conditions.add("\(order) > ?", position.after)
     }
-    return try conditions.statement(connection, kind.select(adding: order), order: order, limit: limit)
+    return try tables.statement(conditions, kind.select(adding: order), order: order, limit: limit)
   }
 }
 
@@ -153,7 +154,7 @@ extension Store {
     while position.stage < ExportStage.all.count {
       let stage = ExportStage.all[position.stage]
       if stage.ofSession != nil, try !findSession(selector, &position) { continue }
-      if var rows = try stage.rows(selector, behind: position, limit: limit - count + 1, connection) {
+      if var rows = try stage.rows(selector, behind: position, limit: limit - count + 1, tables) {
         while try rows.step() {
           var next = position
           let order = Int32(stage.kind.columns.count)
@@ -177,10 +178,9 @@ extension Store {
   /// Goes on to the next session that is selected, if the one of the position is not.
   /// - Returns: false when there is none, and the position is behind all sessions
   private func findSession(_ selector: UserSelector, _ position: inout ExportPosition) throws -> Bool {
-    var conditions = Filter()
-    conditions.add(selector.sessions.sql, selector.sessions.values)
+    var conditions = Filter(selector.sessions)
     conditions.add("number >= ?", position.session)
-    var select = try conditions.statement(connection, "SELECT number FROM sessions", limit: 1)
+    var select = try tables.statement(conditions, "SELECT number FROM sessions", limit: 1)
     guard try select.step() else {
       position = ExportPosition()
       position.stage = ExportStage.firstOfNoSession
@@ -213,8 +213,7 @@ extension Store {
     var deleted = DeletedUserData()
     // First what is found through the sessions.
     for ring in AuditRing.allCases {
-      var conditions = Filter()
-      conditions.add(selector.auditEvents.sql, selector.auditEvents.values)
+      var conditions = Filter(selector.auditEvents)
       conditions.add("ring = ?", ring.rawValue)
       let count = try delete("audit_events", conditions)
       counters[keyPath: ring.count] -= count
@@ -222,15 +221,11 @@ extension Store {
     }
     if let tasks = selector.tasks { deleted.tasks += try deleteTasks(tasks) }
     if let values = selector.values {
-      var conditions = Filter()
-      conditions.add(values.sql, values.values)
-      deleted.values = try delete("named_values", conditions)
+      deleted.values = try delete("named_values", Filter(values))
       counters.values -= deleted.values
     }
     if let nonces = selector.nonces {
-      var conditions = Filter()
-      conditions.add(nonces.sql, nonces.values)
-      deleted.nonces = try delete("nonces", conditions)
+      deleted.nonces = try delete("nonces", Filter(nonces))
     }
     for sessionID in try sessionIDs(selector) {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
@@ -245,27 +240,23 @@ extension Store {
   }
 
   private func delete(_ table: String, _ conditions: Filter) throws -> Int64 {
-    var delete = try conditions.statement(connection, "DELETE FROM \(table)")
+    var delete = try tables.statement(conditions, "DELETE FROM \(table)")
     try delete.run()
-    return connection.changes
+    return tables.changes
   }
 
   private func deleteTasks(_ condition: UserSelector.Condition) throws -> Int64 {
-    var conditions = Filter()
-    conditions.add(condition.sql, condition.values)
-    var numbers: [Int64] = []
+    var numbers: [TaskNumber] = []
     do {
-      var select = try conditions.statement(connection, "SELECT number FROM tasks")
-      while try select.step() { numbers.append(select.integer(0)) }
+      var select = try tables.statement(Filter(condition), "SELECT number FROM tasks")
+      while try select.step() { numbers.append(TaskNumber(select, 0)) }
     }
     for number in numbers { try removeTask(number) }
     return Int64(numbers.count)
   }
 
   private func sessionIDs(_ selector: UserSelector) throws -> [String] {
-    var conditions = Filter()
-    conditions.add(selector.sessions.sql, selector.sessions.values)
-    var select = try conditions.statement(connection, "SELECT session_id FROM sessions")
+    var select = try tables.statement(Filter(selector.sessions), "SELECT session_id FROM sessions")
     var ids: [String] = []
     while try select.step() { ids.append(select.string(0)) }
     return ids

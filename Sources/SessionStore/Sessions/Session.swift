@@ -29,7 +29,7 @@ package struct Session {
 
 /// What every call on a session needs to know of it: small, cached, and written at most once per group.
 struct SessionRow {
-  let number: Int64
+  let number: SessionNumber
   let sessionID: String
   let tenantID: String?
   let principal: String?

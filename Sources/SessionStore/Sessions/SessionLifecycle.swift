@@ -80,8 +80,8 @@ extension Store {
     case .active: break
     }
     let number = cache.rows[slot].number
-    var select = try connection.statement("SELECT ip_address, user_agent FROM sessions WHERE number = $1")
-    select.bind(1, number)
+    var select = try tables.statement(
+      of: number, "SELECT ip_address, user_agent FROM sessions WHERE number = $1")
     guard try select.step() else { return .notFound }
     let known = (address: select.optionalString(0), agent: select.optionalString(1))
     if let address, let known = known.address, !address.isSame(as: known) {
@@ -92,10 +92,10 @@ extension Store {
     }
     if (address != nil && known.address == nil) || (agent != nil && known.agent == nil) {
       guard isInGroup else { throw NeedsGroup() }
-      var update = try connection.statement("UPDATE sessions SET ip_address = $1, user_agent = $2 WHERE number = $3")
+      var update = try tables.statement(
+        of: number, as: 3, "UPDATE sessions SET ip_address = $1, user_agent = $2 WHERE number = $3")
       update.bind(1, known.address ?? address)
       update.bind(2, known.agent ?? agent)
-      update.bind(3, number)
       try update.run()
     }
     return nil

@@ -4,9 +4,9 @@ import SQLite
 package struct SessionFilter {
   package var userID: String?
   package var status: SessionStatus?
-  package var owner = Owner.server
+  package var owner: Owner
 
-  package init(userID: String? = nil, status: SessionStatus? = nil, owner: Owner = .server) {
+  package init(userID: String? = nil, status: SessionStatus? = nil, owner: Owner) {
     self.userID = userID
     self.status = status
     self.owner = owner
@@ -36,30 +36,34 @@ extension Store {
     try flushSessions()
     var conditions = self.conditions(filter)
     conditions.add("number > ?", after)
-    var select = try conditions.statement(connection, "SELECT session_id, number FROM sessions", limit: limit)
+    var select = try tables.statement(
+      conditions, "SELECT session_id, number FROM sessions", limit: limit)
     var ids: [(sessionID: String, number: Int64)] = []
     while try select.step() { ids.append((select.string(0), select.integer(1))) }
     return ids
   }
 
   package func countSessions(_ filter: SessionFilter) throws -> Int64 {
-    try countSessions(filter, exactTenant: false)
+    try countSessions(conditions(filter))
   }
 
-  func countSessions(_ filter: SessionFilter, exactTenant: Bool) throws -> Int64 {
+  /// Those of one user that are bound to exactly this tenant; nil: to none.
+  func countSessions(ofUser userID: String, tenantID: String?) throws -> Int64 {
+    var conditions = Filter(
+      boundTo: Owner(tenant: tenantID.map { .named($0) } ?? .anonymous, principal: .unspecified))
+    conditions.add("user_id = ?", userID)
+    addStatus(nil, to: &conditions)
+    return try countSessions(conditions)
+  }
+
+  private func countSessions(_ conditions: Filter) throws -> Int64 {
     try flushSessions()
-    var filter = filter
-    let tenant = filter.owner.tenant
-    if exactTenant { filter.owner.tenant = .unspecified }
-    var conditions = self.conditions(filter)
-    if exactTenant { conditions.add(boundTo: tenant, column: "tenant_id") }
-    var select = try conditions.statement(connection, "SELECT count(*) FROM sessions")
+    var select = try tables.statement(conditions, "SELECT count(*) FROM sessions")
     return try select.step() ? select.integer(0) : 0
   }
 
   private func conditions(_ filter: SessionFilter) -> Filter {
-    var conditions = Filter()
-    conditions.add(visibleTo: filter.owner)
+    var conditions = Filter(visibleTo: filter.owner)
     if let userID = filter.userID { conditions.add("user_id = ?", userID) }
     addStatus(filter.status, to: &conditions)
     return conditions

@@ -37,8 +37,8 @@ extension Store {
     let number = cache.rows[slot].number
     let value = try stateValue(session: number, key)
     if let value {
-      var delete = try connection.statement("DELETE FROM session_state WHERE session = $1 AND key = $2")
-      delete.bind(1, number)
+      var delete = try tables.statement(
+        of: number, "DELETE FROM session_state WHERE session = $1 AND key = $2")
       delete.bind(2, key)
       try delete.run()
       cache.update(slot) { $0.stateBytes -= Self.bytes(key, value.bytes.count) }
@@ -51,8 +51,9 @@ extension Store {
   /// The keys in the order in which they were first set.
   package func sessionStateKeys(_ sessionID: String, owner: Owner) throws -> [String] {
     let slot = try session(sessionID, owner: owner, for: .read)
-    var select = try connection.statement("SELECT key FROM session_state WHERE session = $1 ORDER BY number")
-    select.bind(1, cache.rows[slot].number)
+    var select = try tables.statement(
+      of: cache.rows[slot].number,
+      "SELECT key FROM session_state WHERE session = $1 ORDER BY number")
     var keys: [String] = []
     while try select.step() { keys.append(select.string(0)) }
     return keys
@@ -60,35 +61,34 @@ extension Store {
 
   // MARK: - Rows
 
-  private func stateValue(session: Int64, _ key: String) throws -> JSONText? {
-    var select = try connection.statement("SELECT value FROM session_state WHERE session = $1 AND key = $2")
-    select.bind(1, session)
+  private func stateValue(session: SessionNumber, _ key: String) throws -> JSONText? {
+    var select = try tables.statement(
+      of: session, "SELECT value FROM session_state WHERE session = $1 AND key = $2")
     select.bind(2, key)
     return try select.step() ? select.json(0) : nil
   }
 
-  private func stateValueSize(session: Int64, _ key: String) throws -> Int? {
-    var select = try connection.statement("SELECT value FROM session_state WHERE session = $1 AND key = $2")
-    select.bind(1, session)
+  private func stateValueSize(session: SessionNumber, _ key: String) throws -> Int? {
+    var select = try tables.statement(
+      of: session, "SELECT value FROM session_state WHERE session = $1 AND key = $2")
     select.bind(2, key)
     return try select.step() ? select.withText(0) { $0.count } : nil
   }
 
-  func insertState(session: Int64, _ key: String, _ value: JSONText) throws {
-    var upsert = try connection.statement(
+  func insertState(session: SessionNumber, _ key: String, _ value: JSONText) throws {
+    var upsert = try tables.statement(
+      of: session,
       """
       INSERT INTO session_state (session, key, value) VALUES ($1, $2, $3)
       ON CONFLICT (session, key) DO UPDATE SET value = excluded.value
       """)
-    upsert.bind(1, session)
     upsert.bind(2, key)
     upsert.bind(3, value)
     try upsert.run()
   }
 
-  func deleteState(session: Int64) throws {
-    var delete = try connection.statement("DELETE FROM session_state WHERE session = $1")
-    delete.bind(1, session)
+  func deleteState(session: SessionNumber) throws {
+    var delete = try tables.statement(of: session, "DELETE FROM session_state WHERE session = $1")
     try delete.run()
   }
 
@@ -96,8 +96,8 @@ extension Store {
   func stateObject(_ row: SessionRow) throws -> JSONText {
     if row.stateBytes == 0 { return .emptyObject }
     // Sorted here: with SQLite's sorter one key took 10,900 instructions instead of 8,400.
-    var select = try connection.statement("SELECT number, key, value FROM session_state WHERE session = $1")
-    select.bind(1, row.number)
+    var select = try tables.statement(
+      of: row.number, "SELECT number, key, value FROM session_state WHERE session = $1")
     var entries: [(number: Int64, key: String, value: JSONText)] = []
     while try select.step() {
       entries.append((select.integer(0), select.string(1), JSONText(validated: select.bytes(2)[...])))

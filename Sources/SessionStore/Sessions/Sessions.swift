@@ -110,7 +110,8 @@ extension Store {
   }
 
   private func selectSession(_ sessionID: String) throws -> SessionRow? {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       """
       SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
         suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, last_log_seq,
@@ -123,7 +124,7 @@ extension Store {
 
   private static func sessionRow(_ select: borrowing Statement) -> SessionRow {
     SessionRow(
-      number: select.integer(0), sessionID: select.string(1), tenantID: select.optionalString(2),
+      number: SessionNumber(select, 0), sessionID: select.string(1), tenantID: select.optionalString(2),
       principal: select.optionalString(3), status: SessionStatus(rawValue: select.string(4)) ?? .invalidated,
       lastActivity: select.integer(5), expiresAt: select.optionalInteger(6),
       inactivityTimeout: select.optionalInteger(7), suspendedAt: select.optionalInteger(8),
@@ -136,7 +137,8 @@ extension Store {
   /// Writes the changed rows; needed before SQL that reads or counts sessions.
   func flushSessions() throws {
     try cache.flush { row in
-      var update = try connection.statement(
+      var update = try tables.statement(
+        of: row.number, as: 16,
         """
         UPDATE sessions SET status = $1, last_activity = $2, expires_at = $3, inactivity_timeout = $4,
           suspended_at = $5, last_event_id = $6, event_floor = $7, event_trimmed = $8, state_bytes = $9, revision = $10,
@@ -158,17 +160,16 @@ extension Store {
       update.bind(13, row.logCheckpoint)
       update.bind(14, row.logIDs)
       update.bind(15, row.logIDsSeq)
-      update.bind(16, row.number)
       try update.run()
       // Apart, because it stands in an index, and an index is written even when the value stays.
       if row.checkIsDirty { try setCheck(row.number, row.checkAt) }
     }
   }
 
-  func setCheck(_ number: Int64, _ checkAt: Int64?) throws {
-    var update = try connection.statement("UPDATE sessions SET check_at = $1 WHERE number = $2")
+  func setCheck(_ number: SessionNumber, _ checkAt: Int64?) throws {
+    var update = try tables.statement(
+      of: number, as: 2, "UPDATE sessions SET check_at = $1 WHERE number = $2")
     update.bind(1, checkAt)
-    update.bind(2, number)
     try update.run()
   }
 
@@ -190,13 +191,13 @@ extension Store {
     let createdAt = new.createdAt ?? now
     let ttl = new.ttl ?? limits.sessionTTL
     let timeout = new.inactivityTimeout ?? limits.inactivityTimeout
-    let number = nextRevision()
+    let number = newSessionNumber()
     var row = SessionRow(
       number: number, sessionID: sessionID, tenantID: owner.tenant.binding, principal: owner.principal.binding,
       status: new.status, lastActivity: new.lastActivity ?? now,
       expiresAt: new.expiresAt ?? (ttl > 0 ? createdAt.addingClamped(ttl) : nil),
       inactivityTimeout: timeout > 0 ? timeout : nil, suspendedAt: nil, lastEventID: 0, eventFloor: 0,
-      eventTrimmed: 0, stateBytes: Self.bytes(state), revision: number, checkAt: nil)
+      eventTrimmed: 0, stateBytes: Self.bytes(state), revision: number.value, checkAt: nil)
     row.rearm(maxSuspension: limits.maxSuspension)
     row.checkIsDirty = false
     try insert(row, new, createdAt: createdAt)
@@ -209,14 +210,14 @@ extension Store {
   }
 
   private func insert(_ row: SessionRow, _ new: NewSession, createdAt: Int64) throws {
-    var insert = try connection.statement(
+    var insert = try tables.statement(
+      of: row.number,
       """
       INSERT INTO sessions (number, session_id, tenant_id, principal, status, last_activity, expires_at,
         inactivity_timeout, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, user_id,
         client_capabilities, server_capabilities, metadata, is_initialized, created_at)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 0, $9, $10, $11, $12, $13, $14, $15, $16, $17)
       """)
-    insert.bind(1, row.number)
     insert.bind(2, row.sessionID)
     insert.bind(3, row.tenantID)
     insert.bind(4, row.principal)
@@ -247,9 +248,7 @@ extension Store {
       }
     }
     if limits.maxSessionsPerUser > 0, let userID {
-      var filter = SessionFilter(userID: userID)
-      filter.owner.tenant = tenantID.map { .named($0) } ?? .anonymous
-      if try countSessions(filter, exactTenant: true) >= Int64(limits.maxSessionsPerUser) {
+      if try countSessions(ofUser: userID, tenantID: tenantID) >= Int64(limits.maxSessionsPerUser) {
         throw StoreError.maxUserSessionsReached(limit: limits.maxSessionsPerUser)
       }
     }
@@ -300,7 +299,8 @@ extension Store {
     default: break
     }
     let old = try details(slot, includeState: false)
-    var statement = try connection.statement(
+    var statement = try tables.statement(
+      of: cache.rows[slot].number, as: 6,
       """
       UPDATE sessions SET user_id = $1, client_capabilities = $2, server_capabilities = $3, metadata = $4,
         is_initialized = $5
@@ -311,7 +311,6 @@ extension Store {
     statement.bind(3, update.serverCapabilities.applied(to: old.serverCapabilities))
     statement.bind(4, update.metadata.applied(to: old.metadata))
     statement.bind(5, update.isInitialized.applied(to: old.isInitialized))
-    statement.bind(6, cache.rows[slot].number)
     try statement.run()
   }
 
@@ -341,8 +340,8 @@ extension Store {
     if row.eventTrimmed > 0 { try deleteStreamLosses(session: row.number) }
     if row.logCount > 0 { try deleteLogEntries(session: row.number, through: .max) }
     if row.logIDs > 0 { try deleteMessageIDs(session: row.number) }
-    var delete = try connection.statement("DELETE FROM sessions WHERE number = $1 RETURNING user_id")
-    delete.bind(1, row.number)
+    var delete = try tables.statement(
+      of: row.number, "DELETE FROM sessions WHERE number = $1 RETURNING user_id")
     guard try delete.step() else {
       throw SQLiteError(code: SQLiteError.corruptCode, message: "a row of table 'sessions' vanished")
     }
@@ -369,12 +368,12 @@ extension Store {
   private func details(_ slot: Int, includeState: Bool) throws -> SessionDetails {
     if let known = cache.details(slot) { return known }
     let row = cache.rows[slot]
-    var select = try connection.statement(
+    var select = try tables.statement(
+      of: row.number,
       """
       SELECT user_id, client_capabilities, server_capabilities, metadata, is_initialized, created_at
       FROM sessions WHERE number = $1
       """)
-    select.bind(1, row.number)
     guard try select.step() else {
       throw SQLiteError(code: SQLiteError.corruptCode, message: "a row of table 'sessions' vanished")
     }

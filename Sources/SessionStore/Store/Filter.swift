@@ -1,13 +1,37 @@
-import SQLite
-
-/// The conditions of a list, put together from constant SQL and bound values.
+/// The conditions of a list, put together from constant SQL and bound values. It is made for somebody, and what is
+/// added only narrows it.
 struct Filter {
-  private(set) var conditions: [String] = []
-  private var values: [Value] = []
+  private var conditions: [String] = []
+  private(set) var values: [Value] = []
 
   enum Value {
     case integer(Int64)
     case text(String)
+  }
+
+  /// Everything.
+  init(_: ServerScope) {}
+
+  /// What answers to `owner`.
+  init(visibleTo owner: Owner) {
+    add(visibleTo: owner)
+  }
+
+  /// What is bound to exactly these owners, where they are named; an explicit null: to nobody.
+  init(boundTo owner: Owner) {
+    add(boundTo: owner.tenant, column: "tenant_id")
+    add(boundTo: owner.principal, column: "principal")
+  }
+
+  /// The rows of a session: events, state, log, tasks.
+  /// - Parameter column: where its number stands
+  init(of session: SessionNumber, column: String = "session") {
+    add("\(column) = ?", session.value)
+  }
+
+  /// What is somebody's, each kind by its own rule.
+  init(_ condition: UserSelector.Condition) {
+    add(condition.sql, condition.values)
   }
 
   /// Adds a condition in which `?` stands for the value.
@@ -36,7 +60,7 @@ struct Filter {
     conditions.append(condition)
   }
 
-  /// Leaves what answers to `owner`.
+  /// Leaves what answers to `owner` besides.
   mutating func add(visibleTo owner: Owner) {
     add(owner.tenant, column: "tenant_id")
     add(owner.principal, column: "principal")
@@ -50,7 +74,7 @@ struct Filter {
     }
   }
 
-  /// Leaves what is bound to exactly this owner; an explicit null: what is bound to nobody.
+  /// Leaves what is bound to exactly this owner; an explicit null: to nobody.
   mutating func add(boundTo claim: OwnerClaim, column: String) {
     switch claim {
     case .unspecified: break
@@ -61,23 +85,6 @@ struct Filter {
 
   /// `WHERE …`, or nothing
   var whereClause: String { conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ") }
-
-  /// - Parameter limit: rows at most, in the order of the column `order`; nil for all in no order
-  func statement(
-    _ connection: Connection, _ select: String, suffix: String = "", order: String = "number", limit: Int? = nil
-  ) throws -> Statement {
-    var sql = select + whereClause + suffix
-    if limit != nil { sql += " ORDER BY \(order) LIMIT $\(values.count + 1)" }
-    var statement = try connection.statement(composed: sql)
-    for (index, value) in values.enumerated() {
-      switch value {
-      case .integer(let integer): statement.bind(Int32(index + 1), integer)
-      case .text(let text): statement.bind(Int32(index + 1), text)
-      }
-    }
-    if let limit { statement.bind(Int32(values.count + 1), Int64(limit)) }
-    return statement
-  }
 
   private static func number(_ condition: String, _ index: Int) -> String {
     condition.split(separator: "?", omittingEmptySubsequences: false).joined(separator: "$\(index)")

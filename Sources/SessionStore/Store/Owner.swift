@@ -29,13 +29,13 @@ package struct Owner: Equatable, Sendable {
   package var tenant: OwnerClaim
   package var principal: OwnerClaim
 
-  package init(tenant: OwnerClaim = .unspecified, principal: OwnerClaim = .unspecified) {
+  package init(tenant: OwnerClaim, principal: OwnerClaim) {
     self.tenant = tenant
     self.principal = principal
   }
 
   /// the server itself, which sees everything
-  package static let server = Owner()
+  package static let server = Owner(tenant: .unspecified, principal: .unspecified)
 
   package func admits(tenant owner: String?, principal other: String?) -> Bool {
     tenant.admits(owner) && principal.admits(other)

@@ -21,7 +21,9 @@ package final class Store {
     var securityEvents: Int64 = 0
   }
 
-  let connection: Connection
+  let tables: Tables
+  /// for the transactions; what is in them goes through `tables`
+  private var connection: Connection { tables.connection(.server) }
   /// nil in memory, where there is nobody to exclude, and when the file was opened for reading
   private let lock: FileLock?
   /// what must stay as it is while a file that nobody had open is read
@@ -50,14 +52,14 @@ package final class Store {
   private var dataVersion: Int64?
   package private(set) var isInGroup = false
   /// numbers of the sessions whose events or status this group changed, for whoever watches them
-  package private(set) var changedSessions: Set<Int64> = []
+  package private(set) var changedSessions: Set<SessionNumber> = []
   package private(set) var tasksChanged = false
 
   init(
     connection: Connection, lock: FileLock?, stillness: StillFile? = nil, schemaVersion: Int64, limits: Limits,
     environment: Environment, path: String, durability: Durability, isExclusive: Bool
   ) {
-    self.connection = connection
+    tables = Tables(connection)
     self.lock = lock
     self.stillness = stillness
     self.schemaVersion = schemaVersion
@@ -118,7 +120,8 @@ package final class Store {
   }
 
   private func loadCounters() throws {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      .server,
       """
       SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
         security_events
@@ -214,7 +217,8 @@ package final class Store {
 
   func flushCounters() throws {
     if counters == storedCounters { return }
-    var update = try connection.statement(
+    var update = try tables.statement(
+      .server,
       """
       UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5, log_entries = $6,
         audit_number = $7, lifecycle_events = $8, security_events = $9
@@ -261,7 +265,7 @@ package final class Store {
     return counters.revision
   }
 
-  func noteChange(ofSession number: Int64) { changedSessions.insert(number) }
+  func noteChange(ofSession number: SessionNumber) { changedSessions.insert(number) }
   func noteTaskChange() { tasksChanged = true }
   func noteMade(_ rows: Int) { rowsMade += rows }
 

@@ -133,7 +133,7 @@ extension Store {
   /// file, not for clients.
   package func inspectEvents(
     _ sessionID: String, after: Int64, streamID: String?, limit: Int, visit: (borrowing EventRow) throws -> Bool
-  ) throws -> (page: EventPage, session: Int64, status: SessionStatus) {
+  ) throws -> (page: EventPage, session: SessionNumber, status: SessionStatus) {
     guard let slot = try findSession(sessionID, owner: .server) else { throw StoreError.sessionNotFound(sessionID) }
     let page = try readEvents(slot, after: after, streamID: streamID, limit: limit, visit: visit)
     return (page, cache.rows[slot].number, effectiveStatus(slot))

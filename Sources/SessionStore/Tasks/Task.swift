@@ -38,7 +38,7 @@ package enum TaskOutcome: Equatable {
 
 /// A task as callers see it. All times are Unix milliseconds.
 package struct TaskRecord {
-  let number: Int64
+  package let number: TaskNumber
   package var taskID: String
   package var sessionID: String?
   package var tenantID: String?
@@ -93,7 +93,7 @@ extension TaskRecord {
     """
 
   init(_ row: borrowing Statement) {
-    number = row.integer(0)
+    number = TaskNumber(row, 0)
     taskID = row.string(1)
     sessionID = row.optionalString(2)
     tenantID = row.optionalString(3)
@@ -115,7 +115,7 @@ extension TaskRecord {
     revision = row.integer(19)
   }
 
-  /// Binds all columns but `number` as $1 to $20, and `number` as $21.
+  /// Binds all columns but `number` as $1 to $20.
   func bind(to statement: inout Statement) {
     statement.bind(1, taskID)
     statement.bind(2, sessionID)
@@ -137,6 +137,5 @@ extension TaskRecord {
     statement.bind(18, meta)
     statement.bind(19, revision)
     statement.bind(20, expiresAt)
-    statement.bind(21, number)
   }
 }

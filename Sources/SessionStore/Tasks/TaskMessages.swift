@@ -13,8 +13,8 @@ extension Store {
     let size = try queueSize(task)
     let limit = maxSize ?? (limits.maxTaskMessages > 0 ? Int64(limits.maxTaskMessages) : .max)
     if size >= limit { throw StoreError.queueFull(limit: Int(limit)) }
-    var insert = try connection.statement("INSERT INTO task_messages (task, message) VALUES ($1, $2)")
-    insert.bind(1, task)
+    var insert = try tables.statement(
+      of: task, "INSERT INTO task_messages (task, message) VALUES ($1, $2)")
     insert.bind(2, message)
     try insert.run()
     return size + 1
@@ -30,9 +30,9 @@ extension Store {
     var last: Int64?
     var isStopped = false
     do {
-      var select = try connection.statement(
+      var select = try tables.statement(
+        of: task,
         "SELECT number, message FROM task_messages WHERE task = $1 ORDER BY number")
-      select.bind(1, task)
       while try !isStopped && select.step() {
         if try visit(select.json(1) ?? .null) {
           last = select.integer(0)
@@ -42,17 +42,17 @@ extension Store {
       }
     }
     if let last {
-      var delete = try connection.statement("DELETE FROM task_messages WHERE task = $1 AND number <= $2")
-      delete.bind(1, task)
+      var delete = try tables.statement(
+        of: task, "DELETE FROM task_messages WHERE task = $1 AND number <= $2")
       delete.bind(2, last)
       try delete.run()
     }
     return isStopped
   }
 
-  private func queueSize(_ task: Int64) throws -> Int64 {
-    var select = try connection.statement("SELECT count(*) FROM task_messages WHERE task = $1")
-    select.bind(1, task)
+  private func queueSize(_ task: TaskNumber) throws -> Int64 {
+    var select = try tables.statement(
+      of: task, "SELECT count(*) FROM task_messages WHERE task = $1")
     return try select.step() ? select.integer(0) : 0
   }
 }

@@ -8,7 +8,7 @@ package struct TaskReader {
   /// the revision up to which it has read
   var after: Int64 = 0
   /// what it has told of and must tell the end of
-  var known: [Int64: String] = [:]
+  var known: [TaskNumber: String] = [:]
 }
 
 extension Store {
@@ -39,8 +39,8 @@ extension Store {
     var conditions = conditions(reader)
     conditions.add("revision > ?", reader.after)
     do {
-      var select = try conditions.statement(
-        connection, "SELECT \(TaskRecord.columns) FROM tasks", suffix: " ORDER BY revision")
+      var select = try tables.statement(
+        conditions, "SELECT \(TaskRecord.columns) FROM tasks", suffix: " ORDER BY revision")
       while try select.step() {
         let task = TaskRecord(select)
         if task.hasLapsed(at: now) { continue }
@@ -54,13 +54,13 @@ extension Store {
 
   private func readEnds(_ reader: inout TaskReader, visit: (TaskChange) throws -> Bool) throws -> Bool {
     var gone = reader.known
-    var select = try conditions(reader).statement(connection, "SELECT number, expires_at FROM tasks")
-    var lapsed: Set<Int64> = []
+    var select = try tables.statement(conditions(reader), "SELECT number, expires_at FROM tasks")
+    var lapsed: Set<TaskNumber> = []
     while try select.step() {
       if let expiresAt = select.optionalInteger(1), now > expiresAt {
-        lapsed.insert(select.integer(0))
+        lapsed.insert(TaskNumber(select, 0))
       } else {
-        gone[select.integer(0)] = nil
+        gone[TaskNumber(select, 0)] = nil
       }
     }
     for (number, taskID) in gone.sorted(by: { $0.key < $1.key }) {
@@ -72,10 +72,9 @@ extension Store {
   }
 
   private func conditions(_ reader: TaskReader) -> Filter {
-    var conditions = Filter()
+    var conditions = Filter(visibleTo: reader.scope.owner)
     if let taskID = reader.taskID { conditions.add("task_id = ?", taskID) }
     if let sessionID = reader.scope.sessionID { conditions.add("session_id = ?", sessionID) }
-    conditions.add(visibleTo: reader.scope.owner)
     return conditions
   }
 }

@@ -42,7 +42,7 @@ package struct TaskScope {
   package var sessionID: String?
   package var owner: Owner
 
-  package init(sessionID: String? = nil, owner: Owner = .server) {
+  package init(sessionID: String? = nil, owner: Owner) {
     self.sessionID = sessionID
     self.owner = owner
   }
@@ -72,7 +72,8 @@ extension Store {
   }
 
   private func findTask(_ taskID: String) throws -> TaskRecord? {
-    var select = try connection.statement(composed: "SELECT \(TaskRecord.columns) FROM tasks WHERE task_id = $1")
+    var select = try tables.statement(
+      .server, composed: "SELECT \(TaskRecord.columns) FROM tasks WHERE task_id = $1")
     select.bind(1, taskID)
     return try select.step() ? TaskRecord(select) : nil
   }
@@ -94,14 +95,15 @@ extension Store {
       if try expireTasks(limit: 16).removed.isEmpty { throw StoreError.maxTasksReached(limit: limits.maxTasks) }
     }
     let row = slot.map { cache.rows[$0] }
-    let revision = nextRevision()
+    let number = newTaskNumber()
     let task = TaskRecord(
-      number: revision, taskID: taskID, sessionID: new.sessionID,
+      number: number, taskID: taskID, sessionID: new.sessionID,
       tenantID: owner.tenant.binding ?? row?.tenantID, principal: owner.principal.binding ?? row?.principal,
       status: new.status, statusMessage: new.statusMessage, createdAt: now, lastUpdatedAt: now, ttl: new.ttl,
       pollInterval: new.pollInterval, originalMethod: new.originalMethod, originalParams: new.originalParams,
-      cancelRequested: false, meta: new.meta, revision: revision)
-    var insert = try connection.statement(
+      cancelRequested: false, meta: new.meta, revision: number.value)
+    var insert = try tables.statement(
+      of: number, as: 21,
       """
       INSERT INTO tasks (task_id, session_id, tenant_id, principal, status, status_message, created_at,
         last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
@@ -131,7 +133,8 @@ extension Store {
 
   func write(_ task: inout TaskRecord) throws {
     task.revision = nextRevision()
-    var update = try connection.statement(
+    var update = try tables.statement(
+      of: task.number, as: 21,
       """
       UPDATE tasks SET (task_id, session_id, tenant_id, principal, status, status_message, created_at,
         last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
@@ -232,26 +235,25 @@ extension Store {
   ) throws -> Bool {
     var conditions = self.conditions(status, scope)
     conditions.add("number > ?", after)
-    var select = try conditions.statement(
-      connection, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
+    var select = try tables.statement(
+      conditions, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
     var count = 0
     while try select.step() {
       let task = TaskRecord(select)
-      if try count == limit || !visit(task, task.number) { return true }
+      if try count == limit || !visit(task, task.number.value) { return true }
       count += 1
     }
     return false
   }
 
   package func countTasks(status: TaskStatus?, scope: TaskScope) throws -> Int64 {
-    var select = try conditions(status, scope).statement(connection, "SELECT count(*) FROM tasks")
+    var select = try tables.statement(conditions(status, scope), "SELECT count(*) FROM tasks")
     return try select.step() ? select.integer(0) : 0
   }
 
   private func conditions(_ status: TaskStatus?, _ scope: TaskScope) -> Filter {
-    var conditions = Filter()
+    var conditions = Filter(visibleTo: scope.owner)
     if let sessionID = scope.sessionID { conditions.add("session_id = ?", sessionID) }
-    conditions.add(visibleTo: scope.owner)
     conditions.add("coalesce(expires_at >= ?, 1)", now)
     if let status { conditions.add("status = ?", status.rawValue) }
     return conditions
@@ -265,12 +267,10 @@ extension Store {
     return true
   }
 
-  func removeTask(_ number: Int64) throws {
-    var messages = try connection.statement("DELETE FROM task_messages WHERE task = $1")
-    messages.bind(1, number)
+  func removeTask(_ number: TaskNumber) throws {
+    var messages = try tables.statement(of: number, "DELETE FROM task_messages WHERE task = $1")
     try messages.run()
-    var delete = try connection.statement("DELETE FROM tasks WHERE number = $1")
-    delete.bind(1, number)
+    var delete = try tables.statement(of: number, "DELETE FROM tasks WHERE number = $1")
     try delete.run()
     counters.tasks -= 1
     noteTaskChange()
@@ -278,11 +278,11 @@ extension Store {
 
   /// - Returns: how many it had
   func deleteTasks(ofSession sessionID: String) throws -> Int64 {
-    var numbers: [Int64] = []
+    var numbers: [TaskNumber] = []
     do {
-      var select = try connection.statement("SELECT number FROM tasks WHERE session_id = $1")
+      var select = try tables.statement(.server, "SELECT number FROM tasks WHERE session_id = $1")
       select.bind(1, sessionID)
-      while try select.step() { numbers.append(select.integer(0)) }
+      while try select.step() { numbers.append(TaskNumber(select, 0)) }
     }
     for number in numbers { try removeTask(number) }
     return Int64(numbers.count)
@@ -290,13 +290,14 @@ extension Store {
 
   /// Removes tasks whose time is over, whatever their status.
   package func expireTasks(limit: Int) throws -> Swept {
-    var lapsed: [(number: Int64, taskID: String)] = []
+    var lapsed: [(number: TaskNumber, taskID: String)] = []
     do {
-      var select = try connection.statement(
+      var select = try tables.statement(
+        .server,
         "SELECT number, task_id FROM tasks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2")
       select.bind(1, now)
       select.bind(2, Int64(limit + 1))
-      while try select.step() { lapsed.append((select.integer(0), select.string(1))) }
+      while try select.step() { lapsed.append((TaskNumber(select, 0), select.string(1))) }
     }
     for task in lapsed.prefix(limit) { try removeTask(task.number) }
     return Swept(removed: lapsed.prefix(limit).map(\.taskID), hasMore: lapsed.count > limit)
@@ -310,8 +311,8 @@ extension Store {
     conditions.add("last_updated_at < ?", now.addingClamped(-maxAge))
     var stuck: [TaskRecord] = []
     do {
-      var select = try conditions.statement(
-        connection, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
+      var select = try tables.statement(
+        conditions, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
       while try select.step() { stuck.append(TaskRecord(select)) }
     }
     let outcome = TaskOutcome.error(

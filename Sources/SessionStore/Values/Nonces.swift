@@ -4,14 +4,14 @@ import SQLite
 extension Store {
   /// True exactly once for a nonce of a principal until it lapses, `ttl` milliseconds after that first time.
   package func consumeNonce(_ nonce: String, ttl: Int64, principal: OwnerClaim) throws -> Bool {
-    var upsert = try connection.statement(
+    var upsert = try tables.statement(
+      for: principal,
       """
-      INSERT INTO nonces (nonce, principal, expires_at) VALUES ($1, $2, $3)
+      INSERT INTO nonces (principal, nonce, expires_at) VALUES ($1, $2, $3)
       ON CONFLICT (nonce, principal) DO UPDATE SET expires_at = excluded.expires_at WHERE nonces.expires_at <= $4
       RETURNING 1
       """)
-    upsert.bind(1, nonce)
-    upsert.bind(2, principal.binding ?? "")
+    upsert.bind(2, nonce)
     upsert.bind(3, now.addingClamped(ttl))
     upsert.bind(4, now)
     // One more step after the last would run it again.
@@ -24,7 +24,8 @@ extension Store {
   /// Removes lapsed nonces.
   /// - Returns: how many; as many as `limit` means that there may be more
   func sweepNonces(limit: Int) throws -> Int64 {
-    var delete = try connection.statement(
+    var delete = try tables.statement(
+      .server,
       """
       DELETE FROM nonces WHERE (nonce, principal) IN
         (SELECT nonce, principal FROM nonces WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
@@ -32,6 +33,6 @@ extension Store {
     delete.bind(1, now)
     delete.bind(2, Int64(limit))
     try delete.run()
-    return connection.changes
+    return tables.changes
   }
 }

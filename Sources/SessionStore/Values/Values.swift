@@ -46,14 +46,18 @@ extension Store {
     }
     if ifAbsent, let old { return (false, old.value.revision) }
     let expiresAt = ttl.map { now.addingClamped($0) }
-    if let old {
+    if old != nil {
       let revision = nextRevision()
-      var update = try connection.statement(
-        "UPDATE named_values SET value = $1, expires_at = $2, revision = $3 WHERE number = $4")
+      var update = try tables.statement(
+        in: place, from: 4,
+        """
+        UPDATE named_values SET value = $1, expires_at = $2, revision = $3
+        WHERE tenant_id = $4 AND principal = $5 AND collection = $6 AND key = $7
+        """)
       update.bind(1, value)
       update.bind(2, expiresAt)
       update.bind(3, revision)
-      update.bind(4, old.number)
+      update.bind(7, key)
       try update.run()
       return (true, revision)
     }
@@ -64,15 +68,13 @@ extension Store {
       if try sweepValues(limit: 16) == 0 { throw StoreError.maxValuesReached(limit: limits.maxValues) }
     }
     let revision = nextRevision()
-    var insert = try connection.statement(
+    var insert = try tables.statement(
+      in: place,
       """
-      INSERT INTO named_values (number, tenant_id, principal, collection, key, value, expires_at, revision)
+      INSERT INTO named_values (tenant_id, principal, collection, number, key, value, expires_at, revision)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
       """)
-    insert.bind(1, revision)
-    insert.bind(2, place.tenantID)
-    insert.bind(3, place.principal)
-    insert.bind(4, place.collection)
+    insert.bind(4, revision)
     insert.bind(5, key)
     insert.bind(6, value)
     insert.bind(7, expiresAt)
@@ -103,7 +105,8 @@ extension Store {
   package func listValues(
     _ place: ValuePlace, prefix: String, after: Int64, limit: Int, visit: (NamedValue, Int64) throws -> Bool
   ) throws -> Bool {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      in: place,
       """
       SELECT number, key, value, expires_at, revision FROM named_values
       WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND number > $4
@@ -111,9 +114,6 @@ extension Store {
         AND substr(CAST(key AS BLOB), 1, length(CAST($6 AS BLOB))) = CAST($6 AS BLOB)
       ORDER BY number LIMIT $7
       """)
-    select.bind(1, place.tenantID)
-    select.bind(2, place.principal)
-    select.bind(3, place.collection)
     select.bind(4, after)
     select.bind(5, now)
     select.bind(6, prefix)
@@ -128,14 +128,12 @@ extension Store {
   }
 
   private func find(_ place: ValuePlace, _ key: String) throws -> StoredValue? {
-    var select = try connection.statement(
+    var select = try tables.statement(
+      in: place,
       """
       SELECT number, key, value, expires_at, revision FROM named_values
       WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4 AND coalesce(expires_at > $5, 1)
       """)
-    select.bind(1, place.tenantID)
-    select.bind(2, place.principal)
-    select.bind(3, place.collection)
     select.bind(4, key)
     select.bind(5, now)
     return try select.step() ? Self.storedValue(select) : nil
@@ -149,20 +147,19 @@ extension Store {
   }
 
   private func remove(_ place: ValuePlace, _ key: String) throws {
-    var delete = try connection.statement(
+    var delete = try tables.statement(
+      in: place,
       "DELETE FROM named_values WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4")
-    delete.bind(1, place.tenantID)
-    delete.bind(2, place.principal)
-    delete.bind(3, place.collection)
     delete.bind(4, key)
     try delete.run()
-    counters.values -= connection.changes
+    counters.values -= tables.changes
   }
 
   /// Removes lapsed values.
   /// - Returns: how many; as many as `limit` means that there may be more
   func sweepValues(limit: Int) throws -> Int64 {
-    var delete = try connection.statement(
+    var delete = try tables.statement(
+      .server,
       """
       DELETE FROM named_values WHERE number IN
         (SELECT number FROM named_values WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
@@ -170,7 +167,7 @@ extension Store {
     delete.bind(1, now)
     delete.bind(2, Int64(limit))
     try delete.run()
-    counters.values -= connection.changes
-    return connection.changes
+    counters.values -= tables.changes
+    return tables.changes
   }
 }

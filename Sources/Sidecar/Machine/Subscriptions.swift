@@ -61,7 +61,7 @@ struct Subscriptions {
   }
 
   /// Remembers who has something to read after a commit of this process.
-  mutating func noteChanges(_ sessions: Set<Int64>, tasks: Bool) {
+  mutating func noteChanges(_ sessions: Set<SessionNumber>, tasks: Bool) {
     for index in events.indices where sessions.contains(events[index].reader.session) { events[index].isDue = true }
     if tasks { for index in self.tasks.indices { self.tasks[index].isDue = true } }
   }

@@ -62,14 +62,14 @@ private struct EventFollower {
 
   /// One look into the file.
   private enum Look {
-    case found(EventPage, session: Int64, SessionStatus)
+    case found(EventPage, session: SessionNumber, SessionStatus)
     case gone
   }
 
   private let arguments: Arguments
   private var after: Int64
   /// the session's number: another one under the same id is another session
-  private var session: Int64?
+  private var session: SessionNumber?
 
   init(_ arguments: Arguments) {
     self.arguments = arguments

@@ -1,0 +1,94 @@
+import SQLite
+
+/// The server itself, which sees and changes everything: housekeeping, and what is about no owner at all. It is said,
+/// so that it can be looked for.
+enum ServerScope {
+  case server
+}
+
+/// The tables, which answer only to who says whose rows are meant. Statements come from here alone, and none of them
+/// without a scope:
+///
+/// - `.server`: everything;
+/// - `of:` a session or a task: the rows that belong to it, by its number, which only a scoped statement gives;
+/// - `in:` a place of values, `for:` a principal of nonces: a partition;
+/// - a ``Filter``, which is made for an owner.
+///
+/// That a statement names the column that its scope binds is for the eye and for a test: SQL is text.
+struct Tables {
+  private let database: Connection
+
+  init(_ connection: Connection) {
+    database = connection
+  }
+
+  func statement(_: ServerScope, _ sql: StaticString) throws(SQLiteError) -> Statement {
+    try database.statement(sql)
+  }
+
+  func statement(_: ServerScope, composed sql: String) throws(SQLiteError) -> Statement {
+    try database.statement(composed: sql)
+  }
+
+  /// - Parameter index: of the parameter that stands for the session's number; it is bound already
+  func statement(
+    of session: SessionNumber, as index: Int32 = 1, _ sql: StaticString
+  ) throws(SQLiteError) -> Statement {
+    var statement = try database.statement(sql)
+    statement.bind(index, session)
+    return statement
+  }
+
+  /// - Parameter index: of the parameter that stands for the task's number; it is bound already
+  func statement(of task: TaskNumber, as index: Int32 = 1, _ sql: StaticString) throws(SQLiteError)
+    -> Statement
+  {
+    var statement = try database.statement(sql)
+    statement.bind(index, task)
+    return statement
+  }
+
+  /// - Parameter index: of the first of the three parameters that stand for the tenant, the principal and the
+  ///   collection; they are bound already
+  func statement(
+    in place: ValuePlace, from index: Int32 = 1, _ sql: StaticString
+  ) throws(SQLiteError) -> Statement {
+    var statement = try database.statement(sql)
+    statement.bind(index, place.tenantID)
+    statement.bind(index + 1, place.principal)
+    statement.bind(index + 2, place.collection)
+    return statement
+  }
+
+  /// $1 stands for the principal and is bound already. Names are never empty, so the empty one stands for nobody.
+  func statement(for principal: OwnerClaim, _ sql: StaticString) throws(SQLiteError) -> Statement {
+    var statement = try database.statement(sql)
+    statement.bind(1, principal.binding ?? "")
+    return statement
+  }
+
+  /// The rows that the filter leaves.
+  /// - Parameter limit: rows at most, in the order of the column `order`; nil for all in no order
+  func statement(
+    _ filter: Filter, _ select: String, suffix: String = "", order: String = "number",
+    limit: Int? = nil
+  ) throws(SQLiteError) -> Statement {
+    var sql = select + filter.whereClause + suffix
+    if limit != nil { sql += " ORDER BY \(order) LIMIT $\(filter.values.count + 1)" }
+    var statement = try database.statement(composed: sql)
+    for (index, value) in filter.values.enumerated() {
+      switch value {
+      case .integer(let integer): statement.bind(Int32(index + 1), integer)
+      case .text(let text): statement.bind(Int32(index + 1), text)
+      }
+    }
+    if let limit { statement.bind(Int32(filter.values.count + 1), Int64(limit)) }
+    return statement
+  }
+
+  /// rows that the last INSERT, UPDATE or DELETE changed
+  var changes: Int64 { database.changes }
+
+  /// The connection itself, for what concerns the file and not the rows: transactions, pragmas, checks of the whole.
+  func connection(_: ServerScope) -> Connection { database }
+}
