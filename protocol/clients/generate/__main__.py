@@ -10,6 +10,7 @@ from pathlib import Path
 
 import node
 import python
+import version
 
 CLIENTS = Path(__file__).resolve().parent.parent
 
@@ -20,7 +21,7 @@ def main() -> int:
         return 64
     contract = json.loads((CLIENTS.parent / "openrpc.json").read_text(encoding="utf-8"))
     differing = []
-    for name, text in {**node.files(contract), **python.files(contract)}.items():
+    for name, text in {**node.files(contract), **python.files(contract), **version.files(contract)}.items():
         path = CLIENTS / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             differing.append(name)

@@ -1,6 +1,4 @@
 import { spawn } from 'node:child_process'
-import { accessSync, constants, statSync } from 'node:fs'
-import { delimiter, isAbsolute, join } from 'node:path'
 import { ChildError } from './errors.mjs'
 
 const NEWLINE = 0x0a
@@ -10,34 +8,6 @@ const LONGEST_REMARK = 8192
 const REMARKS_KEPT = 5
 /** After the exit the pipes end at once, unless somebody else holds them. */
 const PIPES_END_WITHIN = 1000
-
-/**
- * Where the executable is: what the option says, else MCP_SESSION_STORE_BINARY, else `mcp-session-store` in PATH.
- * A name without a slash is looked for in PATH.
- */
-export function findBinary(option, env = process.env) {
-  const wanted = option ?? (env.MCP_SESSION_STORE_BINARY || 'mcp-session-store')
-  const candidates = wanted.includes('/')
-    ? [wanted]
-    : (env.PATH ?? '').split(delimiter).filter(isAbsolute).map((folder) => join(folder, wanted))
-  const found = candidates.find(isExecutable)
-  if (found !== undefined) return found
-  const where = wanted.includes('/') ? 'there is no executable file of that name' : 'it is not in PATH'
-  throw new ChildError(
-    `Cannot find the program '${wanted}': ${where}. Install mcp-session-store, or name the executable with the ` +
-      'option `binary` or the environment variable MCP_SESSION_STORE_BINARY.',
-    { reason: 'not_found' },
-  )
-}
-
-function isExecutable(path) {
-  try {
-    accessSync(path, constants.X_OK)
-    return statSync(path).isFile()
-  } catch {
-    return false
-  }
-}
 
 /**
  * Options as arguments: `{max_sessions: 10, exclusive: true}` is `--max-sessions 10 --exclusive`; null, undefined and

@@ -1,7 +1,8 @@
 import { CallQueue, JOBS } from './calls.mjs'
-import { Child, findBinary, toArguments } from './child.mjs'
+import { Child, toArguments } from './child.mjs'
 import { ChildError, ClosedError } from './errors.mjs'
 import { Methods, REPEATABLE } from './methods.mjs'
+import { findBinary } from './program.mjs'
 import { EventSubscription, TaskSubscription } from './subscription.mjs'
 
 /** The contract that this client speaks. Within a major number things are only added. */

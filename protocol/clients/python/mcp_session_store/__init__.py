@@ -5,8 +5,10 @@ from .errors import CallTimeout, ChildError, RequestError, RequestTooLarge, Stor
 from .store import Restart, Store
 from .subscription import EventSubscription, TaskChange, TaskSubscription
 from .unset import UNSET, Unset
+from .version import __version__
 
 __all__ = [
     "UNSET", "BlockingStore", "BlockingSubscription", "CallTimeout", "ChildError", "EventSubscription", "RequestError",
     "RequestTooLarge", "Restart", "Store", "StoreError", "TaskChange", "TaskSubscription", "Unset",
+    "__version__",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import weakref
 from collections import deque
@@ -15,28 +14,11 @@ from .errors import ChildError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ENVIRONMENT = "MCP_SESSION_STORE_BINARY"
-PROGRAM = "mcp-session-store"
-
 #: characters of one line of standard error that are handed on
 STDERR_LINE = 4_096
 #: seconds that a process which closed its output may take to say how it ended
 LAST_WORDS = 0.1
 STDIN, STDERR = 0, 2
-
-
-def find_binary(binary: str | os.PathLike[str] | None = None) -> str:
-    """The program: the one given, else $MCP_SESSION_STORE_BINARY, else `mcp-session-store` of the PATH.
-
-    Raises ChildError when there is none.
-    """
-    asked = binary or os.environ.get(ENVIRONMENT) or PROGRAM
-    found = shutil.which(os.fspath(asked))
-    if found is None:
-        raise ChildError(
-            f"There is no program '{os.fspath(asked)}' to run. Build it, then pass binary=…, set {ENVIRONMENT}, "
-            f"or put {PROGRAM} on the PATH.")
-    return found
 
 
 class Lines(asyncio.Protocol):

@@ -11,10 +11,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .child import Child, find_binary
+from .child import Child
 from .contract import ERRORS, REPEATABLE
 from .errors import CallTimeout, ChildError, RequestError, RequestTooLarge, StoreError
 from .methods import Methods
+from .program import find_binary
 from .subscription import EventSubscription, Subscription, TaskSubscription
 from .unset import UNSET, Unset
 

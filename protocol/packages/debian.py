@@ -1,0 +1,61 @@
+"""The Debian package. It depends on nothing: the program is static."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import manual
+from archive import gzipped
+from licences import notices
+from release import DESCRIPTION, NAME, ROOT, SUMMARY, machine, moment, run, version
+
+MAINTAINER = "The mcp-session-store developers <maintainers@mcp-session-store.invalid>"
+
+
+def build(program: Path, out: Path) -> list[Path]:
+    path = out / f"{NAME}_{version()}_{machine().debian}.deb"
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "root"
+        put(root, program)
+        run(
+            ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", root, path],
+            env={"SOURCE_DATE_EPOCH": str(moment()), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
+    return [path]
+
+
+def put(root: Path, program: Path) -> None:
+    write(root / "usr/bin" / NAME, program.read_bytes(), 0o755)
+    write(root / "usr/share/man/man1" / f"{NAME}.1.gz", gzipped(manual.page(program).encode()))
+    places = {
+        "bash": "usr/share/bash-completion/completions", "zsh": "usr/share/zsh/vendor-completions",
+        "fish": "usr/share/fish/vendor_completions.d",
+    }
+    for shell, file in manual.completions(program).items():
+        write(root / places[shell] / file, run([program, "completions", shell]).encode())
+    documents = root / "usr/share/doc" / NAME
+    for example in sorted((ROOT / "protocol" / "deploying").glob("*")):
+        write(documents / "examples" / example.name, example.read_bytes())
+    write(documents / "copyright", copyright_file().encode())
+    write(documents / "changelog.gz", gzipped(f"{NAME} {version()}: see the releases page.\n".encode()))
+    size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) // 1024 + 1
+    write(root / "DEBIAN/control", control(size).encode())
+
+
+def control(kibibytes: int) -> str:
+    description = "\n".join(f" {line}" for line in DESCRIPTION.splitlines())
+    return (
+        f"Package: {NAME}\nVersion: {version()}\nArchitecture: {machine().debian}\nMaintainer: {MAINTAINER}\n"
+        f"Installed-Size: {kibibytes}\nSection: database\nPriority: optional\n"
+        f"Description: {SUMMARY.rstrip('.').lower()}\n{description}\n")
+
+
+def copyright_file() -> str:
+    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    return f"{NAME} is licensed under the Apache License, version 2.0:\n\n{licence}\n\n{notices()}"
+
+
+def write(path: Path, data: bytes, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    path.chmod(mode)
