@@ -36,7 +36,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def elsewhere() -> dict[str, str]:
     """The environment of a user who has neither Swift nor this checkout on any path."""
     node = Path(shutil.which("node") or "/usr/bin/node").parent
-    return {"PATH": f"{node}:/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "npm_config_cache": "/tmp/npm-cache"}
+    return {"PATH": f"{node}:/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
 
 
 def run(command: list[str | Path], *, timeout: float = PATIENCE, fails: bool = False, **more: object) -> str:

@@ -139,8 +139,11 @@ def test_what_is_named_is_not_replaced(
 ) -> None:
     pip(python, "--no-index", wheel)
     missing = tmp_path / "no-such-program"
-    code = HELLO.replace("Store(sys.argv[1])", f"Store(sys.argv[1], binary={str(missing)!r})") if explicit == "option" else HELLO
-    environment = elsewhere if explicit == "option" else {**elsewhere, "MCP_SESSION_STORE_BINARY": str(missing)}
+    code, environment = HELLO, dict(elsewhere)
+    if explicit == "option":
+        code = HELLO.replace("Store(sys.argv[1])", f"Store(sys.argv[1], binary={str(missing)!r})")
+    else:
+        environment["MCP_SESSION_STORE_BINARY"] = str(missing)
     said = run([python, "-c", code, tmp_path / "s.db"], env=environment, fails=True)
     assert f"names '{missing}', which is not there" in said
 

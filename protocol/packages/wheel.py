@@ -1,4 +1,4 @@
-"""The Python packages: a wheel with the client, its adapters and the program; and a source archive of the client alone."""
+"""The Python packages: a wheel with client, adapters and program, and a source archive of the client alone."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ export function findPackaged() {
   if (known === null) return { lack: 'this copy of the client came without packages.' }
   if (known[name] === undefined) {
     return {
-      lack: `there is no package for ${process.platform} on ${process.arch} (there is ${Object.keys(known).join(', ')}): ` +
-        'use a Linux container, or build the program from source.',
+      lack: `there is no package for ${process.platform} on ${process.arch} (there is ` +
+        `${Object.keys(known).join(', ')}): use a Linux container, or build the program from source.`,
     }
   }
   let manifest
@@ -47,13 +47,13 @@ export function findPackaged() {
   } catch {
     return {
       lack: `the package ${name} is not installed. It is an optional dependency: install without --omit=optional ` +
-        `(or --no-optional), or if node_modules or a lockfile was made on another platform, delete both and install again.`,
+        '(or --no-optional); if node_modules or a lockfile was made on another platform, delete both and install again.',
     }
   }
   const path = join(manifest, '..', 'bin', PROGRAM)
   const { version } = JSON.parse(readFileSync(manifest, 'utf8'))
   if (version !== known[name].version) {
-    return { lack: `${name} is version ${version}, and this client needs exactly ${known[name].version}: install again.` }
+    return { lack: `${name} is version ${version}, this client needs exactly ${known[name].version}: install again.` }
   }
   if (!isFile(path)) return { lack: `${path} is missing: install ${name} again.` }
   if (statSync(path).size !== known[name].bytes) return { lack: broken(path, known[name]) }

@@ -35,8 +35,8 @@ def find_binary(binary: str | os.PathLike[str] | None = None) -> str:
                 return str(place)
             tried.append(f"{place} ({lack(place)})")
     raise ChildError(
-        f"There is no program {PROGRAM} to run. The wheel for Linux carries it, the source package is the client alone: "
-        f"install the wheel, or the Debian package, or build it; or pass binary=…, or set {ENVIRONMENT}. "
+        f"There is no program {PROGRAM} to run. The wheel for Linux carries it, the source package is the client "
+        f"alone: install the wheel, or the Debian package, or build it; or pass binary=…, or set {ENVIRONMENT}. "
         f"Looked for: {', '.join(tried)}.")
 
 
@@ -72,8 +72,8 @@ def is_own_script(place: Path) -> bool:
 def main() -> None:
     """The command `mcp-session-store` of the wheel: becomes the program in it."""
     if not PACKAGED.is_file():
-        sys.exit(f"{PROGRAM}: this installation is the client alone ({PACKAGED} is {lack(PACKAGED)}). Install the wheel "
-                 "for Linux, or the Debian package, or build the program.")
+        sys.exit(f"{PROGRAM}: this installation is the client alone ({PACKAGED} is {lack(PACKAGED)}). Install the "
+                 "wheel for Linux, or the Debian package, or build the program.")
     try:
         os.execv(PACKAGED, [PROGRAM, *sys.argv[1:]])
     except OSError as error:
