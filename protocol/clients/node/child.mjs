@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { ChildError } from './errors.mjs'
+import { explainFailure } from './program.mjs'
 
 const NEWLINE = 0x0a
 /** A longer line is none of the sidecar's: V8 could not hold it as one string. */
@@ -59,14 +60,17 @@ export class LineSplitter {
  * whatever goes wrong ends in `onGone`, once.
  */
 export class Child {
+  #binary
   #process
   #remarks = []
   #isGone = false
+  #hasSpoken = false
   #fault = null
   #isReferenced = true
 
   /** `onLine(text, bytes)`, `onDrain()`, `onRemark(line)` for standard error, `onGone(ChildError)`. */
   constructor(binary, args, { cwd, env, onLine, onDrain, onRemark, onGone }) {
+    this.#binary = binary
     this.onGone = onGone
     this.onRemark = onRemark
     try {
@@ -94,6 +98,7 @@ export class Child {
     const answers = new LineSplitter()
     stdout?.on('data', (chunk) => {
       if (this.#isGone) return
+      this.#hasSpoken = true
       answers.push(chunk, onLine)
       if (answers.pendingBytes > LONGEST_LINE) {
         const text = `'${binary}' wrote a line without end: is it mcp-session-store?`
@@ -158,7 +163,8 @@ export class Child {
 
   #ended(exitCode, signal) {
     const how = signal === null ? `with code ${exitCode}` : `by signal ${signal}`
-    const said = this.#remarks.length === 0 ? '' : ' It said: ' + this.#remarks.join(' | ')
+    let said = this.#remarks.length === 0 ? '' : ' It said: ' + this.#remarks.join(' | ')
+    if (!this.#hasSpoken) said += explainFailure(this.#binary)
     this.#gone(
       this.#fault ??
         new ChildError(`The process of mcp-session-store ended ${how}.${said}`, { reason: 'exited', exitCode, signal }),
@@ -175,5 +181,6 @@ export class Child {
 }
 
 function notStartable(binary, error) {
-  return new ChildError(`Cannot start '${binary}': ${error.message}`, { reason: 'not_startable', cause: error })
+  const text = `Cannot start '${binary}': ${error.message}.${explainFailure(binary)}`
+  return new ChildError(text, { reason: 'not_startable', cause: error })
 }

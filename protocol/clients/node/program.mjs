@@ -47,7 +47,7 @@ export function findPackaged() {
   } catch {
     return {
       lack: `the package ${name} is not installed. It is an optional dependency: install without --omit=optional ` +
-        '(or --no-optional); if node_modules or a lockfile was made on another platform, delete both and install again.',
+        '(or --no-optional); if node_modules or a lockfile came from another platform, delete both and install again.',
     }
   }
   const path = join(manifest, '..', 'bin', PROGRAM)
