@@ -199,7 +199,7 @@ def test_a_bad_dump_is_refused_by_line_and_nothing_of_it_is_loaded(rich: Path, t
     make, mention = BAD[case]
     bad, number = make(dumped(rich))
     target = tmp_path / "target.db"
-    assert load(target, '{"mcp_session_store_dump":{"format":1,"schema":2,"revision":3,"audit_number":2}}\n'
+    assert load(target, '{"mcp_session_store_dump":{"format":1,"schema":3,"revision":3,"audit_number":2}}\n'
                 '{"end":{"records":0}}\n').returncode == 0  # fmt: skip
     before = dumped(target)
     done = load(target, bad)
@@ -243,7 +243,7 @@ def test_a_kill_in_the_middle_leaves_nothing(rich: Path, tmp_path: Path) -> None
 def test_a_full_disk_leaves_nothing(rich: Path, tmp_path: Path) -> None:
     text = dumped(rich)
     target = tmp_path / "target.db"
-    assert load(target, '{"mcp_session_store_dump":{"format":1,"schema":2,"revision":0,"audit_number":0}}\n'
+    assert load(target, '{"mcp_session_store_dump":{"format":1,"schema":3,"revision":0,"audit_number":0}}\n'
                 '{"end":{"records":0}}\n').returncode == 0  # fmt: skip
     before = dumped(target)
     done = load(target, text, (*STRACE, "-o", "/dev/null", "-e", "inject=pwrite64:error=ENOSPC:when=2+"))

@@ -140,6 +140,7 @@ extension Store {
     insert.bind(10, before?.rawValue)
     insert.bind(11, after?.rawValue)
     insert.bind(12, reason)
+    insert.bind(15, row.number)
     try insert.run()
     try trimAudit(.lifecycle, over: Self.auditSlack, limit: 1_000)
   }
@@ -158,6 +159,7 @@ extension Store {
       insert.bind(12, event.message)
       insert.bind(13, event.ipAddress)
       insert.bind(14, action.rawValue)
+      insert.bind(15, row?.number)
       try insert.run()
     }
     let number = counters.auditNumber
@@ -172,8 +174,8 @@ extension Store {
       .server,
       """
       INSERT INTO audit_events (number, ring, type, severity, timestamp, session_id, user_id, tenant_id, principal,
-        status_before, status_after, message, ip_address, action)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        status_before, status_after, message, ip_address, action, session)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
       """)
     insert.bind(1, counters.auditNumber)
     insert.bind(2, ring.rawValue)

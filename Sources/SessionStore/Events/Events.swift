@@ -99,7 +99,7 @@ extension Store {
   package func broadcastEvent(_ event: NewEvent, _ filter: SessionFilter) throws -> Int {
     try flushSessions()
     var conditions = Filter(boundTo: filter.owner)
-    if let userID = filter.userID { conditions.add("user_id = ?", userID) }
+    if let userID = filter.userID { conditions.add(ofUser: userID) }
     addStatus(filter.status ?? .active, to: &conditions)
     var sessionIDs: [String] = []
     do {
@@ -346,8 +346,6 @@ extension Store {
   private func countEvents(visibleTo owner: Owner) throws -> Int64 {
     try flushSessions()
     let conditions = Filter(visibleTo: owner)
-    var select = try tables.statement(
-      conditions, "SELECT sum(last_event_id - event_floor) FROM sessions")
-    return try select.step() ? select.integer(0) : 0
+    return try tables.sum("total(last_event_id - event_floor)", from: "sessions", conditions)
   }
 }

@@ -108,6 +108,20 @@ enum Integrity {
       "SELECT count(*) FROM stream_losses WHERE session NOT IN (SELECT number FROM sessions)"
     ),
     (
+      "tasks of a session that has another id",
+      """
+      SELECT count(*) FROM tasks JOIN sessions ON sessions.number = session
+      WHERE coalesce(tasks.session_id, '') <> sessions.session_id
+      """
+    ),
+    (
+      "entries in the audit trail about a session that has another id",
+      """
+      SELECT count(*) FROM audit_events JOIN sessions ON sessions.number = session
+      WHERE coalesce(audit_events.session_id, '') <> sessions.session_id
+      """
+    ),
+    (
       "messages of tasks that are gone",
       "SELECT count(*) FROM task_messages WHERE task NOT IN (SELECT number FROM tasks)"
     ),

@@ -17,7 +17,7 @@ package struct Schema {
 
   package var version: Int64 { Int64(migrations.count) }
 
-  package static let current = Schema(migrations: [first, second])
+  package static let current = Schema(migrations: [first, second, third])
 
   /// By the version that brought them: each must be there and readable, or the file is damaged.
   private static let tables = [
@@ -26,6 +26,7 @@ package struct Schema {
       "named_values",
     ],
     ["log_entries", "log_message_ids", "audit_events", "rate_limits"],
+    [],
   ]
 
   /// The tables of a file of this version.
@@ -211,5 +212,44 @@ package struct Schema {
       check_at INTEGER NOT NULL        -- Unix milliseconds, not after it: when a sweep has to look at the row
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX rate_limits_by_check ON rate_limits (check_at);
+    """
+
+  private static let third = [rowsOfSessions, ownerIndexes].joined(separator: "\n")
+
+  /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
+  /// before belongs to the session that has its id now only where it cannot have belonged to a former one: numbers
+  /// ascend, and a session was created behind whatever was removed last under its id. In doubt it belongs to none.
+  private static let rowsOfSessions = """
+    ALTER TABLE tasks ADD COLUMN session INTEGER;        -- number of the session, which may be gone by now
+    ALTER TABLE audit_events ADD COLUMN session INTEGER; -- as above; NULL where there was none
+
+    UPDATE tasks SET session = sessions.number FROM sessions
+    WHERE sessions.session_id = tasks.session_id AND tasks.number > sessions.number
+      AND tasks.created_at >= sessions.created_at
+      AND (sessions.tenant_id IS NULL OR sessions.tenant_id = tasks.tenant_id)
+      AND (sessions.principal IS NULL OR sessions.principal = tasks.principal);
+
+    UPDATE audit_events SET session = lives.number FROM (
+      SELECT sessions.number, sessions.session_id, changes.begun FROM sessions JOIN (
+        SELECT session_id, max(CASE WHEN type = 'created' THEN number END) AS begun,
+          max(CASE WHEN type IN ('expired', 'deleted') THEN number END) AS ended
+        FROM audit_events WHERE ring = 'lifecycle' GROUP BY session_id
+      ) AS changes ON changes.session_id = sessions.session_id
+      WHERE changes.begun > coalesce(changes.ended, 0)
+    ) AS lives
+    WHERE lives.session_id = audit_events.session_id AND audit_events.number >= lives.begun;
+
+    DROP INDEX tasks_by_session;
+    CREATE INDEX tasks_by_session ON tasks (session_id, session, number) WHERE session_id IS NOT NULL;
+    """
+
+  /// What an owner sees is found without what others have, in the order of lists.
+  private static let ownerIndexes = """
+    CREATE INDEX sessions_by_principal ON sessions (principal, number);
+    CREATE INDEX sessions_by_tenant ON sessions (tenant_id, number);
+    CREATE INDEX sessions_by_owners ON sessions (tenant_id, principal, number);
+    CREATE INDEX tasks_by_principal ON tasks (principal, number);
+    CREATE INDEX tasks_by_tenant ON tasks (tenant_id, number);
+    CREATE INDEX tasks_by_owners ON tasks (tenant_id, principal, number);
     """
 }

@@ -82,10 +82,15 @@ extension Store {
   ) -> Bool {
     switch kind.name {
     case "session": conditions.add("number = ?", number.value)
-    case "task", "audit_event": conditions.add("session_id = ?", id)
-    case "task_message": conditions.add("task IN (SELECT number FROM tasks WHERE session_id = ?)", id)
+    case "task", "audit_event":
+      conditions.add("session_id = ?", id)
+      conditions.add(of: number)
+    case "task_message":
+      conditions.add(
+        "task IN (SELECT number FROM tasks WHERE session_id = ? AND session = ?)",
+        [.text(id), .integer(number.value)])
     case "value", "nonce", "rate_limit": return false
-    default: conditions.add("session = ?", number.value)
+    default: conditions.add(of: number)
     }
     return true
   }
@@ -118,7 +123,7 @@ extension RecordKind {
         continue
       }
       switch column.content {
-      case .integer, .number, .reference, .revision: writer.integer(row.integer(index))
+      case .integer, .number, .reference, .former, .revision: writer.integer(row.integer(index))
       case .boolean: writer.boolean(row.boolean(index))
       case .text, .choice: writer.string(row.string(index))
       case .json: writer.validated { row.append(index, to: &$0) }

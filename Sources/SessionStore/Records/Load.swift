@@ -200,6 +200,10 @@ package struct Loader: ~Copyable {
         throw wrong("there is no \(other) with the number \(number) before it")
       }
       statement.bind(index, number + (bases[other] ?? 0))
+    case .former(let other):
+      let number = try number(value, column)
+      try checkRange(number, .session)
+      statement.bind(index, number + (bases[other] ?? 0))
     case .revision:
       let revision = try number(value, column)
       try checkRange(revision, .session)

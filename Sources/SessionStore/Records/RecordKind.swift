@@ -12,6 +12,8 @@ struct RecordKind: Sendable {
       case number
       /// the number of a row of another kind, which stands earlier in the dump
       case reference(to: String)
+      /// the number of a row of another kind, which may be gone
+      case former(String)
       /// from the store's counter of revisions
       case revision
     }
@@ -26,6 +28,7 @@ struct RecordKind: Sendable {
     static func boolean(_ name: String) -> Column { Column(name: name, content: .boolean) }
     static func choice(_ name: String, _ names: [String]) -> Column { Column(name: name, content: .choice(names)) }
     static func reference(_ name: String) -> Column { Column(name: name, content: .reference(to: name)) }
+    static func former(_ name: String) -> Column { Column(name: name, content: .former(name)) }
     static let number = Column(name: "number", content: .number)
     static let revision = Column(name: "revision", content: .revision)
     static func optional(_ column: Column) -> Column {
@@ -111,6 +114,7 @@ struct RecordKind: Sendable {
       .optional(.text("original_method")), .optional(.json("original_params")), .optional(.json("result")),
       .optional(.json("input_requests")), .optional(.json("input_responses")), .optional(.json("input_keys")),
       .boolean("cancel_requested"), .optional(.json("meta")), .revision,
+      .optional(.former("session")),
     ],
     key: ["number"], numbering: .revision)
 
@@ -145,6 +149,7 @@ struct RecordKind: Sendable {
       .optional(.choice("status_before", SessionStatus.allCases.map(\.rawValue))),
       .optional(.choice("status_after", SessionStatus.allCases.map(\.rawValue))), .optional(.text("message")),
       .optional(.text("ip_address")), .optional(.choice("action", SecurityAction.allCases.map(\.rawValue))),
+      .optional(.former("session")),
     ],
     key: ["number"], numbering: .audit)
 }

@@ -31,16 +31,16 @@ package struct UserSelector: Sendable {
 
   var sessions: Condition { all }
 
-  private var sessionIDs: Condition {
-    Condition(sql: "SELECT session_id FROM sessions WHERE " + all.sql, values: all.values)
+  private var sessionNumbers: Condition {
+    Condition(sql: "SELECT number FROM sessions WHERE " + all.sql, values: all.values)
   }
 
   /// Those that belong to none of the sessions; nil where only a user is named, to whom no task is bound.
   var tasks: Condition? {
     guard namesOwner else { return nil }
     return Condition(
-      sql: "\(owners.sql) AND coalesce(session_id, '') NOT IN (\(sessionIDs.sql))",
-      values: owners.values + sessionIDs.values)
+      sql: "\(owners.sql) AND coalesce(session, 0) NOT IN (\(sessionNumbers.sql))",
+      values: owners.values + sessionNumbers.values)
   }
 
   var taskMessages: Condition? {
@@ -54,7 +54,7 @@ package struct UserSelector: Sendable {
 
   /// those that name what is named, and those about the sessions
   var auditEvents: Condition {
-    Condition(sql: "(\(all.sql) OR session_id IN (\(sessionIDs.sql)))", values: all.values + sessionIDs.values)
+    Condition(sql: "(\(all.sql) OR session IN (\(sessionNumbers.sql)))", values: all.values + sessionNumbers.values)
   }
 }
 
@@ -101,18 +101,19 @@ private struct ExportStage: Sendable {
       kind: .event, order: "id",
       ofSession: "session = ? AND id > (SELECT event_floor FROM sessions WHERE number = session)"),
     ExportStage(kind: .logEntry, order: "seq", ofSession: "session = ?"),
-    ExportStage(kind: .task, ofSession: "session_id = (SELECT session_id FROM sessions WHERE number = ?)"),
+    ExportStage(kind: .task, ofSession: tasksOfSession),
     ExportStage(
       kind: .taskMessage,
-      ofSession: """
-        task IN (SELECT number FROM tasks WHERE session_id = (SELECT session_id FROM sessions WHERE number = ?))
-        """),
+      ofSession: "task IN (SELECT number FROM tasks WHERE \(tasksOfSession))"),
     ExportStage(kind: .task) { $0.tasks },
     ExportStage(kind: .taskMessage) { $0.taskMessages },
     ExportStage(kind: .value) { $0.values },
     ExportStage(kind: .nonce, order: "nonce") { $0.nonces },
     ExportStage(kind: .auditEvent) { $0.auditEvents },
   ]
+
+  private static let tasksOfSession =
+    "session_id = (SELECT session_id FROM sessions WHERE number = ?) AND session = ?"
 
   static let firstOfNoSession = all.firstIndex { $0.ofSession == nil } ?? 0
 
@@ -124,8 +125,8 @@ private struct ExportStage: Sendable {
   ) throws -> Statement? {
     var conditions: Filter
     if let ofSession {
-      conditions = Filter(
-        UserSelector.Condition(sql: ofSession, values: [.integer(position.session)]))
+      let values = ofSession.filter { $0 == "?" }.map { _ in Filter.Value.integer(position.session) }
+      conditions = Filter(UserSelector.Condition(sql: ofSession, values: values))
     } else if let condition = condition(selector) {
       conditions = Filter(condition)
     } else {
@@ -233,7 +234,7 @@ extension Store {
       deleted.sessions += 1
       deleted.events += row.eventCount
       deleted.logEntries += row.logCount
-      deleted.tasks += try deleteTasks(ofSession: sessionID)
+      deleted.tasks += try deleteTasks(of: row, owner: .server)
       try removeSession(slot, as: nil)
     }
     return deleted

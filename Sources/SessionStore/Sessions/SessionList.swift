@@ -51,20 +51,19 @@ extension Store {
   func countSessions(ofUser userID: String, tenantID: String?) throws -> Int64 {
     var conditions = Filter(
       boundTo: Owner(tenant: tenantID.map { .named($0) } ?? .anonymous, principal: .unspecified))
-    conditions.add("user_id = ?", userID)
+    conditions.add(ofUser: userID)
     addStatus(nil, to: &conditions)
     return try countSessions(conditions)
   }
 
   private func countSessions(_ conditions: Filter) throws -> Int64 {
     try flushSessions()
-    var select = try tables.statement(conditions, "SELECT count(*) FROM sessions")
-    return try select.step() ? select.integer(0) : 0
+    return try tables.sum("count(*)", from: "sessions", conditions)
   }
 
   private func conditions(_ filter: SessionFilter) -> Filter {
     var conditions = Filter(visibleTo: filter.owner)
-    if let userID = filter.userID { conditions.add("user_id = ?", userID) }
+    if let userID = filter.userID { conditions.add(ofUser: userID) }
     addStatus(filter.status, to: &conditions)
     return conditions
   }

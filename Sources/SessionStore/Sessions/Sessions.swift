@@ -321,11 +321,12 @@ extension Store {
     return try record(slot, includeState: true)
   }
 
-  /// Deletes a session in any status with its events, state and log, and with its tasks if asked.
+  /// Deletes a session in any status with its events, state and log, and if asked with its tasks that answer to
+  /// the caller too.
   package func deleteSession(_ sessionID: String, owner: Owner, deleteTasks: Bool) throws -> DeletedSession {
     guard let slot = try findSession(sessionID, owner: owner) else { return DeletedSession() }
-    let tasks = deleteTasks ? try self.deleteTasks(ofSession: sessionID) : 0
     let row = cache.rows[slot]
+    let tasks = deleteTasks ? try self.deleteTasks(of: row, owner: owner) : 0
     try removeSession(slot, as: .deleted)
     return DeletedSession(deleted: true, events: row.eventCount, tasks: tasks, logEntries: row.logCount)
   }

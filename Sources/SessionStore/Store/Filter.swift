@@ -1,8 +1,12 @@
 /// The conditions of a list, put together from constant SQL and bound values. It is made for somebody, and what is
 /// added only narrows it.
 struct Filter {
+  /// What an owner sees: each way to be visible, of which a row goes at most one.
+  private var ways: [[String]] = [[]]
   private var conditions: [String] = []
   private(set) var values: [Value] = []
+  /// whether an index finds few rows without asking for their owners
+  private var isSelective = false
 
   enum Value {
     case integer(Int64)
@@ -12,9 +16,10 @@ struct Filter {
   /// Everything.
   init(_: ServerScope) {}
 
-  /// What answers to `owner`.
+  /// What answers to `owner`: what is bound to it and what is bound to nobody.
   init(visibleTo owner: Owner) {
-    add(visibleTo: owner)
+    add(visibleTo: owner.tenant, column: "tenant_id")
+    add(visibleTo: owner.principal, column: "principal")
   }
 
   /// What is bound to exactly these owners, where they are named; an explicit null: to nobody.
@@ -23,16 +28,36 @@ struct Filter {
     add(boundTo: owner.principal, column: "principal")
   }
 
-  /// The rows of a session: events, state, log, tasks.
-  /// - Parameter column: where its number stands
-  init(of session: SessionNumber, column: String = "session") {
-    add("\(column) = ?", session.value)
+  /// The rows of a session: its events, state or log.
+  init(of session: SessionNumber) {
+    add(of: session)
   }
 
   /// What is somebody's, each kind by its own rule.
   init(_ condition: UserSelector.Condition) {
     add(condition.sql, condition.values)
   }
+
+  private mutating func add(visibleTo claim: OwnerClaim, column: String) {
+    switch claim {
+    case .unspecified: break
+    case .anonymous: ways = ways.map { $0 + ["\(column) IS NULL"] }
+    case .named(let name):
+      values.append(.text(name))
+      let bound = "\(column) = $\(values.count)"
+      ways = ways.map { $0 + [bound] } + ways.map { $0 + ["\(column) IS NULL"] }
+    }
+  }
+
+  private mutating func add(boundTo claim: OwnerClaim, column: String) {
+    switch claim {
+    case .unspecified: break
+    case .anonymous: add("\(column) IS NULL")
+    case .named(let name): add("\(column) = ?", name)
+    }
+  }
+
+  // MARK: - Narrowing
 
   /// Adds a condition in which `?` stands for the value.
   mutating func add(_ condition: String, _ value: Int64) {
@@ -60,33 +85,41 @@ struct Filter {
     conditions.append(condition)
   }
 
-  /// Leaves what answers to `owner` besides.
-  mutating func add(visibleTo owner: Owner) {
-    add(owner.tenant, column: "tenant_id")
-    add(owner.principal, column: "principal")
+  /// Leaves the rows of a session.
+  mutating func add(of session: SessionNumber) {
+    add("session = ?", session.value)
+    isSelective = true
   }
 
-  private mutating func add(_ claim: OwnerClaim, column: String) {
-    switch claim {
-    case .unspecified: break
-    case .anonymous: add("\(column) IS NULL")
-    case .named(let name): add("(\(column) IS NULL OR \(column) = ?)", name)
-    }
+  /// Leaves one task.
+  mutating func add(of task: TaskNumber) {
+    add("number = ?", task.value)
+    isSelective = true
   }
 
-  /// Leaves what is bound to exactly this owner; an explicit null: to nobody.
-  mutating func add(boundTo claim: OwnerClaim, column: String) {
-    switch claim {
-    case .unspecified: break
-    case .anonymous: add("\(column) IS NULL")
-    case .named(let name): add("\(column) = ?", name)
-    }
+  /// Leaves the sessions of a user.
+  mutating func add(ofUser userID: String) {
+    add("user_id = ?", userID)
+    isSelective = true
   }
-
-  /// `WHERE …`, or nothing
-  var whereClause: String { conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ") }
 
   private static func number(_ condition: String, _ index: Int) -> String {
     condition.split(separator: "?", omittingEmptySubsequences: false).joined(separator: "$\(index)")
+  }
+
+  // MARK: - As SQL
+
+  /// `WHERE …` or nothing, once for each part of the rows; no row is in two of them. What is bound to an owner and
+  /// what is bound to nobody are parts of their own, because an index has each of them in order and not both.
+  var parts: [String] {
+    if isSelective, ways.count > 1 {
+      let anyWay = "(" + ways.map { $0.joined(separator: " AND ") }.joined(separator: " OR ") + ")"
+      return [Self.clause([anyWay] + conditions)]
+    }
+    return ways.map { Self.clause($0 + conditions) }
+  }
+
+  private static func clause(_ conditions: [String]) -> String {
+    conditions.isEmpty ? "" : " WHERE " + conditions.joined(separator: " AND ")
   }
 }

@@ -68,13 +68,26 @@ struct Tables {
   }
 
   /// The rows that the filter leaves.
-  /// - Parameter limit: rows at most, in the order of the column `order`; nil for all in no order
+  /// - Parameter limit: rows at most, in the order of `order`, a column that is selected; nil for all in no order
   func statement(
-    _ filter: Filter, _ select: String, suffix: String = "", order: String = "number",
-    limit: Int? = nil
+    _ filter: Filter, _ select: String, suffix: String = "", order: String = "number", limit: Int? = nil
   ) throws(SQLiteError) -> Statement {
-    var sql = select + filter.whereClause + suffix
+    var sql = filter.parts.map { select + $0 }.joined(separator: " UNION ALL ") + suffix
     if limit != nil { sql += " ORDER BY \(order) LIMIT $\(filter.values.count + 1)" }
+    var statement = try statement(composed: sql, filter)
+    if let limit { statement.bind(Int32(filter.values.count + 1), Int64(limit)) }
+    return statement
+  }
+
+  /// An aggregate over the rows that the filter leaves: a count, or a total. Totals are exact up to 2^53 and do not
+  /// overflow, as SQLite's sum() does.
+  func sum(_ aggregate: String, from table: String, _ filter: Filter) throws(SQLiteError) -> Int64 {
+    let parts = filter.parts.map { "(SELECT \(aggregate) FROM \(table)\($0))" }
+    var select = try statement(composed: "SELECT " + parts.joined(separator: " + "), filter)
+    return try select.step() ? select.integer(0) : 0
+  }
+
+  private func statement(composed sql: String, _ filter: Filter) throws(SQLiteError) -> Statement {
     var statement = try database.statement(composed: sql)
     for (index, value) in filter.values.enumerated() {
       switch value {
@@ -82,7 +95,6 @@ struct Tables {
       case .text(let text): statement.bind(Int32(index + 1), text)
       }
     }
-    if let limit { statement.bind(Int32(filter.values.count + 1), Int64(limit)) }
     return statement
   }
 

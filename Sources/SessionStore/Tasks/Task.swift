@@ -41,6 +41,8 @@ package struct TaskRecord {
   package let number: TaskNumber
   package var taskID: String
   package var sessionID: String?
+  /// of the session, which may be gone by now, while another one has its id
+  let session: SessionNumber?
   package var tenantID: String?
   package var principal: String?
   package var status: TaskStatus
@@ -89,7 +91,7 @@ extension TaskRecord {
   static let columns = """
     number, task_id, session_id, tenant_id, principal, status, status_message, created_at, last_updated_at, ttl,
     poll_interval, original_method, original_params, result, input_requests, input_responses, input_keys,
-    cancel_requested, meta, revision
+    cancel_requested, meta, revision, session
     """
 
   init(_ row: borrowing Statement) {
@@ -113,6 +115,7 @@ extension TaskRecord {
     cancelRequested = row.boolean(17)
     meta = row.json(18)
     revision = row.integer(19)
+    session = SessionNumber(optional: row, 20)
   }
 
   /// Binds all columns but `number` as $1 to $20.

@@ -3,8 +3,13 @@ import SQLite
 /// A reader that follows one task, or the tasks of one session: a cursor on the store-wide revision. Of the changes of
 /// one task that it has not read yet it sees the last.
 package struct TaskReader {
-  package let taskID: String?
-  let scope: TaskScope
+  /// nil: those of a session
+  let task: TaskNumber?
+  /// nil: not one session's
+  let session: (number: SessionNumber, id: String)?
+  let owner: Owner
+  /// whether it ends with the one task that it follows
+  package var followsOne: Bool { task != nil }
   /// the revision up to which it has read
   var after: Int64 = 0
   /// what it has told of and must tell the end of
@@ -20,7 +25,7 @@ extension Store {
   /// Makes a reader of one task; what it is now counts as read.
   package func startReading(taskID: String, scope: TaskScope) throws -> (reader: TaskReader, task: TaskRecord) {
     let task = try task(taskID, scope: scope)
-    var reader = TaskReader(taskID: taskID, scope: scope)
+    var reader = TaskReader(task: task.number, session: nil, owner: scope.owner)
     reader.after = task.revision
     reader.known[task.number] = task.taskID
     return (reader, task)
@@ -28,8 +33,8 @@ extension Store {
 
   /// Makes a reader of a session's tasks that has read nothing yet.
   package func startReading(tasksOf sessionID: String, owner: Owner) throws -> TaskReader {
-    _ = try session(sessionID, owner: owner, for: .read)
-    return TaskReader(taskID: nil, scope: TaskScope(sessionID: sessionID, owner: owner))
+    let slot = try session(sessionID, owner: owner, for: .read)
+    return TaskReader(task: nil, session: (cache.rows[slot].number, sessionID), owner: owner)
   }
 
   /// Hands what changed since to `visit`, in the order of the changes, ends after changes.
@@ -72,9 +77,12 @@ extension Store {
   }
 
   private func conditions(_ reader: TaskReader) -> Filter {
-    var conditions = Filter(visibleTo: reader.scope.owner)
-    if let taskID = reader.taskID { conditions.add("task_id = ?", taskID) }
-    if let sessionID = reader.scope.sessionID { conditions.add("session_id = ?", sessionID) }
+    var conditions = Filter(visibleTo: reader.owner)
+    if let task = reader.task { conditions.add(of: task) }
+    if let session = reader.session {
+      conditions.add("session_id = ?", session.id)
+      conditions.add(of: session.number)
+    }
     return conditions
   }
 }

@@ -47,10 +47,6 @@ package struct TaskScope {
     self.owner = owner
   }
 
-  func admits(_ task: TaskRecord) -> Bool {
-    (sessionID == nil || sessionID == task.sessionID)
-      && owner.admits(tenant: task.tenantID, principal: task.principal)
-  }
 }
 
 extension Store {
@@ -61,8 +57,20 @@ extension Store {
 
   /// The task, or nil when it is unknown, lapsed, foreign or another session's.
   package func getTask(_ taskID: String, scope: TaskScope) throws -> TaskRecord? {
-    guard let task = try findTask(taskID), !task.hasLapsed(at: now), scope.admits(task) else { return nil }
-    return task
+    guard let task = try findTask(taskID), !task.hasLapsed(at: now),
+      scope.owner.admits(tenant: task.tenantID, principal: task.principal)
+    else { return nil }
+    guard let sessionID = scope.sessionID else { return task }
+    guard task.sessionID == sessionID else { return nil }
+    let session = try currentSession(sessionID, owner: scope.owner)
+    return session == nil || session == task.session ? task : nil
+  }
+
+  /// The session that has the id now. While none has, the id stands for those that had it.
+  private func currentSession(_ sessionID: String, owner: Owner) throws -> SessionNumber? {
+    // Not in one expression: the rows would be read before the call that loads one.
+    let slot = try findSession(sessionID, owner: owner)
+    return slot.map { cache.rows[$0].number }
   }
 
   /// The same for calls that need one.
@@ -97,7 +105,7 @@ extension Store {
     let row = slot.map { cache.rows[$0] }
     let number = newTaskNumber()
     let task = TaskRecord(
-      number: number, taskID: taskID, sessionID: new.sessionID,
+      number: number, taskID: taskID, sessionID: new.sessionID, session: row?.number,
       tenantID: owner.tenant.binding ?? row?.tenantID, principal: owner.principal.binding ?? row?.principal,
       status: new.status, statusMessage: new.statusMessage, createdAt: now, lastUpdatedAt: now, ttl: new.ttl,
       pollInterval: new.pollInterval, originalMethod: new.originalMethod, originalParams: new.originalParams,
@@ -107,10 +115,11 @@ extension Store {
       """
       INSERT INTO tasks (task_id, session_id, tenant_id, principal, status, status_message, created_at,
         last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
-        input_responses, input_keys, cancel_requested, meta, revision, expires_at, number)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+        input_responses, input_keys, cancel_requested, meta, revision, expires_at, number, session)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
       """)
     task.bind(to: &insert)
+    insert.bind(22, task.session)
     try insert.run()
     counters.tasks += 1
     noteMade(Self.taskRows)
@@ -233,7 +242,7 @@ extension Store {
   package func listTasks(
     status: TaskStatus?, scope: TaskScope, after: Int64, limit: Int, visit: (TaskRecord, Int64) throws -> Bool
   ) throws -> Bool {
-    var conditions = self.conditions(status, scope)
+    var conditions = try self.conditions(status, scope)
     conditions.add("number > ?", after)
     var select = try tables.statement(
       conditions, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
@@ -247,13 +256,15 @@ extension Store {
   }
 
   package func countTasks(status: TaskStatus?, scope: TaskScope) throws -> Int64 {
-    var select = try tables.statement(conditions(status, scope), "SELECT count(*) FROM tasks")
-    return try select.step() ? select.integer(0) : 0
+    try tables.sum("count(*)", from: "tasks", conditions(status, scope))
   }
 
-  private func conditions(_ status: TaskStatus?, _ scope: TaskScope) -> Filter {
+  private func conditions(_ status: TaskStatus?, _ scope: TaskScope) throws -> Filter {
     var conditions = Filter(visibleTo: scope.owner)
-    if let sessionID = scope.sessionID { conditions.add("session_id = ?", sessionID) }
+    if let sessionID = scope.sessionID {
+      conditions.add("session_id = ?", sessionID)
+      if let session = try currentSession(sessionID, owner: scope.owner) { conditions.add(of: session) }
+    }
     conditions.add("coalesce(expires_at >= ?, 1)", now)
     if let status { conditions.add("status = ?", status.rawValue) }
     return conditions
@@ -276,12 +287,15 @@ extension Store {
     noteTaskChange()
   }
 
-  /// - Returns: how many it had
-  func deleteTasks(ofSession sessionID: String) throws -> Int64 {
+  /// Deletes a session's tasks that answer to `owner`.
+  /// - Returns: how many
+  func deleteTasks(of session: SessionRow, owner: Owner) throws -> Int64 {
+    var conditions = Filter(visibleTo: owner)
+    conditions.add("session_id = ?", session.sessionID)
+    conditions.add(of: session.number)
     var numbers: [TaskNumber] = []
     do {
-      var select = try tables.statement(.server, "SELECT number FROM tasks WHERE session_id = $1")
-      select.bind(1, sessionID)
+      var select = try tables.statement(conditions, "SELECT number FROM tasks")
       while try select.step() { numbers.append(TaskNumber(select, 0)) }
     }
     for number in numbers { try removeTask(number) }
@@ -306,7 +320,7 @@ extension Store {
   /// Fails the tasks that are not terminal and were not touched for longer than `maxAge` milliseconds: their server
   /// died over them.
   package func recoverStuckTasks(maxAge: Int64, scope: TaskScope, limit: Int) throws -> Swept {
-    var conditions = self.conditions(nil, scope)
+    var conditions = try self.conditions(nil, scope)
     conditions.add("status IN ('working', 'input_required')")
     conditions.add("last_updated_at < ?", now.addingClamped(-maxAge))
     var stuck: [TaskRecord] = []

@@ -75,7 +75,7 @@ extension Sidecar {
   private func stepTasks(_ index: Int, _ output: inout JSONWriter, _ end: Int) throws {
     let id = subscriptions.tasks[index].id
     var isOver = false
-    let followsOne = subscriptions.tasks[index].reader.taskID != nil
+    let followsOne = subscriptions.tasks[index].reader.followsOne
     let hasMore = try store.readOn(&subscriptions.tasks[index].reader) { change in
       if output.count >= end { return false }
       switch change {
