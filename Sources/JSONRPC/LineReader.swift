@@ -30,6 +30,9 @@ package struct LineReader {
     unread = unread.isEmpty ? chunk[...] : unread + chunk
   }
 
+  /// whether some of what came was not looked at yet
+  package var hasUnread: Bool { !unread.isEmpty }
+
   /// The next line that is not blank, without its newline and a `\r` before it; nil until more input comes.
   package mutating func next() -> Line? {
     while !unread.isEmpty {

@@ -166,6 +166,11 @@ package final class Connection {
 
   /// Takes the write lock at once: a deferred transaction that turned to writing later would fail without waiting,
   /// whatever the timeout.
+  /// - Parameter milliseconds: how long a call waits for a lock
+  package func setBusyTimeout(_ milliseconds: Int32) {
+    unsafe sqlite3_busy_timeout(handle, milliseconds)
+  }
+
   package func beginImmediate() throws(SQLiteError) {
     var begin = try statement("BEGIN IMMEDIATE")
     try begin.run()

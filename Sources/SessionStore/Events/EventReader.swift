@@ -7,6 +7,12 @@ package struct EventReader {
   let streamID: String?
   /// the id up to which it has read
   var after: Int64
+  /// when the session expires if nothing happens to it meanwhile; nil: never
+  package private(set) var deadline: Int64?
+
+  fileprivate mutating func note(_ row: SessionRow, maxSuspension: Int64) {
+    deadline = row.deadline(maxSuspension: maxSuspension)
+  }
 }
 
 extension Store {
@@ -21,7 +27,8 @@ extension Store {
     let gap = try gap(row, after: cursor, streamID: streamID)
     // What the gap tells is not told again.
     let start = min(max(cursor, row.eventFloor), row.lastEventID)
-    let reader = EventReader(session: row.number, sessionID: sessionID, streamID: streamID, after: start)
+    var reader = EventReader(session: row.number, sessionID: sessionID, streamID: streamID, after: start)
+    reader.note(row, maxSuspension: limits.maxSuspension)
     return (reader, row.lastEventID, gap, cursor > row.lastEventID)
   }
 
@@ -46,6 +53,7 @@ extension Store {
     let status = effectiveStatus(slot)
     if status == .expired || status == .invalidated { return .ended(reason: status.rawValue) }
     let row = cache.rows[slot]
+    reader.note(row, maxSuspension: limits.maxSuspension)
     if let gap = try gap(row, after: reader.after, streamID: reader.streamID) {
       reader.after = row.eventFloor
       return .lagged(gap)

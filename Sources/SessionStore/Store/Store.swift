@@ -51,9 +51,14 @@ package final class Store {
   /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
   private var dataVersion: Int64?
   package private(set) var isInGroup = false
-  /// numbers of the sessions whose events or status this group changed, for whoever watches them
-  package private(set) var changedSessions: Set<SessionNumber> = []
-  package private(set) var tasksChanged = false
+  /// Whether somebody wants to know what commits change.
+  package var isWatched = false
+  /// What was changed since it was last asked for; more than that after a group was abandoned.
+  private var changes = StoreChanges()
+  /// how often it turned out that other processes may have written
+  package private(set) var foreignCommits: Int64 = 0
+  /// whether a write of the same input has waited for other processes in vain
+  private var hasWaitedInVain = false
 
   init(
     connection: Connection, lock: FileLock?, stillness: StillFile? = nil, schemaVersion: Int64, limits: Limits,
@@ -112,6 +117,7 @@ package final class Store {
   private func refresh() throws {
     let version = try connection.dataVersion()
     if version == dataVersion { return }
+    foreignCommits += 1
     forgetRows()
     let found = try connection.pragma("user_version")
     if found != schemaVersion { throw StoreError.tooNew(found: found, supported: schemaVersion) }
@@ -140,26 +146,33 @@ package final class Store {
   // MARK: - Writing groups
 
   /// Takes the lock and opens the transaction that the following writes share.
-  /// - Parameter waiting: milliseconds to wait for other processes
+  /// - Parameter waiting: Milliseconds to wait for other processes. Once that was in vain, the writes behind it try but
+  ///   do not wait, until ``renewPatience()``: they would all wait for the same process, one after the other.
   package func beginGroup(waiting: Int64) throws {
-    if let lock, !isExclusive, !lock.acquire(timeout: max(waiting, 0)) {
-      throw StoreError.busy(milliseconds: limits.busyTimeout)
-    }
+    let waits = waiting > 0 && !hasWaitedInVain
+    if let lock, !isExclusive, !lock.acquire(timeout: waits ? waiting : 0) { throw busy(waits) }
     do {
+      if !waits { connection.setBusyTimeout(0) }
+      defer { if !waits { connection.setBusyTimeout(Int32(clamping: limits.busyTimeout)) } }
       try connection.beginImmediate()
       try refresh()
     } catch {
       connection.rollback()
       releaseLock()
-      if let error = error as? SQLiteError, error.class == .busy {
-        throw StoreError.busy(milliseconds: limits.busyTimeout)
-      }
+      if let error = error as? SQLiteError, error.class == .busy { throw busy(waits) }
       throw error
     }
     isInGroup = true
-    changedSessions.removeAll(keepingCapacity: true)
-    tasksChanged = false
+    hasWaitedInVain = false
   }
+
+  private func busy(_ hasWaited: Bool) -> StoreError {
+    if hasWaited { hasWaitedInVain = true }
+    return .busy(milliseconds: limits.busyTimeout)
+  }
+
+  /// Lets writes wait for other processes again: new input has come.
+  package func renewPatience() { hasWaitedInVain = false }
 
   /// Makes everything since ``beginGroup(waiting:)`` durable.
   /// - Throws: ``StoreError/outcomeUnknown(code:message:)`` when it may or may not be on disk; the process must end.
@@ -241,7 +254,7 @@ package final class Store {
   /// be refused after the first one.
   package func atomically<Result>(_ body: () throws -> Result) throws -> Result {
     try flushSessions()
-    let before = (counters, changedSessions, tasksChanged)
+    let before = counters
     try connection.execute("SAVEPOINT request")
     do {
       let result = try body()
@@ -254,7 +267,7 @@ package final class Store {
         try connection.execute("ROLLBACK TO request; RELEASE request")
       }
       forgetRows()
-      (counters, changedSessions, tasksChanged) = before
+      counters = before
       throw error
     }
   }
@@ -265,8 +278,21 @@ package final class Store {
     return counters.revision
   }
 
-  func noteChange(ofSession number: SessionNumber) { changedSessions.insert(number) }
-  func noteTaskChange() { tasksChanged = true }
+  func noteChange(ofSession number: SessionNumber) {
+    if isWatched { changes.sessions.insert(number) }
+  }
+
+  func noteTaskChange() {
+    if isWatched { changes.tasks = true }
+  }
+
+  /// What was changed since this was last asked; nil for nothing.
+  package func takeChanges() -> StoreChanges? {
+    if changes.sessions.isEmpty, !changes.tasks { return nil }
+    defer { changes = StoreChanges() }
+    return changes
+  }
+
   func noteMade(_ rows: Int) { rowsMade += rows }
 
   /// False when SQLite has ended the transaction by itself, as it does on some errors.

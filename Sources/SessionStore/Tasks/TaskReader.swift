@@ -14,6 +14,8 @@ package struct TaskReader {
   var after: Int64 = 0
   /// what it has told of and must tell the end of
   var known: [TaskNumber: String] = [:]
+  /// when the next of them lapses if nothing happens to it meanwhile; nil: never
+  package var deadline: Int64?
 }
 
 extension Store {
@@ -28,6 +30,7 @@ extension Store {
     var reader = TaskReader(task: task.number, session: nil, owner: scope.owner)
     reader.after = task.revision
     reader.known[task.number] = task.taskID
+    reader.deadline = task.expiresAt?.addingClamped(1)
     return (reader, task)
   }
 
@@ -61,11 +64,14 @@ extension Store {
     var gone = reader.known
     var select = try tables.statement(conditions(reader), "SELECT number, expires_at FROM tasks")
     var lapsed: Set<TaskNumber> = []
+    reader.deadline = nil
     while try select.step() {
       if let expiresAt = select.optionalInteger(1), now > expiresAt {
         lapsed.insert(TaskNumber(select, 0))
       } else {
         gone[TaskNumber(select, 0)] = nil
+        let deadline = select.optionalInteger(1)?.addingClamped(1)
+        if let deadline { reader.deadline = min(reader.deadline ?? deadline, deadline) }
       }
     }
     for (number, taskID) in gone.sorted(by: { $0.key < $1.key }) {

@@ -72,6 +72,7 @@ extension RPCError {
     case let error as RPCError: error
     case let error as StoreError: of(error)
     case let error as SQLiteError: of(error)
+    case let error as AnswerTooLarge: error.error
     case is WorkCancelled:
       ErrorKind.shuttingDown.error("The sidecar was told to end before this was done; start it again and repeat it.")
     default: internalError

@@ -67,6 +67,11 @@ struct ListPage {
     return true
   }
 
+  /// where to go on behind the only entry
+  fileprivate func behind(_ list: ListKind, hasMore: Bool) -> (name: String, value: RPCError.Detail)? {
+    count == 1 ? ("next_cursor", hasMore ? .text(list.cursor(after: last)) : .null) : nil
+  }
+
   fileprivate mutating func finish(_ list: ListKind, hasMore: Bool) -> JSONWriter {
     writer.endArray()
     writer.member("next_cursor", hasMore ? list.cursor(after: last) : nil)
@@ -91,6 +96,7 @@ extension Sidecar {
       taken, after: after, limit: Int(call.integer(.limit, default: 50)), budget: pageBudget)
     do {
       let hasMore = try fill(&page)
+      running.behind = page.behind(list, hasMore: hasMore)
       writer = page.finish(list, hasMore: hasMore)
     } catch {
       writer = page.finish(list, hasMore: false)

@@ -4,46 +4,99 @@ import SessionStore
 
 /// Notifications to subscribers, between answers and after the commit that made them true.
 extension Sidecar {
-  /// How often a process that has subscribers looks for what others stored: milliseconds. Well within the 250 that the
+  /// How often a process that has subscribers looks whether others wrote: milliseconds. Well within the 250 that the
   /// contract allows.
   package static let pollInterval: Int64 = 100
+  /// bytes that may wait for the reader before no notifications are added
+  package static let deliveryBound = 1 << 20
   /// events that one subscriber gets before the next one's turn
   private static let turn = 256
+  /// subscribers that get a turn before requests get theirs
+  private static let turns = 256
 
-  /// Looks for what other processes stored and for what has expired, then delivers.
-  /// - Parameter room: bytes that may be added to the output
-  package func poll(room: Int) {
-    if subscriptions.isEmpty { return }
-    subscriptions.noteAll()
-    deliver(room: room)
+  /// Opens a subscription.
+  /// - Returns: its id
+  /// - Throws: `max_subscriptions_reached`
+  func subscribe(_ reader: Subscriptions.Reader) throws -> String {
+    try group.answers.subscriptions.add(reader, limit: options.maxSubscriptions)
   }
 
-  /// Sends what subscribers wait for until there is nothing left or `room` bytes are used up.
+  /// Tells the subscriptions what commits of this process changed.
+  func noteChanges() {
+    if let changes = store.takeChanges() { group.answers.subscriptions.note(changes) }
+    store.isWatched = !group.answers.subscriptions.isEmpty
+  }
+
+  /// Looks whether another process wrote, or something's time is over. While neither has happened nothing is read.
+  func poll(_ now: Int64) {
+    if group.answers.subscriptions.isEmpty { return }
+    group.answers.subscriptions.noteDeadlines(at: now)
+    do {
+      try store.beginRead()
+      store.endRead()
+      if let seen = seenCommits, seen == store.foreignCommits { return }
+      seenCommits = store.foreignCommits
+      group.answers.subscriptions.noteAll()
+    } catch {
+      // Requests are told so; the next look comes soon.
+    }
+  }
+
+  /// Whether subscribers wait for a turn that they can get now.
+  var canDeliver: Bool {
+    group.answers.subscriptions.hasDue && waitingOutput + group.answers.output.count < Self.deliveryBound
+      && store.currentTime() >= nextDelivery
+  }
+
+  /// Sends what subscribers wait for until there is nothing left, `room` bytes are used up, or many had their turn.
   package func deliver(room: Int) {
-    guard subscriptions.hasDue, room > 0, !hasOpenGroup, phase == .serving else { return }
+    guard group.answers.subscriptions.hasDue, room > 0, !hasOpenGroup, phase == .serving else { return }
     store.beginRequest()
+    if store.now < nextDelivery, nextDelivery - store.now <= Self.pollInterval { return }
     do {
       try store.beginRead()
       defer { store.endRead() }
       try withOutput { output in
         let end = output.count + room
-        while output.count < end, let index = subscriptions.nextDueEvents() {
-          try stepEvents(index, &output, end)
-        }
-        while output.count < end, let index = subscriptions.tasks.firstIndex(where: { $0.isDue }) {
-          try stepTasks(index, &output, end)
+        for _ in 0..<Self.turns {
+          guard output.count < end, var next = group.answers.subscriptions.takeDue() else { return }
+          do {
+            if let hasMore = try step(&next, &output, end) {
+              group.answers.subscriptions.insert(next, hasMore: hasMore)
+            }
+          } catch {
+            group.answers.subscriptions.insert(next)
+            throw error
+          }
         }
       }
     } catch {
       // The database could not be read. Requests are told so; subscribers are served when it can be read again.
+      nextDelivery = store.now + Self.pollInterval
     }
   }
 
-  /// Gives one subscriber of events its turn.
-  private func stepEvents(_ index: Int, _ output: inout JSONWriter, _ end: Int) throws {
-    let id = subscriptions.events[index].id
-    let sessionID = subscriptions.events[index].reader.sessionID
-    let step = try store.readOn(&subscriptions.events[index].reader, limit: Self.turn) { event in
+  /// Gives a subscriber its turn.
+  /// - Returns: whether there is more for it; nil when it has ended
+  private func step(
+    _ subscription: inout Subscriptions.Subscription, _ output: inout JSONWriter, _ end: Int
+  ) throws -> Bool? {
+    let id = subscription.id
+    switch subscription.reader {
+    case .events(var reader):
+      defer { subscription.reader = .events(reader) }
+      return try stepEvents(&reader, id, &output, end)
+    case .tasks(var reader):
+      defer { subscription.reader = .tasks(reader) }
+      return try stepTasks(&reader, id, &output, end)
+    }
+  }
+
+  private func stepEvents(
+    _ reader: inout EventReader, _ id: String, _ output: inout JSONWriter, _ end: Int
+  ) throws -> Bool? {
+    let sessionID = reader.sessionID
+    let step = try store.readOn(&reader, limit: Self.turn) { event in
       if output.count >= end { return false }
       Response.notification("event", to: &output) { writer in
         writer.member("subscription_id", id)
@@ -54,29 +107,31 @@ extension Sidecar {
       return true
     }
     switch step {
-    case .caughtUp: subscriptions.events[index].isDue = false
-    case .more: break
+    case .caughtUp: return false
+    case .more: return true
     case .lagged(let gap):
       Response.notification("lagged", to: &output) { writer in
         writer.member("subscription_id", id)
         writer.member("dropped", gap.dropped)
         writer.member("oldest_available", gap.oldestAvailable)
       }
+      return true
     case .ended(let reason):
-      _ = subscriptions.remove(id)
       Response.notification("ended", to: &output) { writer in
         writer.member("subscription_id", id)
         writer.member("reason", reason)
       }
+      return nil
     }
   }
 
-  /// Tells one subscriber of tasks what changed.
-  private func stepTasks(_ index: Int, _ output: inout JSONWriter, _ end: Int) throws {
-    let id = subscriptions.tasks[index].id
+  /// Tells a subscriber of tasks what changed.
+  private func stepTasks(
+    _ reader: inout TaskReader, _ id: String, _ output: inout JSONWriter, _ end: Int
+  ) throws -> Bool? {
     var isOver = false
-    let followsOne = subscriptions.tasks[index].reader.followsOne
-    let hasMore = try store.readOn(&subscriptions.tasks[index].reader) { change in
+    let followsOne = reader.followsOne
+    let hasMore = try store.readOn(&reader) { change in
       if output.count >= end { return false }
       switch change {
       case .changed(let task):
@@ -95,7 +150,6 @@ extension Sidecar {
       }
       return true
     }
-    subscriptions.tasks[index].isDue = hasMore
-    if isOver { _ = subscriptions.remove(id) }
+    return isOver ? nil : hasMore
   }
 }

@@ -43,7 +43,7 @@ extension Sidecar {
   /// Leaves a job to be done beside the requests; where that is not possible it is done at once and its result written.
   /// - Throws: `queue_full`; when it is done at once, what it throws
   func perform(_ job: Job, _ writer: inout JSONWriter) throws {
-    guard mayDefer, store.canRunBeside else {
+    guard running.mayDefer, store.canRunBeside else {
       return job.write(try store.run(job), elapsed: store.currentTime() - store.now, to: &writer)
     }
     if jobs.waiting.count >= Jobs.limit {
@@ -51,7 +51,7 @@ extension Sidecar {
         "\(Jobs.limit) backups and checks wait for their turn, the limit; send it again when one is answered.",
         [("limit", .integer(Int64(Jobs.limit)))])
     }
-    deferred = job
+    running.deferred = job
   }
 
   /// - Parameter id: as it was written, in a copy, so that the input that it came in is not kept; nil for a

@@ -13,7 +13,11 @@ extension Sidecar {
   /// How long the process may wait for input before it calls ``tick(room:)``.
   package var millisecondsUntilTick: Int64 {
     let now = store.currentTime()
-    let next = subscriptions.isEmpty ? nextSweep : min(nextSweep, nextPoll)
+    if canDeliver { return 0 }
+    var next = nextSweep
+    if !group.answers.subscriptions.isEmpty {
+      next = min(next, nextPoll, group.answers.subscriptions.nextDeadline ?? next)
+    }
     if !jobs.isEmpty { return min(max(0, next - now), Jobs.pollInterval) }
     // A clock that was set back must not make the wait longer than a sweep is apart.
     return min(max(0, next - now), Self.sweepInterval)
@@ -26,9 +30,11 @@ extension Sidecar {
     advanceJobs(room: room)
     guard phase == .serving else { return }
     let now = store.currentTime()
-    if now >= nextPoll || nextPoll - now > Self.pollInterval {
+    if now >= nextPoll || nextPoll - now > Self.pollInterval
+      || group.answers.subscriptions.nextDeadline.map({ $0 <= now }) == true
+    {
       nextPoll = now + Self.pollInterval
-      poll(room: room)
+      poll(now)
     }
     if now >= nextSweep || nextSweep - now > Self.sweepInterval { sweepSlice(now) }
   }
@@ -39,7 +45,7 @@ extension Sidecar {
       let swept = try store.sweepSlice()
       sweepFailure = nil
       nextSweep = now + (swept.hasMore ? Self.sweepPause : Self.sweepInterval)
-      if !subscriptions.isEmpty { subscriptions.noteChanges(store.changedSessions, tasks: store.tasksChanged) }
+      noteChanges()
     } catch StoreError.busy {
       nextSweep = now + Self.sweepPause
     } catch StoreError.outcomeUnknown {

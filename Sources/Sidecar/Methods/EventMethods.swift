@@ -1,4 +1,5 @@
 import JSON
+import JSONRPC
 import SessionStore
 
 /// Events and their streams: section 5 of the contract.
@@ -175,7 +176,7 @@ enum EventMethods {
     let start = try sidecar.store.startReading(
       call.string(.sessionID), after: call.optionalInteger(.afterEventID), streamID: call.optionalString(.streamID),
       owner: call.owner)
-    let id = try sidecar.subscriptions.add(start.reader, limit: sidecar.options.maxSubscriptions)
+    let id = try sidecar.subscribe(.events(start.reader))
     writer.beginObject()
     writer.member("subscription_id", id)
     writer.member("newest_id", start.newestID)
@@ -227,6 +228,7 @@ extension Sidecar {
         }
       }
     }
+    if count == 1 { running.behind = ("next_after", .integer(page.nextAfter)) }
     writer.member("next_after", page.nextAfter)
     writer.member("newest_id", page.newestID)
     writer.member("has_more", page.hasMore)
@@ -265,6 +267,9 @@ extension JSONWriter.StringPieces {
   ///
   /// `ping` and `keepalive` become comments and carry no id: an id of a heartbeat would replace the client's
   /// Last-Event-ID.
+  ///
+  /// A line break in a payload stands between two values of it, where an empty line means nothing: it is left out, so
+  /// that no payload becomes more than five times as long.
   mutating func appendFrame(_ event: borrowing EventRow, typed: Bool) {
     let type = event.eventType
     if type == "ping" || type == "keepalive" { return append(": keepalive\n\n") }
@@ -279,13 +284,14 @@ extension JSONWriter.StringPieces {
 
   private mutating func appendDataLines(_ data: Span<UInt8>) {
     var start = 0
-    while start <= data.count {
+    while start < data.count {
       var end = start
       while end < data.count, data[end] != UInt8(ascii: "\r"), data[end] != UInt8(ascii: "\n") { end += 1 }
-      append("data: ")
-      append(data.extracting(start..<end))
-      append("\n")
-      if end + 1 < data.count, data[end] == UInt8(ascii: "\r"), data[end + 1] == UInt8(ascii: "\n") { end += 1 }
+      if end > start {
+        append("data: ")
+        append(data.extracting(start..<end))
+        append("\n")
+      }
       start = end + 1
     }
   }

@@ -1,4 +1,5 @@
 import JSON
+import JSONRPC
 import SessionStore
 
 /// The append-only log of a session: section 7 of the contract.
@@ -100,6 +101,7 @@ enum LogMethods {
       return Sidecar.fits(&writer, mark, start, sidecar.pageBudget, &count)
     }
     writer.endArray()
+    if count == 1 { sidecar.running.behind = ("next_after", .integer(page.nextAfter)) }
     writer.member("next_after", page.nextAfter)
     writer.member("newest_seq", page.newestSeq)
     writer.member("oldest_seq", page.oldestSeq)

@@ -45,7 +45,7 @@ enum OperationMethods {
       ("max_task_messages", limits.maxTaskMessages), ("max_values", limits.maxValues),
       ("max_state_bytes", limits.maxStateBytes), ("max_payload_bytes", limits.maxPayloadBytes),
       ("max_line_bytes", sidecar.options.maxLineBytes), ("max_result_bytes", sidecar.options.maxResultBytes),
-      ("max_batch", Sidecar.maxBatch), ("max_subscriptions", sidecar.options.maxSubscriptions),
+      ("max_batch", Unit.maxBatch), ("max_subscriptions", sidecar.options.maxSubscriptions),
       ("session_ttl", Int(limits.sessionTTL)), ("inactivity_timeout", Int(limits.inactivityTimeout)),
       ("log_dedup_window", limits.logDedupWindow), ("max_violations", limits.maxViolations),
       ("max_audit_events", limits.maxAuditEvents), ("max_suspension", Int(limits.maxSuspension)),
@@ -209,7 +209,7 @@ enum OperationMethods {
     name: "transaction", summary: "Runs several calls, all or none.", access: .write, isTransactional: false,
     isWatched: true,
     parameters: [
-      .required(.calls, .list(of: .record(calls), count: 1...Sidecar.maxBatch), "The calls in their order.")
+      .required(.calls, .list(of: .record(calls), count: 1...Unit.maxBatch), "The calls in their order.")
     ],
     result: .members([("results", .array(.any))]), errors: [.requirementFailed, .payloadTooLarge],
     example: (
@@ -247,12 +247,12 @@ extension Sidecar {
       try checkOwner(method, params)
       try method.run(self, params, &writer)
       resultBudget -= writer.count - start
-      if resultBudget < 0 { throw RPCError.payloadTooLarge("The answer", limit: options.maxResultBytes) }
+      if resultBudget < 0 { throw AnswerTooLarge(limit: options.maxResultBytes, behind: running.behind) }
       if call.boolean(.require) { try checkOutcome(JSONText(validated: writer.bytes[start...]), name) }
-    } catch let error as StoreError {
+    } catch {
+      // What the database says is for the group.
+      if error is SQLiteError { throw error }
       throw RPCError.of(error).atCall(index)
-    } catch let error as RPCError {
-      throw error.atCall(index)
     }
   }
 

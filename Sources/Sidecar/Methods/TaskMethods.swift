@@ -474,8 +474,7 @@ enum TaskMethods {
     writer.beginObject()
     if call.has(.taskID) {
       let start = try sidecar.store.startReading(taskID: call.string(.taskID), scope: scope(call))
-      writer.member(
-        "subscription_id", try sidecar.subscriptions.add(start.reader, limit: sidecar.options.maxSubscriptions))
+      writer.member("subscription_id", try sidecar.subscribe(.tasks(start.reader)))
       writer.name("task")
       writer.task(start.task)
     } else {
@@ -488,7 +487,7 @@ enum TaskMethods {
         return true
       }
       tasks.endArray()
-      writer.member("subscription_id", try sidecar.subscriptions.add(reader, limit: sidecar.options.maxSubscriptions))
+      writer.member("subscription_id", try sidecar.subscribe(.tasks(reader)))
       writer.name("tasks")
       writer.text(JSONText(validated: tasks.take()[...]))
     }

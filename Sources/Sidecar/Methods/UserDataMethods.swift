@@ -58,6 +58,7 @@ enum UserDataMethods {
       return true
     }
     writer.endArray()
+    if count == 1 { sidecar.running.behind = ("next_cursor", hasMore ? .text(position.text) : .null) }
     writer.member("next_cursor", hasMore ? position.text : nil)
     writer.endObject()
   }

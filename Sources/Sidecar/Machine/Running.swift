@@ -1,0 +1,143 @@
+import JSON
+import JSONRPC
+import SQLite
+import SessionStore
+
+/// What the method that is running may do, and what it leaves behind.
+struct Running {
+  /// bytes that its result may have
+  var budget = 0
+  /// whether it may be answered later
+  var mayDefer = false
+  /// Where a page that holds one entry goes on: what to tell when that alone is too large.
+  var behind: (name: String, value: RPCError.Detail)?
+  /// what it left to be done beside the requests, instead of writing a result
+  var deferred: Job?
+}
+
+/// An answer is over its limit.
+struct AnswerTooLarge: Error {
+  let limit: Int
+  let behind: (name: String, value: RPCError.Detail)?
+
+  var error: RPCError {
+    guard let behind else { return .payloadTooLarge("The answer", limit: limit) }
+    var error = RPCError.payloadTooLarge("One entry alone", limit: limit)
+    error.message += " Go on behind it with \(behind.name)."
+    error.details.append(behind)
+    return error
+  }
+}
+
+/// An answer over the limit after a write that shares its group with others, which only a lost group takes back.
+private struct UnanswerableWrite: Error {}
+
+extension Sidecar {
+  /// bytes that the result of the running method may have
+  var resultBudget: Int {
+    get { running.budget }
+    set { running.budget = newValue }
+  }
+  /// the same for the entries of a page, behind which a cursor and some members still come
+  var pageBudget: Int { running.budget - 4_096 }
+
+  /// Runs a parsed request and writes its answer.
+  /// - Parameter mark: where its answer begins
+  /// - Throws: when the group is void, or when an outcome is unknown
+  func answer(_ unit: Unit, _ request: ParsedRequest, since mark: Answers.Mark) throws {
+    let id = unit.text.span.extracting(request.id ?? 0..<0)
+    group.answers.begin(unit)
+    running.deferred = nil
+    running.behind = nil
+    do {
+      if let error = request.error { throw error }
+      guard let method = request.method else { throw RPCError.internalError }
+      running.mayDefer = !unit.isInBatch
+      running.budget = try group.answers.budget(unit, limit: options.maxResultBytes)
+      Response.begin(&group.answers.output, id: id)
+      try run(method, at: mark)
+      Response.end(&group.answers.output)
+      if let job = running.deferred {
+        group.answers.rewind(to: mark)
+        return begin(job, request.index, id: request.id.map { Array(JSONText(validated: unit.text).cut($0).bytes) })
+      }
+    } catch {
+      if isOutcomeUnknown(error) || voidsGroup(error) { throw error }
+      group.answers.fail(unit, RPCError.of(error), method: request.index, id: id, since: mark)
+    }
+    group.answers.end(unit, isNotification: request.isNotification, since: mark)
+  }
+
+  /// Whether the open transaction, and so the whole group, is lost: every error of the database is taken as that, and
+  /// some make SQLite end the transaction silently.
+  private func voidsGroup(_ error: any Error) -> Bool {
+    group.state == .open && (error is SQLiteError || error is UnanswerableWrite || !store.transactionStands)
+  }
+
+  private func run(_ method: Method, at mark: Answers.Mark) throws {
+    if group.answers.isShuttingDown {
+      throw ErrorKind.shuttingDown.error("The sidecar is shutting down; start it again and repeat the request.")
+    }
+    store.beginRequest()
+    switch method.access {
+    case .none, .ownGroups: try write(method)
+    case .read: try read(method)
+    case .write: try change(method, at: mark)
+    case .readOrWrite:
+      let output = group.answers.output.mark
+      do {
+        try read(method)
+      } catch is NeedsGroup {
+        group.answers.output.rewind(to: output)
+        try change(method, at: mark)
+      }
+    }
+  }
+
+  private func read(_ method: Method) throws {
+    if store.isInGroup { return try writeBounded(method) }
+    try store.beginRead()
+    defer { store.endRead() }
+    try writeBounded(method)
+  }
+
+  private func change(_ method: Method, at mark: Answers.Mark) throws {
+    if !store.isInGroup {
+      try store.beginGroup(waiting: store.limits.busyTimeout)
+      _ = group.handle(.opened(mark, now: store.now))
+    }
+    if group.state == .open {
+      do {
+        return try writeBounded(method)
+      } catch is AnswerTooLarge {
+        throw UnanswerableWrite()
+      }
+    }
+    do {
+      try writeBounded(method)
+      try store.commitGroup()
+    } catch {
+      if store.isInGroup { store.abandonGroup() }
+      throw error
+    }
+  }
+
+  /// Has the method write its result, within the bound of an answer. This is where a write that nobody can be told of
+  /// is refused: before it is committed.
+  private func writeBounded(_ method: Method) throws {
+    let start = group.answers.output.count
+    try write(method)
+    if group.answers.output.count - start > running.budget { throw tooLarge }
+  }
+
+  private var tooLarge: AnswerTooLarge { AnswerTooLarge(limit: options.maxResultBytes, behind: running.behind) }
+
+  private func write(_ method: Method) throws {
+    try withOutput { try method.run(self, call, &$0) }
+  }
+
+  /// Answers what follows with shutting_down.
+  func shutDown() {
+    group.answers.isShuttingDown = true
+  }
+}
