@@ -14,6 +14,8 @@ extension Sidecar {
   /// subscribers that get a turn before requests get theirs
   private static let turns = 256
 
+  var subscriptionCount: Int { group.answers.subscriptions.count }
+
   /// Opens a subscription.
   /// - Returns: its id
   /// - Throws: `max_subscriptions_reached`

@@ -146,15 +146,16 @@ struct Subscriptions {
 
   /// Remembers who has something to read after a commit of this process.
   mutating func note(_ changes: StoreChanges) {
+    var numbers = changes.tasks ? ofTasks : []
     for session in changes.sessions {
-      for number in bySession[session] ?? [] { makeDue(number) }
+      if let some = bySession[session] { numbers.formUnion(some) }
     }
-    if changes.tasks { for number in ofTasks { makeDue(number) } }
+    for number in numbers.sorted() { makeDue(number) }
   }
 
   /// Everyone may have something to read: another process wrote.
   mutating func noteAll() {
-    for number in open.keys { makeDue(number) }
+    for number in open.keys.sorted() { makeDue(number) }
   }
 
   /// Those whose deadline has come have something to read, be it their end.
