@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import textwrap
+from email.utils import formatdate
 from pathlib import Path
 
 import manual
@@ -37,13 +39,18 @@ def put(root: Path, program: Path) -> None:
     for example in sorted((ROOT / "protocol" / "deploying").glob("*")):
         write(documents / "examples" / example.name, example.read_bytes())
     write(documents / "copyright", copyright_file().encode())
-    write(documents / "changelog.gz", gzipped(f"{NAME} {version()}: see the releases page.\n".encode()))
+    write(documents / "changelog.gz", gzipped(changelog().encode()))
     size = sum(file.stat().st_size for file in root.rglob("*") if file.is_file()) // 1024 + 1
     write(root / "DEBIAN/control", control(size).encode())
 
 
+def changelog() -> str:
+    day = formatdate(moment())
+    return f"{NAME} ({version()}) stable; urgency=medium\n\n  * Release {version()}.\n\n -- {MAINTAINER}  {day}\n"
+
+
 def control(kibibytes: int) -> str:
-    description = "\n".join(f" {line}" for line in DESCRIPTION.splitlines())
+    description = textwrap.fill(DESCRIPTION, 78, initial_indent=" ", subsequent_indent=" ")
     return (
         f"Package: {NAME}\nVersion: {version()}\nArchitecture: {machine().debian}\nMaintainer: {MAINTAINER}\n"
         f"Installed-Size: {kibibytes}\nSection: database\nPriority: optional\n"
@@ -51,8 +58,10 @@ def control(kibibytes: int) -> str:
 
 
 def copyright_file() -> str:
-    licence = (ROOT / "LICENSE").read_text(encoding="utf-8")
-    return f"{NAME} is licensed under the Apache License, version 2.0:\n\n{licence}\n\n{notices()}"
+    """Debian keeps the text of the licence itself."""
+    return (
+        f"{NAME} is licensed under the Apache License, version 2.0, which stands in\n"
+        f"/usr/share/common-licenses/Apache-2.0.\n\n{notices()}")
 
 
 def write(path: Path, data: bytes, mode: int = 0o644) -> None:
