@@ -51,12 +51,13 @@ def test_installed_used_and_removed_without_a_trace(packages: Path, chroot: Path
     package = one(packages, "*.deb")
     before = listing(chroot)
     shutil.copy(package, chroot / "package.deb")
+    (chroot / "request.json").write_text(
+        '{"jsonrpc":"2.0","id":1,"method":"create_session","params":{"session_id":"s-1"}}')
     said = inside(chroot, """
         dpkg -i /package.deb
-        echo "{\\"jsonrpc\\":\\"2.0\\",\\"id\\":1,\\"method\\":\\"create_session\\",\\"params\\":{\\"session_id\\":\\"s-1\\"}}" |
-          mcp-session-store --database /tmp/sessions.db
+        mcp-session-store --database /tmp/sessions.db </request.json
         mcp-session-store sessions --database /tmp/sessions.db
-        rm /tmp/sessions.db*
+        rm /tmp/sessions.db* /request.json
         dpkg -L mcp-session-store
     """)
     assert '"session_id":"s-1"' in said
