@@ -25,7 +25,7 @@ from pydantic import AnyHttpUrl
 from mcp_session_store import Store
 
 setup = json.loads(sys.argv[1])
-store = Store(setup["database"], binary=setup["binary"], options=setup.get("store", {}))
+store = Store(setup["database"], binary=setup["binary"], options=setup.get("store", {}), **setup.get("client", {}))
 
 
 class Tokens:

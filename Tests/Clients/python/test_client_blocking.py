@@ -55,13 +55,18 @@ def test_backup_with_progress(binary: Path, database: Path) -> None:
         assert copy.get_session("s") is not None
 
 
-def test_closed_and_not_open(binary: Path, database: Path) -> None:
+def test_the_first_call_opens_and_open_opens_again(binary: Path, database: Path) -> None:
     store = BlockingStore(database, binary=binary)
     with pytest.raises(ChildError, match="not open"):
-        store.health()
-    store.close()
-    store.open()
-    store.close()
+        _ = store.info
     store.close()
     with pytest.raises(ChildError, match="closed"):
         store.health()
+    assert store.open().health()["status"] == "healthy"
+    for _ in range(2):
+        store.close()
+        with pytest.raises(ChildError, match="closed"):
+            store.health()
+    lazy = BlockingStore(database, binary=binary)
+    assert lazy.health()["status"] == "healthy"
+    lazy.close()

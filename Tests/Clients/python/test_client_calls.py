@@ -82,8 +82,11 @@ def test_what_is_required_must_be_there(binary: Path, database: Path) -> None:
     async def main() -> None:
         async with Store(database, binary=binary, require=["sessions", "store_event"]):
             pass
-        with pytest.raises(RequirementFailed, match="telepathy"):
+        with pytest.raises(ChildError, match="telepathy") as raised:
             await Store(database, binary=binary, require=["telepathy"]).open()
+        assert raised.value.reason == "incompatible"
+        assert isinstance(raised.value.__cause__, RequirementFailed)
+        assert raised.value.__cause__.data["missing"] == "telepathy"
 
     asyncio.run(main())
 
@@ -146,7 +149,7 @@ def test_parameters_that_are_json_already_go_as_they_are(binary: Path, database:
             page = await store.get_events_after("s", after_event_id=stored["id"] - 1)
             assert [event["data"] for event in page["events"]] == [["half \ud83d", "\u2028", 1]]
             with pytest.raises(RequestTooLarge):
-                await store.call("x", json.dumps("x" * store.info["limits"]["max_line_bytes"]))
+                await store.call("x", json.dumps({"x": "x" * store.info["limits"]["max_line_bytes"]}))
 
     asyncio.run(main())
 

@@ -13,18 +13,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mcp_session_store import ChildError, Restart, Store
+from mcp_session_store import AnswerError, ChildError, Restart, Store
 
 Impostor = Callable[[str], Path]
 #: seconds after which a wait has failed
 PATIENCE = 60.0
 CLIENT = str(Path(__file__).parents[3] / "protocol/clients/python")
 
-#: dies with the third call; the file beside it says how many have started
+#: dies with the third call
 DIES = """
 with open(sys.argv[0] + ".starts", "a") as starts: starts.write("+")
 for number, request in enumerate(requests):
     if number == 2: os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+#: dies with the first; the file beside it says how many have started
+ALWAYS_DIES = """
+with open(sys.argv[0] + ".starts", "a") as starts: starts.write("+")
+next(requests); os._exit(70)
 """
 
 
@@ -52,7 +58,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 def test_what_was_on_its_way_fails_at_once_and_says_whether_it_may_be_done(impostor: Impostor) -> None:
     async def main() -> None:
-        async with Store(binary=impostor(DIES), timeout=None) as store:
+        async with Store(binary=impostor(DIES), restart=None, timeout=None) as store:
             done = await asyncio.wait_for(asyncio.gather(
                 store.store_event("s", data=1), store.get_session("s"), store.store_event("s", data=2),
                 return_exceptions=True), PATIENCE)
@@ -125,16 +131,23 @@ def test_calls_made_while_it_starts_again_wait_for_it(binary: Path, database: Pa
 
 
 def test_it_gives_up_starting_what_dies_again_and_again(impostor: Impostor) -> None:
-    program = impostor(DIES)
+    program = impostor(ALWAYS_DIES)
 
     async def main() -> None:
         async with Store(binary=program, restart=Restart(attempts=3, delay=0.001)) as store:
-            reads = [store.get_session("s") for _ in range(3)]
-            done = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), PATIENCE)
-            assert all(isinstance(error, ChildError) for error in done)
+            errors = []
+            while not errors or errors[-1].reason != "gave_up":
+                try:
+                    await asyncio.wait_for(store.store_event("s", data=1), PATIENCE)
+                except ChildError as error:
+                    errors.append(error)
+            assert starts(program) == 4
+            assert store.state == "failed" and errors[-1].retryable and errors[-1].outcome == "not_applied"
             with pytest.raises(ChildError):
                 await store.health()
-        assert starts(program) == 4
+            assert starts(program) == 4, "nothing is tried before the pause is over"
+            await store.open()
+            assert starts(program) == 5 and store.state == "ready"
 
     asyncio.run(main())
 
@@ -156,11 +169,14 @@ next(requests); os._exit({code})
     asyncio.run(main())
 
 
-def test_what_is_no_json_ends_the_process_that_said_it(impostor: Impostor) -> None:
+def test_what_is_no_json_fails_one_call_and_not_the_store(impostor: Impostor) -> None:
     async def main() -> None:
-        async with Store(binary=impostor('next(requests); print("hello", flush=True)\nnext(requests)')) as store:
-            with pytest.raises(ChildError, match="hello"):
-                await asyncio.wait_for(store.get_session("s"), PATIENCE)
+        program = impostor('next(requests); print("hello", flush=True)\nfor request in requests: answer(request, 1)')
+        async with Store(binary=program) as store:
+            with pytest.raises(AnswerError, match="hello") as raised:
+                await asyncio.wait_for(store.store_event("s", data=1), PATIENCE)
+            assert raised.value.outcome == "unknown" and raised.value.method == "store_event"
+            assert await asyncio.wait_for(store.call("health"), PATIENCE) == 1
 
     asyncio.run(main())
 

@@ -130,7 +130,7 @@ def test_what_cannot_be_subscribed_says_so(binary: Path, database: Path) -> None
 
 def test_subscriptions_go_on_in_the_next_process(binary: Path, database: Path) -> None:
     async def main() -> None:
-        async with Store(database, binary=binary, restart=Restart(attempts=50)) as store:
+        async with Store(database, binary=binary, restart=Restart(attempts=50, max_delay=0.01)) as store:
             await opened(store)
             async with await store.subscribe_events("s", after_event_id=0) as events:
                 stored = 0
@@ -151,7 +151,7 @@ def test_subscriptions_go_on_in_the_next_process(binary: Path, database: Path) -
 
 def test_without_a_restart_the_reader_is_told(binary: Path, database: Path) -> None:
     async def main() -> None:
-        async with Store(database, binary=binary) as store:
+        async with Store(database, binary=binary, restart=None) as store:
             await opened(store)
             async with await store.subscribe_events("s") as events:
                 await store.store_event("s", data=1)

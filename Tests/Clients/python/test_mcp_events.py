@@ -324,10 +324,10 @@ def test_what_cannot_be_stored_goes_out_without_an_id(
 
 def test_when_the_process_is_gone_messages_go_out_and_nothing_new_begins(binary: Path, database: Path) -> None:
     async def run() -> None:
-        async with Store(database, binary=binary) as store:
+        async with Store(database, binary=binary, restart=None) as store:
             events = await session(store, "one")
             first = await events.store_event("1", None)
-            await store.call("shutdown")
+            os.kill(store.info["pid"], signal.SIGTERM)
             async with asyncio.timeout(WAIT):
                 while await events.store_event("1", progress(1)) != "":
                     await asyncio.sleep(0.01)

@@ -481,6 +481,7 @@ def test_without_its_store_a_server_says_so(setup: dict[str, Any]) -> None:
                 assert response.status_code == 503
                 assert "store" in (await response.aread()).decode()
 
+    setup["client"] = {"restart": None}
     with running(setup) as server:
         asyncio.run(run(server))
 

@@ -11,6 +11,9 @@ MADE = "# Made by protocol/clients/generate from protocol/openrpc.json."
 #: What the client serves by hand: they come with notifications, or end what they are called on.
 BY_HAND = {"subscribe_events", "subscribe_tasks", "unsubscribe", "backup", "shutdown"}
 
+#: What any line may be answered with, beside the errors that a method names.
+OF_EVERY_LINE = ("parse_error", "invalid_request", "method_not_found", "invalid_cursor", "internal_error")
+
 #: Enumerations with more words have a name.
 LITERALS = 3
 
@@ -94,6 +97,7 @@ def contract_module(contract: dict, types: Types) -> str:
         "",
         "from __future__ import annotations",
         "",
+        "import enum",
         "from typing import TYPE_CHECKING, Any, Literal, TypedDict",
         "",
         "from .errors import RequestError",
@@ -104,6 +108,12 @@ def contract_module(contract: dict, types: Types) -> str:
         "#: Methods that may be sent again when nobody knows whether they were done.",
         *wrapped_list("REPEATABLE = frozenset({", map(repr_, repeatable), "})"),
         "",
+        "#: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is",
+        "#: another word for leaving them out.",
+        "NULLS: dict[str, frozenset[str]] = {",
+        *nulls(contract["methods"]),
+        "}",
+        "",
         "",
         declared,
         "",
@@ -112,7 +122,28 @@ def contract_module(contract: dict, types: Types) -> str:
     ])
 
 
+def nulls(methods: list[dict]) -> Iterator[str]:
+    for method in methods:
+        names = [parameter["name"] for parameter in method["params"] if takes_null(parameter)]
+        value = f"frozenset({{{', '.join(map(repr_, names))}}})" if names else "frozenset()"
+        yield f"    {repr_(method['name'])}: {value},"
+
+
+def takes_null(parameter: dict) -> bool:
+    schema = parameter["schema"]
+    if {"type": "null"} in schema.get("anyOf", ()):
+        return True
+    return parameter["required"] and not {"type", "anyOf", "enum", "$ref"} & set(schema)
+
+
 def errors(kinds: dict[str, dict]) -> Iterator[str]:
+    yield "class ErrorKind(str, enum.Enum):"
+    yield '    """What errors are told apart by, as `RequestError.kind` has it. A newer program may know more."""'
+    yield ""
+    for kind in sorted({*kinds, *OF_EVERY_LINE}):
+        yield f"    {kind.upper()} = {repr_(kind)}"
+    yield ""
+    yield ""
     for kind, error in kinds.items():
         yield f"class {camel(kind)}(RequestError):"
         yield f'    """{error["message"]} Code {error["code"]}, kind `{kind}`."""'
@@ -151,14 +182,15 @@ def signature(method: dict, types: Types, *, awaited: bool) -> str:
         sent.append(f'"{wire}": {wire}')
         if parameter["required"]:
             required.append(f"{wire}: {kind}")
-        elif {"type": "null"} in parameter["schema"].get("anyOf", ()):
+        elif takes_null(parameter):
             optional.append(f"{wire}: {kind} | Unset = UNSET")
         else:
             optional.append(f"{wire}: {kind} | None = None")
     result = types.of(method["result"]["schema"], result_name(method))
-    parameters = ["self", *required, "*", *optional, "timeout: float | None = None"]
+    timeout = "timeout: float | None | Unset = UNSET"
+    parameters = ["self", *required, "*", *optional, timeout]
     if len(required) > 1:  # by name, as on the wire, but for the one that says what it is about
-        parameters = ["self", required[0], "*", *required[1:], *optional, "timeout: float | None = None"]
+        parameters = ["self", required[0], "*", *required[1:], *optional, timeout]
     lines = [
         *wrapped(f"{'async ' * awaited}def {name}(", parameters, f") -> {result}:", 4),
         *docstring(method),
@@ -200,8 +232,8 @@ def methods_module(name: str, signatures: list[str], types: Types) -> str:
         MADE,
         '"""The methods of the contract, with names, parameters and results as on the wire.',
         "",
-        "A `timeout` is in seconds; without one that of the store counts. None is null: for an optional parameter as",
-        "good as leaving it out, for an owner the anonymous caller, for a payload a value.",
+        "A `timeout` is in seconds, None for any time; without one that of the store counts. An optional parameter that",
+        "is None is left out. For an owner None is the anonymous caller, for a payload a value.",
         '"""',
         "",
         '# mypy: disable-error-code="no-any-return"',
@@ -219,7 +251,9 @@ def methods_module(name: str, signatures: list[str], types: Types) -> str:
         "",
         "",
         f"class {name}:",
-        f"    {awaited}def call(self, method: str, params: Mapping[str, Any], *, timeout: float | None = None) -> Any:",
+        f"    {awaited}def call(",
+        "        self, method: str, params: Mapping[str, Any], *, timeout: float | None | Unset = UNSET,",
+        "    ) -> Any:",
         '        """Calls a method by its name on the wire."""',
         "        raise NotImplementedError",
         "",

@@ -1,8 +1,8 @@
 # Made by protocol/clients/generate from protocol/openrpc.json.
 """The methods of the contract, with names, parameters and results as on the wire.
 
-A `timeout` is in seconds; without one that of the store counts. None is null: for an optional parameter as
-good as leaving it out, for an owner the anonymous caller, for a payload a value.
+A `timeout` is in seconds, None for any time; without one that of the store counts. An optional parameter that
+is None is left out. For an owner None is the anonymous caller, for a payload a value.
 """
 
 # mypy: disable-error-code="no-any-return"
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 
 class BlockingMethods:
-    def call(self, method: str, params: Mapping[str, Any], *, timeout: float | None = None) -> Any:
+    def call(
+        self, method: str, params: Mapping[str, Any], *, timeout: float | None | Unset = UNSET,
+    ) -> Any:
         """Calls a method by its name on the wire."""
         raise NotImplementedError
 
@@ -46,7 +48,7 @@ class BlockingMethods:
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         status: Literal["pending", "active"] | None = None, is_initialized: bool | None = None, ttl: int | None = None,
         inactivity_timeout: int | None = None, created_at: int | None = None, last_activity: int | None = None,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Makes a session.
 
@@ -75,7 +77,7 @@ class BlockingMethods:
 
     def get_session(
         self, session_id: str, *, touch: bool | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Session | None:
         """The session, or null when it is unknown, expired or another owner's.
 
@@ -88,7 +90,8 @@ class BlockingMethods:
 
     def update_session(
         self, session: UpdateSessionSession, *, if_revision: int | None = None, upsert: bool | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Replaces the given fields; absent ones stay. What get_session gave can be sent back as it is.
 
@@ -103,7 +106,7 @@ class BlockingMethods:
 
     def touch_session(
         self, session_id: str, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Slides the inactivity deadline.
 
@@ -115,7 +118,7 @@ class BlockingMethods:
 
     def delete_session(
         self, session_id: str, *, delete_tasks: bool | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> DeleteSessionResult:
         """Deletes a session in any status, with its state, events and log.
 
@@ -130,7 +133,7 @@ class BlockingMethods:
         self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
         principal: str | None | Unset = UNSET, status: ListSessionsStatus | None = None,
         include_state: bool | None = None, cursor: str | None = None, limit: int | None = None,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> ListSessionsResult:
         """Sessions in the order of creation.
 
@@ -148,7 +151,7 @@ class BlockingMethods:
     def list_session_ids(
         self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
         principal: str | None | Unset = UNSET, status: ListSessionIdsStatus | None = None, cursor: str | None = None,
-        limit: int | None = None, timeout: float | None = None,
+        limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ListSessionIdsResult:
         """Ids of sessions in the order of creation.
 
@@ -164,7 +167,8 @@ class BlockingMethods:
 
     def session_count(
         self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, status: SessionCountStatus | None = None, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, status: SessionCountStatus | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> SessionCountResult:
         """How many sessions a list with these filters has.
 
@@ -177,7 +181,8 @@ class BlockingMethods:
 
     def validate_session(
         self, session_id: str, *, ip_address: str | None = None, user_agent: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> ValidateSessionResult:
         """Whether a session may be used now, and from there; other than the first address and agent are recorded.
 
@@ -191,7 +196,7 @@ class BlockingMethods:
         }, timeout=timeout)
 
     def expire_sessions(
-        self, *, older_than: int | None = None, limit: int | None = None, timeout: float | None = None,
+        self, *, older_than: int | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ExpireSessionsResult:
         """Removes sessions that were last active before a time, or without one those past their own deadline.
 
@@ -202,7 +207,7 @@ class BlockingMethods:
 
     def activate_session(
         self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Makes a pending or suspended session active; on an active one it changes nothing.
 
@@ -215,7 +220,7 @@ class BlockingMethods:
 
     def suspend_session(
         self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Stops an active session and both of its clocks.
 
@@ -228,7 +233,7 @@ class BlockingMethods:
 
     def resume_session(
         self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Makes a suspended session active again and moves its deadline by the time it was suspended.
 
@@ -241,7 +246,7 @@ class BlockingMethods:
 
     def expire_session(
         self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Ends a session as though its deadline had passed.
 
@@ -254,7 +259,7 @@ class BlockingMethods:
 
     def invalidate_session(
         self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Ends a session for good; it can be looked at until its deadline.
 
@@ -267,7 +272,7 @@ class BlockingMethods:
 
     def set_session_state(
         self, session_id: str, *, key: str, value: Any, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> SetSessionStateResult:
         """Sets one key of a session's state.
 
@@ -281,7 +286,7 @@ class BlockingMethods:
 
     def get_session_state(
         self, session_id: str, *, key: str, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> GetSessionStateResult:
         """One key of a session's state; a stored null is not an absent key.
 
@@ -294,7 +299,7 @@ class BlockingMethods:
 
     def remove_session_state(
         self, session_id: str, *, key: str, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> RemoveSessionStateResult:
         """Removes one key of a session's state.
 
@@ -307,7 +312,7 @@ class BlockingMethods:
 
     def list_session_state_keys(
         self, session_id: str, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> ListSessionStateKeysResult:
         """The keys of a session's state in the order of their first setting.
 
@@ -320,7 +325,7 @@ class BlockingMethods:
     def store_event(
         self, session_id: str, *, data: Any, event_type: str | None = None, stream_id: str | None = None,
         retry: int | None = None, timestamp: int | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> StoreEventResult:
         """Appends one event to a session.
 
@@ -338,7 +343,7 @@ class BlockingMethods:
 
     def store_events(
         self, session_id: str, *, events: list[StoreEventsEvents], tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> StoreEventsResult:
         """Appends several events to a session, all or none.
 
@@ -352,7 +357,8 @@ class BlockingMethods:
     def get_events_after(
         self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
         limit: int | None = None, format: Literal["json", "sse", "sse_typed"] | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> EventPage:
         """The events after a cursor, oldest first, and whether any were lost.
 
@@ -371,7 +377,7 @@ class BlockingMethods:
     def get_recent_events(
         self, session_id: str, *, limit: int | None = None, stream_id: str | None = None,
         format: Literal["json", "sse", "sse_typed"] | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> EventPage:
         """The newest events, returned oldest first.
 
@@ -388,7 +394,7 @@ class BlockingMethods:
 
     def delete_events_before(
         self, session_id: str, *, before_event_id: int, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> DeleteEventsBeforeResult:
         """Deletes the events with ids strictly below one.
 
@@ -402,7 +408,7 @@ class BlockingMethods:
 
     def event_count(
         self, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> EventCountResult:
         """How many events a session holds, or without one the whole store.
 
@@ -415,7 +421,7 @@ class BlockingMethods:
     def broadcast_event(
         self, data: Any, *, event_type: str | None = None, retry: int | None = None, timestamp: int | None = None,
         user_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        status: Literal["pending", "active"] | None = None, timeout: float | None = None,
+        status: Literal["pending", "active"] | None = None, timeout: float | None | Unset = UNSET,
     ) -> BroadcastEventResult:
         """Appends one event to each session that matches, all or none; owners match exactly.
 
@@ -436,7 +442,7 @@ class BlockingMethods:
         session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         status: CreateTaskStatus | None = None, original_method: str | None = None, original_params: Any | None = None,
         ttl: int | None = None, poll_interval: int | None = None, status_message: str | None = None,
-        meta: Any | None = None, timeout: float | None = None,
+        meta: Any | None = None, timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Makes a task; one of a session takes the session's owners where it names none.
 
@@ -461,7 +467,7 @@ class BlockingMethods:
 
     def get_task(
         self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Task | None:
         """The task, or null when it is unknown, lapsed or another owner's.
 
@@ -475,7 +481,7 @@ class BlockingMethods:
     def update_task(
         self, task: UpdateTaskTask, *, if_revision: int | None = None, force: bool | None = None,
         session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Replaces the given fields, for migration and repair; absent ones stay.
 
@@ -492,7 +498,7 @@ class BlockingMethods:
     def touch_task(
         self, task_id: str, *, status_message: str | None = None, ttl: int | None = None,
         poll_interval: int | None = None, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Progress and heartbeat without a transition.
 
@@ -509,7 +515,7 @@ class BlockingMethods:
 
     def delete_task(
         self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> DeleteTaskResult:
         """Deletes a task and its queue.
 
@@ -523,7 +529,7 @@ class BlockingMethods:
     def list_tasks(
         self, *, status: ListTasksStatus | None = None, session_id: str | None = None,
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, cursor: str | None = None,
-        limit: int | None = None, timeout: float | None = None,
+        limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ListTasksResult:
         """Tasks in the order of creation.
 
@@ -540,7 +546,7 @@ class BlockingMethods:
     def list_tasks_for_session(
         self, session_id: str, *, status: ListTasksForSessionStatus | None = None,
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, cursor: str | None = None,
-        limit: int | None = None, timeout: float | None = None,
+        limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ListTasksForSessionResult:
         """The tasks of a session in the order of creation.
 
@@ -557,7 +563,7 @@ class BlockingMethods:
     def update_task_status(
         self, task_id: str, *, status: UpdateTaskStatusStatus, status_message: str | None = None,
         if_revision: int | None = None, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Takes a task from one status to another.
 
@@ -574,7 +580,8 @@ class BlockingMethods:
 
     def store_task_result(
         self, task_id: str, *, result: StoreTaskResultResult, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Stores an outcome without changing the status; a terminal task keeps the one that it has.
 
@@ -589,7 +596,7 @@ class BlockingMethods:
 
     def get_task_result(
         self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> GetTaskResultResult:
         """The outcome of a task; null when there is none yet.
 
@@ -602,7 +609,8 @@ class BlockingMethods:
 
     def complete_task(
         self, task_id: str, *, result: Any, status_message: str | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Outcome and status in one step: the task has succeeded.
 
@@ -618,7 +626,8 @@ class BlockingMethods:
 
     def fail_task(
         self, task_id: str, *, error: FailTaskError, status_message: str | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Outcome and status in one step: the task has failed.
 
@@ -634,7 +643,8 @@ class BlockingMethods:
 
     def cancel_task(
         self, task_id: str, *, cooperative: bool | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Cancels a task at once, or only says that somebody wants it.
 
@@ -649,7 +659,8 @@ class BlockingMethods:
 
     def require_task_input(
         self, task_id: str, *, input_requests: dict[str, Any], session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Asks for input, or for more of it; keys are never used twice.
 
@@ -664,7 +675,8 @@ class BlockingMethods:
 
     def provide_task_input(
         self, task_id: str, *, input_responses: dict[str, Any], session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Gives answers; when all are in the task is working again.
 
@@ -679,7 +691,8 @@ class BlockingMethods:
 
     def enqueue_task_message(
         self, task_id: str, *, message: Any, max_size: int | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> EnqueueTaskMessageResult:
         """Puts a message at the end of a task's queue.
 
@@ -695,7 +708,7 @@ class BlockingMethods:
 
     def dequeue_task_message(
         self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> DequeueTaskMessageResult:
         """Takes the message at the front of a task's queue.
 
@@ -708,7 +721,7 @@ class BlockingMethods:
 
     def dequeue_all_task_messages(
         self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> DequeueAllTaskMessagesResult:
         """Takes all messages of a task's queue, as many as one answer holds.
 
@@ -719,7 +732,7 @@ class BlockingMethods:
             "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
-    def expire_tasks(self, *, limit: int | None = None, timeout: float | None = None) -> ExpireTasksResult:
+    def expire_tasks(self, *, limit: int | None = None, timeout: float | None | Unset = UNSET) -> ExpireTasksResult:
         """Removes tasks whose time is over, whatever their status.
 
         limit: Tasks at most; 1,000 when absent.
@@ -728,7 +741,8 @@ class BlockingMethods:
 
     def recover_stuck_tasks(
         self, max_age: int, *, session_id: str | None = None, limit: int | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> RecoverStuckTasksResult:
         """Fails the tasks that are not terminal and were not touched for long: their server died over them.
 
@@ -743,7 +757,8 @@ class BlockingMethods:
 
     def task_count(
         self, *, status: TaskCountStatus | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> TaskCountResult:
         """How many tasks a list with these filters has.
 
@@ -755,7 +770,7 @@ class BlockingMethods:
         }, timeout=timeout)
 
     def consume_nonce(
-        self, nonce: str, *, ttl: int, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        self, nonce: str, *, ttl: int, principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> ConsumeNonceResult:
         """Whether a single-use token is used for the first time.
 
@@ -767,7 +782,7 @@ class BlockingMethods:
     def put_value(
         self, collection: str, *, key: str, value: Any, ttl: int | None = None, if_absent: bool | None = None,
         if_revision: int | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> PutValueResult:
         """Stores a value under a key of a collection.
 
@@ -785,7 +800,7 @@ class BlockingMethods:
 
     def get_value(
         self, collection: str, *, key: str, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> GetValueResult:
         """The value under a key; a stored null is not an absent one.
 
@@ -798,7 +813,7 @@ class BlockingMethods:
 
     def delete_value(
         self, collection: str, *, key: str, if_revision: int | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> DeleteValueResult:
         """Removes the value under a key.
 
@@ -814,7 +829,7 @@ class BlockingMethods:
     def list_values(
         self, collection: str, *, prefix: str | None = None, tenant_id: str | None | Unset = UNSET,
         principal: str | None | Unset = UNSET, cursor: str | None = None, limit: int | None = None,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> ListValuesResult:
         """The values of one owner's collection in the order of creation.
 
@@ -830,7 +845,8 @@ class BlockingMethods:
 
     def append_log_entry(
         self, session_id: str, *, entry: dict[str, Any], deduplicate: bool | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, timeout: float | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> AppendLogEntryResult:
         """Appends one entry to a session's log, once for each message id.
 
@@ -847,7 +863,7 @@ class BlockingMethods:
         self, session_id: str, *, after_seq: int | None = None,
         kind: Literal["incoming", "internal", "checkpoint"] | None = None, from_last_checkpoint: bool | None = None,
         limit: int | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> LoadLogResult:
         """The entries of a session's log after a seq.
 
@@ -865,7 +881,7 @@ class BlockingMethods:
 
     def replace_log(
         self, session_id: str, *, entries: list[dict[str, Any]], tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> ReplaceLogResult:
         """Puts entries in the place of the whole log; the numbering goes on.
 
@@ -878,7 +894,7 @@ class BlockingMethods:
 
     def compact_log(
         self, session_id: str, *, checkpoint: dict[str, Any], tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None = None,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> CompactLogResult:
         """Puts one checkpoint in the place of the whole log; message ids stay known.
 
@@ -892,7 +908,7 @@ class BlockingMethods:
     def record_security_event(
         self, type: RecordSecurityEventType, *, severity: RecordSecurityEventSeverity, session_id: str | None = None,
         user_id: str | None = None, message: str | None = None, ip_address: str | None = None,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> RecordSecurityEventResult:
         """Notes a security event; too many of at least medium severity, or a critical one, invalidate the session.
 
@@ -911,7 +927,7 @@ class BlockingMethods:
     def list_audit_events(
         self, *, session_id: str | None = None, user_id: str | None = None, type: ListAuditEventsType | None = None,
         min_severity: ListAuditEventsMinSeverity | None = None, since: int | None = None, cursor: str | None = None,
-        limit: int | None = None, timeout: float | None = None,
+        limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ListAuditEventsResult:
         """Lifecycle changes and security events, oldest first; they outlive their sessions.
 
@@ -929,7 +945,7 @@ class BlockingMethods:
         }, timeout=timeout)
 
     def check_rate_limit(
-        self, key: str, *, limit: int, window: int, timeout: float | None = None,
+        self, key: str, *, limit: int, window: int, timeout: float | None | Unset = UNSET,
     ) -> CheckRateLimitResult:
         """Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window.
 
@@ -940,7 +956,8 @@ class BlockingMethods:
         return self.call("check_rate_limit", {"key": key, "limit": limit, "window": window}, timeout=timeout)
 
     def validate_input(
-        self, text: str, *, session_id: str | None = None, max_bytes: int | None = None, timeout: float | None = None,
+        self, text: str, *, session_id: str | None = None, max_bytes: int | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> ValidateInputResult:
         """Screens a text for its size, control characters and scripts; what fails is recorded at low severity.
 
@@ -954,7 +971,7 @@ class BlockingMethods:
 
     def export_user_data(
         self, *, user_id: str | None = None, principal: str | None = None, tenant_id: str | None = None,
-        cursor: str | None = None, limit: int | None = None, timeout: float | None = None,
+        cursor: str | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ExportUserDataResult:
         """All that is stored about somebody: records as a dump has them, in pages.
 
@@ -968,7 +985,7 @@ class BlockingMethods:
 
     def delete_user_data(
         self, *, user_id: str | None = None, principal: str | None = None, tenant_id: str | None = None,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> DeleteUserDataResult:
         """Deletes all that is stored about somebody, in one transaction, and writes nothing about it.
 
@@ -980,7 +997,7 @@ class BlockingMethods:
 
     def initialize(
         self, *, client: InitializeClient | None = None, protocol_version: str | None = None,
-        require: list[str] | None = None, timeout: float | None = None,
+        require: list[str] | None = None, timeout: float | None | Unset = UNSET,
     ) -> ServerInfo:
         """An optional handshake by capabilities; refused when something that is required is not there.
 
@@ -992,16 +1009,16 @@ class BlockingMethods:
             "client": client, "protocol_version": protocol_version, "require": require,
         }, timeout=timeout)
 
-    def server_info(self, *, timeout: float | None = None) -> ServerInfo:
+    def server_info(self, *, timeout: float | None | Unset = UNSET) -> ServerInfo:
         """What this program is, what it can do and what its limits are."""
         return self.call("server_info", {}, timeout=timeout)
 
-    def health(self, *, timeout: float | None = None) -> HealthResult:
+    def health(self, *, timeout: float | None | Unset = UNSET) -> HealthResult:
         """Whether all is well, with the reasons when it is not."""
         return self.call("health", {}, timeout=timeout)
 
     def get_metrics(
-        self, *, format: Literal["json", "prometheus"] | None = None, timeout: float | None = None,
+        self, *, format: Literal["json", "prometheus"] | None = None, timeout: float | None | Unset = UNSET,
     ) -> Metrics:
         """What is in the store, and what this process has done; it reads every row of sessions, tasks and values.
 
@@ -1009,21 +1026,21 @@ class BlockingMethods:
         """
         return self.call("get_metrics", {"format": format}, timeout=timeout)
 
-    def maintenance(self, *, timeout: float | None = None) -> MaintenanceResult:
+    def maintenance(self, *, timeout: float | None | Unset = UNSET) -> MaintenanceResult:
         """Sweeps what has expired, gives free pages back and runs a checkpoint, a bounded slice of each."""
         return self.call("maintenance", {}, timeout=timeout)
 
-    def check_integrity(self, *, timeout: float | None = None) -> CheckIntegrityResult:
+    def check_integrity(self, *, timeout: float | None | Unset = UNSET) -> CheckIntegrityResult:
         """Looks for damage in the whole file, beside the requests; answered when done."""
         return self.call("check_integrity", {}, timeout=timeout)
 
-    def transaction(self, calls: list[TransactionCalls], *, timeout: float | None = None) -> TransactionResult:
+    def transaction(self, calls: list[TransactionCalls], *, timeout: float | None | Unset = UNSET) -> TransactionResult:
         """Runs several calls, all or none.
 
         calls: The calls in their order.
         """
         return self.call("transaction", {"calls": calls}, timeout=timeout)
 
-    def discover(self, *, timeout: float | None = None) -> dict[str, Any]:
+    def discover(self, *, timeout: float | None | Unset = UNSET) -> dict[str, Any]:
         """This contract as an OpenRPC document."""
         return self.call("rpc.discover", {}, timeout=timeout)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from .errors import RequestError
@@ -18,6 +19,86 @@ REPEATABLE = frozenset({
     "list_tasks_for_session", "list_values", "load_log", "rpc.discover", "server_info", "session_count",
     "subscribe_events", "subscribe_tasks", "task_count",
 })
+
+#: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
+#: another word for leaving them out.
+NULLS: dict[str, frozenset[str]] = {
+    "create_session": frozenset({"tenant_id", "principal"}),
+    "get_session": frozenset({"tenant_id", "principal"}),
+    "update_session": frozenset({"tenant_id", "principal"}),
+    "touch_session": frozenset({"tenant_id", "principal"}),
+    "delete_session": frozenset({"tenant_id", "principal"}),
+    "list_sessions": frozenset({"tenant_id", "principal"}),
+    "list_session_ids": frozenset({"tenant_id", "principal"}),
+    "session_count": frozenset({"tenant_id", "principal"}),
+    "validate_session": frozenset({"tenant_id", "principal"}),
+    "expire_sessions": frozenset(),
+    "activate_session": frozenset({"tenant_id", "principal"}),
+    "suspend_session": frozenset({"tenant_id", "principal"}),
+    "resume_session": frozenset({"tenant_id", "principal"}),
+    "expire_session": frozenset({"tenant_id", "principal"}),
+    "invalidate_session": frozenset({"tenant_id", "principal"}),
+    "set_session_state": frozenset({"value", "tenant_id", "principal"}),
+    "get_session_state": frozenset({"tenant_id", "principal"}),
+    "remove_session_state": frozenset({"tenant_id", "principal"}),
+    "list_session_state_keys": frozenset({"tenant_id", "principal"}),
+    "store_event": frozenset({"data", "tenant_id", "principal"}),
+    "store_events": frozenset({"tenant_id", "principal"}),
+    "get_events_after": frozenset({"tenant_id", "principal"}),
+    "get_recent_events": frozenset({"tenant_id", "principal"}),
+    "delete_events_before": frozenset({"tenant_id", "principal"}),
+    "event_count": frozenset({"tenant_id", "principal"}),
+    "broadcast_event": frozenset({"data", "tenant_id", "principal"}),
+    "subscribe_events": frozenset({"tenant_id", "principal"}),
+    "unsubscribe": frozenset(),
+    "create_task": frozenset({"tenant_id", "principal"}),
+    "get_task": frozenset({"tenant_id", "principal"}),
+    "update_task": frozenset({"tenant_id", "principal"}),
+    "touch_task": frozenset({"tenant_id", "principal"}),
+    "delete_task": frozenset({"tenant_id", "principal"}),
+    "list_tasks": frozenset({"tenant_id", "principal"}),
+    "list_tasks_for_session": frozenset({"tenant_id", "principal"}),
+    "update_task_status": frozenset({"tenant_id", "principal"}),
+    "store_task_result": frozenset({"tenant_id", "principal"}),
+    "get_task_result": frozenset({"tenant_id", "principal"}),
+    "complete_task": frozenset({"result", "tenant_id", "principal"}),
+    "fail_task": frozenset({"tenant_id", "principal"}),
+    "cancel_task": frozenset({"tenant_id", "principal"}),
+    "require_task_input": frozenset({"tenant_id", "principal"}),
+    "provide_task_input": frozenset({"tenant_id", "principal"}),
+    "enqueue_task_message": frozenset({"message", "tenant_id", "principal"}),
+    "dequeue_task_message": frozenset({"tenant_id", "principal"}),
+    "dequeue_all_task_messages": frozenset({"tenant_id", "principal"}),
+    "expire_tasks": frozenset(),
+    "recover_stuck_tasks": frozenset({"tenant_id", "principal"}),
+    "task_count": frozenset({"tenant_id", "principal"}),
+    "subscribe_tasks": frozenset({"tenant_id", "principal"}),
+    "consume_nonce": frozenset({"principal"}),
+    "put_value": frozenset({"value", "tenant_id", "principal"}),
+    "get_value": frozenset({"tenant_id", "principal"}),
+    "delete_value": frozenset({"tenant_id", "principal"}),
+    "list_values": frozenset({"tenant_id", "principal"}),
+    "append_log_entry": frozenset({"tenant_id", "principal"}),
+    "load_log": frozenset({"tenant_id", "principal"}),
+    "replace_log": frozenset({"tenant_id", "principal"}),
+    "compact_log": frozenset({"tenant_id", "principal"}),
+    "record_security_event": frozenset(),
+    "list_audit_events": frozenset(),
+    "check_rate_limit": frozenset(),
+    "validate_input": frozenset(),
+    "export_user_data": frozenset(),
+    "delete_user_data": frozenset(),
+    "initialize": frozenset(),
+    "server_info": frozenset(),
+    "health": frozenset(),
+    "get_metrics": frozenset(),
+    "maintenance": frozenset(),
+    "backup": frozenset(),
+    "check_integrity": frozenset(),
+    "transaction": frozenset(),
+    "rpc.discover": frozenset(),
+    "shutdown": frozenset(),
+}
 
 
 class Session(TypedDict):
@@ -677,6 +758,43 @@ class TransactionCalls(TypedDict):
     method: str
     params: NotRequired[dict[str, Any]]
     require: NotRequired[bool]
+
+
+class ErrorKind(str, enum.Enum):
+    """What errors are told apart by, as `RequestError.kind` has it. A newer program may know more."""
+
+    CONCURRENT_MODIFICATION = "concurrent_modification"
+    DATABASE_BUSY = "database_busy"
+    DATABASE_CORRUPT = "database_corrupt"
+    DATABASE_ERROR = "database_error"
+    DATABASE_FULL = "database_full"
+    DATABASE_READ_ONLY = "database_read_only"
+    DATABASE_TOO_NEW = "database_too_new"
+    INTERNAL_ERROR = "internal_error"
+    INVALID_CURSOR = "invalid_cursor"
+    INVALID_PARAMS = "invalid_params"
+    INVALID_REQUEST = "invalid_request"
+    INVALID_SESSION_STATUS = "invalid_session_status"
+    INVALID_TRANSITION = "invalid_transition"
+    MAX_EVENTS_REACHED = "max_events_reached"
+    MAX_SESSIONS_REACHED = "max_sessions_reached"
+    MAX_SUBSCRIPTIONS_REACHED = "max_subscriptions_reached"
+    MAX_TASKS_REACHED = "max_tasks_reached"
+    MAX_USER_SESSIONS_REACHED = "max_user_sessions_reached"
+    MAX_VALUES_REACHED = "max_values_reached"
+    METHOD_NOT_FOUND = "method_not_found"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    PARSE_ERROR = "parse_error"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    QUEUE_FULL = "queue_full"
+    REQUIREMENT_FAILED = "requirement_failed"
+    SESSION_EXISTS = "session_exists"
+    SESSION_EXPIRED = "session_expired"
+    SESSION_NOT_FOUND = "session_not_found"
+    SHUTTING_DOWN = "shutting_down"
+    TASK_EXISTS = "task_exists"
+    TASK_NOT_FOUND = "task_not_found"
+    TERMINAL_STATE = "terminal_state"
 
 
 class InvalidParams(RequestError):

@@ -26,18 +26,19 @@ def find_binary(binary: str | os.PathLike[str] | None = None) -> str:
         if asked is not None:
             found = shutil.which(os.fspath(asked))
             if found is None:
-                raise ChildError(f"{where} names '{os.fspath(asked)}', which is {lack(Path(asked))}.")
-            return found
+                raise ChildError(
+                    f"{where} names '{os.fspath(asked)}', which is {lack(Path(asked))}.", reason="not_found")
+            return os.path.abspath(found)  # the process may have another working directory
     tried = []
     for place in places():
         if not is_own_script(place):
             if os.access(place, os.X_OK) and place.is_file():
-                return str(place)
+                return os.path.abspath(place)
             tried.append(f"{place} ({lack(place)})")
     raise ChildError(
         f"There is no program {PROGRAM} to run. The wheel for Linux carries it, the source package is the client "
         f"alone: install the wheel, or the Debian package, or build it; or pass binary=…, or set {ENVIRONMENT}. "
-        f"Looked for: {', '.join(tried)}.")
+        f"Looked for: {', '.join(tried)}.", reason="not_found")
 
 
 def places() -> Iterator[Path]:

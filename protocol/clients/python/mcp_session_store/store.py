@@ -3,81 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
+import os
+import platform
 import random
+import re
+import signal
+import traceback
+import weakref
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from .child import Child
-from .contract import ERRORS, REPEATABLE
-from .errors import CallTimeout, ChildError, RequestError, RequestTooLarge, StoreError
+from .calls import JOBS, Call, CallQueue
+from .child import Child, arguments
+from .contract import ERRORS, NULLS
+from .errors import AnswerError, ChildError, Overloaded, RequestError, StoreError
+from .json_text import decode, encode, one_object
 from .methods import Methods
+from .policy import Restart, Retry, seconds, whole
 from .program import find_binary
-from .subscription import EventSubscription, Subscription, TaskSubscription
+from .subscription import MAX_QUEUED, MAX_QUEUED_BYTES, EventSubscription, Subscription, TaskSubscription
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from .contract import BackupResult, ServerInfo
-    from .errors import Outcome
+    from .subscription import Gap
+
+__all__ = ["Restart", "Retry", "State", "Store", "encode", "sent"]
 
 #: of the contract that this client speaks
 PROTOCOL_VERSION = "1.0"
-#: bytes that are handed to the system at once
-CHUNK = 65_536
-#: answered when they are done, however long that takes
-JOBS = frozenset({"backup", "check_integrity"})
 #: exit codes that another start would only repeat: usage, a file that is not ours, configuration
 FINAL = frozenset({64, 65, 78})
 
-encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+State = Literal["closed", "starting", "ready", "restarting", "failed"]
 
+#: what the client does itself, and a call of one's own would upset
+RESERVED = {
+    "subscribe_events": "subscribe_events()", "subscribe_tasks": "subscribe_tasks()",
+    "unsubscribe": "aclose() of the subscription", "shutdown": "close()",
+}
 
-@dataclass(frozen=True)
-class Restart:
-    """How a process that ended by itself is started again.
-
-    Reads, and calls that were not written yet, are sent to the new one; every other call that was on its way fails with
-    the outcome `unknown`. Subscriptions go on behind what they told last.
-    """
-
-    #: starts within `within` seconds after which it gives up
-    attempts: int = 5
-    within: float = 60.0
-    #: seconds before the first start; doubles with each one that fails, and varies by half
-    delay: float = 0.05
-    max_delay: float = 5.0
-
-
-class _Call:
-    __slots__ = ("deadline", "future", "id", "is_sent", "line", "method", "on_progress", "on_result", "timeout")
-
-    def __init__(
-        self, number: int, method: str, line: bytes, future: asyncio.Future[Any],
-        on_result: Callable[[Any], None] | None, on_progress: Callable[[int, int], None] | None,
-    ) -> None:
-        self.id = number
-        self.method = method
-        self.line = line
-        self.future = future
-        self.on_result = on_result
-        self.on_progress = on_progress
-        self.is_sent = False
-        self.timeout: float | None = None
-        self.deadline = math.inf
-
-    @property
-    def is_repeatable(self) -> bool:
-        return not self.is_sent or self.method in REPEATABLE
-
-    @property
-    def outcome(self) -> Outcome:
-        return "not_applied" if self.is_repeatable else "unknown"
+ANSWER = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,18})\s*[,}]')
+NOTIFICATION = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"method"\s*:')
 
 
 class Store(Methods):
@@ -86,67 +57,116 @@ class Store(Methods):
         async with Store("sessions.db") as store:
             session = await store.create_session(principal="alice")
 
-    It starts with `async with`, `open()` or the first call, and belongs to the event loop in which that happens. Any
-    number of tasks may call at once: what is written together shares one commit.
+    It starts with `async with`, `open()` or the first call, and belongs to the event loop in which that happens, until
+    it is closed. Any number of tasks may call at once: what is written together shares one commit.
 
     database: the file; None: where the program keeps it by default; ":memory:" for none.
     binary: the program; else $MCP_SESSION_STORE_BINARY, else `mcp-session-store` of the PATH.
     options: of the command line, `{"session_ttl": "1h", "exclusive": True}`.
-    require: capabilities or methods that the program must have, or `open` raises RequirementFailed.
-    restart: whether a process that ended by itself is started again; None: calls fail from then on.
-    timeout: seconds that an answer may take, backups and integrity checks apart; None: any time.
+    cwd: the working directory of the process.
+    env: its whole environment.
+    client: `name` and `version` of who calls, for the handshake.
+    require: capabilities or methods that the program must have, or `open` raises ChildError, `incompatible`.
+    restart: how a process that ended by itself is started again; None: calls fail from then on. With ":memory:", where
+        another process would begin empty, that is the default.
+    retry: how calls are repeated that the store refused for now; None: they are not.
+    timeout: seconds that a call may take, backups and integrity checks apart; None: any time.
     start_timeout: seconds that the process may take to start, which with another process on the file can be long.
-    max_in_flight: bytes of calls without an answer; at that, further calls wait for their turn.
+    max_in_flight: bytes of calls that are written and not answered; at that, further calls wait for their turn.
+    max_waiting: bytes of calls that wait; beyond it calls are refused with Overloaded.
+    on_state: is told each change of `state`, and the error that is the reason.
     """
+
+    _alive: weakref.WeakSet[Store] = weakref.WeakSet()
 
     def __init__(
         self, database: str | os.PathLike[str] | None = None, *, binary: str | os.PathLike[str] | None = None,
-        options: Mapping[str, str | int | bool] | None = None, require: Sequence[str] = (),
-        restart: Restart | None = None, timeout: float | None = 30.0, start_timeout: float = 10.0,
-        max_in_flight: int = 16 << 20, logger: logging.Logger | None = None,
+        options: Mapping[str, str | int | bool | None] | None = None, cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None, client: Mapping[str, str] | None = None, require: Sequence[str] = (),
+        restart: Restart | None | Unset = UNSET, retry: Retry | None = Retry(),
+        timeout: float | None = 30.0, start_timeout: float | None = 10.0, max_in_flight: int = 16 << 20,
+        max_waiting: int = 64 << 20, on_state: Callable[[State, ChildError | None], object] | None = None,
+        logger: logging.Logger | None = None,
     ) -> None:
-        self._binary = binary
+        path = None if binary is None else os.fspath(binary)
+        # A path counts from where it was said, wherever the host goes meanwhile.
+        self._binary = os.path.abspath(path) if path and os.sep in path else path
         self._arguments = [*arguments({"database": str(database)} if database is not None else {}),
                            *arguments(options or {}), "--watch-parent"]
+        self._cwd = None if cwd is None else os.fspath(cwd)
+        self._env = env
+        self._client = {"name": "python", "version": platform.python_version(), **(client or {})}
         self._require = list(require)
-        self._policy = restart
-        self._timeout = timeout
-        self._start_timeout = start_timeout
-        self._max_load = max_in_flight
+        self._policy = (None if database == ":memory:" else Restart()) if isinstance(restart, Unset) else restart
+        self._retry = retry
+        self._timeout = seconds("timeout", timeout)
+        self._start_timeout = seconds("start_timeout", start_timeout)
         self._logger = logger or logging.getLogger("mcp_session_store")
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._opening: asyncio.Future[Store] | None = None
-        self._child: Child | None = None
-        self._is_ready = False
-        self._is_closed = False
-        self._failure: ChildError | None = None
-        self._starts: deque[float] = deque()
+        self._on_state = on_state
+        whole("max_in_flight", max_in_flight, 1)
+        whole("max_waiting", max_waiting, 1)
+        self._queue = CallQueue(max_in_flight, max_waiting, lambda: self._wake_next())
         self._last_id = 0
-        #: not written yet
-        self._queue: deque[_Call] = deque()
-        #: written, not answered
-        self._calls: dict[int, _Call] = {}
-        #: bytes of both
-        self._load = 0
-        self._alarm: asyncio.TimerHandle | None = None
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._is_ticking = False
+        self._forget(None)
+        Store._alive.add(self)
+
+    def _forget(self, closed: ChildError | None) -> None:
+        """As though it had never been opened; or closed, for that reason."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._state: State = "closed"
+        self._closed = closed
+        self._failure: ChildError | None = None
+        self._failed_at = -math.inf
+        self._child: Child | None = None
+        #: what starts the process, now or again; gives the error with which that failed
+        self._starting: asyncio.Task[ChildError | None] | None = None
+        self._openers = 0
+        self._closing: asyncio.Task[None] | None = None
+        self._handshake_id = 0
+        self._handshake: asyncio.Future[Any] | None = None
+        self._starts: deque[float] = deque()
         self._subscriptions: dict[str, Subscription] = {}
+        self._watchers: list[asyncio.Future[ChildError | None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._max_line = 0
         self._info: ServerInfo | None = None
+        self._queue.clear()
 
     @property
     def info(self) -> ServerInfo:
         """What the process said of itself when it was started."""
         if self._info is None:
-            raise ChildError("The store is not open.")
+            raise ChildError("The store is not open.", reason="closed")
         return self._info
 
     @property
+    def pid(self) -> int | None:
+        """Of the process; None when there is none now."""
+        return self._child.pid if self._child is not None else None
+
+    @property
+    def state(self) -> State:
+        """`closed`, `starting`, `ready`, `restarting` (another process is started) or `failed` (none is)."""
+        return self._state
+
+    @property
     def bytes_in_flight(self) -> int:
-        """Bytes of calls that are not answered yet."""
-        return self._load
+        """Bytes of calls that are written and not answered yet."""
+        return self._queue.in_flight
+
+    _load = bytes_in_flight
+
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes of calls that wait to be written."""
+        return self._queue.waiting
+
+    async def ended(self) -> ChildError | None:
+        """Returns when the store is over: None once it is closed, the error once it failed."""
+        if self._state not in ("closed", "failed"):
+            watcher = asyncio.get_running_loop().create_future()
+            self._watchers.append(watcher)
+            await watcher
+        return self._failure
 
     async def __aenter__(self) -> Store:
         return await self.open()
@@ -157,65 +177,195 @@ class Store(Methods):
     # Life
 
     async def open(self) -> Store:
-        """Starts the process and shakes hands with it, once. Raises ChildError, or RequirementFailed."""
-        if self._opening is None:
-            self._loop = asyncio.get_running_loop()
-            self._opening = self.spawn(self._open())
-        return await asyncio.shield(self._opening)
+        """Starts the process and shakes hands with it, once; again, after `close()` or when it failed.
 
-    async def _open(self) -> Store:
+        Raises ChildError. When it is cancelled, and nobody else waits for it, no process is left behind.
+        """
+        while self._closing is not None and self._loop is asyncio.get_running_loop():
+            await asyncio.shield(self._closing)
+        self._belong_here()
+        if self._state == "ready":
+            return self
+        is_first = self._state in ("closed", "failed")
+        if is_first:
+            self._closed = None
+            self._begin()
+        starting = self._starting
+        assert starting is not None
+        self._openers += 1
         try:
-            await self._start()
-        except StoreError as error:
-            self._failure = error if isinstance(error, ChildError) else ChildError(str(error))
+            error = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Whoever is cancelled here is in no block yet that would close it.
+            if is_first and self._openers == 1 and not any(self._queue) and self._closing is None:
+                if not starting.done():
+                    starting.cancel()
+                    self._child = None
+                    self._set_state("closed")
+                elif self.state == "ready":
+                    self._closing = self.spawn(self._close(0))
             raise
+        finally:
+            self._openers -= 1
+        if error is not None:
+            raise error.of(None, "not_applied") from error.__cause__
         return self
 
-    async def _start(self) -> None:
-        child = Child(self._hear, lambda: self._end(child), self._logger.warning, self._pump)
-        self._child = child
-        await child.start([find_binary(self._binary), *self._arguments])
-        shaking = self._call("initialize", {
-            "client": {"name": "mcp-session-store-python"}, "protocol_version": PROTOCOL_VERSION,
-            "require": self._require,
-        })
-        self._send(child, [shaking])
+    def _belong_here(self) -> None:
+        """A store belongs to one event loop; when that is over without having closed it, to the next one."""
+        loop = asyncio.get_running_loop()
+        if loop is self._loop:
+            return
+        if self._loop is not None:
+            if not self._loop.is_closed():
+                raise RuntimeError("A store belongs to the event loop in which it was opened: open one in each.")
+            self._forget(self._closed)
+        self._loop = loop
+
+    def _begin(self) -> None:
+        self._starts.clear()
+        self._handshake_id = self._next_id()
+        self._set_state("starting")
+        self._starting = self.spawn(self._first_start())
+
+    async def _first_start(self) -> ChildError | None:
         try:
-            info: ServerInfo = await asyncio.wait_for(shaking.future, self._start_timeout)
+            await self._start()
+        except ChildError as error:
+            self._fail(error)
+            return error
+        return None
+
+    async def _start(self) -> None:
+        """Raises ChildError."""
+        child = Child(lambda line: self._hear(child, line), lambda: self._lost(child), self._log,
+                      lambda: self._queue.pump())
+        self._child = child
+        self._handshake = asyncio.get_running_loop().create_future()
+        try:
+            binary = find_binary(self._binary)
+            await child.start([binary, *self._arguments], self._cwd, self._env)
+            child.write(self._line(self._handshake_id, "initialize", encode({
+                "client": self._client, "protocol_version": PROTOCOL_VERSION, "require": self._require})))
+            info: ServerInfo = await asyncio.wait_for(asyncio.shield(self._handshake), self._start_timeout)
         except asyncio.TimeoutError:
+            raise await self._given_up(
+                child, f"'{binary}' did not answer within {self._start_timeout} s of its start.",
+                "not_startable") from None
+        except RequestError as refused:
+            raise await self._given_up(child, f"'{binary}' does not fit: {refused}", "incompatible") from refused
+        except AnswerError as error:
+            raise await self._given_up(child, f"'{binary}' is no mcp-session-store: {error}", "not_a_sidecar") from None
+        except asyncio.CancelledError:
             child.kill()
-            await child.close(1.0)
-            raise ChildError(f"The store did not answer within {self._start_timeout} s of its start.") from None
-        except RequestError:
-            await child.close(1.0)
+            await child.close(0)
             raise
+        finally:
+            if not self._handshake.cancel() and not self._handshake.cancelled():
+                self._handshake.exception()  # was seen
+            self._handshake = None
+        theirs = str(info.get("protocol_version", PROTOCOL_VERSION))
+        if theirs.split(".")[0] != PROTOCOL_VERSION.split(".")[0]:
+            raise await self._given_up(
+                child, f"'{binary}' does not fit: it speaks version {theirs} of the contract, this client "
+                f"{PROTOCOL_VERSION}.", "incompatible")
         self._info = info
-        self._max_line = info["limits"]["max_line_bytes"]
-        self._is_ready = True
-        self._pump()
+        self._set_state("ready")
+        limit = (info.get("limits") or {}).get("max_line_bytes")
+        self._queue.attach(child, limit if isinstance(limit, int) else math.inf)
+
+    async def _given_up(
+        self, child: Child, text: str, reason: Literal["not_startable", "incompatible", "not_a_sidecar"],
+    ) -> ChildError:
+        """Ends a process that is of no use."""
+        child.kill()
+        await child.close(0)
+        said = f" It said: {child.last_words[-1]}" if child.last_words else ""
+        return ChildError(text + said, reason=reason)
 
     async def close(self, patience: float = 5.0) -> None:
         """Ends the process once it has done and answered what was asked; calls after this raise ChildError.
 
-        patience: seconds until it is told to stop, and as many more until it is killed.
+        Never raises, and may be called again. When it is cancelled, it goes on by itself.
+
+        patience: seconds until the process is told to stop; it is killed a second later.
         """
-        self._is_closed = True
-        if self._opening is None:
+        if self._loop is None or self._loop.is_closed() or self._state == "closed":
+            self.never_open()
             return
-        if self._info is not None:
-            self._opening.cancel()  # a restart
-        await asyncio.wait([self._opening])
+        self._belong_here()
+        if self._closing is None:
+            self._closing = self.spawn(self._close(patience))
+        await asyncio.shield(self._closing)
+
+    def never_open(self) -> None:
+        """What `close` does where nothing is open: calls do not start anything from now on."""
+        self._forget(self._closed or ChildError("The store is closed.", reason="closed"))
+
+    @property
+    def refusal(self) -> ChildError | None:
+        """What every call raises, as the store is closed; None: it is not."""
+        return self._closed
+
+    async def _close(self, patience: float) -> None:
         deadline = asyncio.get_running_loop().time() + patience
-        while self._queue and self._is_ready and asyncio.get_running_loop().time() < deadline:
-            await asyncio.wait([call.future for call in self._queue], timeout=patience, return_when="FIRST_COMPLETED")
-        if self._child is not None:
-            await self._child.close(patience)
-        self._fail_all(ChildError("The store is closed."))
-        if self._alarm is not None:
-            self._alarm.cancel()
-        for task in list(self._tasks):
-            if task is not asyncio.current_task():
-                task.cancel()
+
+        def left() -> float:
+            return max(0.0, deadline - asyncio.get_running_loop().time())
+
+        self._closed = ChildError("The store is closed.", reason="closed")
+        try:
+            for subscription in list(self._subscriptions.values()):
+                subscription.finish("closed")
+            if self._starting is not None and not self._starting.done():
+                if self._state == "starting":
+                    await asyncio.wait([self._starting], timeout=patience)
+                self._starting.cancel()  # a restart is not waited for
+                await asyncio.wait([self._starting])
+            if self._state == "ready":
+                await asyncio.wait([asyncio.ensure_future(self._queue.emptied())], timeout=left())
+            if self._child is not None:
+                await self._child.close(left())
+        except asyncio.CancelledError:
+            if self._child is not None:
+                self._child.kill()
+            raise
+        finally:
+            self._queue.detach(self._closed, keep=False)
+            self._queue.stop_watching()
+            for task in self._tasks:
+                if task is not asyncio.current_task():
+                    task.cancel()
+            self._child = None
+            self._failure = None
+            self._closing = None
+            self._loop = None
+            self._set_state("closed")
+
+    def _set_state(self, state: State, error: ChildError | None = None) -> None:
+        if state == self._state:
+            return
+        self._state = state
+        if state in ("closed", "failed"):
+            watchers, self._watchers = self._watchers, []
+            for watcher in watchers:
+                if not watcher.done():
+                    watcher.set_result(error)
+        if self._on_state is not None:
+            self.tell(self._on_state, state, error)
+
+    def tell(self, callback: Callable[..., object], *told: object) -> None:
+        """Calls back: what a callback raises is its own business."""
+        try:
+            callback(*told)
+        except Exception:
+            self._log("A callback of the store's caller failed:\n" + traceback.format_exc(), logging.ERROR)
+
+    def _log(self, text: str, level: int = logging.WARNING) -> None:
+        try:
+            self._logger.log(level, "%s", text)
+        except Exception:  # a handler that fails is no reason for a store to
+            pass
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Runs something beside the calls, for subscriptions."""
@@ -227,256 +377,276 @@ class Store(Methods):
     # Calls
 
     async def call(
-        self, method: str, params: Mapping[str, Any] | str | None = None, *, timeout: float | None = None,
+        self, method: str, params: Mapping[str, Any] | str | None = None, *, timeout: float | None | Unset = UNSET,
         on_result: Callable[[Any], None] | None = None, on_progress: Callable[[int, int], None] | None = None,
     ) -> Any:
         """Calls a method by its name on the wire.
 
         A call that is cancelled before it is written is never made; later, only its answer is thrown away.
-        Raises RequestError, ChildError, CallTimeout, RequestTooLarge.
+        Raises RequestError, ChildError, CallTimeout, RequestTooLarge, Overloaded, AnswerError.
 
-        params: those that are not UNSET are sent; or all of them as JSON on one line, which is sent as it is.
+        params: those that are not UNSET are sent, and None where it is a value and not another word for leaving out;
+            or all of them as the text of a JSON object.
+        timeout: seconds, all waiting included; None: any time; left out: the store's.
         on_result: is handed the result before anything that the store tells after it.
         on_progress: is handed what is done, and the total.
         """
-        if self._info is None and not self._is_closed and self._failure is None:
-            await self.open()
-        if self._failure is not None and not self._is_closed:
-            raise ChildError(str(self._failure), exit_code=self._failure.exit_code)
-        if self._is_closed:
-            raise ChildError("The store is closed.")
+        if method in RESERVED:
+            raise ValueError(f"{method} cannot be called by its name: use {RESERVED[method]}.")
+        return await self.request(method, params, timeout, on_result, on_progress)
+
+    async def request(
+        self, method: str, params: Mapping[str, Any] | str | None, timeout: float | None | Unset,
+        on_result: Callable[[Any], None] | None = None, on_progress: Callable[[int, int], None] | None = None,
+    ) -> Any:
+        """A call, whatever the method."""
+        call = self._made(method, params, timeout, on_result, on_progress)
+        self._enter(call)
+        repeated = 0
+        while True:
+            try:
+                return await call.future
+            except RequestError as error:
+                pause = self._pause(call, error, repeated)
+                if pause is None:
+                    raise
+                refused = error
+            finally:
+                if not call.is_written:
+                    self._queue.drop(call)
+            await self._sleep(call, pause)
+            repeated += 1
+            try:
+                self._enter(call)
+            except (Overloaded, ChildError):
+                raise refused from None
+
+    def _made(
+        self, method: str, params: Mapping[str, Any] | str | None, timeout: float | None | Unset,
+        on_result: Callable[[Any], None] | None = None, on_progress: Callable[[int, int], None] | None = None,
+    ) -> Call:
+        if isinstance(timeout, Unset):
+            timeout = None if method in JOBS else self._timeout
+        elif timeout is not None:
+            seconds("timeout", timeout)
+        text = one_object(params) if isinstance(params, str) else encode(given(method, params or {}))
+        self._admit(method)
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            raise RuntimeError("A store belongs to the event loop in which it was opened: open one in each.")
-        if timeout is None and method not in JOBS:
-            timeout = self._timeout
-        if self._load >= self._max_load or self._waiting:
-            await self._wait_for_room(method, timeout)
-        call = self._call(method, params, on_result, on_progress)
-        if len(call.line) > self._max_line > 0:
-            raise RequestTooLarge(
-                f"The call of {method} has {len(call.line)} bytes, the store takes {self._max_line} (max_line_bytes).")
-        self._queue.append(call)
-        self._load += len(call.line)
-        self._wake_next()
-        self._tick()
+        number = self._next_id()
+        call = Call(number, method, self._line(number, method, text), loop.create_future(), timeout, on_result,
+                    on_progress)
         if timeout is not None:
-            call.timeout, call.deadline = timeout, loop.time() + timeout
-            self._watch(call.deadline)
-        try:
-            return await call.future
-        finally:
-            if not call.is_sent and call.line:
-                self._drop(call)
+            call.deadline = loop.time() + timeout
+        return call
 
-    def _call(
-        self, method: str, params: Mapping[str, Any] | str | None, on_result: Callable[[Any], None] | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> _Call:
+    def _admit(self, method: str) -> None:
+        """Raises ChildError when there is no process and none to come; starts one where that is due."""
+        if self._closed is not None:
+            raise self._closed.of(method, "not_applied")
+        if self._state == "ready" and asyncio.get_running_loop() is self._loop:
+            return
+        self._belong_here()
+        if self._state == "failed":
+            assert self._failure is not None and self._loop is not None
+            pause = self._policy.pause if self._policy is not None else None
+            if pause is None or self._loop.time() < self._failed_at + pause:
+                raise self._failure.of(method, "not_applied")
+            self._begin()
+        elif self._state == "closed":
+            self._begin()
+
+    def _enter(self, call: Call) -> None:
+        self._admit(call.method)
+        self._queue.add(call)
+
+    def _next_id(self) -> int:
         self._last_id += 1
-        if not isinstance(params, str):
-            params = encode(sent(params or {}))
-        line = f'{{"jsonrpc":"2.0","id":{self._last_id},"method":{encode(method)},"params":{params}}}\n'
-        future = asyncio.get_running_loop().create_future()
-        # Half a surrogate pair, which UTF-8 cannot spell, becomes an escape of JSON.
-        return _Call(self._last_id, method, line.encode("utf-8", "backslashreplace"), future, on_result, on_progress)
+        return self._last_id
 
-    async def _wait_for_room(self, method: str, timeout: float | None) -> None:
-        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(room)
+    @staticmethod
+    def _line(number: int, method: str, params: str) -> bytes:
+        line = f'{{"jsonrpc":"2.0","id":{number},"method":{encode(method)},"params":{params}}}\n'
+        # Half a surrogate pair, which UTF-8 cannot spell, becomes an escape of JSON.
+        return line.encode("utf-8", "backslashreplace")
+
+    def _pause(self, call: Call, error: RequestError, repeated: int) -> float | None:
+        """How long to wait before the call is made again; None: it is not."""
+        policy = self._retry
+        if policy is None or not error.retryable or error.outcome != "not_applied" or repeated >= policy.attempts:
+            return None
+        pause = random.uniform(0, min(policy.max_delay, policy.delay * 2**repeated))
+        if self._closed is not None or asyncio.get_running_loop().time() + pause >= call.deadline:
+            return None
+        return pause
+
+    async def _sleep(self, call: Call, pause: float) -> None:
+        """It keeps its bytes meanwhile, which count."""
+        call.future = asyncio.get_running_loop().create_future()
+        call.is_written = False
+        self._queue.waiting += len(call.line)
         try:
-            await asyncio.wait_for(room, timeout)
-        except asyncio.TimeoutError:
-            raise CallTimeout(f"{method} found no room beside other calls in {timeout} s.", "not_applied") from None
+            await asyncio.sleep(pause)
         finally:
-            if room.cancelled():
-                self._wake_next()
+            self._queue.waiting -= len(call.line)
 
     def _wake_next(self) -> None:
-        """Lets one more call in; it lets the next one in."""
-        while self._waiting and self._load < self._max_load:
-            room = self._waiting.popleft()
-            if not room.done():
-                room.set_result(None)
-                return
+        """There is room: lets in who waits."""
+        self._queue.pump()
 
-    def _watch(self, deadline: float) -> None:
-        """One alarm for all calls, at the earliest deadline: a timer for each would cost a tenth of the call."""
-        if self._alarm is None or deadline < self._alarm.when():
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm = asyncio.get_running_loop().call_at(deadline, self._expire)
+    # What comes in
 
-    def _expire(self) -> None:
-        """Ends calls whose time is over, and sets the alarm for the next one."""
-        self._alarm = None
-        now = asyncio.get_running_loop().time()
-        left = [call for call in [*self._calls.values(), *self._queue] if not call.future.done()]
-        for call in left:
-            if call.deadline <= now:
-                message = f"{call.method} had no answer after {call.timeout} s."
-                call.future.set_exception(CallTimeout(message, call.outcome))
-        deadline = min((call.deadline for call in left if call.deadline > now), default=math.inf)
-        if deadline < math.inf:
-            self._watch(deadline)
-
-    def _drop(self, call: _Call) -> None:
-        """Forgets a call that was not written, and will not be."""
-        self._load -= len(call.line)
-        call.line = b""
-        self._wake_next()
-
-    # The pipe
-
-    def _tick(self) -> None:
-        """Writes at once what comes alone, and in one piece what comes beside others in one turn of the event loop."""
-        if not self._calls:
-            self._pump()
-        elif not self._is_ticking:
-            self._is_ticking = True
-            asyncio.get_running_loop().call_soon(self._tock)
-
-    def _tock(self) -> None:
-        self._is_ticking = False
-        self._pump()
-
-    def _pump(self) -> None:
-        """Writes what is waiting as long as the system takes it."""
-        child = self._child
-        while self._queue and self._is_ready and child is not None and child.is_writable:
-            calls, size = [], 0
-            while self._queue and size < CHUNK:
-                call = self._queue.popleft()
-                if call.line and not call.future.done():
-                    calls.append(call)
-                    size += len(call.line)
-            if calls:
-                self._send(child, calls)
-
-    def _send(self, child: Child, calls: list[_Call]) -> None:
-        for call in calls:
-            call.is_sent = True
-            self._calls[call.id] = call
-        child.write(b"".join([call.line for call in calls]))
-
-    def _hear(self, line: bytes) -> None:
+    def _hear(self, child: Child, line: bytes) -> None:
+        if child is not self._child:
+            return
         try:
-            message = json.loads(line.decode())
-        except ValueError:
-            self._logger.error("The store's process said what is no JSON: %s", line[:200])
-            if self._child is not None:
-                self._child.last_words.append(repr(line[:200]))
-                self._child.kill()
+            message = decode(line)
+            kind = message.get("method")
+            if kind is None:
+                self._answer(message["id"], message, line)
+                return
+        except ValueError as error:
+            self._unreadable(line, f"{error}: {line[:100]!r}")
             return
-        if "method" in message:
-            self._tell(message["method"], message["params"])
+        except (KeyError, TypeError, AttributeError):
+            self._unreadable(line, f"no message of JSON-RPC: {line[:100]!r}")
             return
-        number = message["id"]
+        try:
+            self._tell(kind, message["params"], len(line))
+        except (KeyError, TypeError, AttributeError):
+            self._log(f"The store's process told what is not understood: {line[:200]!r}", logging.INFO)
+
+    def _answer(self, number: Any, message: dict[str, Any], line: bytes) -> None:
+        if number == self._handshake_id and self._handshake is not None:
+            if not self._handshake.done():
+                if "error" in message:
+                    self._handshake.set_exception(error_of("initialize", message["error"]))
+                else:
+                    message["result"].get("limits")
+                    self._handshake.set_result(message["result"])
+            return
         if number is None:
-            # It could not read a line: 128 levels are its limit. Answers come in the order of the calls, jobs apart.
-            number = next((call.id for call in self._calls.values() if call.method not in JOBS), None)
-        call = self._calls.pop(number, None)
+            # It could not read a line: 128 levels are its limit.
+            number = self._queue.oldest
+        call = self._queue.get(number)
         if call is None:
-            self._logger.error("The store answered what was not asked: %s", line[:200])
+            self._log(f"The store answered what nobody waits for: {line[:200]!r}", logging.INFO)
             return
-        self._release(call)
         if "error" in message:
-            error = message["error"]
+            error = error_of(call.method, message["error"])
+            if error.kind == "shutting_down" and self._policy is not None and self._closed is None:
+                self._queue.refuse(call)
+                return
+            self._queue.take(number)
             if not call.future.done():
-                kind = (error.get("data") or {}).get("kind", "")
-                call.future.set_exception(ERRORS.get(kind, RequestError)(call.method, error))
+                call.future.set_exception(error)
             return
+        result = message["result"]
         if call.on_result is not None:
-            call.on_result(message["result"])
+            call.on_result(result)
+        self._queue.take(number)
         if not call.future.done():
-            call.future.set_result(message["result"])
+            call.future.set_result(result)
 
-    def _tell(self, kind: str, params: dict[str, Any]) -> None:
-        if kind == "progress":
-            call = self._calls.get(params["id"])
-            if call is not None and call.on_progress is not None:
-                call.on_progress(params["done"], params["total"])
+    def _unreadable(self, line: bytes, why: str) -> None:
+        """Fails the call that the line was to answer, and no other."""
+        self._log(f"The store's process said what cannot be read: {why}", logging.ERROR)
+        if self._handshake is not None:
+            if not self._handshake.done():
+                self._handshake.set_exception(AnswerError("initialize", why, "not_applied"))
             return
-        subscription = self._subscriptions.get(params["subscription_id"])
-        if subscription is not None:
-            subscription.hear(kind, params)
+        if NOTIFICATION.match(line):
+            return
+        found = ANSWER.match(line)
+        number = int(found[1]) if found else self._queue.oldest
+        call = self._queue.take(number) if number is not None else None
+        if call is not None and not call.future.done():
+            call.future.set_exception(AnswerError(call.method, why, call.outcome))
 
-    def _release(self, call: _Call) -> None:
-        if call.method != "initialize":
-            self._load -= len(call.line)
-            self._wake_next()
+    def _tell(self, kind: str, params: dict[str, Any], size: int) -> None:
+        if kind == "progress":
+            call = self._queue.get(params["id"])
+            if call is not None and call.on_progress is not None:
+                self.tell(call.on_progress, params["done"], params["total"])
+            return
+        subscription = self._subscriptions.get(params.get("subscription_id", ""))
+        if subscription is not None:
+            subscription.hear(kind, params, size)
 
     # The end of the process
 
-    def _end(self, child: Child) -> None:
-        self._is_ready = False
-        code = child.exit_code
-        error = ChildError(ended(code, child), exit_code=code)
-        sent, self._calls = list(self._calls.values()), {}
-        again = self._policy is not None and self._info is not None and not self._is_closed and code not in FINAL
-        for call in reversed(sent):
-            if again and call.is_repeatable and call.method != "initialize" and not call.future.done():
-                call.is_sent = False
-                self._queue.appendleft(call)
-                continue
-            self._release(call)
-            if not call.future.done():
-                call.future.set_exception(ChildError(str(error), call.outcome, exit_code=code))
-        for subscription in self._subscriptions.values():
+    def _lost(self, child: Child) -> None:
+        if child is not self._child:
+            return
+        self._child = None
+        error = lost(child)
+        if self._handshake is not None:
+            if not self._handshake.done():
+                self._handshake.set_exception(error)
+            return
+        again = self._policy is not None and self._closed is None and error.exit_code not in FINAL
+        self._queue.detach(error, keep=again)
+        subscriptions, self._subscriptions = list(self._subscriptions.values()), {}
+        for subscription in subscriptions:
             subscription.lose_child()
-        if not again:
-            self._fail_all(error)
-        elif self._opening is None or self._opening.done():
-            self._opening = self.spawn(self._restart(error))
+        if self._closed is not None:
+            return  # `_close` goes on
+        if again:
+            self._set_state("restarting", error)
+            self._starting = self.spawn(self._restart(error, subscriptions))
+        else:
+            self._fail(error, subscriptions)
 
-    async def _restart(self, error: ChildError) -> Store:
+    async def _restart(self, error: ChildError, subscriptions: list[Subscription]) -> ChildError | None:
         assert self._policy is not None
         loop = asyncio.get_running_loop()
         delay = self._policy.delay
-        while True:
-            while self._starts and self._starts[0] < loop.time() - self._policy.within:
-                self._starts.popleft()
-            if len(self._starts) >= self._policy.attempts or error.exit_code in FINAL:
-                self._fail_all(error)
-                return self
-            self._starts.append(loop.time())
-            self._logger.warning("%s Starting it again.", error)
-            await asyncio.sleep(delay * random.uniform(0.5, 1.5))
-            delay = min(delay * 2, self._policy.max_delay)
-            try:
-                await self._start()
-                break
-            except ChildError as failed:
-                error = failed
-            except RequestError as refused:
-                self._fail_all(ChildError(str(refused)))
-                return self
-        subscriptions, self._subscriptions = list(self._subscriptions.values()), {}
-        for subscription in subscriptions:
-            self.spawn(subscription.attach_again())
-        return self
+        try:
+            while True:
+                while self._starts and self._starts[0] < loop.time() - self._policy.within:
+                    self._starts.popleft()
+                count = len(self._starts)
+                if count >= self._policy.attempts:
+                    error = gave_up(error, count, self._policy.within)
+                    break
+                self._starts.append(loop.time())
+                self._log(f"{error} Starting it again.")
+                await asyncio.sleep(delay * random.uniform(0.5, 1))
+                delay = min(delay * 2, self._policy.max_delay)
+                self._handshake_id = self._next_id()
+                try:
+                    await self._start()
+                except ChildError as failed:
+                    error = failed
+                    if failed.exit_code in FINAL or failed.reason == "incompatible":
+                        break
+                    continue
+                for subscription in subscriptions:
+                    self.spawn(subscription.attach_again())
+                return None
+        except asyncio.CancelledError:
+            for subscription in subscriptions:
+                subscription.finish("closed")
+            raise
+        self._fail(error, subscriptions)
+        return error
 
-    def _fail_all(self, error: ChildError) -> None:
-        """Nothing will be answered any more."""
-        self._failure = self._failure or error
-        for call in [*self._calls.values(), *self._queue]:
-            if not call.future.done():
-                call.future.set_exception(ChildError(str(error), call.outcome, exit_code=error.exit_code))
-        self._calls.clear()
-        self._queue.clear()
-        while self._waiting:
-            room = self._waiting.popleft()
-            if not room.done():
-                room.set_exception(ChildError(str(error), exit_code=error.exit_code))
-        subscriptions, self._subscriptions = list(self._subscriptions.values()), {}
+    def _fail(self, error: ChildError, subscriptions: Sequence[Subscription] = ()) -> None:
+        """Nothing will be answered any more, until it is opened again."""
+        self._failure = error
+        self._failed_at = asyncio.get_running_loop().time()
+        self._child = None
+        self._queue.detach(error, keep=False)
         for subscription in subscriptions:
             subscription.fail(error)
+        self._set_state("failed", error)
 
     # What comes with notifications
 
     async def subscribe_events(
         self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        on_gap: Callable[[Gap], object] | None = None, max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
     ) -> EventSubscription:
         """Sends the session's events, the backlog after the cursor first, then live.
 
@@ -485,28 +655,32 @@ class Store(Methods):
 
         after_event_id: The last id that was seen; from now on when None.
         stream_id: Only events of this stream.
+        on_gap: is told, between the events, of what no longer existed when its turn came.
+        max_queued: events that wait for a slow reader; behind them it goes on once it has taken them.
+        max_queued_bytes: the same in bytes.
         """
         subscription = EventSubscription(self, {
             "session_id": session_id, "after_event_id": after_event_id, "stream_id": stream_id, "tenant_id": tenant_id,
             "principal": principal,
-        })
-        await subscription.attach()
+        }, max_queued, max_queued_bytes, on_gap)
+        await subscription.attach(timeout)
         return subscription
 
     async def subscribe_tasks(
         self, *, task_id: str | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
     ) -> TaskSubscription:
         """Tells a task, or all tasks of a session, as they are and then whenever they change."""
         subscription = TaskSubscription(self, {
             "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
-        })
-        await subscription.attach()
+        }, max_queued, max_queued_bytes)
+        await subscription.attach(timeout)
         return subscription
 
     async def backup(
         self, path: str | os.PathLike[str], *, on_progress: Callable[[int, int], None] | None = None,
-        timeout: float | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> BackupResult:
         """Copies the database as it is at one moment to a new file; nothing is ever overwritten.
 
@@ -524,26 +698,75 @@ class Store(Methods):
         """Ends that."""
         self._subscriptions.pop(subscription_id, None)
 
+    async def unsubscribe(self, subscription_id: str) -> None:
+        """Ends a subscription of the present process; of another one, which counts from one again, never."""
+        try:
+            call = self._made("unsubscribe", {"subscription_id": subscription_id}, None)
+            call.is_perishable = True
+            self._enter(call)
+            await call.future
+        except StoreError:
+            pass  # the process is gone, and its subscriptions with it
+
+    # After a fork
+
+    @classmethod
+    def _forget_all(cls) -> None:
+        for store in list(cls._alive):
+            if store._loop is not None:
+                store._forget(ChildError(
+                    "The store belongs to the process that this one was forked from: open one after the fork.",
+                    reason="forked"))
+
+
+os.register_at_fork(after_in_child=Store._forget_all)
+
 
 def sent(params: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are not left out."""
     return {name: value for name, value in params.items() if value is not UNSET}
 
 
-def arguments(options: Mapping[str, str | int | bool]) -> list[str]:
-    """`{"session_ttl": "1h", "exclusive": True}` as a command line has it."""
-    found = []
-    for name, value in options.items():
-        if value is not False:
-            found.append("--" + name.replace("_", "-"))
-            if value is not True:
-                found.append(str(value))
-    return found
+def given(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not left out. None is one way to leave out a parameter, but where it is a value."""
+    nulls = NULLS.get(method)
+    if nulls is None:
+        return sent(params)
+    return {name: value for name, value in params.items()
+            if value is not UNSET and (value is not None or name in nulls)}
 
 
-def ended(code: int | None, child: Child) -> str:
-    how = "closed its output"
+def error_of(method: str, error: dict[str, Any]) -> RequestError:
+    data = error.get("data")
+    kind = data.get("kind", "") if isinstance(data, dict) else ""
+    return ERRORS.get(kind, RequestError)(method, error)
+
+
+def lost(child: Child) -> ChildError:
+    """What became of a process."""
+    code = child.exit_code
+    name = None
+    how = "is gone"
     if code is not None:
-        how = f"ended with {code}" if code >= 0 else f"was killed by signal {-code}"
-    said = f": {child.last_words[-1]}" if child.last_words else "."
-    return f"The store's process {how}{said}"
+        how = f"ended with {code}"
+        if code < 0:
+            name = signal_name(-code)
+            how = f"was killed by signal {-code} ({name})"
+    said = ": " + " | ".join(child.last_words) if child.last_words else "."
+    fault = f" {child.fault}" if child.fault else ""
+    return ChildError(
+        f"The store's process {how}{said}{fault}", reason="exited",
+        exit_code=code if code is not None and code >= 0 else None, signal=name)
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def gave_up(error: ChildError, count: int, within: float) -> ChildError:
+    return ChildError(
+        f"The store's process ended {count + 1} times within {within:g} s, and is left alone for now. The last time: "
+        f"{error}", reason="gave_up", exit_code=error.exit_code, signal=error.signal)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import RequestError, StoreError
+from .errors import ChildError, RequestError, StoreError
+from .json_text import encode
+from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,8 +19,18 @@ if TYPE_CHECKING:
     from .contract import Event, Task
     from .store import Store
 
-#: events that wait for a slow reader
-QUEUE = 1_000
+#: entries that wait for a slow reader, and their bytes
+MAX_QUEUED = 1_000
+MAX_QUEUED_BYTES = 4 << 20
+
+#: why nothing more comes; `closed`: by its reader, or with the store
+End = Literal["deleted", "expired", "invalidated", "closed"]
+
+#: how something ended while nobody watched, told from the refusal to subscribe to it again
+ENDS: dict[str, End] = {
+    "session_not_found": "deleted", "session_expired": "expired", "invalid_session_status": "invalidated",
+    "task_not_found": "deleted",
+}
 
 
 class Subscription:
@@ -27,15 +41,18 @@ class Subscription:
 
     _method: str
 
-    def __init__(self, store: Store, params: dict[str, Any]) -> None:
+    def __init__(self, store: Store, params: dict[str, Any], max_queued: int, max_queued_bytes: int) -> None:
         self._store = store
         self._params = params
+        self._max_queued = max_queued
+        self._max_queued_bytes = max_queued_bytes
+        self._queued_bytes = 0
+        #: in the present process
         self._id: str | None = None
         self._error: StoreError | None = None
-        self._is_closed = False
         self._wake: asyncio.Event = asyncio.Event()
-        #: why nothing more comes: `deleted`, `expired` or `invalidated`; None as long as something may
-        self.ended: str | None = None
+        #: why nothing more comes; None as long as something may
+        self.ended: End | str | None = None
 
     async def __aenter__(self) -> Any:
         return self
@@ -47,41 +64,54 @@ class Subscription:
         return self
 
     async def aclose(self) -> None:
-        """Ends the subscription; a reader that waits gets the end."""
-        if not self._is_closed:
-            self._is_closed = True
-            self._wake.set()
-            await self._detach()
+        """Ends the subscription; a reader that waits gets the end. When it is cancelled, that goes on by itself."""
+        detaching = self.finish("closed")
+        self._clear()
+        if detaching is not None:
+            await asyncio.shield(detaching)
 
     # What the store calls. All of it runs on the event loop, in the order of the lines.
 
-    async def attach(self) -> None:
+    async def attach(self, timeout: float | None | Unset = UNSET) -> None:
         """Subscribes. Raises what the call raises."""
         try:
-            await self._store.call(self._method, self._request(), on_result=self._attached)
-        except asyncio.CancelledError:
-            self._is_closed = True  # nobody has it: where it is subscribed nevertheless, that is undone
-            if self._id is not None:
-                self._store.spawn(self._detach())
+            await self._store.request(self._method, self._request(), timeout, self._attached)
+        except BaseException:
+            # Nobody has it: where it is subscribed nevertheless, now or later, that is undone.
+            self.finish("closed")
             raise
 
     async def attach_again(self) -> None:
         """Subscribes once more behind what was told already; a reader is told when that fails."""
-        if self._is_closed or self.ended:
+        if self._is_over:
             return
         try:
-            await self.attach()
+            await self._store.request(self._method, self._request(), None, self._attached)
         except StoreError as error:
             self.fail(error)
 
+    @property
+    def _is_over(self) -> bool:
+        return self.ended is not None or self._error is not None
+
+    def finish(self, reason: End | str) -> asyncio.Task[None] | None:
+        """It is over; what is still there can be read. Gives what unsubscribes, if that is left to do."""
+        if not self._is_over:
+            self.ended = reason
+        self._wake.set()
+        return self._detach()
+
     def fail(self, error: StoreError) -> None:
         """Lets the reader raise the error once it has taken what is there."""
-        ended = {"session_not_found": "deleted", "task_not_found": "deleted", "session_expired": "expired"}
-        if isinstance(error, RequestError) and error.kind in ended:
-            self.ended = ended[error.kind]
+        if isinstance(error, ChildError) and error.reason == "closed":
+            self.finish("closed")
+        elif isinstance(error, RequestError) and error.kind in ENDS:
+            self.finish(self._missed(ENDS[error.kind]))
         else:
-            self._error = error
-        self._wake.set()
+            if not self._is_over:
+                self._error = error
+            self._wake.set()
+            self._detach()
 
     def lose_child(self) -> None:
         """The process that told is gone."""
@@ -90,26 +120,30 @@ class Subscription:
     def _attached(self, result: dict[str, Any]) -> None:
         self._id = result["subscription_id"]
         self._store.route(self._id, self)
+        if self._is_over:  # while it was on its way
+            self._detach()
+            return
         self._begin(result)
         self._wake.set()
-        if self._is_closed:  # while it was on its way
-            self._store.spawn(self._detach())
 
-    async def _detach(self) -> None:
+    def _detach(self) -> asyncio.Task[None] | None:
+        if self._id is None:
+            return None
+        subscription_id, self._id = self._id, None
+        self._store.unroute(subscription_id)
+        return self._store.spawn(self._store.unsubscribe(subscription_id))
+
+    def _told_end(self, reason: str) -> None:
+        """The store says so, and has forgotten the subscription."""
         if self._id is not None:
-            subscription_id, self._id = self._id, None
-            self._store.unroute(subscription_id)
-            try:
-                await self._store.call("unsubscribe", {"subscription_id": subscription_id})
-            except StoreError:
-                pass  # the process is gone, and its subscriptions with it
+            self._store.unroute(self._id)
+            self._id = None
+        self.finish(reason)
 
     async def _next(self, take: Callable[[], Any]) -> Any:
         """What `take` gives as soon as it gives something."""
         while True:
             self._wake.clear()
-            if self._is_closed:
-                raise StopAsyncIteration
             found = take()
             if found is not None:
                 return found
@@ -125,8 +159,26 @@ class Subscription:
     def _begin(self, result: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def hear(self, kind: str, params: dict[str, Any]) -> None:
+    def _clear(self) -> None:
         raise NotImplementedError
+
+    def _missed(self, end: End) -> End:
+        return end
+
+    def hear(self, kind: str, params: dict[str, Any], size: int) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something no longer existed when its turn came."""
+
+    #: events that were evicted or deleted
+    dropped: int
+    #: the first id that is left; None: there is none
+    oldest_available: int | None
+    #: the cursor was none of this session's: it goes on behind the newest event
+    cursor_ahead: bool = False
 
 
 class EventSubscription(Subscription):
@@ -138,9 +190,13 @@ class EventSubscription(Subscription):
 
     _method = "subscribe_events"
 
-    def __init__(self, store: Store, params: dict[str, Any]) -> None:
-        super().__init__(store, params)
-        self._queue: deque[tuple[int, Event | None]] = deque()
+    def __init__(
+        self, store: Store, params: dict[str, Any], max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES, on_gap: Callable[[Gap], object] | None = None,
+    ) -> None:
+        super().__init__(store, params, max_queued, max_queued_bytes)
+        self._queue: deque[tuple[int, Event | Gap]] = deque()
+        self._on_gap = on_gap
         self._after: int | None = params.get("after_event_id")
         self._behind = False
         #: events that no longer existed when their turn came
@@ -165,41 +221,48 @@ class EventSubscription(Subscription):
 
     def _take(self) -> Event | None:
         while self._queue:
-            lost, event = self._queue.popleft()
-            self.lost += lost
-            if event is not None:
-                return event
-        if self._behind:
+            size, entry = self._queue.popleft()
+            self._queued_bytes -= size
+            if not isinstance(entry, Gap):
+                return entry
+            self.lost += entry.dropped
+            if self._on_gap is not None:
+                self._store.tell(self._on_gap, entry)
+        if self._behind and not self._is_over:
             self._behind = False
-            self._store.spawn(self.attach_again())
+            self._store.spawn(super().attach_again())
         return None
+
+    def _clear(self) -> None:
+        self._queue.clear()
+        self._queued_bytes = 0
 
     def _request(self) -> dict[str, Any]:
         return {**self._params, "after_event_id": self._after}
 
     def _begin(self, result: dict[str, Any]) -> None:
         self.newest_id = result["newest_id"]
-        if result["gap"]:
-            self._queue.append((result["gap"]["dropped"], None))
-        if self._after is None or result["cursor_ahead"]:
+        gap, is_ahead = result["gap"], result["cursor_ahead"]
+        if gap or is_ahead:
+            gap = gap or {"dropped": 0, "oldest_available": None}
+            self._queue.append((0, Gap(gap["dropped"], gap["oldest_available"], is_ahead)))
+        if self._after is None or is_ahead:
             self._after = self.newest_id
 
-    def hear(self, kind: str, params: dict[str, Any]) -> None:
+    def hear(self, kind: str, params: dict[str, Any], size: int) -> None:
         if kind == "event":
-            if self._behind:
-                return
             event: Event = params["event"]
             self._after = event["id"]
-            self._queue.append((0, event))
-            if len(self._queue) >= QUEUE:
+            self._queue.append((size, event))
+            self._queued_bytes += size
+            if len(self._queue) >= self._max_queued or self._queued_bytes >= self._max_queued_bytes:
                 # The store is a cursor: what does not fit here is read again from there, once there is room.
                 self._behind = True
-                self._store.spawn(self._detach())
+                self._detach()
         elif kind == "lagged":
-            if not self._behind:
-                self._queue.append((params["dropped"], None))
-        elif kind == "ended" and not self._behind:
-            self.ended = params["reason"]
+            self._queue.append((0, Gap(params["dropped"], params["oldest_available"])))
+        elif kind == "ended":
+            self._told_end(params["reason"])
         self._wake.set()
 
     async def attach_again(self) -> None:
@@ -219,15 +282,21 @@ class TaskChange:
 class TaskSubscription(Subscription):
     """A task, or all tasks of a session: first as they are, then each time one changes.
 
-    A slow reader is told the newest state of each task, so what waits is never more than one change a task.
+    A slow reader is told the newest state of each task, so what waits is never more than one change a task; beyond
+    some bytes it is only the task's id, and the task is read when its turn comes.
     """
 
     _method = "subscribe_tasks"
 
-    def __init__(self, store: Store, params: dict[str, Any]) -> None:
-        super().__init__(store, params)
-        self._changes: dict[str, TaskChange] = {}
-        self._revisions: dict[str, int] = {}
+    def __init__(
+        self, store: Store, params: dict[str, Any], max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES,
+    ) -> None:
+        super().__init__(store, params, max_queued, max_queued_bytes)
+        #: by id, in the order of the first change that was not taken: its bytes and what changed; None: to be read
+        self._changes: dict[str, tuple[int, TaskChange | None]] = {}
+        #: by id: the state that was told last, and when the task lapses
+        self._told: dict[str, tuple[int, str, float | None]] = {}
 
     def __aiter__(self) -> TaskSubscription:
         return self
@@ -236,43 +305,104 @@ class TaskSubscription(Subscription):
         return self
 
     async def __anext__(self) -> TaskChange:
-        change: TaskChange = await self._next(self._take)
-        return change
+        while True:
+            task_id, change = await self._next(self._take)
+            if change is not None:
+                return change  # type: ignore[no-any-return]
+            try:
+                change = await self._read(task_id)
+            except BaseException:
+                self._changes.setdefault(task_id, (0, None))
+                raise
+            if change is not None:
+                return change
 
-    def _take(self) -> TaskChange | None:
-        return self._changes.pop(next(iter(self._changes))) if self._changes else None
+    def _take(self) -> tuple[str, TaskChange | None] | None:
+        if not self._changes:
+            return None
+        task_id = next(iter(self._changes))
+        size, change = self._changes.pop(task_id)
+        self._queued_bytes -= size
+        return task_id, change
+
+    async def _read(self, task_id: str) -> TaskChange | None:
+        """A task whose change was not kept; None: its end was told meanwhile."""
+        owners = {name: self._params[name] for name in ("tenant_id", "principal") if name in self._params}
+        task = await self._store.get_task(task_id, **owners)
+        if task is None:
+            end = self._lapsed(task_id)
+            return TaskChange(task_id, None, end) if self._told.pop(task_id, None) is not None else None
+        self._told[task_id] = state_of(task)
+        return TaskChange(task_id, task)
+
+    def _clear(self) -> None:
+        self._changes.clear()
+        self._queued_bytes = 0
 
     def _request(self) -> dict[str, Any]:
         return self._params
 
     def _begin(self, result: dict[str, Any]) -> None:
         for task in result["tasks"] if "tasks" in result else [result["task"]]:
-            self._note(task)
+            self._note(task, len(encode(task)))
 
     async def attach_again(self) -> None:
-        known = list(self._revisions)
+        known = dict(self._told)
         await super().attach_again()
-        owners = {name: self._params[name] for name in ("tenant_id", "principal")}
-        for task_id in known:  # one that went while nobody told is not among those that there are
+        owners = {name: self._params[name] for name in ("tenant_id", "principal") if name in self._params}
+        for task_id, state in known.items():
+            # One that went while nobody told is not among those that there are.
+            if self._is_over or self._told.get(task_id) != state:
+                continue
             try:
-                if await self._store.get_task(task_id, **owners) is None and task_id in self._revisions:
-                    self.hear("ended", {"task_id": task_id, "reason": "deleted"})
+                if await self._store.get_task(task_id, **owners) is None and self._told.get(task_id) == state:
+                    self._end(task_id, self._lapsed(task_id))
             except StoreError:
                 return  # the process is gone again, and this is called again
 
-    def _note(self, task: Task) -> None:
-        if self._revisions.get(task["task_id"]) != task["revision"]:
-            self._revisions[task["task_id"]] = task["revision"]
-            self._changes[task["task_id"]] = TaskChange(task["task_id"], task)
+    def _note(self, task: Task, size: int) -> None:
+        task_id, state = task["task_id"], state_of(task)
+        if self._told.get(task_id) == state:
+            return
+        self._told[task_id] = state
+        old, _ = self._changes.get(task_id, (0, None))
+        self._queued_bytes += size - old
+        self._changes[task_id] = (size, TaskChange(task_id, task))
+        is_alone = len(self._changes) == 1
+        if not is_alone and (len(self._changes) > self._max_queued or self._queued_bytes > self._max_queued_bytes):
+            self._queued_bytes -= size
+            self._changes[task_id] = (0, None)
 
-    def hear(self, kind: str, params: dict[str, Any]) -> None:
+    def _end(self, task_id: str, reason: str) -> None:
+        if self._params.get("task_id") is not None:
+            self._told_end(reason)
+        elif self._told.pop(task_id, None) is not None:
+            size, _ = self._changes.get(task_id, (0, None))
+            self._queued_bytes -= size
+            self._changes[task_id] = (0, TaskChange(task_id, None, reason))
+            self._wake.set()
+
+    def _lapsed(self, task_id: str) -> End:
+        """How a task ended that is not there any more."""
+        _, _, deadline = self._told.get(task_id, (0, "", None))
+        return "expired" if deadline is not None and time.time() > deadline else "deleted"
+
+    def _missed(self, end: End) -> End:
+        task_id = self._params.get("task_id")
+        return self._lapsed(task_id) if end == "deleted" and task_id is not None else end
+
+    def hear(self, kind: str, params: dict[str, Any], size: int) -> None:
         if kind == "task":
-            self._note(params["task"])
+            self._note(params["task"], size)
         elif kind == "ended":
-            task_id = params["task_id"]
-            self._revisions.pop(task_id, None)
-            if self._params.get("task_id") is not None:
-                self.ended = params["reason"]
-            else:
-                self._changes[task_id] = TaskChange(task_id, None, params["reason"])
+            self._end(params["task_id"], params["reason"])
         self._wake.set()
+
+
+def state_of(task: Task) -> tuple[int, str, float | None]:
+    """What tells one state of a task from another, and the time in seconds at which it lapses."""
+    deadline = None
+    if task["ttl"] is not None:
+        created = datetime.fromisoformat(task["created_at"].replace("Z", "+00:00"))
+        deadline = created.timestamp() + task["ttl"] / 1_000
+    return task["revision"], task["last_updated_at"], deadline
