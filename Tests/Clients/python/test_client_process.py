@@ -147,7 +147,10 @@ def test_it_gives_up_starting_what_dies_again_and_again(impostor: Impostor) -> N
                 await store.health()
             assert starts(program) == 4, "nothing is tried before the pause is over"
             await store.open()
-            assert starts(program) == 5 and store.state == "ready"
+            assert store.state == "ready"
+            with pytest.raises(ChildError, match="ended with 70"):
+                await store.store_event("s", data=1)
+            assert starts(program) == 5
 
     asyncio.run(main())
 
