@@ -1,8 +1,8 @@
 # Made by protocol/clients/generate from protocol/openrpc.json.
 """The methods of the contract, with names, parameters and results as on the wire.
 
-A `timeout` is in seconds, None for any time; without one that of the store counts. An optional parameter that
-is None is left out. For an owner None is the anonymous caller, for a payload a value.
+A `timeout` is in seconds, None for any time; without one that of the store counts. An optional parameter
+that is None is left out. For an owner None is the anonymous caller, for a payload a value.
 """
 
 # mypy: disable-error-code="no-any-return"

@@ -1,4 +1,4 @@
-"""JSON as it goes over the wire: one line, every integer exact, and nothing that another reader would take otherwise."""
+"""JSON as it goes over the wire: one line, every integer exact, nothing that another reader would take otherwise."""
 
 from __future__ import annotations
 
