@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { AbortError, OverloadError, TimeoutError } from '../../../protocol/clients/node/index.mjs'
+import { AbortError, CallTimeout, Overloaded } from '../../../protocol/clients/node/index.mjs'
 import { CallQueue } from '../../../protocol/clients/node/calls.mjs'
 import { LineSplitter } from '../../../protocol/clients/node/child.mjs'
 import { freeze, openStore, signal } from './fixture.mjs'
@@ -15,7 +15,7 @@ test('a call that is not answered in time says whether it may have been done', a
   const store = await openStore(t)
   await freeze(store.pid)
   const write = await store.createSession({ session_id: 's' }, { timeout: 20 }).catch((error) => error)
-  assert.ok(write instanceof TimeoutError)
+  assert.ok(write instanceof CallTimeout)
   assert.equal(write.outcome, 'unknown')
   assert.equal(write.method, 'create_session')
   const read = await store.sessionCount({}, { timeout: 20 }).catch((error) => error)
@@ -27,7 +27,7 @@ test('a call that is not answered in time says whether it may have been done', a
 })
 
 test('each call keeps to its own timeout, whichever was made first', async (t) => {
-  const queue = new CallQueue({ calls: 10, bytes: 1e6, waitingBytes: 1e6 }, () => {})
+  const queue = new CallQueue({ bytes: 1e6, waitingBytes: 1e6, hasNext: () => false }, () => {})
   // The queue leaves it to the process to keep the event loop alive, and here is none.
   const holder = setInterval(() => {}, 1000)
   t.after(() => clearInterval(holder))
@@ -35,12 +35,12 @@ test('each call keeps to its own timeout, whichever was made first', async (t) =
   const call = (method, timeout) =>
     new Promise((resolve, reject) => queue.add(method, {}, { resolve, reject }, { timeout }))
       .catch((error) => failed.push(`${error.name} ${error.method}`))
-  void call('without', 0)
+  void call('without', null)
   void call('longer than a timer can', 2 ** 40)
   void call('in an hour', 3_600_000)
   await call('soon', 20)
   await Promise.all([call('then', 20), call('at last', 40)])
-  assert.deepEqual(failed.sort(), ['TimeoutError at last', 'TimeoutError soon', 'TimeoutError then'])
+  assert.deepEqual(failed.sort(), ['CallTimeout at last', 'CallTimeout soon', 'CallTimeout then'])
   assert.equal(queue.unsettled, 3)
   queue.detach(false, () => new Error('the end'))
 })
@@ -49,7 +49,7 @@ test('the default timeout holds for every call but jobs', async (t) => {
   const store = await openStore(t, { timeout: 20 })
   await freeze(store.pid)
   const check = store.checkIntegrity()
-  await assert.rejects(store.health(), TimeoutError)
+  await assert.rejects(store.health(), CallTimeout)
   signal(store.pid, 'SIGCONT')
   assert.equal((await check).ok, true)
 })
@@ -99,7 +99,7 @@ test('a signal keeps no listener of a call that is over', async (t) => {
 })
 
 test('what is in flight is bounded, and what waits goes in its order', async (t) => {
-  const store = await openStore(t, { maxInFlight: 4, maxInFlightBytes: 1000 })
+  const store = await openStore(t, { maxInFlight: 400 })
   await store.createSession({ session_id: 's' })
   const answered = []
   const calls = Array.from({ length: 300 }, (_, n) =>
@@ -110,7 +110,7 @@ test('what is in flight is bounded, and what waits goes in its order', async (t)
 })
 
 test('a request larger than all that may be in flight goes alone', async (t) => {
-  const store = await openStore(t, { maxInFlightBytes: 100 })
+  const store = await openStore(t, { maxInFlight: 100 })
   await store.createSession({ session_id: 's' })
   const sizes = [10, 100_000, 10, 100_000]
   const events = await Promise.all(sizes.map((size) => store.storeEvent({ session_id: 's', data: 'x'.repeat(size) })))
@@ -118,7 +118,7 @@ test('a request larger than all that may be in flight goes alone', async (t) => 
 })
 
 test('while the sidecar stands still, memory stays bounded: more calls than may wait are refused', async (t) => {
-  const bounds = { maxInFlight: 8, maxInFlightBytes: 64 << 10, maxWaitingBytes: 256 << 10 }
+  const bounds = { maxInFlight: 64 << 10, maxWaiting: 256 << 10 }
   const store = await openStore(t, bounds)
   await store.createSession({ session_id: 's' })
   await freeze(store.pid)
@@ -129,7 +129,7 @@ test('while the sidecar stands still, memory stays bounded: more calls than may 
     if (n === 0) await turn()
   }
   const refused = calls.slice(-1)[0].catch((error) => error)
-  assert.ok((await refused) instanceof OverloadError)
+  assert.ok((await refused) instanceof Overloaded)
   assert.equal((await refused).outcome, 'not_applied')
   assert.equal((await refused).retryable, true)
   signal(store.pid, 'SIGCONT')
@@ -143,7 +143,7 @@ test('a full pipe is waited for, and nothing more is written meanwhile', async (
   const written = []
   let hasRoom = false
   const child = { write: (text) => (written.push(text), hasRoom) }
-  const queue = new CallQueue({ calls: 10, bytes: 1e6, waitingBytes: 1e6 }, () => {})
+  const queue = new CallQueue({ bytes: 1e6, waitingBytes: 1e6, hasNext: () => false }, () => {})
   queue.attach(child)
   const callbacks = { resolve() {}, reject() {} }
   queue.add('a', {}, callbacks)

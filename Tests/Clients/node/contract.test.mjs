@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { ErrorKind } from '../../../protocol/clients/node/index.mjs'
 import { openStore, root } from './fixture.mjs'
 
 const clients = join(root, 'protocol/clients')
@@ -42,20 +43,24 @@ test('every method of the contract can be called as its example says', async (t)
       const result = await (params.length > 0 ? store[camel(name)](given) : store[camel(name)]())
       assert.notEqual(result, undefined, name)
     } catch (error) {
-      assert.equal(error.name, 'StoreError', `${name}: ${error.message}`)
+      assert.equal(error.name, 'RequestError', `${name}: ${error.message}`)
       if (name === 'backup') continue
       assert.ok(!['method_not_found', 'invalid_params'].includes(error.kind), `${name}: ${error.message}`)
     }
   }
 })
 
-test('every kind of error of the contract has its place in the types', () => {
+test('every kind of error of the contract has its place in the types, and by its name', () => {
   const table = readFileSync(join(root, 'protocol/README.md'), 'utf8').matchAll(/^\| -?\d+ \| `(\w+)` \|/gm)
   const kinds = [...table].map(([, kind]) => kind)
   assert.ok(kinds.length >= 30)
   const read = (name) => readFileSync(join(clients, 'node', name), 'utf8')
-  const types = read('errors.d.mts') + read('methods.d.mts')
-  for (const kind of kinds) assert.ok(types.includes(`| '${kind}'`), kind)
+  const types = read('methods.d.mts')
+  for (const kind of kinds) {
+    assert.ok(types.includes(`| '${kind}'`), kind)
+    assert.equal(ErrorKind[kind], kind)
+  }
+  assert.ok(Object.isFrozen(ErrorKind))
 })
 
 /** Compiles without looking at anything but the libraries named. */

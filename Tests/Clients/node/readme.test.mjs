@@ -13,7 +13,7 @@ const blocks = [...readme.matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, code]) =
 test('the first program of the README runs as it stands', async (t) => {
   const code = blocks[0]
     .replace(/^import .*$/m, '')
-    .replace('SessionStore.open({', `SessionStore.open({ binary, cwd: ${JSON.stringify(temporaryFolder(t))},`)
+    .replace('SessionStore({', `SessionStore({ binary, cwd: ${JSON.stringify(temporaryFolder(t))},`)
   assert.ok(code.includes('cwd') && !code.includes('import'))
   const { code: status, stderr } = await outcome(host(code))
   assert.equal(status, 0, stderr)
@@ -38,6 +38,8 @@ test('every option that is declared stands in the README', () => {
     ['store.d.mts', 'StoreOptions'],
     ['store.d.mts', 'CallOptions'],
     ['store.d.mts', 'RestartOptions'],
+    ['store.d.mts', 'RetryOptions'],
+    ['subscription.d.mts', 'SubscriptionOptions'],
     ['subscription.d.mts', 'EventSubscriptionOptions'],
     ['subscription.d.mts', 'TaskSubscriptionOptions'],
     ['task-store.d.mts', 'TaskStoreOptions'],
@@ -45,7 +47,7 @@ test('every option that is declared stands in the README', () => {
   ]) {
     const declaration = new RegExp(`interface ${name}.*\\{\\n([\\s\\S]*?)^\\}`, 'm')
     const [, body] = readFileSync(join(folder, file), 'utf8').match(declaration)
-    const options = [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, option]) => option)
+    const options = [...body.replace(/@deprecated.*\n.*/g, '').matchAll(/^ {2}(\w+)\??:/gm)].map(([, option]) => option)
     assert.ok(options.length > 0, name)
     for (const option of options) assert.ok(readme.includes(option), `${option} of ${name}`)
   }

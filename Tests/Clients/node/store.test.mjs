@@ -7,7 +7,8 @@ import {
   ChildError,
   ClosedError,
   SessionStore,
-  SessionStoreError,
+  RequestError,
+  RequestTooLarge,
   StoreError,
 } from '../../../protocol/clients/node/index.mjs'
 import { binary, environment, isRunning, openStore, program, temporaryFolder } from './fixture.mjs'
@@ -38,14 +39,14 @@ test('options may be a list of arguments', async (t) => {
 test('an error says what it is, what came of the call and what to do', async (t) => {
   const store = await openStore(t)
   const error = await store.storeEvent({ session_id: 'none', data: 1 }).catch((error) => error)
-  assert.ok(error instanceof StoreError && error instanceof SessionStoreError && error instanceof Error)
-  assert.equal(error.name, 'StoreError')
+  assert.ok(error instanceof RequestError && error instanceof StoreError && error instanceof Error)
+  assert.equal(error.name, 'RequestError')
   assert.equal(error.code, 1001)
   assert.equal(error.kind, 'session_not_found')
   assert.equal(error.method, 'store_event')
   assert.equal(error.retryable, false)
   assert.equal(error.outcome, 'not_applied')
-  assert.equal(error.details.session_id, 'none')
+  assert.equal(error.data.session_id, 'none')
   assert.equal(error.details.retry, 're-initialize')
   await assert.rejects(store.call('no_such_method'), { kind: 'method_not_found' })
 })
@@ -70,14 +71,14 @@ test('parameters that are no JSON are refused, and the next call is served', asy
 const nested = (levels) => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
 
 test('a request of too many levels is refused, whatever else is under way', async (t) => {
-  const store = await openStore(t, { database: join(temporaryFolder(t), 'store.db'), timeout: 0 })
+  const store = await openStore(t, { database: join(temporaryFolder(t), 'store.db'), timeout: null })
   const [backup, health, deep, count] = await Promise.allSettled([
     store.backup({ path: join(temporaryFolder(t), 'copy.db') }),
     store.health(),
     store.createSession({ session_id: 's', metadata: { deep: nested(200) } }),
     store.sessionCount(),
   ])
-  assert.ok(deep.reason instanceof StoreError)
+  assert.ok(deep.reason instanceof RequestError)
   assert.deepEqual([deep.reason.kind, deep.reason.method, deep.reason.outcome],
     ['parse_error', 'create_session', 'not_applied'])
   assert.match(deep.reason.message, /deeper than 128/)
@@ -87,18 +88,16 @@ test('a request of too many levels is refused, whatever else is under way', asyn
   assert.deepEqual(store.remarks, [])
 })
 
-test('an answer of any depth is read, and a line that is no JSON fails what is under way', async (t) => {
+test('an answer of any depth is read', async (t) => {
   const hello = { jsonrpc: '2.0', id: 'handshake', result: { protocol_version: '1.0', limits: {} } }
   const path = program(t, `
     const answers = [${JSON.stringify(JSON.stringify(hello))},
-      '{"jsonrpc":"2.0","id":1,"result":' + '['.repeat(100000) + ']'.repeat(100000) + '}', '{"jsonrpc":"2.0",']
+      '{"jsonrpc":"2.0","id":1,"result":' + '['.repeat(100000) + ']'.repeat(100000) + '}']
     lines.on('line', () => process.stdout.write(answers.shift() + '\\n'))`)
-  const store = await openStore(t, { binary: path, timeout: 0 })
+  const store = await openStore(t, { binary: path, timeout: null })
   let depth = 0
   for (let value = await store.health(); value !== undefined; value = value[0]) depth += 1
   assert.equal(depth, 100_000)
-  await assert.rejects(store.createSession({}), { reason: 'not_a_sidecar', outcome: 'unknown' })
-  await assert.rejects(store.health(), { reason: 'not_a_sidecar', outcome: 'not_applied' })
 })
 
 test('line separators, halves of surrogate pairs and zero bytes come back as they were', async (t) => {
@@ -147,9 +146,8 @@ test('a request over the line limit is refused at once, and is never sent', asyn
   const store = await openStore(t, { options: { max_line_bytes: 65536, max_payload_bytes: 0 } })
   const before = (await store.getMetrics()).requests
   const error = await store.createSession({ metadata: { text: 'é'.repeat(40_000) } }).catch((error) => error)
-  assert.ok(error instanceof StoreError)
-  assert.equal(error.kind, 'payload_too_large')
-  assert.equal(error.details.limit, 65536)
+  assert.ok(error instanceof RequestTooLarge)
+  assert.deepEqual([error.kind, error.limit, error.size > 80_000], ['payload_too_large', 65536, true])
   assert.equal(error.outcome, 'not_applied')
   assert.equal((await store.getMetrics()).requests, before + 1, 'only the two metrics were asked for')
   // Exactly the limit is allowed: the line that the first call made, filled up.

@@ -1,11 +1,15 @@
 // Compiled, not run: that the declarations say what the client does. Lines that must not compile say so.
 
 import {
+  CallTimeout,
   ChildError,
+  ErrorKind,
+  RequestError,
+  RequestTooLarge,
   SessionStore,
   StoreError,
   type Session,
-  type StoreErrorKind,
+  type StoreState,
   type Task,
   type TransactionCall,
 } from '../../../protocol/clients/node/index.mjs'
@@ -17,9 +21,17 @@ import { TaskService, useRequestState, type DetailedTask } from '../../../protoc
 const store: SessionStore = await SessionStore.open({
   database: 'sessions.db',
   options: { max_sessions: 10, exclusive: true },
-  restart: { limit: 3 },
+  restart: { attempts: 3, pause: 1000 },
+  retry: false,
+  timeout: null,
   require: ['events'],
+  onState: (state, error) => void [state === 'failed', error?.reason],
 })
+const lazy: SessionStore = new SessionStore()
+const state: StoreState = (await lazy.open({ signal: undefined })).state
+const version: string | undefined = lazy.info?.version
+// @ts-expect-error: there is no such option
+new SessionStore({ databse: 'x.db' })
 
 const made: Session = await store.createSession({ user_id: 'user-1', ttl: null }, { timeout: 1000 })
 const found: Session | null = await store.getSession({ session_id: made.session_id })
@@ -59,37 +71,49 @@ for await (const event of store.subscribeEvents({ session_id: 's' }, { signal: c
 }
 const states = store.subscribeTasks({ task_id: 't' }, { onTaskEnded: ({ reason }) => void reason })
 for await (const task of states) {
-  const each: Task = task
-  void each
+  if (task.ended === null) {
+    const each: Task = task.task
+    void each
+  } else {
+    const none: null = task.task
+    void none
+  }
 }
-const reason: string | undefined = states.ended?.reason
+const reason: string | null = states.ended
 
 try {
   await store.health()
 } catch (error) {
-  if (error instanceof StoreError) {
+  if (error instanceof RequestError) {
     switch (error.kind) {
       case 'session_not_found':
       case 'session_expired':
-        console.log(error.details.retry)
+        console.log(error.data.retry)
         break
-      case 'database_busy':
+      case ErrorKind.database_busy:
         console.log(error.retryable, error.outcome === 'not_applied', error.method.length)
     }
   } else if (error instanceof ChildError) {
     const exitCode: number | null = error.exitCode
-    const why: 'not_found' | 'not_startable' | 'incompatible' | 'not_a_sidecar' | 'exited' | 'gave_up' = error.reason
+    const why: 'not_found' | 'not_startable' | 'incompatible' | 'not_a_sidecar' | 'exited' | 'gave_up' | 'closed' = error.reason
     void [exitCode, why]
+  } else if (error instanceof CallTimeout || error instanceof RequestTooLarge) {
+    const base: StoreError = error
+    void base.outcome
   }
 }
-const kind: StoreErrorKind = 'parse_error'
+const kind: ErrorKind = 'parse_error'
 // @ts-expect-error: no kind of the contract
-const unknownKind: StoreErrorKind = 'bad_luck'
+const unknownKind: ErrorKind = 'bad_luck'
+// @ts-expect-error: nor here
+ErrorKind.bad_luck
+// @ts-expect-error: it is frozen
+ErrorKind.parse_error = 'parse_error'
 
-await store.close({ timeout: 100 })
+await store.close({ patience: 100 })
 await store[Symbol.asyncDispose]()
 const end: ChildError | null = await store.ended
-export { count, end, first_id, frames, found, has_more, kind, reason, status, sure, unknownKind }
+export { count, end, state, version, first_id, frames, found, has_more, kind, reason, status, sure, unknownKind }
 
 // --- The adapters fit the interfaces of the TypeScript SDK, as those are documented.
 

@@ -10,6 +10,9 @@ MADE = "// Made by protocol/clients/generate from protocol/openrpc.json."
 #: What the client serves by hand: they come with notifications, or end what they are called on.
 BY_HAND = {"subscribe_events", "subscribe_tasks", "unsubscribe", "shutdown"}
 
+#: Kinds that no method declares, for each may meet them.
+GENERAL_KINDS = ["parse_error", "invalid_request", "method_not_found", "invalid_cursor", "internal_error"]
+
 Schema = dict[str, object]
 
 #: The calls of a transaction; their type is made from the methods that may stand in one.
@@ -18,7 +21,7 @@ CALLS: Schema = {"title": "TransactionCall"}
 
 def files(contract: dict) -> dict[str, str]:
     return {
-        f"{FOLDER}/methods.mjs": module(contract["methods"]),
+        f"{FOLDER}/methods.mjs": module(contract),
         f"{FOLDER}/methods.d.mts": declarations(contract),
     }
 
@@ -26,7 +29,12 @@ def files(contract: dict) -> dict[str, str]:
 # --- The code
 
 
-def module(methods: list[dict]) -> str:
+def kinds(contract: dict) -> list[str]:
+    return list(dict.fromkeys([*contract["components"]["errors"], *GENERAL_KINDS]))
+
+
+def module(contract: dict) -> str:
+    methods = contract["methods"]
     repeatable = [method["name"] for method in methods if method["x-repeatable"]]
     blocks = [block(method) for method in methods if method["name"] not in BY_HAND]
     return "\n".join(
@@ -37,6 +45,11 @@ def module(methods: list[dict]) -> str:
             "export const REPEATABLE = new Set([",
             *[f"  '{name}'," for name in repeatable],
             "])",
+            "",
+            "/** The kinds of errors in answers, by name. A newer sidecar may have others. */",
+            "export const ErrorKind = Object.freeze({",
+            *[f"  {kind}: '{kind}'," for kind in kinds(contract)],
+            "})",
             "",
             "/** The methods of the contract; the subclass knows how one is called. */",
             "export class Methods {",
@@ -69,7 +82,8 @@ def declarations(contract: dict) -> str:
     names = {method["name"]: (params_type(method), result_type(method)) for method in methods}
     parts = [
         f"{MADE}\n\nimport type {{ CallOptions }} from './store.mjs'",
-        union("ContractErrorKind", contract["components"]["errors"], "The kinds of errors that methods declare."),
+        union("ErrorKind", kinds(contract), "The kinds of errors in answers, all of the contract's table."),
+        "/** The same by name, at run time. */\nexport declare const ErrorKind: { readonly [K in ErrorKind]: K }",
         *[interface(name, schema, name) for name, schema in contract["components"]["schemas"].items()],
         *[part for method in methods for part in method_types(method)],
         contract_interface(names),

@@ -1,19 +1,27 @@
-import { setMaxListeners } from 'node:events'
-import { AbortError, OverloadError, StoreError, TimeoutError } from './errors.mjs'
+import { tell } from './callback.mjs'
+import { AbortError, AnswerError, CallTimeout, Overloaded, RequestError, RequestTooLarge } from './errors.mjs'
+import { toLine } from './json.mjs'
 
 /** These read or copy the whole file: no time is right for all files, and others are answered before them. */
 export const JOBS = new Set(['backup', 'check_integrity'])
 /** Node's timers take no longer delay: a longer one would fire at once. */
 const LONGEST_DELAY = 2 ** 31 - 1
+/** Calls in flight, beside the bound of their bytes: what is given up and never answered is forgotten no sooner. */
+const MOST_IN_FLIGHT = 1024
+/** How often a call that may be repeated is lost with its process before it is sent alone, and before it fails. */
+const LOSSES = { alone: 2, most: 3 }
 
-/** One request on its way: waiting, then written, then settled. */
+/** One request on its way: waiting, or resting before it is repeated, then written, then settled. */
 class Call {
   isWritten = false
   isSettled = false
+  isResting = false
+  losses = 0
+  repeats = 0
   /** Takes the listener off the caller's signal. */
   unwatch = null
 
-  constructor(id, method, line, callbacks, { repeatable, perishable, onProgress, timeout }) {
+  constructor(id, method, line, callbacks, { repeatable, perishable, onProgress, timeout, retry, onLate }) {
     this.id = id
     this.method = method
     this.line = line
@@ -22,8 +30,10 @@ class Call {
     this.perishable = perishable
     this.onProgress = onProgress
     this.callbacks = callbacks
+    this.retry = retry
+    this.onLate = onLate
     this.timeout = timeout
-    this.deadline = timeout > 0 ? performance.now() + timeout : Infinity
+    this.deadline = timeout == null ? Infinity : performance.now() + timeout
   }
 
   /** What the store has of it when nothing more is heard. */
@@ -31,24 +41,41 @@ class Call {
     return this.isWritten && !this.repeatable ? 'unknown' : 'not_applied'
   }
 
-  settle(error, result) {
+  settle(error, result, bytes) {
     const { resolve, reject } = this.callbacks
     this.isSettled = true
     this.unwatch?.()
     this.callbacks = null
     this.onProgress = undefined
     this.line = ''
-    if (error === undefined) resolve(result)
+    if (error === undefined) resolve(result, bytes)
     else reject(error)
   }
 }
 
+/** Those who wait for a signal: one listener of ours on each, for Node warns of a leak at the eleventh. */
+const listeners = new WeakMap()
+
 /** Calls `listener` when `signal` fires; returns what takes that back. */
 export function onceAborted(signal, listener) {
-  // One signal may well stand for all the calls of a request: Node would warn of a leak at the eleventh.
-  if (signal instanceof EventTarget) setMaxListeners(0, signal)
-  signal.addEventListener('abort', listener, { once: true })
-  return () => signal.removeEventListener('abort', listener)
+  let waiting = listeners.get(signal)
+  if (waiting === undefined) {
+    const all = new Set()
+    const fire = () => {
+      listeners.delete(signal)
+      for (const each of all) each()
+    }
+    waiting = { all, fire }
+    listeners.set(signal, waiting)
+    signal.addEventListener('abort', fire, { once: true })
+  }
+  waiting.all.add(listener)
+  return () => {
+    waiting.all.delete(listener)
+    if (waiting.all.size > 0 || listeners.get(signal) !== waiting) return
+    listeners.delete(signal)
+    signal.removeEventListener('abort', waiting.fire)
+  }
 }
 
 function aborted(method, signal, outcome) {
@@ -57,7 +84,7 @@ function aborted(method, signal, outcome) {
 
 function overdue({ method, timeout, outcome }) {
   const text = `${method} was not answered within ${timeout} ms.`
-  return new TimeoutError(text, { method, outcome, retryable: outcome === 'not_applied' })
+  return new CallTimeout(text, { method, outcome, retryable: outcome === 'not_applied' })
 }
 
 /**
@@ -68,24 +95,36 @@ function overdue({ method, timeout, outcome }) {
 export class CallQueue {
   #limits
   #onBusy
+  #log
   #lastID = 0
   /** By id and in their order, as what is in flight: so that one that is given up is taken out at once. */
   #waiting = new Map()
+  /** Of those that wait and those that rest. */
   #waitingBytes = 0
+  #resting = new Set()
   #written = new Map()
   #writtenBytes = 0
+  /** The one in flight that a process died of, perhaps. Nothing else is written until it is answered. */
+  #suspect = null
   #unsettled = 0
   #child = null
+  #maxLineBytes = Infinity
   #isFull = false
+  /** The process takes nothing more: what is left is for the next one. */
+  #isDraining = false
   #isScheduled = false
   /** One for all calls, as a timer for each costs more than its place in the queue: it fires at the first deadline. */
   #timer
   #firesAt = Infinity
 
-  /** `limits`: `{calls, bytes, waitingBytes}`. `onBusy` is called when there are unsettled calls again, or no more. */
-  constructor(limits, onBusy) {
+  /**
+   * `limits`: `{bytes, waitingBytes, hasNext()}`, the last whether another process follows the one there is. `onBusy`
+   * is called when there are unsettled calls again, or no more; `log` hears what a callback threw.
+   */
+  constructor(limits, onBusy, log = () => {}) {
     this.#limits = limits
     this.#onBusy = onBusy
+    this.#log = log
   }
 
   /** Calls that somebody waits for. */
@@ -93,10 +132,16 @@ export class CallQueue {
     return this.#unsettled
   }
 
+  /** Bytes of calls that are written and not answered, and of those that wait. */
+  get bytes() {
+    return { inFlight: this.#writtenBytes, waiting: this.#waitingBytes }
+  }
+
   /**
    * Takes a call; `callbacks` are `{resolve, reject}`, called once and at once when the answer is there. Options, apart
    * from the caller's: `repeatable`; `perishable`, it means something to this process only; `internal`, it is never
-   * refused for overload.
+   * refused for overload; `retry`, how it is repeated when the store says so; `onLate`, gets a result that comes when
+   * the call was given up.
    */
   add(method, params, callbacks, options = {}) {
     if (options.signal?.aborted) {
@@ -104,15 +149,14 @@ export class CallQueue {
       return
     }
     const id = ++this.#lastID
-    const line = JSON.stringify({ jsonrpc: '2.0', id, method, params }) + '\n'
-    const call = new Call(id, method, line, callbacks, options)
-    const refusal = options.internal ? undefined : this.#refusal(call, options.maxLineBytes)
+    const call = new Call(id, method, toLine(id, method, params) + '\n', callbacks, options)
+    const refusal = options.internal ? undefined : this.#refusal(call)
     if (refusal !== undefined) {
       callbacks.reject(refusal)
       return
     }
     const { signal } = options
-    if (signal !== undefined) {
+    if (signal !== undefined && signal !== null) {
       call.unwatch = onceAborted(signal, () => this.#abandon(call, aborted(method, signal, call.outcome)))
     }
     this.#fireBy(call.deadline)
@@ -123,28 +167,30 @@ export class CallQueue {
     if (this.#unsettled === 1) this.#onBusy()
   }
 
-  #refusal({ method, bytes }, maxLineBytes) {
-    // The newline does not count.
-    if (bytes - 1 > maxLineBytes) {
-      return new StoreError(method, {
-        code: 1301,
-        message: `The request has ${bytes - 1} bytes, and a line may have ${maxLineBytes}: send less, or raise ` +
-          '--max-line-bytes.',
-        data: { kind: 'payload_too_large', retryable: false, outcome: 'not_applied', limit: maxLineBytes },
-      })
-    }
+  #refusal(call) {
+    const { method, bytes } = call
+    if (this.#isTooLarge(call)) return new RequestTooLarge(method, bytes - 1, this.#maxLineBytes)
     const { waitingBytes } = this.#limits
-    if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > waitingBytes) {
-      const text = `${this.#waitingBytes} bytes of requests wait to be written, and the bound is ${waitingBytes}: ` +
-        'wait for answers before you call more, or raise `maxWaitingBytes`.'
-      return new OverloadError(text, { method, retryable: true })
-    }
+    const isOver = () => this.#waitingBytes > 0 && this.#waitingBytes + bytes > waitingBytes
+    // What only waits for the end of this turn of the event loop does not count.
+    if (isOver()) this.#flush()
+    if (!isOver()) return undefined
+    const text = `${this.#waitingBytes} bytes of requests wait, and ${waitingBytes} may: wait for answers before you ` +
+      'call more, or raise `maxWaiting`.'
+    return new Overloaded(text, { method, retryable: true })
   }
 
-  /** A process that is ready to take requests. */
-  attach(child) {
+  /** The newline does not count. */
+  #isTooLarge({ bytes }) {
+    return bytes - 1 > this.#maxLineBytes
+  }
+
+  /** A process that is ready to take requests, and how long a line of it may be. */
+  attach(child, maxLineBytes = Infinity) {
     this.#child = child
+    this.#maxLineBytes = maxLineBytes
     this.#isFull = false
+    this.#isDraining = false
     this.#schedule()
   }
 
@@ -154,17 +200,25 @@ export class CallQueue {
    */
   detach(keep, toError) {
     this.#child = null
+    this.#suspect = null
     const kept = []
     const lost = []
-    for (const call of [...this.#written.values(), ...this.#waiting.values()]) {
+    for (const call of this.#written.values()) {
       if (call.isSettled) continue
-      const stays = keep && !call.perishable && (call.repeatable || !call.isWritten)
-      ;(stays ? kept : lost).push(call)
+      call.losses += 1
+      const isAgain = call.repeatable && !call.perishable && !JOBS.has(call.method) && call.losses < LOSSES.most
+      ;(keep && isAgain ? kept : lost).push(call)
+    }
+    for (const call of this.#waiting.values()) (keep && !call.perishable ? kept : lost).push(call)
+    if (!keep) {
+      lost.push(...this.#resting)
+      this.#resting.clear()
     }
     this.#written.clear()
     this.#writtenBytes = 0
+    for (const call of kept) call.isWritten = false
     this.#waiting = new Map(kept.map((call) => [call.id, call]))
-    this.#waitingBytes = kept.reduce((sum, { bytes }) => sum + bytes, 0)
+    this.#waitingBytes = [...kept, ...this.#resting].reduce((sum, { bytes }) => sum + bytes, 0)
     for (const call of lost) this.#finish(call, toError(call.method, call.outcome))
   }
 
@@ -174,42 +228,93 @@ export class CallQueue {
     this.#schedule()
   }
 
-  /** An answer came. False when nothing was asked under that id. */
-  answer({ id, result, error }) {
-    const call = id === null ? this.#unreadable() : this.#written.get(id)
+  /** An answer came, of so many bytes. False when nothing was asked under that id. */
+  answer(message, bytes) {
+    const call = this.#answered(message.id)
     if (call === undefined) return false
-    this.#written.delete(call.id)
-    this.#writtenBytes -= call.bytes
-    this.#finish(call, error === undefined ? undefined : new StoreError(call.method, error), result)
+    const { result, error } = message
+    if (call.isSettled) {
+      if (error === undefined) call.onLate?.(result)
+    } else if (error === undefined && result === undefined) this.#finish(call, unreadable(call, 'no result'))
+    else if (error === undefined) this.#finish(call, undefined, result, bytes)
+    else if (error === null || typeof error !== 'object') this.#finish(call, unreadable(call, 'no error object'))
+    else this.#refused(call, new RequestError(call.method, error))
     this.#schedule()
     return true
+  }
+
+  /** The answer to a call came and cannot be read: that call alone fails. False when nobody knows which one it is. */
+  answerUnreadable(id, why) {
+    const call = this.#answered(id)
+    if (call === undefined) return false
+    this.#finish(call, unreadable(call, why))
+    this.#schedule()
+    return true
+  }
+
+  /** Takes the call that an answer is for out of those in flight. */
+  #answered(id) {
+    const call = id === null ? this.#unheard() : this.#written.get(id)
+    if (call === undefined) return undefined
+    this.#written.delete(call.id)
+    this.#writtenBytes -= call.bytes
+    if (call === this.#suspect) this.#suspect = null
+    return call
   }
 
   /**
    * The call that the store could not read, say for more than 128 levels, and so has no id for. Answers come in the
    * order of the calls, jobs apart.
    */
-  #unreadable() {
+  #unheard() {
     for (const call of this.#written.values()) if (!JOBS.has(call.method)) return call
   }
 
+  /** The store refused it: for good, or it is repeated after a while, or by the next process. */
+  #refused(call, error) {
+    const isLate = error.kind === 'shutting_down' && this.#limits.hasNext()
+    const delay = isLate || !error.retryable || error.outcome !== 'not_applied' ? null : delayOf(call)
+    if (!isLate && delay === null) {
+      this.#finish(call, error)
+      return
+    }
+    call.isWritten = false
+    this.#waitingBytes += call.bytes
+    if (isLate) {
+      this.#isDraining = true
+      this.#waiting = new Map([...this.#waiting, [call.id, call]].sort(([one], [other]) => one - other))
+      return
+    }
+    call.repeats += 1
+    this.#resting.add(call)
+    // Who waits for it keeps the process running, and that the event loop.
+    setTimeout(() => {
+      if (!this.#resting.delete(call)) return
+      this.#waiting.set(call.id, call)
+      this.#schedule()
+    }, delay).unref()
+  }
+
   /** A job tells how far it is. */
-  progress({ id, done, total }) {
-    const onProgress = this.#written.get(id)?.onProgress
-    // Apart, so that what a callback throws stops nothing here.
-    if (onProgress !== undefined) queueMicrotask(() => onProgress({ done, total }))
+  progress(params) {
+    const { onProgress } = this.#written.get(params?.id) ?? {}
+    if (onProgress === undefined) return
+    const { done, total } = params
+    tell(onProgress, { done, total }, (error) => this.#log(`onProgress threw: ${error}`))
   }
 
   /** The caller gives up: what is not written is not sent, and an answer that comes yet is dropped. */
   #abandon(call, error) {
-    if (this.#waiting.delete(call.id)) this.#waitingBytes -= call.bytes
+    if (this.#waiting.delete(call.id) || this.#resting.delete(call)) this.#waitingBytes -= call.bytes
     this.#finish(call, error)
+    // Those behind it may fit where it did not.
+    this.#schedule()
   }
 
-  #finish(call, error, result) {
+  #finish(call, error, result, bytes) {
     if (call.isSettled) return
     this.#unsettled -= 1
-    call.settle(error, result)
+    call.settle(error, result, bytes)
     if (this.#unsettled === 0) this.#onBusy()
   }
 
@@ -225,7 +330,7 @@ export class CallQueue {
     this.#firesAt = Infinity
     const now = performance.now()
     let next = Infinity
-    for (const call of [...this.#written.values(), ...this.#waiting.values()]) {
+    for (const call of [...this.#written.values(), ...this.#waiting.values(), ...this.#resting]) {
       if (call.isSettled) continue
       if (call.deadline <= now) this.#abandon(call, overdue(call))
       else next = Math.min(next, call.deadline)
@@ -244,21 +349,40 @@ export class CallQueue {
   }
 
   #flush() {
-    if (this.#child === null || this.#isFull) return
-    const { calls, bytes } = this.#limits
+    if (this.#child === null || this.#isFull || this.#isDraining) return
     const lines = []
     for (const call of this.#waiting.values()) {
-      const isFirst = this.#written.size === 0
-      if (!isFirst && (this.#written.size >= calls || this.#writtenBytes + call.bytes > bytes)) break
+      if (this.#isTooLarge(call)) {
+        // Called before there was a process that could say so.
+        this.#abandon(call, new RequestTooLarge(call.method, call.bytes - 1, this.#maxLineBytes))
+        continue
+      }
+      if (!this.#hasRoomFor(call)) break
       call.isWritten = true
+      if (call.losses >= LOSSES.alone) this.#suspect = call
       this.#waiting.delete(call.id)
       this.#written.set(call.id, call)
       this.#writtenBytes += call.bytes
       this.#waitingBytes -= call.bytes
       lines.push(call.line)
-      // Only what may be sent again is needed again.
-      if (!call.repeatable) call.line = ''
     }
     if (lines.length > 0) this.#isFull = !this.#child.write(lines.join(''))
   }
+
+  #hasRoomFor({ bytes, losses }) {
+    if (this.#written.size === 0) return true
+    if (this.#suspect !== null || losses >= LOSSES.alone) return false
+    return this.#written.size < MOST_IN_FLIGHT && this.#writtenBytes + bytes <= this.#limits.bytes
+  }
+}
+
+/** Milliseconds until a call is repeated, anywhere between nothing and twice as long as before; null: it is not. */
+function delayOf({ retry, repeats, deadline }) {
+  if (retry === null || retry === undefined || repeats >= retry.attempts) return null
+  const delay = Math.random() * Math.min(retry.maxDelay, retry.delay * 2 ** repeats)
+  return performance.now() + delay < deadline ? delay : null
+}
+
+function unreadable({ method, outcome }, why) {
+  return new AnswerError(`The answer to ${method} cannot be read: ${why}.`, { method, outcome })
 }

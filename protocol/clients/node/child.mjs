@@ -5,10 +5,12 @@ import { explainFailure } from './program.mjs'
 const NEWLINE = 0x0a
 /** A longer line is none of the sidecar's: V8 could not hold it as one string. */
 const LONGEST_LINE = 256 << 20
-const LONGEST_REMARK = 8192
+const LONGEST_REMARK = 4096
 const REMARKS_KEPT = 5
 /** After the exit the pipes end at once, unless somebody else holds them. */
 const PIPES_END_WITHIN = 1000
+/** What a process gets between a signal and the next harder one, or until it is taken for gone. */
+export const GRACE = 1000
 
 /**
  * Options as arguments: `{max_sessions: 10, exclusive: true}` is `--max-sessions 10 --exclusive`; null, undefined and
@@ -67,6 +69,9 @@ export class Child {
   #hasSpoken = false
   #fault = null
   #isReferenced = true
+  #isEnding = false
+  /** For what should have ended by now. */
+  #timer = null
 
   /** `onLine(text, bytes)`, `onDrain()`, `onRemark(line)` for standard error, `onGone(ChildError)`. */
   constructor(binary, args, { cwd, env, onLine, onDrain, onRemark, onGone }) {
@@ -96,18 +101,26 @@ export class Child {
     })
 
     const answers = new LineSplitter()
+    const take = (text, bytes) => {
+      try {
+        onLine(text, bytes)
+      } catch (error) {
+        this.onRemark(`a line that this client cannot make anything of: ${error}: ${text.slice(0, 200)}`)
+      }
+    }
     stdout?.on('data', (chunk) => {
       if (this.#isGone) return
       this.#hasSpoken = true
-      answers.push(chunk, onLine)
+      answers.push(chunk, take)
       if (answers.pendingBytes > LONGEST_LINE) {
         const text = `'${binary}' wrote a line without end: is it mcp-session-store?`
         this.fail(new ChildError(text, { reason: 'not_a_sidecar' }))
       }
     })
-    stdout?.on('error', () => this.kill('SIGTERM'))
-    // The other end is closed: the process has ended, or will not answer any more.
-    stdin?.on('error', () => this.kill('SIGTERM'))
+    // One that will not answer or listen any more, though it may still run, is of no use.
+    stdout?.on('end', () => this.#lost(`'${binary}' closed its output.`))
+    stdout?.on('error', () => this.#lost(`The output of '${binary}' cannot be read.`))
+    stdin?.on('error', () => this.#lost(`'${binary}' closed its input.`))
     stdin?.on('drain', onDrain)
 
     const remarks = new LineSplitter()
@@ -132,11 +145,19 @@ export class Child {
 
   /** Ends the input, which ends the process once it has answered everything. */
   end() {
+    this.#isEnding = true
     this.#process?.stdin?.end()
   }
 
+  /** Sends a signal to it and to what it started: it leads a group of its own. */
   kill(signal) {
-    if (!this.#isGone) this.#process?.kill(signal)
+    const { pid, exitCode, signalCode } = this.#process ?? {}
+    if (this.#isGone || pid === undefined || exitCode !== null || signalCode !== null) return
+    try {
+      process.kill(-pid, signal)
+    } catch {
+      this.#process.kill(signal)
+    }
   }
 
   /** Whether this process keeps the host's event loop alive. */
@@ -147,10 +168,23 @@ export class Child {
     else this.#process?.unref()
   }
 
-  /** It is of no use: ends it, and gives `error` as the reason. */
+  /** It is of no use: ends it, and gives `error` as the reason; at once, if it cannot be ended. */
   fail(error) {
-    this.#fault ??= error
+    if (this.#fault !== null || this.#isGone) return
+    this.#fault = error
     this.kill('SIGKILL')
+    this.#timer = setTimeout(() => this.#gone(error), GRACE)
+  }
+
+  /** A pipe is broken. Most of the time the process has just ended, and it is soon known how. */
+  #lost(text) {
+    if (this.#timer !== null || this.#isGone) return
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.fail(new ChildError(text, { reason: 'exited' }))
+    }, GRACE)
+    // With a signal it is known sooner; who closes its input and is well ends by itself.
+    if (!this.#isEnding) this.kill('SIGTERM')
   }
 
   #remark(line) {
@@ -174,6 +208,7 @@ export class Child {
   #gone(error) {
     if (this.#isGone) return
     this.#isGone = true
+    clearTimeout(this.#timer)
     const { stdin, stdout, stderr } = this.#process ?? {}
     for (const stream of [stdin, stdout, stderr]) stream?.destroy()
     this.onGone(error)

@@ -1,4 +1,4 @@
-import type { ContractErrorKind } from './methods.mjs'
+import type { ErrorKind } from './methods.mjs'
 
 /**
  * Whether a call that failed may have changed something. `not_applied`: it did not, or it changes nothing in any case
@@ -8,7 +8,7 @@ import type { ContractErrorKind } from './methods.mjs'
 export type CallOutcome = 'not_applied' | 'unknown'
 
 /** What every error of this client has in common. */
-export declare class SessionStoreError extends Error {
+export declare class StoreError extends Error {
   /** The method's name on the wire; null when it was no call that failed. */
   readonly method: string | null
   readonly outcome: CallOutcome
@@ -17,17 +17,8 @@ export declare class SessionStoreError extends Error {
   readonly cause?: unknown
 }
 
-/** The kinds of errors in answers, all of the contract's table. */
-export type StoreErrorKind =
-  | ContractErrorKind
-  | 'parse_error'
-  | 'invalid_request'
-  | 'method_not_found'
-  | 'invalid_cursor'
-  | 'internal_error'
-
-/** What an answer's `data` holds beside kind and outcome; which members are there depends on the kind. */
-export interface StoreErrorDetails {
+/** What an answer's `data` holds; which members are there depends on the kind. */
+export interface RequestErrorData {
   kind?: string
   retryable?: boolean
   outcome?: CallOutcome
@@ -59,24 +50,35 @@ export interface StoreErrorDetails {
   [member: string]: unknown
 }
 
-/** The sidecar's answer was an error. A request over the line limit gets the same error before it is sent. */
-export declare class StoreError extends SessionStoreError {
+/** The store refused a call. */
+export declare class RequestError extends StoreError {
+  constructor(method: string, error: { code: number; message: string; data?: RequestErrorData })
   readonly method: string
-  readonly code: number
+  readonly code: number | null
   /** Tell errors apart by this. A newer sidecar may have others. */
-  readonly kind: StoreErrorKind | (string & {}) | null
+  readonly kind: ErrorKind | (string & {}) | null
   /** `data` as it came. */
-  readonly details: StoreErrorDetails
+  readonly data: RequestErrorData
+  /** @deprecated `data` */
+  readonly details: RequestErrorData
 }
 
 /**
  * Why there is no process to ask: `not_found`, no such executable; `not_startable`, it could not be started or did not
- * answer the handshake; `incompatible`, it lacks something that is required; `not_a_sidecar`, it speaks no JSON-RPC;
- * `exited`, it ended; `gave_up`, it ended too often.
+ * answer the handshake in time; `incompatible`, it speaks another major version or lacks what is required;
+ * `not_a_sidecar`, it speaks no JSON-RPC; `exited`, it ended; `gave_up`, it ended too often; `closed`, the store is.
  */
-export type ChildErrorReason = 'not_found' | 'not_startable' | 'incompatible' | 'not_a_sidecar' | 'exited' | 'gave_up'
+export type ChildErrorReason =
+  | 'not_found'
+  | 'not_startable'
+  | 'incompatible'
+  | 'not_a_sidecar'
+  | 'exited'
+  | 'gave_up'
+  | 'closed'
 
-export declare class ChildError extends SessionStoreError {
+/** There is no process to ask. */
+export declare class ChildError extends StoreError {
   readonly reason: ChildErrorReason
   /** The exit code of the process, when it ended by itself; what it means stands in the contract. */
   readonly exitCode: number | null
@@ -84,16 +86,38 @@ export declare class ChildError extends SessionStoreError {
   readonly signal: string | null
 }
 
-/** No answer came in time. */
-export declare class TimeoutError extends SessionStoreError {}
+/** No answer came in time. One that comes later is dropped. */
+export declare class CallTimeout extends StoreError {}
+
+/** The call is longer than the store takes a line; it was not sent. */
+export declare class RequestTooLarge extends StoreError {
+  readonly kind: 'payload_too_large'
+  /** Bytes of its line, and how many one may have. */
+  readonly size: number
+  readonly limit: number
+}
+
+/** The answer came, and cannot be read: a line that is no JSON-RPC. */
+export declare class AnswerError extends StoreError {}
+
+/** More bytes of calls wait to be written than `maxWaiting` allows. */
+export declare class Overloaded extends StoreError {}
 
 /** The caller's AbortSignal fired; `cause` is its reason. Its `name` is "AbortError", as with Node's own. */
-export declare class AbortError extends SessionStoreError {
+export declare class AbortError extends StoreError {
   readonly code: 'ABORT_ERR'
 }
 
-/** The call came after `close()`. */
-export declare class ClosedError extends SessionStoreError {}
+/** @deprecated StoreError */
+export { StoreError as SessionStoreError }
+/** @deprecated CallTimeout */
+export { CallTimeout as TimeoutError }
+/** @deprecated Overloaded */
+export { Overloaded as OverloadError }
+/** @deprecated ErrorKind */
+export type StoreErrorKind = ErrorKind
+/** @deprecated RequestErrorData */
+export type StoreErrorDetails = RequestErrorData
 
-/** More calls wait to be written than `maxWaitingBytes` allows. */
-export declare class OverloadError extends SessionStoreError {}
+/** @deprecated A ChildError of the reason `closed`. */
+export declare abstract class ClosedError extends ChildError {}

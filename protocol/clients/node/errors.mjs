@@ -1,5 +1,5 @@
 /** What every error of this client has in common; `outcome` says whether the call may have changed anything. */
-export class SessionStoreError extends Error {
+export class StoreError extends Error {
   constructor(message, { method = null, outcome = 'not_applied', retryable = false, cause } = {}) {
     super(message, cause === undefined ? undefined : { cause })
     this.name = new.target.name
@@ -7,26 +7,30 @@ export class SessionStoreError extends Error {
     this.outcome = outcome
     this.retryable = retryable
   }
-
-  /** The same failure as one call met it. */
-  of(method, outcome) {
-    return new this.constructor(this.message, { method, outcome, cause: this })
-  }
 }
 
-/** The sidecar's answer was an error. */
-export class StoreError extends SessionStoreError {
-  constructor(method, { code, message, data }) {
+/** The store refused a call. */
+export class RequestError extends StoreError {
+  constructor(method, { code = null, message, data }) {
     const details = data ?? {}
-    super(message, { method, outcome: details.outcome ?? 'not_applied', retryable: details.retryable ?? false })
+    super(String(message), {
+      method,
+      outcome: details.outcome ?? 'not_applied',
+      retryable: details.retryable ?? false,
+    })
     this.code = code
     this.kind = details.kind ?? null
-    this.details = details
+    this.data = details
+  }
+
+  /** The former name of `data`. */
+  get details() {
+    return this.data
   }
 }
 
-/** There is no process to ask: it was not found, did not start, does not fit, or ended. */
-export class ChildError extends SessionStoreError {
+/** There is no process to ask: it was not found, did not start, does not fit, ended, or is closed. */
+export class ChildError extends StoreError {
   constructor(message, { reason, exitCode = null, signal = null, ...rest } = {}) {
     super(message, rest)
     this.reason = reason
@@ -34,25 +38,48 @@ export class ChildError extends SessionStoreError {
     this.signal = signal
   }
 
+  /** The same failure as one call met it. */
   of(method, outcome) {
-    const { message, reason, exitCode, signal } = this
-    return new ChildError(message, { reason, exitCode, signal, method, outcome, cause: this })
+    const { message, reason, exitCode, signal, retryable } = this
+    return new ChildError(message, { reason, exitCode, signal, retryable, method, outcome, cause: this })
   }
 }
 
 /** No answer came in time. */
-export class TimeoutError extends SessionStoreError {}
+export class CallTimeout extends StoreError {}
+
+/** The call is longer than the store takes a line; it was not sent. */
+export class RequestTooLarge extends StoreError {
+  constructor(method, size, limit) {
+    const text = `${method} has ${size} bytes, and a line may have ${limit}: send less, or raise --max-line-bytes.`
+    super(text, { method })
+    this.kind = 'payload_too_large'
+    this.size = size
+    this.limit = limit
+  }
+}
+
+/** The answer came, and cannot be read. */
+export class AnswerError extends StoreError {}
+
+/** More calls wait than `maxWaiting` allows. */
+export class Overloaded extends StoreError {}
 
 /** The caller's AbortSignal fired; its reason is `cause`. Named and coded as Node's own. */
-export class AbortError extends SessionStoreError {
+export class AbortError extends StoreError {
   constructor(message, options) {
     super(message, options)
     this.code = 'ABORT_ERR'
   }
 }
 
-/** The call came after `close()`. */
-export class ClosedError extends SessionStoreError {}
+// Former names.
 
-/** More calls wait to be written than `maxWaitingBytes` allows. */
-export class OverloadError extends SessionStoreError {}
+export { CallTimeout as TimeoutError, Overloaded as OverloadError, StoreError as SessionStoreError }
+
+/** A ChildError of the reason `closed`. */
+export class ClosedError {
+  static [Symbol.hasInstance](error) {
+    return error instanceof ChildError && error.reason === 'closed'
+  }
+}

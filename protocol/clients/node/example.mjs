@@ -7,7 +7,7 @@
 import { createServer } from 'node:http'
 import { EventStore } from './event-store.mjs'
 import { httpSessions } from './http-sessions.mjs'
-import { SessionStore, StoreError } from './index.mjs'
+import { SessionStore, RequestError } from './index.mjs'
 
 const [port = '3000', database = 'example.db'] = process.argv.slice(2)
 const VERSIONS = ['2025-11-25', '2025-06-18', '2025-03-26']
@@ -48,7 +48,7 @@ async function work(task) {
       task = await step(task, to)
     } catch (error) {
       // Another process made this step: as the one before this one did with its last breath.
-      if (!(error instanceof StoreError) || error.kind !== 'concurrent_modification') throw error
+      if (!(error instanceof RequestError) || error.kind !== 'concurrent_modification') throw error
       task = await store.getTask({ task_id: task.task_id })
     }
   }

@@ -1,4 +1,4 @@
-import { StoreError } from './errors.mjs'
+import { RequestError } from './errors.mjs'
 
 const VISIBLE_ASCII = /^[!-~]{1,256}$/
 const LARGEST_BODY = 4 << 20
@@ -100,7 +100,7 @@ function ofCaller(request, { tenant_id = null, principal = null }) {
 
 /** Nobody goes on when the store cannot be asked. */
 function refusalOf(error) {
-  if (error instanceof StoreError && (error.kind === 'session_expired' || error.kind === 'session_not_found')) {
+  if (error instanceof RequestError && (error.kind === 'session_expired' || error.kind === 'session_not_found')) {
     return expired()
   }
   const text = 'Sessions cannot be looked up at the moment: try again.'

@@ -2,8 +2,8 @@
 
 import type { CallOptions } from './store.mjs'
 
-/** The kinds of errors that methods declare. */
-export type ContractErrorKind =
+/** The kinds of errors in answers, all of the contract's table. */
+export type ErrorKind =
   | 'invalid_params'
   | 'session_not_found'
   | 'session_exists'
@@ -31,6 +31,14 @@ export type ContractErrorKind =
   | 'database_too_new'
   | 'outcome_unknown'
   | 'shutting_down'
+  | 'parse_error'
+  | 'invalid_request'
+  | 'method_not_found'
+  | 'invalid_cursor'
+  | 'internal_error'
+
+/** The same by name, at run time. */
+export declare const ErrorKind: { readonly [K in ErrorKind]: K }
 
 /** Session, as the contract has it. */
 export interface Session {

@@ -31,6 +31,42 @@ export const REPEATABLE = new Set([
   'rpc.discover',
 ])
 
+/** The kinds of errors in answers, by name. A newer sidecar may have others. */
+export const ErrorKind = Object.freeze({
+  invalid_params: 'invalid_params',
+  session_not_found: 'session_not_found',
+  session_exists: 'session_exists',
+  session_expired: 'session_expired',
+  invalid_session_status: 'invalid_session_status',
+  max_sessions_reached: 'max_sessions_reached',
+  max_events_reached: 'max_events_reached',
+  max_user_sessions_reached: 'max_user_sessions_reached',
+  max_subscriptions_reached: 'max_subscriptions_reached',
+  task_not_found: 'task_not_found',
+  task_exists: 'task_exists',
+  invalid_transition: 'invalid_transition',
+  terminal_state: 'terminal_state',
+  max_tasks_reached: 'max_tasks_reached',
+  queue_full: 'queue_full',
+  max_values_reached: 'max_values_reached',
+  concurrent_modification: 'concurrent_modification',
+  requirement_failed: 'requirement_failed',
+  payload_too_large: 'payload_too_large',
+  database_busy: 'database_busy',
+  database_full: 'database_full',
+  database_read_only: 'database_read_only',
+  database_corrupt: 'database_corrupt',
+  database_error: 'database_error',
+  database_too_new: 'database_too_new',
+  outcome_unknown: 'outcome_unknown',
+  shutting_down: 'shutting_down',
+  parse_error: 'parse_error',
+  invalid_request: 'invalid_request',
+  method_not_found: 'method_not_found',
+  invalid_cursor: 'invalid_cursor',
+  internal_error: 'internal_error',
+})
+
 /** The methods of the contract; the subclass knows how one is called. */
 export class Methods {
   /** Makes a session. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { accessSync, closeSync, constants, openSync, readFileSync, readSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { delimiter, isAbsolute, join } from 'node:path'
+import { delimiter, isAbsolute, join, resolve } from 'node:path'
 import { ChildError } from './errors.mjs'
 
 const PROGRAM = 'mcp-session-store'
@@ -10,15 +10,15 @@ const require = createRequire(import.meta.url)
 
 /**
  * Where the executable is: what the option says, else MCP_SESSION_STORE_BINARY, else the package of this platform, else
- * `mcp-session-store` in PATH. A name without a slash is looked for in PATH. What is named explicitly is not replaced
- * by something else.
+ * `mcp-session-store` in PATH. A name without a slash is looked for in PATH; a path counts from where the host is,
+ * whatever the working directory of the process will be. What is named explicitly is not replaced by something else.
  */
 export function findBinary(option, env = process.env) {
   const asked = option ?? (env.MCP_SESSION_STORE_BINARY || undefined)
   if (asked !== undefined) {
     const candidates = asked.includes('/') ? [asked] : inPath(asked, env)
     const found = candidates.find(isExecutable)
-    if (found !== undefined) return found
+    if (found !== undefined) return resolve(found)
     const where = option === undefined ? 'The environment variable MCP_SESSION_STORE_BINARY' : 'The option `binary`'
     const lack = asked.includes('/') ? 'there is no executable file of that name' : 'which is not in PATH'
     throw notFound(`${where} names '${asked}': ${lack}.${HINT}`)
@@ -63,9 +63,14 @@ export function findPackaged() {
 
 /** When the packaged program could not be started or did not answer: whether its file is what was published. */
 export function explainFailure(path) {
-  const known = expected()?.[`${PROGRAM}-${process.platform}-${process.arch}`]
-  if (known === undefined || findPackaged().path !== path) return ''
-  return createHash('sha256').update(readFileSync(path)).digest('hex') === known.sha256 ? '' : ' ' + broken(path, known)
+  try {
+    const known = expected()?.[`${PROGRAM}-${process.platform}-${process.arch}`]
+    if (known === undefined || findPackaged().path !== path) return ''
+    return createHash('sha256').update(readFileSync(path)).digest('hex') === known.sha256 ? '' : ' ' + broken(path, known)
+  } catch {
+    // Gone meanwhile: this is not the place to fail.
+    return ''
+  }
 }
 
 function broken(path, { bytes, sha256 }) {

@@ -32,26 +32,52 @@ export interface Signal {
 }
 
 export interface CallOptions {
-  /** Milliseconds until a TimeoutError; 0: none. The store's when absent, none for backup and check_integrity. */
-  timeout?: number
+  /**
+   * Milliseconds until a CallTimeout, from the call on; null: no limit. The store's when absent, none for backup and
+   * check_integrity. Anything but a number above 0 is a RangeError.
+   */
+  timeout?: number | null
   /** Gives the call up: it is not sent any more, or its answer is dropped. */
   signal?: Signal
   /** The call may be done twice: after a death of the process it is sent again. Known from the contract for reads. */
   repeatable?: boolean
+  /** Whether it is made again when the store refuses it for now; the store's way when absent. */
+  retry?: boolean
   /** How far a backup is, in pages. */
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
+/** How a process that ended is started again. Times are milliseconds. */
 export interface RestartOptions {
-  /** How often it may be started within the window; 5. One more death is the end of the store. */
+  /** Starts within `within` after which the store gives up; 5. */
+  attempts?: number
+  /** 60,000. */
+  within?: number
+  /** Until the first new start; 50. Doubles with each start within `within`; a random part between half and all. */
+  delay?: number
+  /** 5,000. */
+  maxDelay?: number
+  /** After giving up, until a call starts it again, once; 30,000. */
+  pause?: number
+  /** @deprecated attempts */
   limit?: number
-  /** Milliseconds; 60,000. */
+  /** @deprecated within */
   window?: number
-  /** Milliseconds until the first new start; 50. Doubles with each start in the window, less up to half at random. */
+  /** @deprecated delay */
   minDelay?: number
-  /** Milliseconds; 5,000. */
+}
+
+/** How a call is made again that the store refused with an error that is `retryable` and `not_applied`. */
+export interface RetryOptions {
+  /** How often; 3. */
+  attempts?: number
+  /** Milliseconds; 50. Each time after a random part of it, which doubles. */
+  delay?: number
+  /** 1,000. */
   maxDelay?: number
 }
+
+export type StoreState = 'closed' | 'starting' | 'ready' | 'restarting' | 'failed'
 
 /** Options of the sidecar by name, `{max_sessions: 10, exclusive: true}`, or its arguments as they are. */
 export type SidecarOptions =
@@ -70,22 +96,28 @@ export interface StoreOptions {
   env?: Record<string, string | undefined>
   /** Who calls, for the handshake. */
   client?: { name?: string; version?: string }
-  /** Capabilities and methods that must be there; else opening fails as `incompatible`. */
+  /** Capabilities and methods that must be there, else opening fails as `incompatible`. */
   require?: string[]
-  /** Milliseconds for a call; 30,000. 0: none. */
-  timeout?: number
-  /** Milliseconds from the start to the answer of the handshake; 10,000. */
-  startTimeout?: number
-  /** Whether a process that dies is started again; false. */
-  restart?: boolean | RestartOptions
-  /** Calls that may be written and not answered; 1,024. Others wait in their order. */
+  /** Milliseconds for a call; 30,000. null: no limit. */
+  timeout?: number | null
+  /** Milliseconds from the start of a process to the answer of the handshake; 10,000. null: no limit. */
+  startTimeout?: number | null
+  /** Whether a process that dies is started again; true, but false where the database is ":memory:". */
+  restart?: boolean | null | RestartOptions
+  /** Whether a call is made again that the store refused for now; true. */
+  retry?: boolean | null | RetryOptions
+  /** Bytes of calls that may be written and not answered; 16 MiB. Others wait in order; a larger one goes alone. */
   maxInFlight?: number
-  /** The same in bytes of requests; 8 MiB. A larger request goes alone. */
-  maxInFlightBytes?: number
-  /** Bytes of requests that may wait; 64 MiB. Beyond it calls are refused with an OverloadError. */
-  maxWaitingBytes?: number
+  /** Bytes of calls that may wait; 64 MiB. Beyond it calls are refused as Overloaded. */
+  maxWaiting?: number
+  /** Is told each change of state, and for `restarting` and `failed` why. */
+  onState?: (state: StoreState, error: ChildError | null) => void
   /** Gets each line that the sidecar says on standard error, and remarks of this client; standard error when absent. */
   log?: (line: string) => void
+  /** @deprecated maxInFlight */
+  maxInFlightBytes?: number
+  /** @deprecated maxWaiting */
+  maxWaitingBytes?: number
 }
 
 /** A page that was asked for without a `format`. */
@@ -98,18 +130,34 @@ export type PageOfEvents = EventPage & { events: Event[] }
  * not otherwise. It ends with the host, however that ends.
  */
 export declare class SessionStore extends Methods {
-  private constructor(options: StoreOptions)
+  /** Starts nothing: `open` does, and so does the first call. */
+  constructor(options?: StoreOptions)
 
-  /** Starts a process and resolves with the store when it is ready; rejects with a ChildError. */
-  static open(options?: StoreOptions): Promise<SessionStore>
+  /** Makes a store and resolves with it when it is open; rejects with a ChildError. */
+  static open(options?: StoreOptions, call?: { signal?: Signal }): Promise<SessionStore>
 
-  /** What the sidecar told of itself in the handshake: its version, its limits. */
-  readonly info: ServerInfo
+  /**
+   * Starts a process, when there is none, and resolves with the store when it is ready. After `close`, and after the
+   * store failed, it starts anew. A signal that fires ends the process again.
+   */
+  open(call?: { signal?: Signal }): Promise<this>
+
+  /** What the sidecar told of itself in the last handshake: its version, its limits. Null before the first one. */
+  readonly info: ServerInfo | null
 
   /** The process id of the sidecar; null when there is none now. */
   readonly pid: number | null
 
-  /** Resolves when the store is over: with null after `close()`, with the error when its process is lost for good. */
+  readonly state: StoreState
+
+  /** Bytes of calls that are written and not answered, and of those that wait to be written. */
+  readonly bytesInFlight: number
+  readonly bytesWaiting: number
+
+  /**
+   * Resolves when the store is over: with null after `close()`, with the error when its process is lost. A store that
+   * is opened again has a new one.
+   */
   readonly ended: Promise<ChildError | null>
 
   /** A method by its name on the wire; the methods of this class are this one with a name. */
@@ -128,14 +176,15 @@ export declare class SessionStore extends Methods {
   /** The events of a session, those after the cursor first; it begins with this call. */
   subscribeEvents(params: SubscribeEventsParams, options?: EventSubscriptionOptions): EventSubscription
 
-  /** A task, or the tasks of a session: what they are now, and then each change. */
+  /** A task, or the tasks of a session: as they are now, and then each change. */
   subscribeTasks(params: SubscribeTasksParams, options?: TaskSubscriptionOptions): TaskSubscription
 
   /**
-   * Ends all subscriptions, finishes what was called, and ends the process: within 250 ms when it is idle. After
-   * `timeout` milliseconds (5,000) it is made to end, and what was not answered fails. Never rejects; may be repeated.
+   * Ends all subscriptions, lets be answered what was called, and ends the process: within 250 ms when it is idle.
+   * After `patience` milliseconds (5,000; formerly `timeout`) it gets SIGTERM, a second later SIGKILL, and what was not
+   * answered fails. Never rejects; the second call waits for the first.
    */
-  close(options?: { timeout?: number }): Promise<void>
+  close(options?: { patience?: number; timeout?: number }): Promise<void>
 
   [Symbol.asyncDispose](): Promise<void>
 }

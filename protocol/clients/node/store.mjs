@@ -1,17 +1,19 @@
-import { CallQueue, JOBS } from './calls.mjs'
-import { Child, toArguments } from './child.mjs'
-import { ChildError, ClosedError } from './errors.mjs'
+import { tell } from './callback.mjs'
+import { CallQueue, JOBS, onceAborted } from './calls.mjs'
+import { Child, GRACE, toArguments } from './child.mjs'
+import { AbortError, ChildError, RequestError } from './errors.mjs'
 import { Methods, REPEATABLE } from './methods.mjs'
+import { toLimit, toOptions } from './options.mjs'
 import { findBinary } from './program.mjs'
 import { EventSubscription, TaskSubscription } from './subscription.mjs'
 
 /** The contract that this client speaks. Within a major number things are only added. */
 const PROTOCOL_VERSION = '1.0'
 const HANDSHAKE = 'handshake'
-/** What the sidecar gets between a signal and the next harder one. */
-const GRACE = 1000
 /** Exit codes that another start does not change: usage, not our file, configuration. */
 const HOPELESS = new Set([64, 65, 78])
+/** Of an answer that is no JSON otherwise. */
+const ID_AT_BEGINNING = /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d+)\s*,/
 /** What this client does itself, and a call of one's own would upset. */
 const RESERVED = new Map([
   ['subscribe_events', 'subscribeEvents()'],
@@ -19,86 +21,99 @@ const RESERVED = new Map([
   ['unsubscribe', 'the return() of a subscription'],
   ['shutdown', 'close()'],
 ])
-/** Every option of `open`; undefined where there is no default, or another part knows it. */
-const DEFAULTS = {
-  binary: undefined,
-  database: undefined,
-  options: undefined,
-  cwd: undefined,
-  env: undefined,
-  client: {},
-  require: [],
-  restart: false,
-  log: (line) => process.stderr.write(`mcp-session-store: ${line}\n`),
-  timeout: 30_000,
-  startTimeout: 10_000,
-  maxInFlight: 1024,
-  maxInFlightBytes: 8 << 20,
-  maxWaitingBytes: 64 << 20,
-}
-const RESTART = { limit: 5, window: 60_000, minDelay: 50, maxDelay: 5000 }
 
-/** A store: one process of mcp-session-store, and everything that can be asked of it. Made with `SessionStore.open`. */
+/**
+ * A store: one process of mcp-session-store, and everything that can be asked of it. Making it starts nothing: `open`
+ * does, and so does the first call.
+ */
 export class SessionStore extends Methods {
   #options
-  #binary
   #arguments
-  #restart
   #calls
+  #state = 'closed'
   #child = null
+  /** Who waits for the process to be ready: `{promise, resolve, reject}`. */
   #opening = null
+  /** Whether a start that fails is the end: the first one, and one that was tried after a pause. */
+  #isTried = false
   #startTimer
   #restartTimer = null
   /** When it was started again. */
   #restarts = []
   #subscriptions = new Set()
   #subscriptionsByID = new Map()
-  /** Those that the last process served, until the next one is ready. */
-  #lostSubscriptions = []
   #waitingIterators = 0
   #isClosing = false
   #closing = null
   /** The error of calls that come too late; null as long as there is a process, or will be. */
   #end = null
-  #settleEnded
+  #triedAgainAt = Infinity
+  #ended = deferred()
+  #isEnded = false
   #onSettled = () => {}
 
   /** What the sidecar told of itself in the handshake: its version, its limits. */
   info = null
 
-  /** Resolves when the store is over: with null after `close()`, with the error when its process is lost for good. */
-  ended = new Promise((resolve) => {
-    this.#settleEnded = resolve
-  })
-
-  /** Starts a process and resolves with the store when it is ready. */
-  static open(options = {}) {
-    return new Promise((resolve, reject) => {
-      const store = new SessionStore(options)
-      store.#opening = { resolve, reject }
-      store.#start()
-    })
+  /** Makes a store and resolves with it when it is open. */
+  static async open(options, call) {
+    const store = new SessionStore(options)
+    return store.open(call)
   }
 
-  constructor(options) {
+  constructor(options = {}) {
     super()
-    const unknown = Object.keys(options).find((name) => !Object.hasOwn(DEFAULTS, name))
-    if (unknown !== undefined) {
-      throw new TypeError(`There is no option '${unknown}'; there are ${Object.keys(DEFAULTS).join(', ')}.`)
-    }
-    this.#options = { ...DEFAULTS, ...defined(options) }
-    const { binary, env, database, restart, maxInFlight, maxInFlightBytes, maxWaitingBytes } = this.#options
-    this.#binary = findBinary(binary, env)
+    this.#options = toOptions(options)
+    const { database, maxInFlight, maxWaiting } = this.#options
     const databaseArguments = database === undefined ? [] : ['--database', database]
     this.#arguments = ['--watch-parent', ...databaseArguments, ...toArguments(this.#options.options)]
-    this.#restart = restart ? { ...RESTART, ...(restart === true ? {} : defined(restart)) } : null
-    const limits = { calls: maxInFlight, bytes: maxInFlightBytes, waitingBytes: maxWaitingBytes }
-    this.#calls = new CallQueue(limits, () => this.#busyChanged())
+    const hasNext = () => this.#options.restart !== null && !this.#isClosing
+    const limits = { bytes: maxInFlight, waitingBytes: maxWaiting, hasNext }
+    this.#calls = new CallQueue(limits, () => this.#busyChanged(), (line) => this.#log(line))
+  }
+
+  /** `closed`, `starting`, `ready`, `restarting` or `failed`. */
+  get state() {
+    return this.#state
+  }
+
+  /** Resolves when the store is over: with null after `close()`, with the error when its process is lost for good. */
+  get ended() {
+    return this.#ended.promise
   }
 
   /** The process id of the sidecar; null when there is none now. */
   get pid() {
     return this.#child?.pid ?? null
+  }
+
+  /** Bytes of calls that are written and not answered. */
+  get bytesInFlight() {
+    return this.#calls.bytes.inFlight
+  }
+
+  /** Bytes of calls that wait to be written. */
+  get bytesWaiting() {
+    return this.#calls.bytes.waiting
+  }
+
+  /** Starts a process, when there is none, and resolves with the store when it is ready. Also after `close`. */
+  async open({ signal } = {}) {
+    if (signal?.aborted) throw new AbortError('Opening was aborted.', { cause: signal.reason })
+    if (this.#isClosing) await this.#closing
+    if (this.#state === 'ready') return this
+    if (this.#state === 'closed' || this.#state === 'failed') this.#begin()
+    if (this.#opening === null) this.#opening = deferred()
+    this.#updateReference()
+    const { promise } = this.#opening
+    if (signal === undefined) return promise
+    return new Promise((resolve, reject) => {
+      const unwatch = onceAborted(signal, () => {
+        reject(new AbortError('Opening was aborted.', { cause: signal.reason }))
+        void this.close({ patience: 0 })
+      })
+      promise.then(resolve, reject).finally(unwatch)
+    })
   }
 
   call(method, params, options = {}) {
@@ -117,9 +132,9 @@ export class SessionStore extends Methods {
     return this.#subscribe(TaskSubscription, params, options)
   }
 
-  /** Finishes what was called, then ends the process. Never rejects; the second call waits for the first. */
-  close({ timeout = 5000 } = {}) {
-    this.#closing ??= this.#close(timeout)
+  /** Lets be answered what was called, then ends the process. Never rejects; the second call waits for the first. */
+  close({ timeout = 5000, patience = timeout } = {}) {
+    this.#closing ??= this.#close(Number(patience) || 0)
     return this.#closing
   }
 
@@ -128,24 +143,29 @@ export class SessionStore extends Methods {
   #request(method, params, callbacks, options) {
     checkOwners(method, params)
     if (method === 'transaction') for (const each of params?.calls ?? []) checkOwners(each.method, each.params)
-    if (this.#isClosing) {
-      callbacks.reject(new ClosedError('The store is closed.', { method }))
-      return
-    }
-    if (this.#end !== null) {
-      callbacks.reject(this.#end.of(method, 'not_applied'))
-      return
-    }
+    const { timeout = JOBS.has(method) ? null : this.#options.timeout } = options
     // Each by its name: copying what is there costs as much as writing it as JSON.
-    this.#calls.add(method, params, callbacks, {
+    const settings = {
       signal: options.signal,
       onProgress: options.onProgress,
       perishable: options.perishable ?? false,
       internal: options.internal ?? false,
-      maxLineBytes: this.info?.limits?.max_line_bytes ?? Infinity,
+      onLate: options.onLate,
       repeatable: options.repeatable ?? REPEATABLE.has(method),
-      timeout: options.timeout ?? (JOBS.has(method) ? 0 : this.#options.timeout),
-    })
+      retry: options.retry === false ? null : this.#options.retry,
+      timeout: toLimit('timeout', timeout),
+    }
+    const end = this.#endNow()
+    if (end !== null) callbacks.reject(end.of(method, 'not_applied'))
+    else this.#calls.add(method, params, callbacks, settings)
+  }
+
+  /** The error of a call that comes too late; null when there is a process, or one begins with this call. */
+  #endNow() {
+    if (this.#closing !== null) return new ChildError('The store is closed.', { reason: 'closed' })
+    if (this.#state === 'closed') this.#begin()
+    else if (this.#state === 'failed' && performance.now() >= this.#triedAgainAt) this.#begin()
+    return this.#end
   }
 
   #busyChanged() {
@@ -164,8 +184,10 @@ export class SessionStore extends Methods {
 
   // --- Subscriptions
 
-  #subscribe(Kind, params, options) {
-    const subscription = new Kind(this.#link, { ...params }, options)
+  #subscribe(Kind, params, options = {}) {
+    const { timeout = this.#options.timeout } = options
+    toLimit('timeout', timeout)
+    const subscription = new Kind(this.#link, { ...params }, { ...options, timeout })
     this.#subscriptions.add(subscription)
     subscription.start()
     return subscription
@@ -175,7 +197,7 @@ export class SessionStore extends Methods {
   #link = {
     request: (method, params, callbacks, options) => {
       try {
-        this.#request(method, params, callbacks, { timeout: 0, internal: true, ...options })
+        this.#request(method, params, callbacks, { timeout: null, internal: true, ...options })
       } catch (error) {
         callbacks.reject(error)
       }
@@ -187,13 +209,35 @@ export class SessionStore extends Methods {
       this.#waitingIterators += count
       this.#updateReference()
     },
+    goesOn: () => this.#end === null && this.#closing === null,
     log: (text) => this.#log(text),
   }
 
   // --- The process
 
+  /** From no process to the first one. */
+  #begin() {
+    this.#end = null
+    this.#closing = null
+    this.#restarts = []
+    this.#isTried = true
+    if (this.#isEnded) this.#ended = deferred()
+    this.#isEnded = false
+    this.#setState('starting')
+    this.#start()
+  }
+
   #start() {
-    const child = new Child(this.#binary, this.#arguments, {
+    let binary
+    try {
+      binary = findBinary(this.#options.binary, this.#options.env)
+    } catch (error) {
+      // Later, as every other failure of a start: who opens or calls has not begun to wait yet.
+      this.#child = null
+      queueMicrotask(() => this.#gone(error))
+      return
+    }
+    const child = new Child(binary, this.#arguments, {
       cwd: this.#options.cwd,
       env: this.#options.env,
       onLine: (text, bytes) => this.#receive(child, text, bytes),
@@ -207,44 +251,49 @@ export class SessionStore extends Methods {
     const { name = 'node', version = process.versions.node } = client
     const params = { client: { name, version }, protocol_version: PROTOCOL_VERSION, require }
     child.write(JSON.stringify({ jsonrpc: '2.0', id: HANDSHAKE, method: 'initialize', params }) + '\n')
+    if (startTimeout === null) return
     this.#startTimer = setTimeout(() => {
-      const text = `'${this.#binary}' did not answer the handshake within ${startTimeout} ms.`
+      const text = `'${binary}' did not answer the handshake within ${startTimeout} ms.`
       child.fail(new ChildError(text, { reason: 'not_startable' }))
     }, startTimeout)
     this.#startTimer.unref()
   }
 
   #receive(child, text, bytes) {
-    let message
-    try {
-      message = JSON.parse(text)
-    } catch {
-      message = null
-    }
-    if (message === null || typeof message !== 'object') {
-      child.fail(new ChildError(`'${this.#binary}' does not speak JSON-RPC: is it mcp-session-store?`, {
+    const message = parse(text)
+    if (message?.id === HANDSHAKE && message.method === undefined && !child.isReady) this.#shakeHands(child, message)
+    else if (message?.method !== undefined) this.#notified(message, bytes)
+    else if (message?.id !== undefined) {
+      if (!this.#calls.answer(message, bytes)) this.#log(`an answer to nothing that was asked: ${text.slice(0, 200)}`)
+    } else if (!child.isReady) {
+      child.fail(new ChildError('The program does not speak JSON-RPC: is it mcp-session-store?', {
         reason: 'not_a_sidecar',
       }))
-    } else if (message.id === HANDSHAKE) this.#shakeHands(child, message)
-    else if (message.method !== undefined) this.#notified(message, bytes)
-    else if (!this.#calls.answer(message)) this.#log(`an answer to nothing that was asked: ${text.slice(0, 200)}`)
+    } else {
+      // One answer is lost with it, and no more than that.
+      const [, digits] = ID_AT_BEGINNING.exec(text.slice(0, 200)) ?? []
+      this.#log(`a line that is no JSON-RPC: ${text.slice(0, 200)}`)
+      this.#calls.answerUnreadable(digits === undefined ? null : Number(digits), 'it is no JSON-RPC')
+    }
   }
 
   #shakeHands(child, { result, error }) {
     clearTimeout(this.#startTimer)
     const theirs = String(result?.protocol_version ?? error?.data?.protocol_version ?? 'unknown')
     if (error !== undefined || theirs.split('.')[0] !== PROTOCOL_VERSION.split('.')[0]) {
-      const why = error?.message ?? 'their major numbers differ'
-      child.fail(new ChildError(
-        `'${this.#binary}' does not fit: this client speaks version ${PROTOCOL_VERSION} of the contract, and it ` +
-          `speaks ${theirs}: ${why}`,
-        { reason: 'incompatible' },
-      ))
+      const cause = error == null ? undefined : new RequestError('initialize', error)
+      const why = cause?.message ?? 'their major numbers differ'
+      const text = `The program does not fit: this client speaks version ${PROTOCOL_VERSION} of the contract, and it ` +
+        `speaks ${theirs}: ${why}`
+      child.fail(new ChildError(text, { reason: 'incompatible', cause }))
       return
     }
+    child.isReady = true
     this.info = result
-    this.#calls.attach(child)
-    for (const subscription of this.#lostSubscriptions.splice(0)) subscription.open()
+    this.#isTried = false
+    this.#setState('ready')
+    this.#calls.attach(child, result.limits?.max_line_bytes)
+    for (const subscription of [...this.#subscriptions]) subscription.reopen()
     const opening = this.#opening
     this.#opening = null
     this.#updateReference()
@@ -259,64 +308,79 @@ export class SessionStore extends Methods {
   #gone(error) {
     clearTimeout(this.#startTimer)
     this.#child = null
-    const isWanted = this.#restart !== null && this.#opening === null && !this.#isClosing
-    if (!isWanted || HOPELESS.has(error.exitCode) || error.reason === 'incompatible') {
+    this.#subscriptionsByID.clear()
+    for (const subscription of this.#subscriptions) subscription.lose()
+    const { restart } = this.#options
+    const isHopeless = HOPELESS.has(error.exitCode) || error.reason === 'incompatible' || error.reason === 'not_found'
+    if (this.#isClosing || restart === null || this.#isTried || isHopeless) {
       this.#finish(error)
       return
     }
-    const { limit, window, minDelay, maxDelay } = this.#restart
-    const now = Date.now()
-    this.#restarts = this.#restarts.filter((time) => time > now - window)
+    const { attempts, within, delay, maxDelay } = restart
+    const now = performance.now()
+    this.#restarts = this.#restarts.filter((time) => time > now - within)
     const count = this.#restarts.length
-    if (count >= limit) {
-      this.#finish(gaveUp(count + 1, window, error))
+    if (count >= attempts) {
+      this.#finish(gaveUp(count + 1, restart, error))
       return
     }
     this.#restarts.push(now)
     this.#calls.detach(true, (method, outcome) => error.of(method, outcome))
-    for (const subscription of this.#subscriptions) {
-      if (subscription.lose()) this.#lostSubscriptions.push(subscription)
-    }
-    const delay = Math.min(maxDelay, minDelay * 2 ** count) * (0.5 + Math.random() / 2)
-    this.#log(`${error.message} Starting it again in ${Math.round(delay)} ms.`)
+    const pause = Math.min(maxDelay, delay * 2 ** count) * (0.5 + Math.random() / 2)
+    this.#log(`${error.message} Starting it again in ${Math.round(pause)} ms.`)
+    this.#setState('restarting', error)
     this.#restartTimer = setTimeout(() => {
       this.#restartTimer = null
       this.#start()
-    }, delay)
+    }, pause)
     this.#updateReference()
   }
 
   /** The end of the store: nothing is started any more, and all who wait are told. */
-  #finish(error) {
+  #finish(cause) {
+    const error = this.#isClosing ? new ChildError('The store is closed.', { reason: 'closed', cause }) : cause
     this.#end = error
+    this.#triedAgainAt = this.#options.restart === null ? Infinity : performance.now() + this.#options.restart.pause
     const opening = this.#opening
     this.#opening = null
     this.#calls.detach(false, (method, outcome) => error.of(method, outcome))
-    for (const subscription of [...this.#subscriptions]) {
-      subscription.lose()
-      subscription.fail(error)
-    }
+    for (const subscription of [...this.#subscriptions]) subscription.fail(error)
+    const wasClosing = this.#isClosing
+    this.#isClosing = false
+    if (wasClosing) this.#setState('closed')
+    else this.#setState('failed', error)
     opening?.reject(error)
-    this.#settleEnded(this.#isClosing ? null : error)
+    this.#isEnded = true
+    this.#ended.resolve(wasClosing ? null : error)
   }
 
-  async #close(timeout) {
+  async #close(patience) {
     for (const subscription of [...this.#subscriptions]) subscription.finish('closed')
-    this.#isClosing = true
-    if (this.#end !== null) return
-    clearTimeout(this.#restartTimer)
-    if (this.#child === null) {
-      this.#finish(new ClosedError('The store is closed.'))
+    if (this.#state === 'closed' || this.#state === 'failed') {
+      this.#setState('closed')
+      this.#isEnded = true
+      this.#ended.resolve(null)
       return
     }
+    this.#isClosing = true
+    clearTimeout(this.#restartTimer)
+    if (this.#restartTimer !== null) {
+      this.#restartTimer = null
+      // What waits for the next process shall have it.
+      if (this.#calls.unsettled > 0) this.#start()
+      else return this.#finish()
+    }
     this.#updateReference()
-    const signals = ['SIGTERM', 'SIGKILL'].map((signal, place) =>
-      setTimeout(() => this.#child?.kill(signal), timeout + place * GRACE),
-    )
-    await Promise.race([this.ended, this.#settled()])
+    const { promise: ended } = this.#ended
+    const child = () => this.#child
+    const timers = [
+      setTimeout(() => child()?.kill('SIGTERM'), patience),
+      setTimeout(() => child()?.fail(new ChildError('It did not end.', { reason: 'exited' })), patience + GRACE),
+    ]
+    await Promise.race([ended, this.#settled()])
     this.#child?.end()
-    await this.ended
-    for (const timer of signals) clearTimeout(timer)
+    await ended
+    for (const timer of timers) clearTimeout(timer)
   }
 
   /** Resolves when no call is under way. */
@@ -327,13 +391,16 @@ export class SessionStore extends Methods {
     })
   }
 
+  #setState(state, error = null) {
+    if (this.#state === state) return
+    this.#state = state
+    const { onState } = this.#options
+    tell(() => onState(state, error), undefined, (fault) => this.#log(`onState threw: ${fault}`))
+  }
+
   /** Hands a line to the host's log, which cannot do harm here. */
   #log(line) {
-    try {
-      this.#options.log(line)
-    } catch {
-      // A log that fails is no reason for a store to.
-    }
+    tell(this.#options.log, line)
   }
 }
 
@@ -341,6 +408,26 @@ export class SessionStore extends Methods {
 if (Symbol.asyncDispose !== undefined) {
   SessionStore.prototype[Symbol.asyncDispose] = function () {
     return this.close()
+  }
+}
+
+/** A promise with what settles it. Nobody need wait for it. */
+function deferred() {
+  const made = {}
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }))
+  made.promise.catch(() => {})
+  return made
+}
+
+/** A message of JSON-RPC; undefined when the text is none. */
+function parse(text) {
+  try {
+    const message = JSON.parse(text)
+    const isMessage = typeof message === 'object' && message !== null &&
+      (typeof message.method === 'string' || message.id !== undefined)
+    return isMessage ? message : undefined
+  } catch {
+    return undefined
   }
 }
 
@@ -353,14 +440,9 @@ function checkOwners(method, params) {
   }
 }
 
-function gaveUp(count, window, cause) {
+function gaveUp(count, { within, pause }, cause) {
   const { exitCode, signal } = cause
-  const text = `mcp-session-store ended ${count} times within ${window} ms, and is not started again. The last time: ` +
+  const text = `mcp-session-store ended ${count} times within ${within} ms, and rests for ${pause} ms. The last time: ` +
     cause.message
-  return new ChildError(text, { reason: 'gave_up', exitCode, signal, cause })
-}
-
-/** The members that are not undefined, so that those do not hide defaults. */
-function defined(options) {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  return new ChildError(text, { reason: 'gave_up', retryable: true, exitCode, signal, cause })
 }

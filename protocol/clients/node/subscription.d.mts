@@ -11,31 +11,34 @@ export interface SubscriptionGap {
   cursor_ahead: boolean
 }
 
-export interface EventSubscriptionOptions {
+export interface SubscriptionOptions {
   /** Ends the subscription; who waits for it gets an AbortError. */
   signal?: Signal
-  /** Called in its place between the events. The log is told when there is none. */
-  onGap?: (gap: SubscriptionGap) => void
-  /** Events that may wait here for a slow consumer; 1,000. Beyond it, it unsubscribes until they are taken. */
+  /** Milliseconds that the first subscribing may take; the store's when absent, null: no limit. */
+  timeout?: number | null
+  /** Entries that may wait here for a slow consumer; 1,000. */
   maxQueued?: number
-  /** The same in bytes; 4 MiB. */
+  /** The same in bytes, one entry over; 4 MiB. */
   maxQueuedBytes?: number
 }
 
-export interface TaskSubscriptionOptions {
-  signal?: Signal
-  /** Called in its place between the states when a task is deleted or its time is over. */
+export interface EventSubscriptionOptions extends SubscriptionOptions {
+  /** Called in its place between the events. The log is told when there is none. */
+  onGap?: (gap: SubscriptionGap) => void
+}
+
+export interface TaskSubscriptionOptions extends SubscriptionOptions {
+  /** Called in its place between the changes when a task is deleted or its time is over. */
   onTaskEnded?: (end: { task_id: string; reason: string }) => void
 }
 
-/**
- * Why a subscription is over: what the sidecar told (`deleted`, `expired`, `invalidated`), or `gone`, its session or
- * task was not there any more after a restart or a pause; `returned` by its consumer; `closed` with the store.
- */
-export interface SubscriptionEnd {
-  reason: 'deleted' | 'expired' | 'invalidated' | 'gone' | 'returned' | 'closed' | (string & {})
-  task_id?: string
-}
+/** Why a subscription is over: what it was about is, or its reader or the store closed it. */
+export type SubscriptionEnd = 'deleted' | 'expired' | 'invalidated' | 'closed' | (string & {})
+
+/** How a task is now, or why it is not any more. */
+export type TaskChange =
+  | { task_id: string; task: Task; ended: null }
+  | { task_id: string; task: null; ended: 'deleted' | 'expired' | (string & {}) }
 
 interface Subscription<T, Answer> extends AsyncIterableIterator<T> {
   /** Null as long as it is not over, and when it ended with an error. */
@@ -49,10 +52,15 @@ interface Subscription<T, Answer> extends AsyncIterableIterator<T> {
 
 /** The events of a session, each once and in their order. */
 export interface EventSubscription extends Subscription<Event, Contract['subscribe_events']['result']> {
+  /** How many events are gone that would have been told: the sum of what `onGap` heard. */
+  readonly lost: number
   [Symbol.asyncIterator](): EventSubscription
 }
 
-/** The states of a task, or of the tasks of a session: of each the newest that was not taken yet. */
-export interface TaskSubscription extends Subscription<Task, Contract['subscribe_tasks']['result']> {
+/**
+ * The changes of a task, or of the tasks of a session: of each the newest state that was not taken yet, and its end.
+ * The end of the one task of a `task_id` is the end of the iteration.
+ */
+export interface TaskSubscription extends Subscription<TaskChange, Contract['subscribe_tasks']['result']> {
   [Symbol.asyncIterator](): TaskSubscription
 }

@@ -1,31 +1,39 @@
+import { tell } from './callback.mjs'
 import { onceAborted } from './calls.mjs'
-import { AbortError, StoreError } from './errors.mjs'
+import { AbortError, ChildError, RequestError } from './errors.mjs'
+
+const MAX_QUEUED = 1000
+const MAX_QUEUED_BYTES = 4 << 20
 
 /**
  * What both kinds have in common: an async iterator over what the sidecar tells, which opens its subscription anew
  * when the process was started anew, and ends with `ended`. The subclass holds what waits to be taken.
  */
 class Subscription {
-  // What the subclass has: `request()`, the call that opens it from where it stands; `begin(answer)`; `notify(method,
-  // params, bytes)`; `take()`, `{value}` or undefined when nothing waits; `clear()`.
+  // What the subclass has: `request()`, the call that opens it from where it stands; `begin(answer, bytes)`;
+  // `notify(method, params, bytes)`; `take()`, `{value}` or undefined when nothing waits; `clear()`; `missing(reason)`,
+  // what it is about was not there any more.
 
   #link
   #signal
+  #timeout
   #unwatch = () => {}
   #waiters = []
   #error = null
   #openings = []
   #opening = null
   #isAsking = false
+  #isLost = false
   #isOver = false
   #id = null
 
-  /** Why it is over, `{reason}`; null as long as it is not. */
+  /** Why it is over; null as long as it is not, and when it ended with an error. */
   ended = null
 
-  constructor(link, signal) {
+  constructor(link, { signal, timeout }) {
     this.#link = link
-    this.#signal = signal
+    this.#signal = signal ?? undefined
+    this.#timeout = timeout
   }
 
   start() {
@@ -58,8 +66,8 @@ class Subscription {
 
   /** Unsubscribes; what was not taken yet is dropped. */
   return(value) {
-    this.finish('returned')
     this.clear()
+    this.finish('closed')
     this.deliver()
     return Promise.resolve({ done: true, value })
   }
@@ -68,29 +76,42 @@ class Subscription {
     return this.#id !== null
   }
 
+  get isOver() {
+    return this.#isOver
+  }
+
   /** Subscribes, from where the subclass stands. */
   open() {
     if (this.#isOver || this.#isAsking || this.isOpen) return
     const isFirst = this.#opening === null
     const { method, params } = this.request()
     this.#isAsking = true
-    const resolve = (answer) => {
+    this.#isLost = false
+    const resolve = (answer, bytes) => {
       this.#isAsking = false
       if (this.#isOver) return this.#unsubscribe(answer.subscription_id)
       this.#id = answer.subscription_id
       this.#link.attach(this.#id, this)
       this.#opening ??= answer
       for (const opening of this.#openings.splice(0)) opening.resolve(answer)
-      this.begin(answer)
+      this.begin(answer, bytes)
       this.deliver()
     }
     const reject = (error) => {
       this.#isAsking = false
       const reason = isFirst ? null : endOf(error)
-      if (reason === null) this.fail(error)
-      else this.finish(reason)
+      if (reason !== null) this.missing(reason)
+      else if (!isFirst && error instanceof ChildError && this.#link.goesOn()) this.open()
+      else this.fail(error)
     }
-    this.#link.request(method, params, { resolve, reject }, { repeatable: true })
+    const onLate = ({ subscription_id }) => this.#unsubscribe(subscription_id)
+    const timeout = isFirst ? this.#timeout : null
+    this.#link.request(method, params, { resolve, reject }, { repeatable: true, onLate, timeout })
+  }
+
+  /** Another process is there. */
+  reopen() {
+    if (this.#isLost) this.open()
   }
 
   /** Unsubscribes for now: the consumer is slow. `open` goes on. */
@@ -100,18 +121,18 @@ class Subscription {
     this.#id = null
   }
 
-  /** The sidecar has ended it, or is gone; true when there was something to lose. */
+  /** The sidecar has ended it, or is gone. */
   lose() {
-    const wasOpen = this.isOpen
-    if (wasOpen) this.#link.detach(this.#id)
+    if (!this.isOpen) return
+    this.#link.detach(this.#id)
     this.#id = null
-    return wasOpen
+    this.#isLost = true
   }
 
   /** It is over; what is still there can be taken. */
-  finish(reason, details) {
+  finish(reason) {
     this.#end(() => {
-      this.ended = { reason, ...details }
+      this.ended = reason
     })
   }
 
@@ -148,16 +169,8 @@ class Subscription {
   /** Gives what is there to those who wait for it. */
   deliver() {
     while (this.#waiters.length > 0) {
-      let taken
-      try {
-        taken = this.take()
-      } catch (error) {
-        // A callback of the consumer threw; it is told where it waits.
-        this.clear()
-        this.fail(error)
-        taken = undefined
-      }
-      if (taken === undefined && !this.#isOver) return
+      const taken = this.take()
+      if (taken === undefined && (!this.#isOver || this.isReading)) return
       if (this.#waiters.length === 0) return
       const { resolve, reject } = this.#waiters.shift()
       this.#link.hold(-1)
@@ -168,14 +181,19 @@ class Subscription {
       } else resolve({ done: true, value: undefined })
     }
   }
+
+  /** Whether `take` waits for something itself. */
+  get isReading() {
+    return false
+  }
 }
 
 /** How a subscription ended while nobody watched, told from the refusal to open it again; null when it did not. */
 function endOf(error) {
-  if (!(error instanceof StoreError)) return null
+  if (!(error instanceof RequestError)) return null
   if (error.kind === 'session_expired') return 'expired'
   if (error.kind === 'invalid_session_status') return 'invalidated'
-  return error.kind === 'session_not_found' || error.kind === 'task_not_found' ? 'gone' : null
+  return error.kind === 'session_not_found' || error.kind === 'task_not_found' ? 'deleted' : null
 }
 
 /** The events of a session, each once and in their order. */
@@ -183,14 +201,20 @@ export class EventSubscription extends Subscription {
   #params
   #cursor
   #onGap
+  #log
   #bounds
   #queue = []
   #queuedBytes = 0
 
-  constructor(link, params, { signal, onGap, maxQueued = 1000, maxQueuedBytes = 4 << 20 } = {}) {
-    super(link, signal)
+  /** Events that are gone and were never told, those in the gaps that `onGap` hears of. */
+  lost = 0
+
+  constructor(link, params, options) {
+    super(link, options)
+    const { onGap, maxQueued = MAX_QUEUED, maxQueuedBytes = MAX_QUEUED_BYTES } = options
     this.#params = params
     this.#cursor = params.after_event_id ?? null
+    this.#log = link.log
     this.#onGap = onGap ?? (({ dropped, cursor_ahead }) => {
       const what = cursor_ahead ? 'the cursor is newer than the newest event' : `${dropped} events are gone`
       link.log(`a subscription missed something: ${what}`)
@@ -203,7 +227,7 @@ export class EventSubscription extends Subscription {
     return { method: 'subscribe_events', params: { ...this.#params, ...after } }
   }
 
-  begin({ newest_id, gap, cursor_ahead }) {
+  begin({ newest_id, gap = null, cursor_ahead = false }) {
     if (gap !== null || cursor_ahead) {
       const { dropped, oldest_available } = gap ?? { dropped: 0, oldest_available: null }
       this.#put({ gap: { dropped, oldest_available, cursor_ahead } }, 0)
@@ -212,19 +236,23 @@ export class EventSubscription extends Subscription {
   }
 
   notify(method, params, bytes) {
-    if (method === 'event') {
+    if (method === 'event' && Number.isSafeInteger(params.event?.id)) {
       this.#cursor = params.event.id
       this.#put({ event: params.event }, bytes)
       // Nothing is lost: the store has the events, and the subscription goes on behind the last one taken in here.
       const { entries, bytes: most } = this.#bounds
       if (this.#queue.length >= entries || this.#queuedBytes >= most) this.pause()
-    } else if (method === 'lagged') {
-      const { dropped, oldest_available } = params
+    } else if (method === 'lagged' && Number.isSafeInteger(params.dropped)) {
+      const { dropped, oldest_available = null } = params
       this.#put({ gap: { dropped, oldest_available, cursor_ahead: false } }, 0)
-    } else if (method === 'ended') {
+    } else if (method === 'ended' && typeof params.reason === 'string') {
       this.lose()
       this.finish(params.reason)
     }
+  }
+
+  missing(reason) {
+    this.finish(reason)
   }
 
   #put(entry, bytes) {
@@ -237,7 +265,8 @@ export class EventSubscription extends Subscription {
     for (let entry; (entry = this.#queue.shift()) !== undefined; ) {
       this.#queuedBytes -= entry.bytes
       if (entry.event !== undefined) return { value: entry.event }
-      this.#onGap(entry.gap)
+      this.lost += entry.gap.dropped
+      tell(this.#onGap, entry.gap, (error) => this.#log(`onGap threw: ${error}`))
     }
     this.open()
   }
@@ -248,62 +277,186 @@ export class EventSubscription extends Subscription {
   }
 }
 
-/** The states of a task, or of the tasks of a session: of each the newest that was not taken yet. */
+/**
+ * The changes of a task, or of the tasks of a session: of each the newest state that was not taken yet, and its end.
+ */
 export class TaskSubscription extends Subscription {
+  #link
   #params
   #onTaskEnded
-  /** By id, in the order of the first change not taken: `{task}`, `{ended}` or both, the task first. */
+  #bounds
+  /**
+   * By id, in the order of the first change not taken: `{task, ended, isUnread, bytes}`. Of what is over the bounds the
+   * ids are kept alone, and the tasks read when their turn comes.
+   */
   #changes = new Map()
-  /** By id: the state that was told last, so that opening anew tells only what is new. */
+  #queuedBytes = 0
+  #queuedTasks = 0
+  #isReading = false
+  /** By id: the state that was told last, so that opening anew tells only what is new, and when its time is over. */
   #told = new Map()
 
-  constructor(link, params, { signal, onTaskEnded } = {}) {
-    super(link, signal)
+  constructor(link, params, options) {
+    super(link, options)
+    const { onTaskEnded, maxQueued = MAX_QUEUED, maxQueuedBytes = MAX_QUEUED_BYTES } = options
+    this.#link = link
     this.#params = params
-    this.#onTaskEnded = onTaskEnded ?? (() => {})
+    this.#onTaskEnded = onTaskEnded
+    this.#bounds = { entries: maxQueued, bytes: maxQueuedBytes }
+  }
+
+  get isReading() {
+    return this.#isReading
+  }
+
+  get #isOfOne() {
+    return this.#params.task_id !== undefined && this.#params.task_id !== null
   }
 
   request() {
     return { method: 'subscribe_tasks', params: this.#params }
   }
 
-  begin({ task, tasks }) {
-    for (const each of tasks ?? [task]) this.#put(each)
+  begin({ task, tasks }, bytes) {
+    const all = tasks ?? [task]
+    for (const each of all) this.#put(each, bytes / all.length)
+    if (this.#isOfOne) return
+    // What was told before and is not there: it has ended meanwhile, unless the answer was too small for it.
+    const present = new Set(all.map(({ task_id }) => task_id))
+    for (const task_id of this.#told.keys()) {
+      if (present.has(task_id) || this.#changes.get(task_id)?.ended !== undefined) continue
+      this.#read(task_id, (task) => task === null && this.#taskEnded(task_id, this.#endOf(task_id)))
+    }
   }
 
-  notify(method, params) {
-    if (method === 'task') this.#put(params.task)
-    else if (method === 'ended') this.#taskEnded(params)
+  notify(method, params, bytes) {
+    if (method === 'task' && typeof params.task?.task_id === 'string') this.#put(params.task, bytes)
+    else if (method === 'ended' && typeof params.reason === 'string') {
+      this.#taskEnded(params.task_id ?? this.#params.task_id, params.reason)
+    }
   }
 
-  #put(task) {
-    const state = `${task.revision} ${task.last_updated_at}`
-    if (this.#told.get(task.task_id) === state) return
-    this.#told.set(task.task_id, state)
-    this.#changes.set(task.task_id, { task })
+  missing(reason) {
+    const { task_id } = this.#params
+    if (this.#isOfOne) this.#taskEnded(task_id, this.#endOf(task_id))
+    else this.finish(reason)
+  }
+
+  #put(task, bytes) {
+    const { task_id } = task
+    if (this.#told.get(task_id)?.state === stateOf(task)) return
+    this.#note(task)
+    this.#drop(task_id)
+    const { entries, bytes: most } = this.#bounds
+    const isOver = this.#queuedTasks >= entries || this.#queuedBytes >= most
+    this.#change(task_id, isOver ? { isUnread: true } : { task, bytes })
     this.deliver()
   }
 
-  #taskEnded({ reason, task_id }) {
+  #note(task) {
+    const over = task.ttl === null || task.ttl === undefined ? Infinity : Date.parse(task.created_at) + task.ttl
+    this.#told.set(task.task_id, { state: stateOf(task), over })
+  }
+
+  /** Puts a change where there is none of that task, or in the place of it. */
+  #change(task_id, change) {
+    if (change.task !== undefined) {
+      this.#queuedTasks += 1
+      this.#queuedBytes += change.bytes
+    }
+    this.#changes.set(task_id, change)
+  }
+
+  /** Forgets the state of a task that waits, but not its place. */
+  #drop(task_id) {
+    const change = this.#changes.get(task_id)
+    if (change?.task === undefined) return
+    this.#queuedTasks -= 1
+    this.#queuedBytes -= change.bytes
+    change.task = undefined
+  }
+
+  #taskEnded(task_id, reason) {
     this.#told.delete(task_id)
-    this.#changes.set(task_id, { ...this.#changes.get(task_id), ended: reason })
-    if (this.#params.task_id !== undefined && this.#params.task_id !== null) {
+    const change = this.#changes.get(task_id)
+    // Of one that was not read there is nothing left to read.
+    if (change?.task === undefined) this.#changes.set(task_id, { ended: reason })
+    else change.ended = reason
+    if (this.#isOfOne) {
       this.lose()
-      this.finish(reason, { task_id })
+      this.finish(reason)
     }
     this.deliver()
+  }
+
+  /** Why a task is not there any more. */
+  #endOf(task_id) {
+    return Date.now() > (this.#told.get(task_id)?.over ?? Infinity) ? 'expired' : 'deleted'
+  }
+
+  #read(task_id, take) {
+    const { tenant_id, principal } = this.#params
+    const owners = {
+      ...(tenant_id === undefined ? {} : { tenant_id }),
+      ...(principal === undefined ? {} : { principal }),
+    }
+    const reject = (error) => {
+      this.#isReading = false
+      this.fail(error)
+    }
+    this.#link.request('get_task', { task_id, ...owners }, { resolve: take, reject })
+  }
+
+  /** Reads a task whose turn has come; it is delivered then. */
+  #readNext(task_id, change) {
+    if (this.#isReading) return
+    this.#isReading = true
+    this.#read(task_id, (task) => {
+      this.#isReading = false
+      if (this.#changes.get(task_id) === change && change.isUnread) {
+        change.isUnread = false
+        if (task === null) {
+          change.ended ??= this.#endOf(task_id)
+          this.#told.delete(task_id)
+        } else {
+          this.#note(task)
+          this.#change(task_id, Object.assign(change, { task, bytes: 0 }))
+        }
+      }
+      this.deliver()
+    })
   }
 
   take() {
-    for (const [task_id, { task, ended }] of this.#changes) {
-      if (task !== undefined && ended !== undefined) this.#changes.set(task_id, { ended })
-      else this.#changes.delete(task_id)
-      if (task !== undefined) return { value: task }
-      this.#onTaskEnded({ task_id, reason: ended })
+    for (const [task_id, change] of this.#changes) {
+      const { task, ended, isUnread } = change
+      if (isUnread) {
+        this.#readNext(task_id, change)
+        return undefined
+      }
+      if (task !== undefined) {
+        this.#drop(task_id)
+        if (ended === undefined) this.#changes.delete(task_id)
+        return { value: { task_id, task, ended: null } }
+      }
+      this.#changes.delete(task_id)
+      if (this.#onTaskEnded !== undefined) {
+        tell(this.#onTaskEnded, { task_id, reason: ended }, (error) => this.#link.log(`onTaskEnded threw: ${error}`))
+      }
+      // The end of the only one is the end of the iteration.
+      if (!this.#isOfOne) return { value: { task_id, task: null, ended } }
     }
+    return undefined
   }
 
   clear() {
     this.#changes.clear()
+    this.#queuedBytes = 0
+    this.#queuedTasks = 0
+    this.#isReading = false
   }
+}
+
+function stateOf({ revision, last_updated_at }) {
+  return `${revision} ${last_updated_at}`
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { AbortError, StoreError } from './errors.mjs'
+import { AbortError, RequestError } from './errors.mjs'
 import { orElse } from './task-store.mjs'
 
 const DAY = 24 * 60 * 60 * 1000
@@ -88,7 +88,7 @@ export class TaskService {
     try {
       return (await orElse(null, answer)) !== null
     } catch (error) {
-      if (error instanceof StoreError && error.kind === 'terminal_state') return true
+      if (error instanceof RequestError && error.kind === 'terminal_state') return true
       throw error
     }
   }
@@ -123,11 +123,11 @@ export class TaskWriter {
 
   async #watch(states, controller) {
     try {
-      for await (const { status, cancel_requested } of states) {
+      for await (const { task: { status, cancel_requested } } of states) {
         if (cancel_requested) controller.abort(new AbortError('The task is to be cancelled.'))
         if (cancel_requested || TERMINAL.has(status)) break
       }
-      if (states.ended?.reason !== 'closed' && !this.#isClosed) controller.abort(new AbortError('The task is over.'))
+      if (states.ended !== 'closed' && !this.#isClosed) controller.abort(new AbortError('The task is over.'))
     } catch (error) {
       controller.abort(error)
     }
@@ -152,7 +152,7 @@ export class TaskWriter {
   /** Waits for answers to what was asked for before, as after a restart. */
   async input(keys, { signal } = {}) {
     const states = this.#store.subscribeTasks({ task_id: this.taskId }, { signal })
-    for await (const { status, cancel_requested, input_responses } of states) {
+    for await (const { task: { status, cancel_requested, input_responses } } of states) {
       const answers = input_responses ?? {}
       if (keys.every((key) => Object.hasOwn(answers, key))) {
         return Object.fromEntries(keys.map((key) => [key, answers[key]]))

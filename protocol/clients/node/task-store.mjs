@@ -1,4 +1,4 @@
-import { StoreError } from './errors.mjs'
+import { RequestError } from './errors.mjs'
 
 /** A task as MCP 2025-11-25 has it. */
 function toTask({ task_id, status, status_message, created_at, last_updated_at, ttl, poll_interval }) {
@@ -18,8 +18,8 @@ export async function orElse(nothing, answer) {
   try {
     return await answer
   } catch (error) {
-    const isMissing = error instanceof StoreError &&
-      (error.kind === 'task_not_found' || (error.kind === 'invalid_params' && error.details.parameter === 'task_id'))
+    const isMissing = error instanceof RequestError &&
+      (error.kind === 'task_not_found' || (error.kind === 'invalid_params' && error.data.parameter === 'task_id'))
     if (isMissing) return nothing
     throw error
   }
@@ -107,8 +107,8 @@ export class TaskStore {
     try {
       await this.#store.updateTaskStatus({ ...task, status })
     } catch (error) {
-      const isThere = error instanceof StoreError && error.kind === 'invalid_transition' &&
-        error.details.current === status
+      const isThere = error instanceof RequestError && error.kind === 'invalid_transition' &&
+        error.data.current === status
       if (!isThere) throw error
       await this.#store.touchTask(task)
     }

@@ -1,0 +1,106 @@
+/**
+ * Members of parameters that are records of the contract: what is undefined in them is left out, as it is among the
+ * parameters. Every other member is a payload, and comes back as it was stored or is not stored.
+ */
+const RECORDS = new Set(['calls', 'client', 'error', 'events', 'params', 'session', 'task'])
+/** What JSON.stringify makes an empty object of. */
+const EMPTIED = new Set(['ArrayBuffer', 'Error', 'Map', 'Promise', 'RegExp', 'Set', 'WeakMap', 'WeakSet'])
+
+/**
+ * A call as one line, without its end. Throws a TypeError that names what JSON cannot say: it would be stored as null,
+ * or not at all, and nobody would notice.
+ */
+export function toLine(id, method, params) {
+  const message = { jsonrpc: '2.0', id, method, params }
+  const found = { hasOwnWay: false }
+  // First this, which refuses what has no end.
+  let line = stringify(message, params, method)
+  const fault = faultIn(params, true, found)
+  if (fault !== null) throw unsayable(method, fault)
+  if (found.hasOwnWay) line = stringifyChecked(message, method)
+  if (line.includes('\n')) throw new TypeError(`${method}: its JSON has more than one line.`)
+  return line
+}
+
+function stringify(message, params, method) {
+  try {
+    return JSON.stringify(message)
+  } catch (error) {
+    const fault = String(error.message).includes('BigInt') ? faultIn(params, true, {}) : null
+    throw fault === null ? error : unsayable(method, fault)
+  }
+}
+
+function unsayable(method, { path, what }) {
+  const where = path.reduce((text, name) => text + (typeof name === 'number' ? `[${name}]` : `.${name}`), 'params')
+  return new TypeError(`${method}: ${where} is ${what}, which JSON cannot say.`)
+}
+
+/** Where the first value is that JSON cannot say, and what it is; null when there is none. */
+function faultIn(value, isRecord, found) {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return null
+    case 'number':
+      return Number.isFinite(value) ? null : { path: [], what: String(value) }
+    case 'object':
+      return value === null ? null : faultInObject(value, isRecord, found)
+    case 'undefined':
+      return isRecord ? null : { path: [], what: 'undefined' }
+    default:
+      return { path: [], what: `a ${typeof value}` }
+  }
+}
+
+function faultInObject(value, isRecord, found) {
+  if (typeof value.toJSON === 'function') {
+    found.hasOwnWay = true
+    return null
+  }
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index++) {
+      const fault = value[index] === undefined
+        ? { path: [], what: 'undefined' }
+        : faultIn(value[index], isRecord, found)
+      if (fault !== null) return below(fault, index)
+    }
+    return null
+  }
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) {
+    const kind = Object.prototype.toString.call(value).slice(8, -1)
+    if (EMPTIED.has(kind)) return { path: [], what: `a ${kind}` }
+    if (kind === 'Number' && !Number.isFinite(Number(value))) return { path: [], what: String(value) }
+  }
+  for (const name of Object.keys(value)) {
+    const member = value[name]
+    if (member === undefined && isRecord) continue
+    const fault = faultIn(member, isRecord && RECORDS.has(name), found)
+    if (fault !== null) return below(fault, name)
+  }
+  return null
+}
+
+function below(fault, name) {
+  fault.path.unshift(name)
+  return fault
+}
+
+/** The same where objects say themselves what they are as JSON: looked at is what they say. */
+function stringifyChecked(message, method) {
+  return JSON.stringify(message, function (name, value) {
+    const given = this[name]
+    const isLost = typeof given?.toJSON === 'function' &&
+      (value === undefined || (value === null && given instanceof Date))
+    const fault = isLost
+      ? { what: `an invalid ${given.constructor?.name}` }
+      : faultOf(value, Array.isArray(this))
+    if (fault !== null) throw unsayable(method, { path: [name], what: fault.what })
+    return value
+  })
+}
+
+function faultOf(value, isEntry) {
+  return typeof value === 'object' || (value === undefined && !isEntry) ? null : faultIn(value, false, {})
+}
