@@ -38,14 +38,16 @@ class Transport {
   }
 
   /** A GET with Last-Event-ID: its HTTP status, and the connection. */
-  async resume(lastEventId) {
+  async resume(lastEventId, { isAborted = false } = {}) {
     const streamId = await this.#eventStore.getStreamIdForEventId(lastEventId)
     if (!streamId) return { status: 400 }
     if (this.#connections.has(streamId)) return { status: 409 }
     const connection = { streamId, sent: [] }
     try {
       const send = async (id, message) => void connection.sent.push([id, message])
-      this.#connections.set(await this.#eventStore.replayEventsAfter(lastEventId, { send }), connection)
+      const streamId = await this.#eventStore.replayEventsAfter(lastEventId, { send })
+      if (isAborted) return { status: 404 }
+      this.#connections.set(streamId, connection)
     } catch {
       return { status: 500 }
     }
@@ -141,8 +143,7 @@ test('an event store speaks for its owner alone', async (t) => {
   const thief = new EventStore(store, { session_id, principal: 'bob' })
   await assert.rejects(thief.storeEvent(GET_STREAM, message(2)), { kind: 'session_not_found' })
   await assert.rejects(thief.getStreamIdForEventId(id), { kind: 'session_not_found' })
-  const lost = new EventStore(store, { session_id, principal: undefined })
-  await assert.rejects(lost.getStreamIdForEventId(id), TypeError)
+  assert.throws(() => new EventStore(store, { session_id, principal: undefined }), TypeError)
 })
 
 test('ids and messages survive a restart', async (t) => {
@@ -206,13 +207,149 @@ test('an event that was evicted cannot be resumed from, and that is said', async
   assert.equal((await transport.resume(first.sent[0][0])).status, 400)
 })
 
-test('when the store fails a message is sent without an id, where that is wanted', async (t) => {
+test('an event that was evicted can be resumed from when its stream lost nothing behind it', async (t) => {
+  const store = await openStore(t, { options: { max_events_per_session: 5 } })
+  const { transport } = await connect(t, store)
+  const [quiet, busy] = [await transport.open(), await transport.open()]
+  for (const connection of [quiet, busy]) transport.disconnect(connection)
+  for (const n of numbers(1, 10)) await transport.send(busy.streamId, message(n))
+  await transport.send(quiet.streamId, message(11))
+  const { status, connection } = await transport.resume(quiet.sent[0][0])
+  assert.deepEqual([status, numbersOf(connection)], [200, [11]])
+  assert.equal((await transport.resume(busy.sent[0][0])).status, 400)
+})
+
+test('an id of a former version, which does not say its stream, is still good', async (t) => {
   const store = await openStore(t)
-  const { session_id, eventStore } = await connect(t, store)
+  const { transport, eventStore } = await connect(t, store)
+  const first = await transport.open()
+  transport.disconnect(first)
+  await transport.send(first.streamId, message(1))
+  const old = first.sent[0][0].split('-').slice(0, 2).join('-')
+  assert.equal(await eventStore.getStreamIdForEventId(old), first.streamId)
+  const { status, connection } = await transport.resume(old)
+  assert.deepEqual([status, numbersOf(connection)], [200, [1]])
+})
+
+test('of two who resume a stream at once one gets it, and every message goes there', async (t) => {
+  const store = await openStore(t)
+  const { transport } = await connect(t, store)
+  for (let round = 0; round < 20; round++) {
+    const first = await transport.open()
+    transport.disconnect(first)
+    const sending = numbers(1, 40).map((n) => transport.send(first.streamId, message(n)))
+    if (round % 2 === 0) await sending[20]
+    const resumed = [transport.resume(first.sent[0][0]), transport.resume(first.sent[0][0])]
+    for (const n of numbers(41, 60)) {
+      sending.push(transport.send(first.streamId, message(n)))
+      if (n % 7 === 0) await new Promise((resolve) => setTimeout(resolve, round % 3))
+    }
+    const answers = await Promise.all(resumed)
+    await Promise.all(sending)
+    assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 409])
+    assert.deepEqual(numbersOf(answers.find(({ status }) => status === 200).connection), numbers(1, 60))
+  }
+})
+
+test('who comes back while an abandoned resume is still under way gets everything', async (t) => {
+  const store = await openStore(t)
+  const { transport } = await connect(t, store)
+  const first = await transport.open()
+  transport.disconnect(first)
+  for (const n of numbers(1, 5)) await transport.send(first.streamId, message(n))
+  const abandoned = transport.resume(first.sent[0][0], { isAborted: true })
+  const second = transport.resume(first.sent[0][0])
+  const sending = transport.send(first.streamId, message(6))
+  assert.equal((await abandoned).status, 404)
+  const { status, connection } = await second
+  await sending
+  assert.deepEqual([status, numbersOf(connection)], [200, numbers(1, 6)])
+})
+
+test("a priming event is none in the contract's own SSE format either", async (t) => {
+  const store = await openStore(t)
+  const { session_id, transport } = await connect(t, store)
+  const { streamId } = await transport.open()
+  const { frames } = await store.getEventsAfter({ session_id, stream_id: streamId, format: 'sse' })
+  assert.ok(!frames.includes('data:'), frames)
+})
+
+/** One in another, so many times. */
+const nested = (levels) => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
+
+test('an answer that cannot be stored reaches who is connected, and who resumes gets an error for it', async (t) => {
+  const store = await openStore(t, { options: { max_line_bytes: 4 << 20 } })
   const errors = []
-  const lenient = new EventStore(store, { session_id, onError: (error) => errors.push(error.kind) })
-  await store.deleteSession({ session_id })
-  await assert.rejects(eventStore.storeEvent(GET_STREAM, message(1)), { kind: 'session_not_found' })
-  assert.equal(await lenient.storeEvent(GET_STREAM, message(1)), undefined)
-  assert.deepEqual(errors, ['session_not_found'])
+  const { session_id } = await connect(t, store)
+  const transport = new Transport(new EventStore(store, { session_id, onError: (error) => errors.push(error) }))
+  for (const [id, result] of [
+    [7, { text: 'x'.repeat(2e6) }],
+    ['8', { text: 'x'.repeat(5e6) }],
+    [-9.5, { deep: nested(200) }],
+    ['', { deep: nested(2000) }],
+  ]) {
+    const first = await transport.open()
+    const answer = { jsonrpc: '2.0', id, result }
+    await transport.send(first.streamId, answer)
+    assert.equal(first.sent.at(-1)[1], answer)
+    assert.match(first.sent.at(-1)[0], /^[0-9a-f]{16}-/)
+    transport.disconnect(first)
+    const { connection } = await transport.resume(first.sent[0][0])
+    transport.disconnect(connection)
+    const [, instead] = connection.sent[0]
+    assert.deepEqual([instead.id, instead.error.code], [id, -32603])
+    assert.match(instead.error.message, /could not be kept/)
+    // Who got it does not get the error behind it.
+    const { connection: last } = await transport.resume(first.sent.at(-1)[0])
+    transport.disconnect(last)
+    assert.deepEqual(last.sent, [])
+  }
+  assert.equal(errors.length, 4)
+})
+
+test('a message is stored as it is written: what JSON leaves out is left out', async (t) => {
+  const store = await openStore(t)
+  const { transport } = await connect(t, store)
+  const first = await transport.open()
+  transport.disconnect(first)
+  const odd = { jsonrpc: '2.0', id: 1, result: { half: '\ud800', nothing: undefined, number: NaN, when: new Date(0) } }
+  await transport.send(first.streamId, odd)
+  const { connection } = await transport.resume(first.sent[0][0])
+  assert.deepEqual(connection.sent[0][1], JSON.parse(JSON.stringify(odd)))
+})
+
+test('a notification that cannot be stored is left out of a replay', async (t) => {
+  const store = await openStore(t)
+  const { transport } = await connect(t, store)
+  const first = await transport.open()
+  const large = { jsonrpc: '2.0', method: 'notifications/message', params: { n: 'x'.repeat(2e6) } }
+  for (const each of [message(1), large, message(2)]) await transport.send(first.streamId, each)
+  assert.equal(first.sent.length, 4)
+  transport.disconnect(first)
+  const { connection } = await transport.resume(first.sent[0][0])
+  assert.deepEqual(numbersOf(connection), [1, 2])
+})
+
+test('when the store is out of reach a message is sent without an id', async (t) => {
+  const store = await openStore(t)
+  const errors = []
+  const { session_id } = await connect(t, store)
+  const eventStore = new EventStore(store, { session_id, onError: ({ name }) => errors.push(name) })
+  signal(store.pid, 'SIGKILL')
+  await eventually(() => store.state === 'failed', 'the death')
+  assert.equal(await eventStore.storeEvent(GET_STREAM, message(1)), undefined)
+  assert.deepEqual(errors, ['ChildError'])
+})
+
+test('nothing is sent any more in a session that is over', async (t) => {
+  const store = await openStore(t)
+  for (const [method, kind] of [
+    ['deleteSession', 'session_not_found'],
+    ['expireSession', 'session_expired'],
+    ['invalidateSession', 'invalid_session_status'],
+  ]) {
+    const { session_id, eventStore } = await connect(t, store)
+    await store[method]({ session_id })
+    await assert.rejects(eventStore.storeEvent(GET_STREAM, message(1)), { kind })
+  }
 })

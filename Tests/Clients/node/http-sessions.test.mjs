@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { httpSessions } from '../../../protocol/clients/node/http-sessions.mjs'
-import { eventually, openStore, signal } from './fixture.mjs'
+import { eventually, openStore, signal, temporaryFolder } from './fixture.mjs'
 
 /** A server whose endpoint answers what it was given; `ask` sends it a request. */
 async function serve(t, store, options) {
@@ -158,9 +159,246 @@ test('when the store cannot be asked nobody goes on, and the next one can', asyn
   assert.deepEqual(errors, ['ChildError'])
 })
 
-test('an owner that got lost on the way opens nothing', async (t) => {
+test('without an owner everybody is the anonymous caller, and finds only what belongs to nobody', async (t) => {
+  const store = await openStore(t, { options: { require_owner: true } })
+  const [ask, askAlice] = [await serve(t, store), await serve(t, store, { owner: () => ({ principal: 'alice' }) })]
+  await store.createSession({ session_id: 'open', status: 'active', principal: null, tenant_id: null })
+  await store.createSession({ session_id: 'alices', status: 'active', principal: 'alice', tenant_id: null })
+  await store.createSession({ session_id: 'tenants', status: 'active', principal: 'alice', tenant_id: 't' })
+  const statuses = async (ask) => {
+    const answers = ['open', 'alices', 'tenants'].map((session) => ask({ session }))
+    return (await Promise.all(answers)).map(({ status }) => status)
+  }
+  assert.deepEqual(await statuses(ask), [200, 404, 404])
+  assert.deepEqual(await statuses(askAlice), [200, 200, 404], 'who names no tenant is of none')
+})
+
+test("a failure of the host's own function is told as that, and opens nothing", async (t) => {
   const store = await openStore(t)
-  const ask = await serve(t, store, { owner: () => ({ principal: undefined }) })
   await store.createSession({ session_id: 's', status: 'active', principal: 'alice' })
-  assert.equal((await ask({ session: 's' })).status, 503)
+  const fail = () => {
+    throw new Error('the directory is down: secret')
+  }
+  const errors = []
+  const onError = (error) => {
+    errors.push(error.message)
+    throw new Error('and so does the log')
+  }
+  for (const options of [
+    { owner: fail },
+    { owner: async () => fail() },
+    { owner: () => undefined },
+    { owner: () => 'alice' },
+    { owner: () => ({ principal: undefined }) },
+    { owner: () => ({ principal: 7 }) },
+    { owner: () => ({ user: 'alice' }) },
+    { owner: () => ({ principal: 'alice' }), rateLimit: { limit: 9, window: 1000, key: fail } },
+    { owner: () => ({ principal: 'alice' }), rateLimit: { limit: 9, window: 1000, key: () => undefined } },
+    { owner: () => ({ principal: 'alice' }), screen: { text: fail } },
+    { owner: () => ({ principal: 'alice' }), screen: { text: () => null } },
+  ]) {
+    const { status, headers, json } = await (await serve(t, store, { onError, ...options }))({ session: 's' })
+    assert.deepEqual([status, json.error?.data.kind], [500, 'internal_error'], String(options.owner))
+    assert.equal(headers.get('retry-after'), null)
+    assert.ok(!JSON.stringify(json).includes('secret'))
+  }
+  assert.equal(errors.length, 11)
+  assert.match(errors[0], /`owner`.*directory is down/)
+  for (const rateLimit of [{ limit: 0, window: 1 }, { limit: 1 }, { limit: 1.5, window: 1 }]) {
+    assert.throws(() => httpSessions(store, { rateLimit }), RangeError)
+  }
+})
+
+test('what a client sends is never told as an outage of the store', async (t) => {
+  const store = await openStore(t, { options: { max_line_bytes: 65536, max_payload_bytes: 32768 } })
+  const rateLimit = { limit: 100, window: 1000 }
+  const ask = await serve(t, store, { owner, rateLimit, screen: true })
+  for (const user of ['p'.repeat(1024), 'p'.repeat(1025), '"'.repeat(1024), 'p'.repeat(5000)]) {
+    assert.equal((await ask({ user })).status, 200, 'who names no session goes on')
+    assert.equal((await ask({ user, session: 's' })).status, 404)
+  }
+  const { status, json } = await ask({ body: { text: '\n'.repeat(60_000) } })
+  assert.deepEqual([status, json.error.data.kind], [413, 'payload_too_large'])
+  for (const half of ['\ud800', '\udc00x', 'a\ud800\ud800']) {
+    assert.equal((await ask({ body: { half } })).status, 200)
+  }
+})
+
+test('a request whose client goes away in the middle of its body is no outage either', async (t) => {
+  const store = await openStore(t)
+  const errors = []
+  const sessions = httpSessions(store, { screen: true, onError: (error) => errors.push(error) })
+  let refused
+  const server = createServer((request, response) => {
+    refused = new Promise((resolve) => {
+      response.end = (text) => resolve([response.statusCode, JSON.parse(text).error.data.kind])
+    })
+    void sessions(request, response, () => {})
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  const { connect } = await import('node:net')
+  const socket = connect(server.address().port, '127.0.0.1')
+  socket.write('POST /mcp HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"half"')
+  await eventually(() => refused !== undefined, 'the request')
+  socket.destroy()
+  assert.deepEqual(await refused, [400, 'parse_error'])
+  assert.deepEqual(errors, [])
+})
+
+/** As an Express router or sub-application hands a request on that is mounted at `base`. */
+function mounted(base, middleware) {
+  return (request, response, next) => {
+    const { url } = request
+    if (!url.toLowerCase().startsWith(base)) return next()
+    Object.assign(request, { originalUrl: url, baseUrl: base, url: url.slice(base.length) || '/' })
+    return middleware(request, response, () => {
+      Object.assign(request, { url, baseUrl: '' })
+      return next()
+    })
+  }
+}
+
+test('it protects under every way to mount it', async (t) => {
+  const store = await openStore(t)
+  const sessions = httpSessions(store, { screen: true })
+  for (const middleware of [sessions, mounted('/api', sessions), mounted('/api', mounted('/v1', sessions))]) {
+    const server = createServer((request, response) => middleware(request, response, () => response.end('REACHED')))
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.after(() => server.close())
+    for (const path of ['/api/v1/mcp', '/api/v1/mcp/', '/API/v1/%6Dcp', '/api/v1/mcp?x=1', '/api/v1//mcp', '/api/v1']) {
+      const address = `http://127.0.0.1:${server.address().port}${path}`
+      const unknown = { method: 'POST', headers: { 'Mcp-Session-Id': 'made-up' }, body: '{}' }
+      assert.equal((await fetch(address, unknown)).status, 404, path)
+      const script = { method: 'POST', body: '{"a":"<script>x</script>"}' }
+      assert.equal((await fetch(address, script)).status, 400, path)
+    }
+  }
+})
+
+test('what a parser left as text or bytes, or did not read, is screened as well', async (t) => {
+  const store = await openStore(t)
+  const sessions = httpSessions(store, { screen: true })
+  const parsers = {
+    text: (body) => body,
+    bytes: (body) => Buffer.from(body),
+    'not wanted': () => undefined,
+  }
+  for (const [name, parse] of Object.entries(parsers)) {
+    const server = createServer(async (request, response) => {
+      if (name === 'not wanted') request.body = {}
+      else {
+        const chunks = []
+        for await (const chunk of request) chunks.push(chunk)
+        request.body = parse(Buffer.concat(chunks).toString())
+      }
+      await sessions(request, response, () => response.end('REACHED'))
+    })
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.after(() => server.close())
+    const address = `http://127.0.0.1:${server.address().port}`
+    const ask = async (body) => (await fetch(address, { method: 'POST', body })).status
+    assert.deepEqual([await ask('{"a":"<script>x</script>"}'), await ask('{"a":1}')], [400, 200], name)
+  }
+})
+
+test('the id of a refused request keeps its type and value, or is null where a number cannot hold it', async (t) => {
+  const store = await openStore(t)
+  const ask = await serve(t, store, { screen: true })
+  const ids = [['"7"', '7'], ['7', 7], ['-1.5', -1.5], ['""', ''], ['0', 0], ['12345678901234567890', null]]
+  for (const [id, told] of ids) {
+    const { json } = await ask({ body: `{"id":${id},"x":"<script>"}` })
+    assert.equal(json.id, told)
+  }
+})
+
+/** A server whose answers are streams that never end, and a client's side of one. */
+async function serveStreams(t, store, options = {}) {
+  const sessions = httpSessions(store, options)
+  const server = createServer((request, response) =>
+    sessions(request, response, () => {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' })
+      response.write(': hello\n\n')
+    }),
+  )
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.closeAllConnections())
+  t.after(() => server.close())
+  return async function open(session) {
+    const headers = { 'Mcp-Session-Id': session }
+    const response = await fetch(`http://127.0.0.1:${server.address().port}`, { headers })
+    const stream = { isOver: false, cancel: () => response.body.cancel() }
+    void (async () => {
+      try {
+        for await (const _ of response.body);
+      } catch {
+        // The connection broke.
+      }
+      stream.isOver = true
+    })()
+    return stream
+  }
+}
+
+test('open streams end with their session, whoever ended it, and others go on', async (t) => {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  const [store, other] = [await openStore(t, { database }), await openStore(t, { database })]
+  const open = await serveStreams(t, store)
+  const ends = {
+    deleted: (session_id) => store.deleteSession({ session_id }),
+    invalidated: (session_id) => store.invalidateSession({ session_id }),
+    expired: (session_id) => store.expireSession({ session_id }),
+    'deleted elsewhere': (session_id) => other.deleteSession({ session_id }),
+    'over its time': (session_id) =>
+      eventually(async () => (await store.getSession({ session_id })) === null, 'its end'),
+  }
+  await store.createSession({ session_id: 'stays', status: 'active' })
+  const stays = await open('stays')
+  for (const [how, end] of Object.entries(ends)) {
+    const ttl = how === 'over its time' ? 900 : null
+    const { session_id } = await store.createSession({ status: 'active', ttl })
+    const streams = [await open(session_id), await open(session_id)]
+    await end(session_id)
+    const start = performance.now()
+    await eventually(() => streams.every(({ isOver }) => isOver), `the end of the streams: ${how}`)
+    t.diagnostic(`${how}: ${Math.round(performance.now() - start)} ms`)
+  }
+  assert.equal(stays.isOver, false)
+})
+
+test('a session that is watched costs one subscription, and none when its streams are closed', async (t) => {
+  const store = await openStore(t)
+  const open = await serveStreams(t, store)
+  await store.createSession({ session_id: 's', status: 'active' })
+  const streams = [await open('s'), await open('s'), await open('s')]
+  const subscriptions = async () => (await store.getMetrics()).subscriptions
+  await eventually(async () => (await subscriptions()) === 1, 'the watch')
+  for (const { cancel } of streams) await cancel().catch(() => {})
+  await store.deleteSession({ session_id: 's' })
+  await eventually(async () => (await subscriptions()) === 0, 'the end of the watch')
+})
+
+test('where all subscriptions are taken the streams are looked after all the same', async (t) => {
+  const store = await openStore(t, { options: { max_subscriptions: 1 } })
+  const open = await serveStreams(t, store)
+  for (const session_id of ['s', 'taken']) await store.createSession({ session_id, status: 'active' })
+  const taken = store.subscribeEvents({ session_id: 'taken' })
+  await taken.opened()
+  const stream = await open('s')
+  await new Promise((resolve) => setTimeout(resolve, 600))
+  assert.equal(stream.isOver, false)
+  await store.deleteSession({ session_id: 's' })
+  await eventually(() => stream.isOver, 'the end of the stream')
+})
+
+test('an open stream keeps its session, unless that is not wanted', async (t) => {
+  const store = await openStore(t)
+  const [open, openOnly] = [await serveStreams(t, store), await serveStreams(t, store, { touch: false })]
+  const { last_activity } = await store.createSession({ session_id: 'kept', status: 'active' })
+  await store.createSession({ session_id: 'not-kept', status: 'active', inactivity_timeout: 500 })
+  const [, notKept] = [await open('kept'), await openOnly('not-kept')]
+  const isTouchedAt = async (time) => (await store.getSession({ session_id: 'kept' })).last_activity > time
+  const opened = await eventually(async () => (await isTouchedAt(last_activity)) && Date.now(), 'the request')
+  await eventually(() => isTouchedAt(opened), 'the touch while the stream is open')
+  await eventually(() => notKept.isOver, 'the end of the session that nobody touches')
 })

@@ -1,7 +1,39 @@
 import { createHash } from 'node:crypto'
+import { tell } from './callback.mjs'
+import { RequestError, RequestTooLarge } from './errors.mjs'
 
-/** What a priming event is stored as: it has an id for the client to come back with, and is never replayed. */
-const PRIMING = 'priming'
+/**
+ * What a priming event is stored as: it has an id for the client to come back with, and is never replayed. The
+ * contract's own SSE format leaves it out, too. The second name is that of former versions.
+ */
+const PRIMING = 'keepalive'
+const NEVER_REPLAYED = new Set([PRIMING, 'priming', 'ping'])
+const EVENT_ID = /^([0-9a-f]{16})-([1-9][0-9]{0,15})(?:-([\w-]+))?$/
+/** The session is over, or another's: nothing is sent on its streams any more. */
+const OVER = new Set(['session_not_found', 'session_expired', 'invalid_session_status'])
+/** The message is one that the store does not take, whenever it is sent. */
+const UNSTORABLE = new Set(['payload_too_large', 'parse_error', 'invalid_params', 'invalid_request'])
+const UNSTORED = 'The answer was delivered when it was made, and could not be kept for a connection that resumes: '
+
+/** A stream that is being replayed. */
+class Replay {
+  /** Ids of what is sent on the stream meanwhile: it goes out behind the replay, and so not in it. */
+  held = new Set()
+  /** Whether the first page has come: what is stored from then on is not in it. */
+  hasBegun = false
+  /** Whether somebody replays, and not only asked for the stream. */
+  hasTaker = false
+  #end
+
+  constructor(streamId) {
+    this.streamId = streamId
+    this.over = new Promise((resolve) => (this.#end = resolve))
+  }
+
+  end() {
+    this.#end()
+  }
+}
 
 /**
  * The `EventStore` of the TypeScript SDK (1.x and 2.x, for MCP up to 2025-11-25) over a session of the store. One
@@ -12,10 +44,12 @@ export class EventStore {
   #session
   #mark
   #onError
-  /** Streams that are being replayed: what is sent on them meanwhile waits. */
+  /** Streams that are being replayed, or are about to be. */
   #replays = new Map()
 
-  constructor(store, { session_id, onError, ...owners }) {
+  constructor(store, { session_id, onError = () => {}, ...owners }) {
+    const lost = Object.keys(owners).find((name) => owners[name] === undefined)
+    if (lost !== undefined) throw new TypeError(`EventStore: ${lost} is undefined. Say null, or leave it out.`)
     this.#store = store
     this.#session = { session_id, ...owners }
     this.#onError = onError
@@ -24,54 +58,109 @@ export class EventStore {
     this.#mark = createHash('sha256').update(session_id).digest('hex').slice(0, 16)
   }
 
-  /** Resolves with the event's id once it is on disk. An empty message is the SDK's priming event. */
+  /**
+   * Resolves with the event's id once it is on disk. An empty message is the SDK's priming event. What cannot be stored
+   * reaches whoever is connected all the same: with an id where an error could be stored in its place, for whoever
+   * resumes, and without one where the store is out of reach. Rejects when the session is over.
+   */
   async storeEvent(streamId, message) {
-    while (this.#replays.has(streamId)) await this.#replays.get(streamId)
-    const isPriming = Object.keys(message).length === 0
-    const event_type = isPriming ? PRIMING : 'message'
+    const event_type = Object.keys(message).length === 0 ? PRIMING : 'message'
     try {
-      const stored = { ...this.#session, stream_id: streamId, data: message, event_type }
-      const { id } = await this.#store.storeEvent(stored)
-      return this.toEventId(id)
+      return await this.#append(streamId, message, event_type).catch((error) => {
+        if (!(error instanceof TypeError)) throw error
+        return this.#append(streamId, asSent(message), event_type)
+      })
     } catch (error) {
-      if (this.#onError === undefined) throw error
-      // Sent without an id: it arrives, but cannot be resumed from.
-      this.#onError(error)
+      if (error instanceof RequestError && OVER.has(error.kind)) throw error
+      tell(this.#onError, error)
+      if (!isUnstorable(error)) return undefined
+      return this.#appendInItsPlace(streamId, message, error)
+    }
+  }
+
+  async #append(streamId, data, event_type) {
+    const call = { ...this.#session, stream_id: streamId, data, event_type }
+    const { id } = await this.#store.storeEvent(call)
+    const replay = this.#replays.get(streamId)
+    if (replay?.hasBegun) {
+      replay.held.add(id)
+      await replay.over
+    }
+    return this.toEventId(id, streamId)
+  }
+
+  /** Who resumes gets an error for an answer, so as not to wait for it for ever, and nothing for anything else. */
+  async #appendInItsPlace(streamId, { id, method }, { message }) {
+    const isAnswer = method === undefined && id !== undefined
+    const error = { code: -32603, message: UNSTORED + message.slice(0, 200) }
+    try {
+      return isAnswer
+        ? await this.#append(streamId, { jsonrpc: '2.0', id, error }, 'message')
+        : await this.#append(streamId, {}, PRIMING)
+    } catch (error) {
+      if (error instanceof RequestError && OVER.has(error.kind)) throw error
+      tell(this.#onError, error)
       return undefined
     }
   }
 
-  /** The stream of an event; undefined when it is none of this session's, or is not stored any more. */
+  /**
+   * The stream of an event; undefined when it is none of this session's, or when something of the stream behind it is
+   * not stored any more. While the stream is being replayed for another connection this waits: the transport shall see
+   * then that it has one.
+   */
   async getStreamIdForEventId(eventId) {
-    return (await this.#find(eventId))?.stream_id ?? undefined
+    const streamId = await this.#streamOf(eventId)
+    if (streamId === undefined) return undefined
+    // Taken from here on, so that of two who ask at once one waits; given back when nothing comes of it, for the
+    // transport calls `replayEventsAfter` in this turn of the event loop, or refuses.
+    const reserved = await this.#take(streamId)
+    setImmediate(() => !reserved.hasTaker && this.#release(reserved))
+    return streamId
+  }
+
+  /** Waits until nobody replays a stream, and takes it. */
+  async #take(streamId) {
+    for (let other; (other = this.#replays.get(streamId)) !== undefined; ) await other.over
+    const replay = new Replay(streamId)
+    this.#replays.set(streamId, replay)
+    return replay
   }
 
   /** Sends what its stream got after an event, in order, and resolves with the stream's id. */
   async replayEventsAfter(lastEventId, { send }) {
-    const last = await this.#find(lastEventId)
-    if (last === undefined) throw new Error('The event to resume from is not known in this session.')
-    const streamId = last.stream_id
-    let finish
-    this.#replays.set(streamId, new Promise((resolve) => (finish = resolve)))
+    let streamId = this.#streamIn(lastEventId)
+    // What `getStreamIdForEventId` has just taken for the transport that calls now.
+    let replay = this.#replays.get(streamId)
+    if (replay?.hasTaker) replay = undefined
+    if (replay !== undefined) replay.hasTaker = true
     try {
-      await this.#replay(streamId, last.id, send)
+      streamId = await this.#streamOf(lastEventId)
+      if (streamId === undefined) throw new Error('The event to resume from is not known in this session.')
+      replay ??= await this.#take(streamId)
+      replay.hasTaker = true
+      await this.#replay(replay, streamId, this.fromEventId(lastEventId), send)
+      return streamId
     } finally {
       // The transport takes the stream up when this resolves, in this turn of the event loop. What was to be sent
       // meanwhile goes there then, and not between the replay and the stream.
-      setImmediate(() => {
-        this.#replays.delete(streamId)
-        finish()
-      })
+      if (replay !== undefined) setImmediate(() => this.#release(replay))
     }
-    return streamId
   }
 
-  async #replay(stream_id, after_event_id, send) {
+  #release(replay) {
+    if (this.#replays.get(replay.streamId) === replay) this.#replays.delete(replay.streamId)
+    replay.end()
+  }
+
+  async #replay(replay, stream_id, after_event_id, send) {
     for (let isAtEnd = false; !isAtEnd; ) {
       const page = await this.#store.getEventsAfter({ ...this.#session, stream_id, after_event_id })
       if (page.gap !== null) throw new Error('Events of the stream were evicted while it was replayed.')
+      replay.hasBegun = true
       for (const { id, data, event_type } of page.events) {
-        if (event_type !== PRIMING) await send(this.toEventId(id), data)
+        if (NEVER_REPLAYED.has(event_type) || replay.held.has(id)) continue
+        await send(this.toEventId(id, stream_id), data)
       }
       after_event_id = page.next_after
       // Sending takes time, in which another process may have stored more.
@@ -79,22 +168,50 @@ export class EventStore {
     }
   }
 
-  /** The id to send with an event of the session, from its id in the store. */
-  toEventId(id) {
-    return `${this.#mark}-${id}`
+  /** The id to send with an event of the session, from its id in the store and its stream. */
+  toEventId(id, streamId) {
+    const stream = streamId === undefined ? '' : '-' + Buffer.from(streamId).toString('base64url')
+    return `${this.#mark}-${id}${stream}`
   }
 
   /** The id in the store, from the one that was sent; undefined when that is none of this session's. */
   fromEventId(eventId) {
-    const [, mark, digits] = /^([0-9a-f]{16})-([1-9][0-9]{0,15})$/.exec(eventId) ?? []
+    const [, mark, digits] = EVENT_ID.exec(eventId) ?? []
     const id = Number(digits)
     return mark === this.#mark && Number.isSafeInteger(id) ? id : undefined
   }
 
-  async #find(eventId) {
+  /** The stream that an id says itself; those of former versions do not. */
+  #streamIn(eventId) {
+    const [, , , stream] = EVENT_ID.exec(eventId) ?? []
+    if (stream === undefined || this.fromEventId(eventId) === undefined) return undefined
+    const streamId = Buffer.from(stream, 'base64url').toString()
+    return this.toEventId(this.fromEventId(eventId), streamId) === eventId ? streamId : undefined
+  }
+
+  async #streamOf(eventId) {
     const id = this.fromEventId(eventId)
     if (id === undefined) return undefined
-    const { events } = await this.#store.getEventsAfter({ ...this.#session, after_event_id: id - 1, limit: 1 })
-    return events[0]?.id === id ? events[0] : undefined
+    const said = this.#streamIn(eventId)
+    const page = await this.#store.getEventsAfter({ ...this.#session, after_event_id: id - 1, limit: 1 })
+    const [event] = page.events
+    if (event?.id === id) {
+      const { stream_id } = event
+      return stream_id !== null && (said === undefined || said === stream_id) ? stream_id : undefined
+    }
+    if (said === undefined || id > page.newest_id) return undefined
+    // It was evicted, which is no loss for a stream that lost nothing behind it.
+    const rest = await this.#store.getEventsAfter({ ...this.#session, stream_id: said, after_event_id: id, limit: 1 })
+    return rest.gap === null ? said : undefined
   }
+}
+
+function isUnstorable(error) {
+  return error instanceof RequestTooLarge || error instanceof TypeError || error instanceof RangeError ||
+    (error instanceof RequestError && UNSTORABLE.has(error.kind))
+}
+
+/** A message as the transport writes it: what JSON leaves out is left out, and a number that it cannot say is null. */
+function asSent(message) {
+  return JSON.parse(JSON.stringify(message))
 }

@@ -22,7 +22,7 @@ const COUNT = {
   },
 }
 
-const store = await SessionStore.open({ database, restart: true })
+const store = await SessionStore.open({ database })
 const sessions = httpSessions(store, { screen: true, rateLimit: { limit: 600, window: 60_000 } })
 
 // --- The tool. A task in the store stands for each call: what was asked, and how far it is.
@@ -32,7 +32,7 @@ async function beginCall(session_id, stream_id, { id, params }) {
   const meta = { stream_id, request_id: id, progress_token: params._meta?.progressToken ?? null, done: 0 }
   const { results } = await store.transaction({
     calls: [
-      { method: 'store_event', params: { session_id, stream_id, event_type: 'priming', data: {} } },
+      { method: 'store_event', params: { session_id, stream_id, event_type: 'keepalive', data: {} } },
       { method: 'create_task', params: { session_id, original_method: 'tools/call', original_params: params, meta } },
     ],
   })
@@ -110,7 +110,7 @@ async function stream(response, session_id, stream_id, after, { isOver = false }
     const events = store.subscribeEvents({ session_id, stream_id, after_event_id: after })
     response.on('close', () => events.return())
     for await (const { id, data, event_type } of events) {
-      if (event_type === 'priming') continue
+      if (event_type === 'keepalive') continue
       const hasRoom = response.write(`id: ${ids.toEventId(id)}\ndata: ${JSON.stringify(data)}\n\n`)
       if (data.id !== undefined) break
       if (!hasRoom) await new Promise((resolve) => response.once('drain', resolve).once('close', resolve))

@@ -10,9 +10,12 @@ export interface RequestOwner {
 }
 
 export interface HttpSessionsOptions<Request = any> {
-  /** Whose request it is, as your authentication has found. When absent, sessions of all owners are found. */
+  /**
+   * Whose request it is, as your authentication has found. Who is not named, and everybody when this is absent, is the
+   * anonymous caller, and finds only sessions that belong to nobody.
+   */
   owner?: (request: Request) => Awaitable<RequestOwner>
-  /** Whether a request slides its session's inactivity deadline; true. */
+  /** Whether a request, and a stream that is open, slides its session's inactivity deadline; true. */
   touch?: boolean
   /** A burst of `limit` requests, then so many evenly in each `window` of milliseconds. */
   rateLimit?: {
@@ -35,7 +38,7 @@ export interface HttpSessionsOptions<Request = any> {
       }
   /** Where the session is put on the request; "mcpSession". It is null for a request that names none. */
   property?: string
-  /** What kept the store from being asked; the request is answered with 503. */
+  /** What kept the store from being asked, answered with 503; or what a function of yours threw, answered with 500. */
   onError?: (error: unknown) => void
 }
 
@@ -43,7 +46,8 @@ export interface HttpSessionsOptions<Request = any> {
  * Middleware for node:http and Express that stands before an MCP endpoint of the era up to 2025-11-25. It answers, each
  * time with a JSON-RPC error: 404 `session_expired` to a session that is unknown, over or another's, so that the client
  * initializes anew; 403 `invalid_session_status` to a suspended one; 429 `rate_limit_exceeded` with Retry-After; 400
- * `invalid_input`; 413 `payload_too_large`; 503 `store_unavailable`. What names no session goes on.
+ * `invalid_input`; 413 `payload_too_large`; 500 `internal_error` where a function of yours failed; 503
+ * `store_unavailable`. What names no session goes on. Streams that are open are ended when their session is over.
  */
 export declare function httpSessions<Request = any, Response = any>(
   store: SessionStore,

@@ -442,7 +442,7 @@ function checkOwners(method, params) {
 
 function gaveUp(count, { within, pause }, cause) {
   const { exitCode, signal } = cause
-  const text = `mcp-session-store ended ${count} times within ${within} ms, and rests for ${pause} ms. The last time: ` +
-    cause.message
+  const text = `mcp-session-store ended ${count} times within ${within} ms, and rests for ${pause} ms. ` +
+    'The last time: ' + cause.message
   return new ChildError(text, { reason: 'gave_up', retryable: true, exitCode, signal, cause })
 }

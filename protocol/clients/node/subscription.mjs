@@ -25,6 +25,7 @@ class Subscription {
   #isAsking = false
   #isLost = false
   #isOver = false
+  #onOver = () => {}
   #id = null
 
   /** Why it is over; null as long as it is not, and when it ended with an error. */
@@ -72,12 +73,14 @@ class Subscription {
     return Promise.resolve({ done: true, value })
   }
 
-  get isOpen() {
-    return this.#id !== null
+  /** Calls back when it is over; at once when it is. */
+  onceOver(callback) {
+    this.#onOver = callback
+    if (this.#isOver) callback()
   }
 
-  get isOver() {
-    return this.#isOver
+  get isOpen() {
+    return this.#id !== null
   }
 
   /** Subscribes, from where the subclass stands. */
@@ -153,6 +156,7 @@ class Subscription {
     const error = this.#error ?? new AbortError('The subscription ended before it was opened.')
     for (const { reject } of this.#openings.splice(0)) reject(error)
     this.deliver()
+    this.#onOver()
   }
 
   #abort() {
