@@ -8,6 +8,7 @@ import {
   RequestTooLarge,
   SessionStore,
   StoreError,
+  type ChildErrorReason,
   type Session,
   type StoreState,
   type Task,
@@ -95,8 +96,9 @@ try {
     }
   } else if (error instanceof ChildError) {
     const exitCode: number | null = error.exitCode
-    const why: 'not_found' | 'not_startable' | 'incompatible' | 'not_a_sidecar' | 'exited' | 'gave_up' | 'closed' = error.reason
-    void [exitCode, why]
+    const why: ChildErrorReason = error.reason
+    const closed: 'closed' | undefined = why === 'closed' ? why : undefined
+    void [exitCode, closed]
   } else if (error instanceof CallTimeout || error instanceof RequestTooLarge) {
     const base: StoreError = error
     void base.outcome

@@ -93,7 +93,11 @@ export class Child {
       if (this.#process.pid === undefined) this.#gone(notStartable(binary, error))
     })
     this.#process.on('exit', (code, signal) => {
-      const late = setTimeout(() => this.#ended(code, signal), PIPES_END_WITHIN)
+      const late = setTimeout(() => {
+        // Somebody else holds its pipes: what it started, and left behind.
+        this.#signalGroup('SIGKILL')
+        this.#ended(code, signal)
+      }, PIPES_END_WITHIN)
       this.#process.on('close', () => {
         clearTimeout(late)
         this.#ended(code, signal)
@@ -153,10 +157,14 @@ export class Child {
   kill(signal) {
     const { pid, exitCode, signalCode } = this.#process ?? {}
     if (this.#isGone || pid === undefined || exitCode !== null || signalCode !== null) return
+    if (!this.#signalGroup(signal)) this.#process.kill(signal)
+  }
+
+  #signalGroup(signal) {
     try {
-      process.kill(-pid, signal)
+      return process.kill(-this.#process.pid, signal)
     } catch {
-      this.#process.kill(signal)
+      return false
     }
   }
 

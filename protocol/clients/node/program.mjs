@@ -66,7 +66,8 @@ export function explainFailure(path) {
   try {
     const known = expected()?.[`${PROGRAM}-${process.platform}-${process.arch}`]
     if (known === undefined || findPackaged().path !== path) return ''
-    return createHash('sha256').update(readFileSync(path)).digest('hex') === known.sha256 ? '' : ' ' + broken(path, known)
+    const digest = createHash('sha256').update(readFileSync(path)).digest('hex')
+    return digest === known.sha256 ? '' : ' ' + broken(path, known)
   } catch {
     // Gone meanwhile: this is not the place to fail.
     return ''
