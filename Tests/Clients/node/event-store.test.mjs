@@ -341,6 +341,17 @@ test('when the store is out of reach a message is sent without an id', async (t)
   assert.deepEqual(errors, ['ChildError'])
 })
 
+test('where owners are required a session of nobody is served without naming them', async (t) => {
+  const store = await openStore(t, { options: { require_owner: true } })
+  await store.createSession({ session_id: 's', status: 'active', principal: null })
+  const transport = new Transport(new EventStore(store, { session_id: 's' }))
+  const first = await transport.open()
+  transport.disconnect(first)
+  await transport.send(first.streamId, message(1))
+  const { status, connection } = await transport.resume(first.sent[0][0])
+  assert.deepEqual([status, numbersOf(connection)], [200, [1]])
+})
+
 test('nothing is sent any more in a session that is over', async (t) => {
   const store = await openStore(t)
   for (const [method, kind] of [

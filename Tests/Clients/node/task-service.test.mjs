@@ -170,3 +170,50 @@ test('a request state counts once for each principal and tenant, in every proces
   assert.equal(await useRequestState(other, state, { ttlMs: 60_000, ...alice, tenant_id: 't' }), false)
   assert.equal(await useRequestState(one, state + '!', { ttlMs: 60_000, ...alice }), true)
 })
+
+test('a request state that the Python client used is used', async (t) => {
+  const store = await openStore(t)
+  const { createHash } = await import('node:crypto')
+  // As its `SingleUse` names it.
+  const nonce = createHash('sha256').update('state').digest('hex')
+  await store.consumeNonce({ nonce, ttl: 60_000, principal: 'alice' })
+  assert.equal(await useRequestState(store, 'state', { ttlMs: 60_000, ...alice }), false)
+})
+
+test('all of it works where owners are required', async (t) => {
+  const store = await openStore(t, { options: { require_owner: true } })
+  const tenant = { tenant_id: 't' }
+  for (const [access, options] of [[alice, {}], [undefined, {}], [alice, tenant], [{}, tenant]]) {
+    const tasks = new TaskService(store, options)
+    const { taskId } = await tasks.create({ ...access, request })
+    // Its own, and one after a restart, which has to be told.
+    for (const worker of [tasks.writer(taskId), new TaskService(store, options).writer(taskId, access ?? {})]) {
+      assert.equal(worker.signal.aborted, false)
+      await worker.status('half')
+      const key = Math.random().toString()
+      const answers = worker.requireInput({ [key]: {} })
+      await eventually(async () => (await tasks.get(taskId, access)).status === 'input_required', 'the question')
+      assert.equal(await tasks.update(taskId, { [key]: 1 }, access), true)
+      assert.deepEqual(await answers, { [key]: 1 })
+      worker.close()
+    }
+    await tasks.writer(taskId).complete({ content: [] })
+    assert.equal((await tasks.get(taskId, access)).status, 'completed')
+    assert.equal(await useRequestState(store, taskId, { ttlMs: 1000, ...access }), true)
+  }
+  const { taskId } = await new TaskService(store).create()
+  await new TaskService(store).writer(taskId).fail({ code: 1, message: 'no' })
+  assert.equal((await new TaskService(store).get(taskId)).error.message, 'no')
+})
+
+test('a task whose result cannot be stored fails, and its worker is told', async (t) => {
+  const tasks = new TaskService(await openStore(t))
+  const nested = (levels) => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
+  for (const result of [{ text: 'x'.repeat(2e6) }, { deep: nested(200) }, { n: NaN }, { big: 1n }]) {
+    const { taskId } = await tasks.create()
+    await assert.rejects(tasks.writer(taskId).complete(result))
+    const { status, error } = await tasks.get(taskId)
+    assert.deepEqual([status, error.code], ['failed', -32603])
+    assert.match(error.message, /could not be kept/)
+  }
+})

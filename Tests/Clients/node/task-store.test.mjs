@@ -42,6 +42,49 @@ test('a task from its creation to its result', async (t) => {
   assert.deepEqual(await tasks.getTaskResult(task.taskId, 'one'), result)
 })
 
+test('all of it works where owners are required', async (t) => {
+  const store = await openStore(t, { options: { require_owner: true } })
+  await store.createSession({ session_id: 'one', status: 'active', principal: null })
+  await store.createSession({ session_id: 'alices', status: 'active', principal: 'alice' })
+  for (const [options, session] of [[{}, 'one'], [{ principal: 'alice' }, 'alices'], [{ tenant_id: null }, 'one']]) {
+    const [tasks, queue] = [new TaskStore(store, options), new TaskMessageQueue(store, options)]
+    const { taskId } = await tasks.createTask({ ttl: null }, 1, request, session)
+    await queue.enqueue(taskId, { type: 'notification', timestamp: 1, message: {} }, session)
+    assert.equal((await queue.dequeue(taskId, session)).timestamp, 1)
+    assert.deepEqual(await queue.dequeueAll(taskId), [])
+    await tasks.updateTaskStatus(taskId, 'working', 'half', session)
+    await tasks.storeTaskResult(taskId, 'failed', { isError: true }, session)
+    assert.deepEqual(await tasks.getTaskResult(taskId, session), { isError: true })
+    assert.equal((await tasks.listTasks(undefined, session)).tasks.at(-1).taskId, taskId)
+  }
+})
+
+test('a task whose result cannot be stored fails: nobody waits for it for ever', async (t) => {
+  const { tasks } = await openTasks(t)
+  const nested = (levels) => JSON.parse('['.repeat(levels) + ']'.repeat(levels))
+  for (const status of ['completed', 'failed']) {
+    for (const result of [{ text: 'x'.repeat(2e6) }, { deep: nested(200) }]) {
+      const { taskId } = await tasks.createTask({}, 1, request, 'one')
+      await tasks.storeTaskResult(taskId, status, result, 'one')
+      assert.equal((await tasks.getTask(taskId, 'one')).status, 'failed')
+      await assert.rejects(tasks.getTaskResult(taskId, 'one'), { code: -32603, message: /could not be kept/ })
+    }
+  }
+})
+
+test('what the SDK hands over is stored as it would be sent: what is undefined is left out', async (t) => {
+  const { store, tasks, queue } = await openTasks(t)
+  const params = { name: 'x', _meta: undefined }
+  const context = { a: undefined }
+  const { taskId } = await tasks.createTask({ ttl: undefined, context }, 1, { method: 'm', params }, 'one')
+  const { original_params, meta, ttl } = await store.getTask({ task_id: taskId })
+  assert.deepEqual([original_params, meta, ttl], [{ name: 'x' }, { request_id: 1, context: {} }, null])
+  await queue.enqueue(taskId, { type: 'request', message: { id: 1, params: undefined }, timestamp: 1 }, 'one')
+  assert.deepEqual((await queue.dequeue(taskId, 'one')).message, { id: 1 })
+  await tasks.storeTaskResult(taskId, 'completed', { content: [], _meta: undefined, n: NaN }, 'one')
+  assert.deepEqual(await tasks.getTaskResult(taskId, 'one'), { content: [], n: null })
+})
+
 test('what is over stays over', async (t) => {
   const { tasks } = await openTasks(t)
   const { taskId } = await tasks.createTask({}, 'id-1', { method: 'tools/call' }, 'one')

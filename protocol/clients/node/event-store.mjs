@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
 import { tell } from './callback.mjs'
-import { RequestError, RequestTooLarge } from './errors.mjs'
+import { RequestError } from './errors.mjs'
+import { asJSON } from './json.mjs'
+import { ownersFor } from './owners.mjs'
+import { isUnstorable } from './unstorable.mjs'
 
 /**
  * What a priming event is stored as: it has an id for the client to come back with, and is never replayed. The
@@ -11,8 +14,6 @@ const NEVER_REPLAYED = new Set([PRIMING, 'priming', 'ping'])
 const EVENT_ID = /^([0-9a-f]{16})-([1-9][0-9]{0,15})(?:-([\w-]+))?$/
 /** The session is over, or another's: nothing is sent on its streams any more. */
 const OVER = new Set(['session_not_found', 'session_expired', 'invalid_session_status'])
-/** The message is one that the store does not take, whenever it is sent. */
-const UNSTORABLE = new Set(['payload_too_large', 'parse_error', 'invalid_params', 'invalid_request'])
 const UNSTORED = 'The answer was delivered when it was made, and could not be kept for a connection that resumes: '
 
 /** A stream that is being replayed. */
@@ -42,6 +43,8 @@ class Replay {
 export class EventStore {
   #store
   #session
+  /** Those that were given, until it is known what the store takes. */
+  #owners
   #mark
   #onError
   /** Streams that are being replayed, or are about to be. */
@@ -52,6 +55,7 @@ export class EventStore {
     if (lost !== undefined) throw new TypeError(`EventStore: ${lost} is undefined. Say null, or leave it out.`)
     this.#store = store
     this.#session = { session_id, ...owners }
+    this.#owners = owners
     this.#onError = onError
     // The ids of a session count from 1, so a bare number would name an event in every session. The mark does not
     // tell the session's id, and is the same after a restart.
@@ -68,7 +72,7 @@ export class EventStore {
     try {
       return await this.#append(streamId, message, event_type).catch((error) => {
         if (!(error instanceof TypeError)) throw error
-        return this.#append(streamId, asSent(message), event_type)
+        return this.#append(streamId, asJSON(message), event_type)
       })
     } catch (error) {
       if (error instanceof RequestError && OVER.has(error.kind)) throw error
@@ -78,8 +82,17 @@ export class EventStore {
     }
   }
 
+  /** The session and its owners, for each call. */
+  async #own() {
+    if (this.#owners !== null) {
+      this.#session = { ...this.#session, ...(await ownersFor(this.#store, this.#owners)) }
+      this.#owners = null
+    }
+    return this.#session
+  }
+
   async #append(streamId, data, event_type) {
-    const call = { ...this.#session, stream_id: streamId, data, event_type }
+    const call = { ...(await this.#own()), stream_id: streamId, data, event_type }
     const { id } = await this.#store.storeEvent(call)
     const replay = this.#replays.get(streamId)
     if (replay?.hasBegun) {
@@ -155,7 +168,7 @@ export class EventStore {
 
   async #replay(replay, stream_id, after_event_id, send) {
     for (let isAtEnd = false; !isAtEnd; ) {
-      const page = await this.#store.getEventsAfter({ ...this.#session, stream_id, after_event_id })
+      const page = await this.#store.getEventsAfter({ ...(await this.#own()), stream_id, after_event_id })
       if (page.gap !== null) throw new Error('Events of the stream were evicted while it was replayed.')
       replay.hasBegun = true
       for (const { id, data, event_type } of page.events) {
@@ -193,7 +206,8 @@ export class EventStore {
     const id = this.fromEventId(eventId)
     if (id === undefined) return undefined
     const said = this.#streamIn(eventId)
-    const page = await this.#store.getEventsAfter({ ...this.#session, after_event_id: id - 1, limit: 1 })
+    const session = await this.#own()
+    const page = await this.#store.getEventsAfter({ ...session, after_event_id: id - 1, limit: 1 })
     const [event] = page.events
     if (event?.id === id) {
       const { stream_id } = event
@@ -201,17 +215,7 @@ export class EventStore {
     }
     if (said === undefined || id > page.newest_id) return undefined
     // It was evicted, which is no loss for a stream that lost nothing behind it.
-    const rest = await this.#store.getEventsAfter({ ...this.#session, stream_id: said, after_event_id: id, limit: 1 })
+    const rest = await this.#store.getEventsAfter({ ...session, stream_id: said, after_event_id: id, limit: 1 })
     return rest.gap === null ? said : undefined
   }
-}
-
-function isUnstorable(error) {
-  return error instanceof RequestTooLarge || error instanceof TypeError || error instanceof RangeError ||
-    (error instanceof RequestError && UNSTORABLE.has(error.kind))
-}
-
-/** A message as the transport writes it: what JSON leaves out is left out, and a number that it cannot say is null. */
-function asSent(message) {
-  return JSON.parse(JSON.stringify(message))
 }

@@ -4,6 +4,7 @@
 //
 //     node example.mjs [PORT] [DATABASE]
 
+import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import { EventStore } from './event-store.mjs'
 import { httpSessions } from './http-sessions.mjs'
@@ -157,7 +158,7 @@ async function handlePost({ body, mcpSession }, response) {
   if (params.name !== COUNT.name || !(to >= 1 && to <= 10_000) || !(every_ms >= 0)) {
     return refuse(response, 200, 'There is no such tool, or it cannot count that far.', { id, code: -32602 })
   }
-  const stream_id = crypto.randomUUID()
+  const stream_id = randomUUID()
   const { priming, task } = await beginCall(session_id, stream_id, body)
   workInBackground(task)
   await stream(response, session_id, stream_id, priming.id)

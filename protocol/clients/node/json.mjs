@@ -22,6 +22,11 @@ export function toLine(id, method, params) {
   return line
 }
 
+/** A value as JSON has it: what JSON leaves out is left out, and a number that it cannot say is null. */
+export function asJSON(value) {
+  return value === undefined ? undefined : JSON.parse(JSON.stringify(value) ?? 'null')
+}
+
 function stringify(message, params, method) {
   try {
     return JSON.stringify(message)

@@ -66,8 +66,12 @@ export declare class TaskService {
   /** Says that somebody wants it cancelled; its worker decides. False when there is no such task. */
   cancel(taskId: string, access?: TaskAccess): Promise<boolean>
 
-  /** The side of the one who works on a task; also after a restart. */
-  writer(taskId: string): TaskWriter
+  /**
+   * The side of the one who works on a task; also after a restart. It speaks for the owner of a task that was created
+   * here, else for whom `access` says, else for the server itself, which `--require-owner` does not take: then for the
+   * anonymous caller.
+   */
+  writer(taskId: string, access?: TaskAccess): TaskWriter
 }
 
 /** What the worker of a task says and hears. */
@@ -93,7 +97,10 @@ export declare class TaskWriter {
   /** Waits for answers to what was asked for before, as after a restart. */
   input(keys: string[], options?: { signal?: Signal }): Promise<Record<string, any>>
 
-  /** The result of the request, be it a tool's own error. */
+  /**
+   * The result of the request, be it a tool's own error. With one that cannot be stored the task fails, and this
+   * rejects.
+   */
   complete(result: unknown): Promise<void>
 
   fail(error: TaskFailure): Promise<void>

@@ -1,8 +1,13 @@
 import { createHash } from 'node:crypto'
 import { AbortError, RequestError } from './errors.mjs'
-import { orElse } from './task-store.mjs'
+import { asJSON } from './json.mjs'
+import { ownersFor } from './owners.mjs'
+import { orElse, unstored } from './task-store.mjs'
+import { isUnstorable } from './unstorable.mjs'
 
 const DAY = 24 * 60 * 60 * 1000
+/** Tasks whose owners are remembered, for those who work on them. */
+const MOST_REMEMBERED = 10_000
 const TERMINAL = new Set(['completed', 'failed', 'cancelled'])
 
 /** A task as the extension `io.modelcontextprotocol/tasks` of 2026-07-28 has it, without what it asks and answers. */
@@ -39,6 +44,7 @@ export class TaskService {
   #ttlMs
   #pollIntervalMs
   #tenant
+  #owners = new Map()
 
   constructor(store, { ttlMs = DAY, pollIntervalMs = 5000, tenant_id } = {}) {
     this.#store = store
@@ -53,17 +59,24 @@ export class TaskService {
 
   /** The task is durable when this resolves: `get` finds it. Its id has 256 random bits. */
   async create(task = {}) {
-    const { ttlMs = this.#ttlMs, pollIntervalMs = this.#pollIntervalMs, context = null, request, ...access } = task
+    const { ttlMs = this.#ttlMs, pollIntervalMs = this.#pollIntervalMs, context, request, ...access } = task
+    const owners = this.#access(access)
     const made = await this.#store.createTask({
-      ...this.#access(access),
+      ...owners,
       id_format: 'random',
       original_method: request?.method,
-      original_params: request?.params,
-      ttl: ttlMs,
-      poll_interval: pollIntervalMs,
-      meta: context,
+      original_params: asJSON(request?.params),
+      ttl: ttlMs ?? undefined,
+      poll_interval: pollIntervalMs ?? undefined,
+      meta: asJSON(context),
     })
+    this.#remember(made.task_id, owners)
     return toTask(made)
+  }
+
+  #remember(taskId, owners) {
+    this.#owners.set(taskId, owners)
+    if (this.#owners.size > MOST_REMEMBERED) this.#owners.delete(this.#owners.keys().next().value)
   }
 
   async get(taskId, access) {
@@ -73,7 +86,7 @@ export class TaskService {
 
   /** Answers to what the task asked for. False when there is no such task; what nobody asked for is ignored. */
   async update(taskId, inputResponses, access) {
-    const call = { ...this.#access(access), task_id: taskId, input_responses: inputResponses }
+    const call = { ...this.#access(access), task_id: taskId, input_responses: asJSON(inputResponses) }
     return this.#acknowledge(this.#store.provideTaskInput(call))
   }
 
@@ -93,21 +106,33 @@ export class TaskService {
     }
   }
 
-  /** The side of the one who works on a task; also after a restart. */
-  writer(taskId) {
-    return new TaskWriter(this.#store, taskId)
+  /**
+   * The side of the one who works on a task; also after a restart. It speaks for the owner of a task that was created
+   * here, else for whom `access` says, else for the server itself.
+   */
+  writer(taskId, access) {
+    const owners = access === undefined ? (this.#owners.get(taskId) ?? {}) : this.#access(access)
+    return new TaskWriter(this.#store, taskId, owners)
   }
 }
 
 /** What the worker of a task says and hears. */
 export class TaskWriter {
   #store
+  #owners
   #signal = null
   #watching = null
+  #isClosed = false
 
-  constructor(store, taskId) {
+  constructor(store, taskId, owners) {
     this.#store = store
+    this.#owners = owners
     this.taskId = taskId
+  }
+
+  /** The task and its owners, for each call. */
+  async #own() {
+    return { ...(await ownersFor(this.#store, this.#owners)), task_id: this.taskId }
   }
 
   /** Fires when somebody wants the task cancelled, or it is over or gone. Watching ends with it, or with `close`. */
@@ -115,14 +140,17 @@ export class TaskWriter {
     if (this.#signal === null) {
       const controller = new AbortController()
       this.#signal = controller.signal
-      this.#watching = this.#store.subscribeTasks({ task_id: this.taskId })
-      void this.#watch(this.#watching, controller)
+      void this.#watch(controller)
     }
     return this.#signal
   }
 
-  async #watch(states, controller) {
+  async #watch(controller) {
     try {
+      const task = await this.#own()
+      if (this.#isClosed) return
+      const states = this.#store.subscribeTasks(task)
+      this.#watching = states
       for await (const { task: { status, cancel_requested } } of states) {
         if (cancel_requested) controller.abort(new AbortError('The task is to be cancelled.'))
         if (cancel_requested || TERMINAL.has(status)) break
@@ -133,11 +161,9 @@ export class TaskWriter {
     }
   }
 
-  #isClosed = false
-
   /** Says how far it is, and that somebody works on it. */
   async status(message) {
-    await this.#store.touchTask({ task_id: this.taskId, status_message: message })
+    await this.#store.touchTask({ ...(await this.#own()), status_message: message })
   }
 
   /**
@@ -145,13 +171,13 @@ export class TaskWriter {
    * or is over before that. A key may be used once in a task's life.
    */
   async requireInput(inputRequests, { signal } = {}) {
-    await this.#store.requireTaskInput({ task_id: this.taskId, input_requests: inputRequests })
+    await this.#store.requireTaskInput({ ...(await this.#own()), input_requests: asJSON(inputRequests) })
     return this.input(Object.keys(inputRequests), { signal })
   }
 
   /** Waits for answers to what was asked for before, as after a restart. */
   async input(keys, { signal } = {}) {
-    const states = this.#store.subscribeTasks({ task_id: this.taskId }, { signal })
+    const states = this.#store.subscribeTasks(await this.#own(), { signal })
     for await (const { task: { status, cancel_requested, input_responses } } of states) {
       const answers = input_responses ?? {}
       if (keys.every((key) => Object.hasOwn(answers, key))) {
@@ -165,7 +191,14 @@ export class TaskWriter {
   /** The result of the request, be it a tool's own error. */
   async complete(result) {
     this.close()
-    await this.#store.completeTask({ task_id: this.taskId, result })
+    const task = await this.#own()
+    try {
+      await this.#store.completeTask({ ...task, result })
+    } catch (error) {
+      // Nobody shall wait for it for ever.
+      if (isUnstorable(error)) await this.#store.failTask({ ...task, error: unstored(error) })
+      throw error
+    }
   }
 
   /** A JSON-RPC error, `{code, message, data?}`. */
@@ -173,13 +206,13 @@ export class TaskWriter {
     this.close()
     // An Error keeps its message where JSON does not look.
     const { code, message, data } = error
-    await this.#store.failTask({ task_id: this.taskId, error: { code, message, data } })
+    await this.#store.failTask({ ...(await this.#own()), error: { code, message, data: asJSON(data) } })
   }
 
   /** What the worker makes of a wish to cancel. */
   async cancelled() {
     this.close()
-    await this.#store.cancelTask({ task_id: this.taskId })
+    await this.#store.cancelTask(await this.#own())
   }
 
   /** Ends watching. The task is as it was. */
@@ -194,8 +227,10 @@ export class TaskWriter {
  * restarts, until `ttlMs` after it. Verify its seal first. Give the same principal and tenant each time.
  */
 export async function useRequestState(store, requestState, { ttlMs, principal, tenant_id }) {
-  // A state may be longer than a nonce. The parts are told apart by JSON, so that no tenant can take another's.
-  const nonce = createHash('sha256').update(JSON.stringify([tenant_id ?? null, requestState])).digest('base64url')
+  // A state may be longer than a nonce. The parts are told apart by JSON, so that no tenant can take another's. The
+  // client for Python names it so, too: a state that was used there is used here.
+  const named = tenant_id === undefined || tenant_id === null ? requestState : JSON.stringify([tenant_id, requestState])
+  const nonce = createHash('sha256').update(named).digest('hex')
   const { first } = await store.consumeNonce({ nonce, ttl: ttlMs, principal: principal ?? null })
   return first
 }

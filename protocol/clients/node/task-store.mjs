@@ -1,4 +1,7 @@
 import { RequestError } from './errors.mjs'
+import { asJSON } from './json.mjs'
+import { ownersFor } from './owners.mjs'
+import { isUnstorable } from './unstorable.mjs'
 
 /** A task as MCP 2025-11-25 has it. */
 function toTask({ task_id, status, status_message, created_at, last_updated_at, ttl, poll_interval }) {
@@ -25,20 +28,28 @@ export async function orElse(nothing, answer) {
   }
 }
 
+/** What stands in the place of a result that cannot be stored. */
+export function unstored({ message }) {
+  return { code: -32603, message: 'The result of the task could not be kept: ' + message.slice(0, 200) }
+}
+
 /** Whose tasks are meant: those of the owners, or else those of the session. */
 class Scope {
+  #store
   #owners
   #bySession
 
-  constructor({ tenant_id, principal, bySession = principal === undefined || principal === null }) {
+  constructor(store, { tenant_id, principal, bySession = principal === undefined || principal === null }) {
     const given = Object.entries({ tenant_id, principal }).filter(([, value]) => value !== undefined)
+    this.#store = store
     this.#owners = Object.fromEntries(given)
     this.#bySession = bySession
   }
 
   /** Without a session id it is not asked for: the SDK leaves it out where it calls for itself. */
-  of(sessionId) {
-    return this.#bySession && sessionId !== undefined ? { ...this.#owners, session_id: sessionId } : this.#owners
+  async of(sessionId) {
+    const owners = await ownersFor(this.#store, this.#owners)
+    return this.#bySession && sessionId !== undefined ? { ...owners, session_id: sessionId } : owners
   }
 }
 
@@ -51,7 +62,7 @@ export class TaskStore {
 
   constructor(store, { maxTtl = null, pollInterval = 1000, ...scope } = {}) {
     this.#store = store
-    this.#scope = new Scope(scope)
+    this.#scope = new Scope(store, scope)
     this.#maxTtl = maxTtl
     this.#pollInterval = pollInterval
   }
@@ -60,26 +71,38 @@ export class TaskStore {
   async createTask({ ttl, pollInterval, context }, requestId, request, sessionId) {
     const limits = [ttl, this.#maxTtl].filter((limit) => limit !== null && limit !== undefined)
     const made = await this.#store.createTask({
-      ...this.#scope.of(sessionId),
+      ...(await this.#scope.of(sessionId)),
       id_format: 'random',
       original_method: request.method,
-      original_params: request.params ?? null,
-      ttl: limits.length > 0 ? Math.min(...limits) : null,
+      original_params: asJSON(request.params),
+      ttl: limits.length > 0 ? Math.min(...limits) : undefined,
       poll_interval: pollInterval ?? this.#pollInterval,
-      meta: { request_id: requestId, ...(context === undefined ? {} : { context }) },
+      meta: asJSON({ request_id: requestId, context }),
     })
     return toTask(made)
   }
 
   async getTask(taskId, sessionId) {
-    const call = { ...this.#scope.of(sessionId), task_id: taskId }
+    const call = { ...(await this.#scope.of(sessionId)), task_id: taskId }
     const task = await orElse(null, this.#store.getTask(call))
     return task === null ? null : toTask(task)
   }
 
-  /** Result and status in one step; a task that is over keeps what it has. */
+  /**
+   * Result and status in one step; a task that is over keeps what it has. With a result that cannot be stored the task
+   * fails, so that nobody waits for it for ever.
+   */
   async storeTaskResult(taskId, status, result, sessionId) {
-    const task = { ...this.#scope.of(sessionId), task_id: taskId }
+    const task = { ...(await this.#scope.of(sessionId)), task_id: taskId }
+    try {
+      await this.#storeResult(task, status, asJSON(result))
+    } catch (error) {
+      if (!isUnstorable(error)) throw error
+      await this.#store.failTask({ ...task, error: unstored(error) })
+    }
+  }
+
+  async #storeResult(task, status, result) {
     if (status === 'completed') {
       await this.#store.completeTask({ ...task, result })
       return
@@ -94,7 +117,7 @@ export class TaskStore {
   }
 
   async getTaskResult(taskId, sessionId) {
-    const { result } = await this.#store.getTaskResult({ ...this.#scope.of(sessionId), task_id: taskId })
+    const { result } = await this.#store.getTaskResult({ ...(await this.#scope.of(sessionId)), task_id: taskId })
     if (result === null) throw new Error(`Task ${taskId} has no result yet.`)
     if (result.error === undefined) return result.success
     const { code, message, data } = result.error
@@ -103,7 +126,7 @@ export class TaskStore {
 
   /** A task that is in that status already gets the message alone. */
   async updateTaskStatus(taskId, status, statusMessage, sessionId) {
-    const task = { ...this.#scope.of(sessionId), task_id: taskId, status_message: statusMessage }
+    const task = { ...(await this.#scope.of(sessionId)), task_id: taskId, status_message: statusMessage }
     try {
       await this.#store.updateTaskStatus({ ...task, status })
     } catch (error) {
@@ -115,7 +138,7 @@ export class TaskStore {
   }
 
   async listTasks(cursor, sessionId) {
-    const { tasks, next_cursor } = await this.#store.listTasks({ ...this.#scope.of(sessionId), cursor })
+    const { tasks, next_cursor } = await this.#store.listTasks({ ...(await this.#scope.of(sessionId)), cursor })
     return { tasks: tasks.map(toTask), ...(next_cursor === null ? {} : { nextCursor: next_cursor }) }
   }
 }
@@ -131,27 +154,27 @@ export class TaskMessageQueue {
 
   constructor(store, { onError = () => {}, ...scope } = {}) {
     this.#store = store
-    this.#scope = new Scope(scope)
+    this.#scope = new Scope(store, scope)
     this.#onError = onError
   }
 
   /** Rejects with `queue_full` when there are `maxSize` messages; looking and putting are one step. */
   async enqueue(taskId, message, sessionId, maxSize) {
-    const call = { ...this.#scope.of(sessionId), task_id: taskId, message, max_size: maxSize }
+    const call = { ...(await this.#scope.of(sessionId)), task_id: taskId, message: asJSON(message), max_size: maxSize }
     await this.#store.enqueueTaskMessage(call)
   }
 
   async dequeue(taskId, sessionId) {
-    const call = { ...this.#scope.of(sessionId), task_id: taskId }
+    const call = { ...(await this.#scope.of(sessionId)), task_id: taskId }
     const { exists, message } = await orElse({ exists: false }, this.#store.dequeueTaskMessage(call))
     return exists ? message : undefined
   }
 
   /** Never rejects: the SDK clears queues without waiting for it, so nobody could catch what is thrown here. */
   async dequeueAll(taskId, sessionId) {
-    const call = { ...this.#scope.of(sessionId), task_id: taskId }
     const all = []
     try {
+      const call = { ...(await this.#scope.of(sessionId)), task_id: taskId }
       for (let hasMore = true; hasMore; ) {
         const none = { messages: [], has_more: false }
         const { messages, has_more } = await orElse(none, this.#store.dequeueAllTaskMessages(call))
