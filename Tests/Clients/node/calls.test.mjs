@@ -160,6 +160,157 @@ test('a full pipe is waited for, and nothing more is written meanwhile', async (
   assert.match(written[1], /"method":"c"/)
 })
 
+// --- Room, however a call ends
+
+const request = (method, length) => [method, { fill: 'x'.repeat(length) }]
+
+/** A pipe that takes everything and reads it. */
+function pipe(written) {
+  return { write: (text) => (written.push(...text.trim().split('\n').map((line) => JSON.parse(line))), true) }
+}
+
+/** A queue over a pipe that takes everything: what was written, and how each call ended, in order. */
+function openQueue(limits) {
+  const written = []
+  const ends = []
+  const queue = new CallQueue({ bytes: 1000, waitingBytes: 4000, hasNext: () => false, ...limits }, () => {})
+  queue.attach(pipe(written), 5000)
+  const add = ([method, params], options = {}) => {
+    const end = (how) => ends.push(`${method} ${how}`)
+    const callbacks = { resolve: () => end('answered'), reject: ({ name }) => end(name) }
+    queue.add(method, params, callbacks, { timeout: null, retry: null, ...options })
+  }
+  return { queue, written, ends, add }
+}
+
+test('bytes are given back however a call ends, and the next one is let in', async (t) => {
+  const holder = setInterval(() => {}, 1000)
+  t.after(() => clearInterval(holder))
+  const { queue, written, ends, add } = openQueue()
+  add(request('first', 900))
+  await turn()
+  const controller = new AbortController()
+  add(request('aborted', 300), { signal: controller.signal })
+  add(request('late', 300), { timeout: 5 })
+  add(request('refused', 300))
+  add(request('next', 300))
+  add(request('too long', 6000))
+  await turn()
+  assert.deepEqual(written.map(({ method }) => method), ['first'])
+  controller.abort()
+  while (!ends.includes('late CallTimeout')) await new Promise((resolve) => setTimeout(resolve, 1))
+  queue.answer({ id: written[0].id, result: {} })
+  await turn()
+  assert.deepEqual(written.map(({ method }) => method), ['first', 'refused', 'next'])
+  queue.answer({ id: written[1].id, error: { code: 1, message: 'no', data: { kind: 'x' } } })
+  queue.answerUnreadable(written[2].id, 'it is odd')
+  assert.deepEqual(ends, ['too long RequestTooLarge', 'aborted AbortError', 'late CallTimeout', 'first answered',
+    'refused RequestError', 'next AnswerError'])
+  assert.deepEqual(queue.bytes, { inFlight: 0, waiting: 0 })
+  assert.equal(queue.unsettled, 0)
+})
+
+test('who is too long for the line is told when the process says how long one may be', async () => {
+  const ends = []
+  const queue = new CallQueue({ bytes: 1000, waitingBytes: 4000, hasNext: () => false }, () => {})
+  const add = (length) => {
+    const callbacks = { resolve: () => {}, reject: ({ name, size, limit }) => ends.push([name, size > limit]) }
+    queue.add(...request('early', length), callbacks, { timeout: null, retry: null })
+  }
+  add(300)
+  add(10)
+  const written = []
+  queue.attach({ write: (text) => (written.push(text), true) }, 200)
+  await turn()
+  assert.deepEqual(ends, [['RequestTooLarge', true]])
+  assert.equal(written.join('').trim().split('\n').length, 1)
+})
+
+test('what waits only for the end of the turn is no overload, and beyond the bound the newest is refused', async () => {
+  const { queue, ends, add } = openQueue({ bytes: 1000, waitingBytes: 1000 })
+  for (let n = 0; n < 12; n++) add(request(`call-${n}`, 300))
+  // Two are in flight, and two wait beside them.
+  assert.deepEqual(ends, Array.from({ length: 8 }, (_, n) => `call-${n + 4} Overloaded`))
+  assert.ok(queue.bytes.waiting <= 1000 && queue.bytes.inFlight <= 1000)
+  // One call alone always finds room.
+  const other = openQueue({ bytes: 10, waitingBytes: 10 })
+  other.add(request('large', 3000))
+  await turn()
+  other.add(request('larger', 4000))
+  assert.deepEqual(other.ends, [])
+})
+
+// --- What the store refuses for now
+
+const busy = { code: 1401, message: 'busy', data: { kind: 'database_busy', retryable: true, outcome: 'not_applied' } }
+
+test('a call that is refused for now is made again, a bounded number of times and before its deadline', async (t) => {
+  const holder = setInterval(() => {}, 1000)
+  t.after(() => clearInterval(holder))
+  const { queue, written, ends, add } = openQueue()
+  const answerAll = async (message) => {
+    for (let seen = 0, idle = 0; idle < 30; idle++) {
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      for (; seen < written.length; seen++, idle = 0) queue.answer({ id: written[seen].id, ...message })
+    }
+  }
+  const retry = { attempts: 3, delay: 1, maxDelay: 4 }
+  add(request('busy', 10), { retry })
+  await answerAll({ error: busy })
+  assert.equal(written.length, 4)
+  assert.deepEqual(ends.splice(0), ['busy RequestError'])
+  written.length = 0
+  for (const [method, options, data] of [
+    ['switched off', { retry: null }, busy.data],
+    ['for good', { retry }, { ...busy.data, retryable: false }],
+    ['unknown', { retry }, { ...busy.data, outcome: 'unknown' }],
+    ['no time', { retry: { attempts: 3, delay: 1e6, maxDelay: 1e6 }, timeout: 50 }, busy.data],
+  ]) {
+    add(request(method, 10), options)
+    await answerAll({ error: { ...busy, data } })
+    assert.equal(written.length, 1, method)
+    assert.deepEqual(ends.splice(0), [`${method} RequestError`])
+    written.length = 0
+  }
+  assert.deepEqual(queue.bytes, { inFlight: 0, waiting: 0 })
+})
+
+test('what rests before it is repeated can be aborted, counts as waiting, and goes to the next process', async (t) => {
+  const { queue, written, ends, add } = openQueue()
+  const retry = { attempts: 3, delay: 1e6, maxDelay: 1e6 }
+  const controller = new AbortController()
+  for (const [method, options] of [['aborted', { signal: controller.signal }], ['lost', {}]]) {
+    add(request(method, 10), { retry, ...options })
+  }
+  await turn()
+  for (const { id } of written) queue.answer({ id, error: busy })
+  const { waiting, inFlight } = queue.bytes
+  assert.ok(waiting > 100 && inFlight === 0)
+  controller.abort()
+  assert.deepEqual(ends, ['aborted AbortError'])
+  queue.detach(true, () => assert.fail('it has lost nothing'))
+  assert.equal(queue.bytes.waiting, waiting / 2 - 1.5)
+  queue.detach(false, (method, outcome) => Object.assign(new Error(), { name: `${method} ${outcome}` }))
+  assert.deepEqual(ends.slice(1), ['lost lost not_applied'])
+  assert.deepEqual(queue.bytes, { inFlight: 0, waiting: 0 })
+})
+
+test('what a process refuses that shuts down is for the next one, in its order', async () => {
+  const { queue, written, ends, add } = openQueue({ hasNext: () => true })
+  for (const method of ['a', 'b', 'c']) add(request(method, 10))
+  await turn()
+  const data = { kind: 'shutting_down', retryable: false, outcome: 'not_applied' }
+  const late = { code: 1501, message: 'late', data }
+  for (const { id } of written.splice(0)) queue.answer({ id, error: late })
+  add(request('d', 10))
+  await turn()
+  assert.deepEqual([written, ends], [[], []], 'this process takes nothing more')
+  queue.detach(true, () => assert.fail('nothing is lost'))
+  queue.attach(pipe(written))
+  await turn()
+  assert.deepEqual(written.map(({ method }) => method), ['a', 'b', 'c', 'd'])
+})
+
 test('lines are cut at newlines alone, wherever the chunks end', () => {
   const text = '{"a":"é🎈\u2028\u2029\u0085\\n"}\n\n{"b":"\r"}\n'
   const bytes = Buffer.from(text + 'rest')

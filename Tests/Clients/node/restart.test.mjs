@@ -1,7 +1,7 @@
 // Processes that die under a store that starts them again.
 
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ChildError } from '../../../protocol/clients/node/index.mjs'
@@ -127,6 +127,67 @@ test('a task subscription tells after a death what changed, and nothing twice', 
   await store.completeTask({ task_id: 'b', result: null })
   const { value } = await states.next()
   assert.deepEqual([value.task_id, value.task.status, value.ended], ['b', 'completed', null])
+})
+
+test('tasks that are deleted or over while no process is there are told', async (t) => {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  const store = await openStore(t, { database, restart: { delay: 700, maxDelay: 700 } })
+  const other = await openStore(t, { database })
+  await other.createSession({ session_id: 's' })
+  const tasks = { deleted: {}, expired: { ttl: 300 }, stays: {} }
+  for (const [task_id, options] of Object.entries(tasks)) {
+    await other.createTask({ task_id, session_id: 's', ...options })
+  }
+  const all = store.subscribeTasks({ session_id: 's' })
+  for (let n = 0; n < 3; n++) await all.next()
+  const single = store.subscribeTasks({ task_id: 'deleted' })
+  assert.equal((await single.next()).value.task.task_id, 'deleted')
+  await kill(store)
+  await other.deleteTask({ task_id: 'deleted' })
+  await eventually(async () => (await other.getTask({ task_id: 'expired' })) === null, 'the end of the task')
+  const ended = [(await all.next()).value, (await all.next()).value].map(({ task_id, task, ended }) => {
+    assert.equal(task, null)
+    return [task_id, ended]
+  })
+  assert.deepEqual(Object.fromEntries(ended), { deleted: 'deleted', expired: 'expired' })
+  assert.deepEqual(await single.next(), { done: true, value: undefined })
+  assert.equal(single.ended, 'deleted')
+  await store.touchTask({ task_id: 'stays', status_message: 'still here' })
+  assert.equal((await all.next()).value.task.status_message, 'still here')
+})
+
+test('a subscription outlives starts that fail', async (t) => {
+  const bad = join(temporaryFolder(t), 'bad')
+  const path = program(t, '')
+  writeFileSync(path, `#!/bin/sh\n[ -e '${bad}' ] && { echo x >> '${bad}'; exit 3; }\nexec '${binary}' "$@"\n`)
+  const store = await openDurable(t, { binary: path, restart: { attempts: 1000, delay: 0, maxDelay: 5 } })
+  await store.createSession({ session_id: 's' })
+  const events = store.subscribeEvents({ session_id: 's' })
+  await events.opened()
+  writeFileSync(bad, '')
+  signal(store.pid, 'SIGKILL')
+  await eventually(() => readFileSync(bad, 'utf8').length > 4, 'some starts that fail')
+  unlinkSync(bad)
+  await store.storeEvent({ session_id: 's', data: 'at last' })
+  assert.equal((await events.next()).value.data, 'at last')
+})
+
+test('a read that kills each process fails alone, and so does its subscription', async (t) => {
+  const hello = { jsonrpc: '2.0', id: 'handshake', result: { protocol_version: '1.0', limits: {} } }
+  const path = program(t, `
+    lines.on('line', (line) => {
+      const { id, method } = JSON.parse(line)
+      if (method === 'initialize') say(${JSON.stringify(hello)})
+      else if (method === 'get_value' || method === 'subscribe_events') process.exit(70)
+      else say({ jsonrpc: '2.0', id, result: { count: 7 } })
+    })`)
+  const store = await openStore(t, { binary: path, restart: { attempts: 1000, delay: 1, maxDelay: 1 } })
+  const poison = [store.getValue({ collection: 'c', key: 'k' }), store.subscribeEvents({ session_id: 's' }).opened()]
+  const failures = poison.map((each) => each.then(assert.fail, ({ reason, exitCode }) => [reason, exitCode]))
+  const others = Array.from({ length: 20 }, () => store.sessionCount())
+  for (const { count } of await Promise.all(others)) assert.equal(count, 7)
+  assert.deepEqual(await Promise.all(failures), [['exited', 70], ['exited', 70]])
+  assert.equal((await store.sessionCount()).count, 7)
 })
 
 test('a session that is gone with the process ends its subscriptions', async (t) => {

@@ -10,10 +10,12 @@ const require = createRequire(import.meta.url)
 
 /**
  * Where the executable is: what the option says, else MCP_SESSION_STORE_BINARY, else the package of this platform, else
- * `mcp-session-store` in PATH. A name without a slash is looked for in PATH; a path counts from where the host is,
- * whatever the working directory of the process will be. What is named explicitly is not replaced by something else.
+ * `mcp-session-store` in PATH; these from the environment of the process, else from that of the host. A name without a
+ * slash is looked for in PATH; a path counts from where the host is, whatever the working directory of the process will
+ * be. What is named explicitly is not replaced by something else.
  */
-export function findBinary(option, env = process.env) {
+export function findBinary(option, own = {}) {
+  const env = { ...process.env, ...own }
   const asked = option ?? (env.MCP_SESSION_STORE_BINARY || undefined)
   if (asked !== undefined) {
     const candidates = asked.includes('/') ? [asked] : inPath(asked, env)

@@ -53,11 +53,11 @@ export interface RestartOptions {
   attempts?: number
   /** 60,000. */
   within?: number
-  /** Until the first new start; 50. Doubles with each start within `within`; a random part between half and all. */
+  /** Until the first new start; 50. Doubles with each one that fails; a random part between half and all is waited. */
   delay?: number
   /** 5,000. */
   maxDelay?: number
-  /** After giving up, until a call starts it again, once; 30,000. */
+  /** After giving up, until a call starts it again; 30,000. */
   pause?: number
   /** @deprecated attempts */
   limit?: number

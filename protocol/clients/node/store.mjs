@@ -14,6 +14,8 @@ const HANDSHAKE = 'handshake'
 const HOPELESS = new Set([64, 65, 78])
 /** Of an answer that is no JSON otherwise. */
 const ID_AT_BEGINNING = /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d+)\s*,/
+/** The same of a notification, which is nobody's answer. */
+const IS_NOTIFICATION = /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"method"\s*:/
 /** What this client does itself, and a call of one's own would upset. */
 const RESERVED = new Map([
   ['subscribe_events', 'subscribeEvents()'],
@@ -38,8 +40,9 @@ export class SessionStore extends Methods {
   #isTried = false
   #startTimer
   #restartTimer = null
-  /** When it was started again. */
+  /** When it was started again, and how often in vain since a process was ready. */
   #restarts = []
+  #failedStarts = 0
   #subscriptions = new Set()
   #subscriptionsByID = new Map()
   #waitingIterators = 0
@@ -271,8 +274,10 @@ export class SessionStore extends Methods {
       }))
     } else {
       // One answer is lost with it, and no more than that.
-      const [, digits] = ID_AT_BEGINNING.exec(text.slice(0, 200)) ?? []
-      this.#log(`a line that is no JSON-RPC: ${text.slice(0, 200)}`)
+      const beginning = text.slice(0, 200)
+      this.#log(`a line that is no JSON-RPC: ${beginning}`)
+      if (IS_NOTIFICATION.test(beginning)) return
+      const [, digits] = ID_AT_BEGINNING.exec(beginning) ?? []
       this.#calls.answerUnreadable(digits === undefined ? null : Number(digits), 'it is no JSON-RPC')
     }
   }
@@ -291,6 +296,7 @@ export class SessionStore extends Methods {
     child.isReady = true
     this.info = result
     this.#isTried = false
+    this.#failedStarts = 0
     this.#setState('ready')
     this.#calls.attach(child, result.limits?.max_line_bytes)
     for (const subscription of [...this.#subscriptions]) subscription.reopen()
@@ -319,14 +325,13 @@ export class SessionStore extends Methods {
     const { attempts, within, delay, maxDelay } = restart
     const now = performance.now()
     this.#restarts = this.#restarts.filter((time) => time > now - within)
-    const count = this.#restarts.length
-    if (count >= attempts) {
-      this.#finish(gaveUp(count + 1, restart, error))
+    if (this.#restarts.length >= attempts) {
+      this.#finish(gaveUp(this.#restarts.length + 1, restart, error))
       return
     }
     this.#restarts.push(now)
     this.#calls.detach(true, (method, outcome) => error.of(method, outcome))
-    const pause = Math.min(maxDelay, delay * 2 ** count) * (0.5 + Math.random() / 2)
+    const pause = Math.min(maxDelay, delay * 2 ** this.#failedStarts++) * (0.5 + Math.random() / 2)
     this.#log(`${error.message} Starting it again in ${Math.round(pause)} ms.`)
     this.#setState('restarting', error)
     this.#restartTimer = setTimeout(() => {
