@@ -9,6 +9,7 @@ package struct JSONWriter {
   }
 
   package var count: Int { bytes.count }
+  package var capacity: Int { bytes.capacity }
 
   /// Makes room for so many bytes in all, so that writing them moves nothing.
   package mutating func reserve(_ capacity: Int) { bytes.reserveCapacity(capacity) }

@@ -1,47 +1,67 @@
 import Sidecar
 
-/// Bytes on their way to the reader, in order.
+/// Bytes on their way to the reader, in order, in pieces: what waits is neither copied nor moved when more comes.
 struct OutputQueue {
   /// As much as a group's answers. Asked for at once, it is a mapping of its own that costs memory only as it is used;
   /// grown step by step, it left the heap in pieces (measured: 8 MB). Storage beyond it is given back after use.
   private static let keptCapacity = Sidecar.outputReserve
 
-  private var bytes = [UInt8](reserving: keptCapacity)
-  /// how much of `bytes` has gone out
+  /// what waits, from the piece at `first` on
+  private var pieces: [[UInt8]] = []
+  private var first = 0
+  /// how much of the first piece has gone out
   private var sent = 0
+  /// an empty buffer, kept so that a busy process does not allocate one for each group
+  private var spare = [UInt8](reserving: keptCapacity)
 
-  var count: Int { bytes.count - sent }
+  private(set) var count = 0
   var isEmpty: Bool { count == 0 }
 
-  /// Takes over what the sidecar has ready. Two buffers change places as long as the reader keeps up, so that a busy
-  /// process neither copies nor allocates them anew.
+  /// Takes over what the sidecar has ready. Two buffers change places as long as the reader keeps up.
   mutating func refill(from sidecar: Sidecar) {
-    if isEmpty {
-      bytes.removeAll(keepingCapacity: true)
-      sent = 0
-    } else if sent > bytes.count / 2 {
-      // What has gone out is dropped once it is the larger part, so that a slow reader costs no copy per write.
-      bytes.removeFirst(sent)
-      sent = 0
+    let ready = sidecar.outputCount
+    if ready == 0 { return }
+    count += ready
+    // Little by little would be very many pieces.
+    if let last = pieces.indices.last, last >= first, pieces[last].capacity - pieces[last].count >= ready {
+      return sidecar.moveOutput(to: &pieces[last])
     }
-    sidecar.moveOutput(to: &bytes)
+    var piece: [UInt8] = []
+    swap(&piece, &spare)
+    if piece.capacity == 0 { piece = [UInt8](reserving: Self.keptCapacity) }
+    sidecar.moveOutput(to: &piece)
+    pieces.append(piece)
   }
 
   /// Writes what the reader takes without waiting.
   /// - Returns: false when the reader is gone
   mutating func drain(to descriptor: Int32) -> Bool {
     while !isEmpty {
-      switch System.writeWithoutWaiting(descriptor, bytes[sent...]) {
-      case .bytes(let count): sent += count
+      switch System.writeWithoutWaiting(descriptor, pieces[first][sent...]) {
+      case .bytes(let written):
+        sent += written
+        count -= written
+        if sent == pieces[first].count { dropFirst() }
       case .wouldBlock: return true
       case .ended: return false
       }
     }
-    if bytes.capacity > 2 * Self.keptCapacity {
-      bytes = [UInt8](reserving: Self.keptCapacity)
-      sent = 0
-    }
     return true
+  }
+
+  private mutating func dropFirst() {
+    var piece: [UInt8] = []
+    swap(&piece, &pieces[first])
+    sent = 0
+    first += 1
+    if 2 * first >= pieces.count {
+      pieces.removeFirst(first)
+      first = 0
+    }
+    if spare.capacity == 0, piece.capacity <= 2 * Self.keptCapacity {
+      piece.removeAll(keepingCapacity: true)
+      spare = piece
+    }
   }
 }
 

@@ -3,12 +3,6 @@ import Sidecar
 
 /// The conversation: reads standard input, hands it to the sidecar, writes what comes back.
 struct Server {
-  /// Bytes of output that may wait for a slow reader before no more input is read: the stated bound of what a parent
-  /// that writes and never reads can make this process hold.
-  static let outputBound = 64 << 20
-  /// notifications are added only while less than this waits
-  private static let deliveryBound = 1 << 20
-
   private let sidecar: Sidecar
   private let store: Store
   private let output: Int32
@@ -36,11 +30,16 @@ struct Server {
   private mutating func converse() -> ExitCode {
     while !isOver {
       let ready = System.wait(
-        input: queue.count < Self.outputBound ? input : nil, output: output, wantsToWrite: !queue.isEmpty,
-        milliseconds: patience)
+        input: wantsInput ? input : nil, output: output, wantsToWrite: !queue.isEmpty,
+        milliseconds: canRun ? 0 : patience)
       if ready.outputClosed { return .inputOutput }
       if isOver { break }
-      if ready.readable, !readGroups() { return .inputOutput }
+      if canRun {
+        guard runLines() else { return .inputOutput }
+        sidecar.closeGroup()
+      } else if ready.readable {
+        guard readGroups() else { return .inputOutput }
+      }
       guard betweenGroups() else { return .inputOutput }
     }
     return finish()
@@ -50,26 +49,37 @@ struct Server {
     inputEnded || sidecar.phase != .serving || System.stopRequested || parentIsGone
   }
 
+  /// Lines that were read and wait for the reader to take the answers before them are run before more is read.
+  private var wantsInput: Bool { !sidecar.hasUnreadLines && !sidecar.isFull }
+  private var canRun: Bool { sidecar.hasUnreadLines && !sidecar.isFull }
+
+  /// Runs what was read, as far as the answers do not become too many for the reader.
+  /// - Returns: false when the reader is gone
+  private mutating func runLines() -> Bool {
+    while sidecar.run() {
+      guard betweenGroups() else { return false }
+      if sidecar.isFull { break }
+    }
+    return true
+  }
+
   /// Reads and runs requests until the input pauses; what is written meanwhile is committed together, as far as one
   /// group goes.
   /// - Returns: false when the reader is gone
   private mutating func readGroups() -> Bool {
     repeat {
-      sidecar.waitingOutput = queue.count
       switch System.read(input, into: &buffer) {
       // A copy of just what came: the group keeps it, and a parent that writes little at a time must not make it keep
       // whole buffers.
       case .bytes(let count):
         sidecar.receive(Array(buffer[..<count]))
-        while sidecar.run() { guard betweenGroups() else { return false } }
+        guard runLines() else { return false }
       case .wouldBlock: break
-      case .ended:
-        inputEnded = true
-        sidecar.endInput()
+      case .ended: inputEnded = true
       }
       // Answers of earlier groups go on leaving: a pipe holds less than one group's.
-      guard queue.drain(to: output) else { return false }
-    } while sidecar.hasOpenGroup && !inputEnded && queue.count < Self.outputBound && inputIsWaiting
+      guard drain() else { return false }
+    } while sidecar.hasOpenGroup && !inputEnded && wantsInput && inputIsWaiting
     sidecar.closeGroup()
     return true
   }
@@ -79,8 +89,8 @@ struct Server {
   /// - Returns: false when the reader is gone
   private mutating func betweenGroups() -> Bool {
     guard pass() else { return false }
-    sidecar.tick(room: Self.deliveryBound - queue.count)
-    sidecar.deliver(room: Self.deliveryBound - queue.count)
+    sidecar.tick(room: Sidecar.deliveryBound - queue.count)
+    sidecar.deliver(room: Sidecar.deliveryBound - queue.count)
     guard pass() else { return false }
     checkpoint()
     return true
@@ -94,6 +104,11 @@ struct Server {
   /// - Returns: false when the reader is gone
   private mutating func pass() -> Bool {
     queue.refill(from: sidecar)
+    return drain()
+  }
+
+  private mutating func drain() -> Bool {
+    defer { sidecar.waitingOutput = queue.count }
     return queue.drain(to: output)
   }
 
@@ -126,7 +141,13 @@ struct Server {
   /// Runs what was read, then waits until jobs are done and the reader has taken the answers. After a signal it ends
   /// the jobs and waits no longer than a second without progress.
   private mutating func finish() -> ExitCode {
-    if sidecar.phase == .serving, !inputEnded { sidecar.endInput() }
+    while sidecar.hasUnreadLines {
+      guard runLines() else { return .inputOutput }
+      sidecar.closeGroup()
+      guard pass() else { return .inputOutput }
+      if sidecar.isFull, let code = waitForReader(leaving: Sidecar.outputBound / 2) { return code }
+    }
+    if sidecar.phase == .serving || inputEnded { sidecar.endInput() }
     while sidecar.hasJobs, sidecar.phase != .failed, !isHurried {
       let ready = System.wait(
         input: nil, output: output, wantsToWrite: !queue.isEmpty, milliseconds: sidecar.millisecondsUntilTick)
@@ -134,12 +155,23 @@ struct Server {
     }
     sidecar.cancelJobs()
     guard pass() else { return .inputOutput }
+    if let code = waitForReader(leaving: 0) { return code }
+    if sidecar.phase == .failed {
+      System.report("the disk failed while committing; what was written last may or may not be there after a restart")
+      System.end(.inputOutput)
+    }
+    return .success
+  }
+
+  /// Waits until no more than `rest` bytes are left for the reader to take.
+  /// - Returns: why it does not wait longer; nil when so little is left
+  private mutating func waitForReader(leaving rest: Int) -> ExitCode? {
     var lastCount = queue.count
     var lastProgress = System.monotonic()
-    while !queue.isEmpty {
+    while queue.count > rest {
       let ready = System.wait(input: nil, output: output, wantsToWrite: true, milliseconds: 100)
       if ready.outputClosed { return .inputOutput }
-      guard queue.drain(to: output) else { return .inputOutput }
+      guard drain() else { return .inputOutput }
       if queue.count < lastCount {
         lastCount = queue.count
         lastProgress = System.monotonic()
@@ -147,10 +179,6 @@ struct Server {
         return .inputOutput
       }
     }
-    if sidecar.phase == .failed {
-      System.report("the disk failed while committing; what was written last may or may not be there after a restart")
-      System.end(.inputOutput)
-    }
-    return .success
+    return nil
   }
 }

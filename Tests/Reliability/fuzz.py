@@ -1,11 +1,14 @@
 """Fuzzing guided by coverage, under the address sanitizer: the scanner, the framing, and the whole machine on a store
-in memory. What each looks for besides crashes stands in its target, under Tests/Fuzz.
+in memory, once with any lines and once with calls whose parameters are of their types. What each looks for besides
+crashes stands in its target, under Tests/Fuzz.
 
 It starts from the contract, which is the conversations of protocol/transcripts and the examples of
 protocol/openrpc.json, and from what fuzzing found before: Tests/Fuzz/Corpus, an input a line, each byte a character.
 An input that breaks something stays in the part's directory; give it to the target again with
 
     SWIFT_BACKTRACE=enable=no .build/fuzz/release/FuzzSidecar INPUT
+
+and, when it was FuzzMethods that it broke, with FUZZ_METHODS=1 before it.
 
 To renew the corpus, fuzz each target for so many seconds and keep the fewest inputs that reach as much:
 
@@ -45,6 +48,12 @@ class Target:
     longest: int
     #: compares values, not only branches: finds magic words, costs speed
     looks_at_values: bool
+    #: in the environment of the program
+    mode: str = ""
+
+    @property
+    def program(self) -> str:
+        return self.name if not self.mode else "FuzzSidecar"
 
     @property
     def corpus(self) -> Path:
@@ -60,6 +69,8 @@ class Target:
                 return [line for text in conversations() for line in text.splitlines()]
             case "FuzzJSONRPC":  # a limit of 255 bytes, pieces of 8 and of 64
                 return [bytes([255, piece]) + text for text in conversations() for piece in (7, 63)]
+            case "FuzzMethods":  # a byte chooses: of these, some calls each
+                return [bytes(range(start, start + 96)) for start in range(0, 128, 8)]
             case _:
                 return conversations()
 
@@ -68,6 +79,7 @@ TARGETS = [
     Target("FuzzJSON", "the scanner takes what is JSON, and nothing else", 512, True),
     Target("FuzzJSONRPC", "any bytes in any pieces are the same lines and requests", 512, True),
     Target("FuzzSidecar", "whatever comes in, each line is answered as alone, and the store stays sound", 8_192, False),
+    Target("FuzzMethods", "whatever is called with what its parameters may be, the same", 512, False, "FUZZ_METHODS"),
 ]
 
 
@@ -104,11 +116,11 @@ def build(target: Target) -> Path:
     # The first of the two makes the package manager link the fuzzer's entry point. Of several such flags the compiler
     # takes the last one alone, and the package manager passes its own in any order.
     command = ["swift", "build", "-c", "release", "--sanitize=fuzzer", "-Xswiftc", "-sanitize=fuzzer,address",
-               "-Xswiftc", "-enable-testing", "--build-path", folder, "--product", target.name]  # fmt: skip
+               "-Xswiftc", "-enable-testing", "--build-path", folder, "--product", target.program]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"FUZZ": "1"}, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{target.name} cannot be built:\n{done.stdout[-SHOWN:]}{done.stderr[-SHOWN:]}")
-    program = folder / "release" / target.name
+    program = folder / "release" / target.program
     symbols = program.read_bytes()
     for made in ("sancov.module_ctor", "asan.module_ctor"):
         if made.encode() not in symbols:
@@ -122,7 +134,8 @@ def started(target: Target, program: Path, folder: Path, *options: str | Path) -
         cwd=folder, capture_output=True, text=True, errors="replace",
         # The backtracer of the language would take the signal, and no input would be written. Leaks are not looked
         # for: pointers with tags are no pointers to the sanitizer, which takes the method table for lost.
-        env=os.environ | {"SWIFT_BACKTRACE": "enable=no", "ASAN_OPTIONS": "detect_leaks=0"},
+        env=os.environ | {"SWIFT_BACKTRACE": "enable=no", "ASAN_OPTIONS": "detect_leaks=0"}
+        | ({target.mode: "1"} if target.mode else {}),
     )  # fmt: skip
 
 

@@ -68,9 +68,9 @@ struct SessionRow {
     case .expired: return 0
     case .suspended:
       guard maxSuspension > 0, let suspendedAt else { return nil }
-      return (Saturating(suspendedAt) + maxSuspension).value
+      return suspendedAt.addingClamped(maxSuspension)
     case .pending, .active, .invalidated:
-      let inactive = inactivityTimeout.map { (Saturating(lastActivity) + $0).value }
+      let inactive = inactivityTimeout.map { lastActivity.addingClamped($0) }
       guard let expiresAt else { return inactive }
       return min(expiresAt, inactive ?? expiresAt)
     }
@@ -132,5 +132,13 @@ final class SessionDetails {
     bytes =
       512 + (clientCapabilities?.bytes.count ?? 0) + (serverCapabilities?.bytes.count ?? 0) + metadata.bytes.count
       + (state?.bytes.count ?? 0)
+  }
+}
+
+extension Int64 {
+  /// The sum, or the nearest representable number: a time in the far future must not trap.
+  func addingClamped(_ other: Int64) -> Int64 {
+    let (sum, overflow) = addingReportingOverflow(other)
+    return overflow ? (other > 0 ? .max : .min) : sum
   }
 }

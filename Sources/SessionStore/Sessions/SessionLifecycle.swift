@@ -42,8 +42,7 @@ extension Store {
       row.lastActivity = now
       if let suspendedAt = row.suspendedAt, next == .active {
         // Suspension stops both clocks: the fixed deadline moves by the time it lasted.
-        let suspended = max(0, (Saturating(now) - suspendedAt).value)
-        row.expiresAt = row.expiresAt.map { (Saturating($0) + suspended).time }
+        row.expiresAt = row.expiresAt.map { $0.addingClamped(max(0, now - suspendedAt)) }
       }
       row.suspendedAt = next == .suspended ? now : nil
       row.status = next

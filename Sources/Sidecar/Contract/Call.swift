@@ -111,7 +111,7 @@ final class Call {
     case .object:
       isValid = first == UInt8(ascii: "{")
       if isValid { try checkSize(value, name: name) }
-    case .record, .map:
+    case .record:
       isValid = first == UInt8(ascii: "{")
     case .list(let element, let count):
       guard first == UInt8(ascii: "[") else {

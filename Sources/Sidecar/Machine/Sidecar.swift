@@ -277,10 +277,18 @@ package final class Sidecar {
     return try write(&output)
   }
 
+  /// bytes that may go out now
+  package var outputCount: Int { hasOpenGroup ? 0 : group.answers.output.count }
+
   /// Moves the bytes that may go out now to the end of `buffer`; none may while a group is open.
   package func moveOutput(to buffer: inout [UInt8]) {
     if hasOpenGroup { return }
     metrics.bytesSent += Int64(group.answers.output.count)
     group.answers.output.move(to: &buffer)
+    // What a large answer took is given back.
+    if group.answers.output.capacity > 2 * Self.outputReserve {
+      group.answers.output = JSONWriter()
+      group.answers.output.reserve(Self.outputReserve)
+    }
   }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import JSON
 import SQLite
 import Sidecar
@@ -7,29 +8,55 @@ import Sidecar
 /// The whole machine on a store in memory. Whatever comes in: each line out is JSON, a good request behind it is
 /// answered, and the store's counters agree with its rows. What comes in at once, in shared groups, is answered as it
 /// is one line at a time, and leaves the same behind.
+///
+/// The bytes are the lines, or with FUZZ_METHODS in the environment what chooses methods and parameters.
 @c public func LLVMFuzzerTestOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let bytes = unsafe Array(UnsafeBufferPointer(start: start, count: count))
+  if choosesMethods { tryMethods(bytes) } else { tryLines(bytes) }
+  return 0
+}
+
+private let choosesMethods = unsafe getenv("FUZZ_METHODS") != nil
+
+private func tryLines(_ bytes: [UInt8]) {
   // A copy of the database may go wherever its path says.
-  if holds(bytes, "backup") { return 0 }
+  if holds(bytes, "backup") { return }
+  let apart = Machine()
+  for line in bytes.split(separator: UInt8(ascii: "\n")) { apart.take(line + [UInt8(ascii: "\n")]) }
+  compare(apart, together: bytes)
+}
+
+private func tryMethods(_ bytes: [UInt8]) {
+  var calls = MethodCalls(bytes)
+  let apart = Machine()
+  var lines: [UInt8] = []
+  while let line = calls.next(seen: apart.answers.last ?? []) {
+    lines += line
+    apart.take(line)
+    if let answer = apart.answers.last, holds(Array(answer.prefix(400)), "internal_error") {
+      fatalError("\(text(line))\(text(answer))")
+    }
+  }
+  compare(apart, together: lines)
+}
+
+private func compare(_ apart: Machine, together bytes: [UInt8]) {
+  apart.end()
   let together = Machine()
   together.take(bytes)
   together.end()
-  let apart = Machine()
-  for line in bytes.split(separator: UInt8(ascii: "\n")) {
-    apart.take(line + [UInt8(ascii: "\n")])
-  }
-  apart.end()
   if together.answers != apart.answers {
     let first = zip(together.answers, apart.answers).first { $0 != $1 }
     let shown = first.map { "\(text($0.0))\n\(text($0.1))" } ?? "\(together.answers.count), \(apart.answers.count)"
     fatalError("in groups it is not answered as one by one:\n\(shown)")
   }
   if together.dump() != apart.dump() { fatalError("in groups it leaves something else behind than one by one") }
-  return 0
 }
 
 /// A machine whose clock and chance are the same each time.
 final class Machine {
+  static let now: Int64 = 1_795_210_000_000
+
   private let connection: Connection
   private let store: Store
   private let sidecar: Sidecar
@@ -42,8 +69,9 @@ final class Machine {
   private static func connect() throws -> Connection {
     guard let connection = unsafe idle.popLast() else {
       let store = try Store.open(":memory:", environment: Environment(now: { 0 }))
-      try store.connection.execute("CREATE TEMP TABLE new_store AS SELECT * FROM store")
-      return store.connection
+      let connection = store.tables.connection(.server)
+      try connection.execute("CREATE TEMP TABLE new_store AS SELECT * FROM store")
+      return connection
     }
     connection.rollback()
     for table in Schema.tables(of: Schema.current.version) { try connection.execute("DELETE FROM \(table)") }
@@ -58,7 +86,7 @@ final class Machine {
   init() {
     var number: UInt64 = 0
     let environment = Environment(
-      now: { 1_795_210_000_000 },
+      now: { Self.now },
       random: {
         number += 1
         return number
