@@ -11,9 +11,10 @@ import uvicorn
 
 
 @asynccontextmanager
-async def serving(application: Any) -> AsyncIterator[str]:
+async def serving(application: Any, **options: Any) -> AsyncIterator[str]:
     """Serves it on a port of the system's choice; gives the address, and ends with everything answered."""
-    server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="warning", timeout_graceful_shutdown=5))
+    server = uvicorn.Server(uvicorn.Config(
+        application, port=0, log_level="warning", timeout_graceful_shutdown=5, **options))
     running = asyncio.ensure_future(server.serve())
     try:
         while not server.started:

@@ -15,11 +15,13 @@ from mcp.server.mcpserver import MCPServer
 from mcp_session_store import Store
 from mcp_session_store.contract import SessionNotFound
 from mcp_session_store.http_sessions import HTTPSessions, Owner, RateLimit
+from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.authentication import BaseUser
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 ACCEPT = {"Accept": "application/json, text/event-stream"}
 
@@ -127,7 +129,7 @@ def test_whatever_is_no_session_of_the_caller_gets_the_same_404(binary: Path, da
             await asyncio.sleep(0.01)
         refused = [
             headers("unknown", "alice"), headers("short", "alice"), headers("invalid", "alice"),
-            headers("suspended", "alice"), headers("hers", "bob", "north"), headers("hers"), headers("hers", "alice"),
+            headers("suspended", "bob"), headers("hers", "bob", "north"), headers("hers"), headers("hers", "alice"),
             headers("hers", "alice", "south"), headers("hers", None, "north"), headers("with blank", "alice"),
             headers("ü", "alice"), headers("x" * 5_000, "alice"), headers("", "alice"),
         ]
@@ -144,6 +146,10 @@ def test_whatever_is_no_session_of_the_caller_gets_the_same_404(binary: Path, da
             "data": {"kind": "session_expired", "retry": "re-initialize"},
         }}]
         assert (await http.post("/mcp", headers=headers("hers", "alice", "north"))).status_code == 200
+        answer = await http.post("/mcp", headers=headers("suspended", "alice"))
+        assert answer.status_code == 403 and "suspended" in answer.json()["error"]["message"]
+        await store.resume_session("suspended", **alice)
+        assert (await http.post("/mcp", headers=headers("suspended", "alice"))).status_code == 200
 
     run(binary, database, work)
 
@@ -168,6 +174,202 @@ def test_what_is_not_meant_passes_by(binary: Path, database: Path) -> None:
     run(binary, database, work)
 
 
+# --- However it is mounted
+
+def reached(path: str) -> Route:
+    async def endpoint(request: Request) -> Response:
+        return PlainTextResponse("reached")
+
+    return Route(path, endpoint, methods=["GET", "HEAD", "POST", "DELETE", "PUT"])
+
+
+def mounted(store: Store) -> dict[str, tuple[Any, dict[str, Any], list[str]]]:
+    """Ways to serve an endpoint behind the middleware: the application, uvicorn's options, and the paths that reach."""
+    around: Any = Middleware(HTTPSessions, store=store)  # type: ignore[arg-type]
+
+    def inner(at: str = "/mcp", **options: Any) -> Starlette:
+        return Starlette(routes=[reached(at)], middleware=[
+            Middleware(HTTPSessions, store=store, **options)])  # type: ignore[arg-type]
+
+    outer = Starlette(routes=[Mount("/v1", Mount("/v2", Starlette(routes=[reached("/mcp")])))], middleware=[around])
+    sub, api, deep = FastAPI(), FastAPI(), FastAPI()
+    for each in (sub, api):
+        each.add_route("/mcp", reached("/mcp").endpoint, methods=["GET", "HEAD", "POST", "DELETE", "PUT"])
+        each.add_middleware(HTTPSessions, store=store)
+    deep.mount("/sub", sub)
+
+    async def whatever(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("reached")(scope, receive, send)
+
+    below = Starlette(routes=[Mount("/mcp", whatever)], middleware=[around])
+    return {
+        "plain": (inner(), {}, ["/mcp"]),
+        "behind --root-path": (inner(), {"root_path": "/api"}, ["/mcp"]),
+        "mounted": (Starlette(routes=[Mount("/v1", inner())]), {}, ["/v1/mcp", "/v1%2Fmcp"]),
+        "mounted behind --root-path": (Starlette(routes=[Mount("/v1", inner())]), {"root_path": "/a/b"}, ["/v1/mcp"]),
+        "around what is mounted": (outer, {}, ["/v1/v2/mcp", "/v1/v2/%6dcp"]),
+        "at the root of a mount": (Starlette(routes=[Mount("/mcp", inner("/", path="/"))]), {}, ["/mcp/"]),
+        "all that is below a mount": (below, {}, ["/mcp", "/mcp/", "/mcp/messages", "/mcp//x", "/mcp/%2e%2e/mcp"]),
+        "FastAPI below FastAPI": (deep, {}, ["/sub/mcp"]),
+        "FastAPI with a root path": (api, {"root_path": "/api"}, ["/mcp"]),
+        "anything at all": (HTTPSessions(whatever, store, path=None), {}, ["/", "/x", "//"]),
+        "a host of its own ways": (HTTPSessions(whatever, store), {}, [
+            "/mcp", "//mcp", "/mcp/", "/mcp//", "/x/../mcp", "/./mcp", "/MCP", "/x//mcp", "/%256dcp", "/mcp%2F"]),
+    }
+
+
+def test_no_way_to_mount_it_lets_unknown_sessions_through(binary: Path, database: Path) -> None:
+    async def main() -> None:
+        async with Store(database, binary=binary, options={"require_owner": True}) as store:
+            known = (await store.create_session(status="active", principal=None, tenant_id=None))["session_id"]
+            for name, (app, options, paths) in mounted(store).items():
+                async with serving(app, **options) as address, httpx.AsyncClient(timeout=60) as http:
+                    for path in paths:
+                        for method in ("POST", "GET", "HEAD", "PUT", "DELETE"):
+                            answer = await http.request(method, address + path, headers=headers("made-up"))
+                            assert answer.status_code == 404 and answer.text != "reached", (name, method, path)
+                            assert "application/json" in answer.headers["content-type"], (name, method, path)
+                        answer = await http.post(address + path, headers=headers(known), follow_redirects=True)
+                        assert answer.text == "reached", (name, path)
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+
+
+def test_other_protocols_and_paths(binary: Path, database: Path) -> None:
+    async def main() -> None:
+        seen: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(scope["type"])
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async with Store(database, binary=binary) as store:
+            told: list[Any] = []
+
+            async def send(message: Any) -> None:
+                told.append(message)
+
+            sessions = HTTPSessions(app, store)
+            await sessions({"type": "lifespan"}, receive, send)
+            socket = {"type": "websocket", "path": "/v1/mcp", "headers": [(b"Mcp-Session-Id", b"made-up")]}
+            await sessions(socket, receive, send)
+            assert seen == ["lifespan"] and told[0]["type"] == "websocket.close" and told[0]["code"] == 1008
+            await sessions({**socket, "headers": []}, receive, send)
+            for path in ("/", "/mcpx", "/other/mcp2", "/xmcp"):
+                await sessions({**socket, "path": path}, receive, send)
+            assert seen == ["lifespan", *["websocket"] * 5]
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+
+
+# --- Whose fault it is
+
+class Unsure(BaseUser):
+    """Somebody of whom only the middleware that authenticates knows."""
+
+    is_authenticated = True
+    identity = "alice"
+    display_name = "Alice"
+
+
+def test_who_is_authenticated_is_the_owner_where_nobody_says_another(binary: Path, database: Path) -> None:
+    class Token:
+        client_id, subject, claims = "client", "alice", {"iss": "issuer"}
+
+    async def main() -> None:
+        users: list[Any] = [None, Unsure(), type("User", (), {"access_token": Token()})()]
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            new = {"Mcp-Session-Id": f"session-{users.index(scope['user'])}"}
+            await PlainTextResponse("reached", headers=new)(scope, receive, send)
+
+        async with Store(database, binary=binary, options={"require_owner": True}) as store:
+            who = 0
+            sessions = HTTPSessions(app, store)
+
+            async def authenticating(scope: Any, receive: Any, send: Any) -> None:
+                await sessions({**scope, "user": users[who]}, receive, send)
+
+            transport = httpx.ASGITransport(authenticating)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+                for who in range(3):
+                    assert (await http.post("/mcp")).status_code == 200
+                for who in range(3):
+                    told = [(await http.post("/mcp", headers=headers(f"session-{other}"))).status_code
+                            for other in range(3)]
+                    # What belongs to nobody answers to whoever knows its id.
+                    assert told == [200, 200 if who == 1 else 404, 200 if who == 2 else 404]
+            principals = {name: (await store.get_session(f"session-{number}", principal=name, tenant_id=None))
+                          for number, name in ((1, "alice"), (2, '["client", "issuer", "alice"]'))}
+            assert all(session and session["principal"] == name for name, session in principals.items())
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+
+
+def failing(scope: Any) -> Owner:
+    raise KeyError("user")
+
+
+async def later(scope: Any) -> Owner:
+    await asyncio.sleep(0)
+    return Owner("alice")
+
+
+@pytest.mark.parametrize("function, status", [
+    (failing, 500), (lambda scope: None, 500), (lambda scope: Owner(""), 500), (lambda scope: Owner("p" * 1_025), 500),
+    (lambda scope: Owner("\ud800"), 500), (lambda scope: Owner(7), 500), (later, 404),  # type: ignore[arg-type]
+], ids=["raises", "gives nothing", "empty", "too long", "no text", "number", "async"])
+def test_a_failure_of_the_hosts_function_is_told_as_that(
+    function: Any, status: int, binary: Path, database: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("reached")
+
+    async def main() -> None:
+        async with Store(database, binary=binary, options={"require_owner": True}) as store:
+            transport = httpx.ASGITransport(HTTPSessions(app, store, owner=function))
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+                answer = await http.post("/mcp", headers=headers("made-up"))
+                assert answer.status_code == status
+                assert "store" not in answer.text and "KeyError" not in answer.text and "user" not in answer.text
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+    said = [record.getMessage() for record in caplog.records if record.name == "mcp_session_store"]
+    assert ["`owner`" in line for line in said] == ([True] if status == 500 else [])
+
+
+def test_what_is_sent_is_never_told_as_an_outage(binary: Path, database: Path) -> None:
+    async def work(endpoint: Endpoint, store: Store, http: httpx.AsyncClient) -> None:
+        deep = b"[" * 5_000 + b"]" * 5_000
+        for body in (b'{"text":"x\\ud800y"}', b'{"n":' + b"9" * 6_000 + b"}", b'{"n":1e400}', deep, b'"\\', b'"' * 99_999,
+                     b'{"a":"b","a":"c"}', '{"text":"\u2028\u0130"}'.encode(), '"text"'.encode("utf-16")):
+            assert (await http.post("/mcp", content=body)).status_code == 200, body[:40]
+        hidden = b'"<script>x</script>"'
+        for body in (b'{"n":' + b"9" * 6_000 + b',"a":' + hidden + b"}", b"[" * 5_000 + hidden + b"]" * 5_000,
+                     b'{"a":' + hidden + b',"a":"b"}', hidden[:-1], hidden.decode().encode("utf-16"), b"," + hidden):
+            assert (await http.post("/mcp", content=body)).status_code == 400, body[:40]
+
+    run(binary, database, work, max_text=200_000, creates=False)
+
+
+def test_a_server_that_opens_more_than_there_may_be(binary: Path, database: Path) -> None:
+    async def main() -> None:
+        endpoint = Endpoint()
+        async with Store(database, binary=binary, options={"max_sessions": 1}) as store:
+            async with serving(endpoint.app(store)) as address, httpx.AsyncClient(base_url=address) as http:
+                assert (await http.post("/mcp")).status_code == 200
+                endpoint.gives = "session-2"
+                answer = await http.post("/mcp")
+                assert answer.status_code == 503 and answer.json()["error"]["data"]["kind"] == "max_sessions_reached"
+                for wrong in ("with blank", "x" * 300):
+                    endpoint.gives = wrong
+                    assert (await http.post("/mcp")).status_code == 500
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+
+
 # --- What the server gives out
 
 def test_an_id_that_is_taken_is_given_out_only_to_whom_it_belongs(binary: Path, database: Path) -> None:
@@ -175,8 +377,8 @@ def test_an_id_that_is_taken_is_given_out_only_to_whom_it_belongs(binary: Path, 
         await store.create_session(session_id="session-1", status="active", principal="alice", tenant_id=None)
         assert (await http.post("/mcp", headers=headers(user="alice"))).headers["mcp-session-id"] == "session-1"
         answer = await http.post("/mcp", headers=headers(user="bob"))
-        assert answer.status_code == 503 and "mcp-session-id" not in answer.headers
-        assert answer.json()["error"]["data"]["kind"] == "store_unavailable"
+        assert answer.status_code == 500 and "mcp-session-id" not in answer.headers
+        assert answer.json()["error"]["data"]["kind"] == "internal_error", "it is the server that failed"
 
     run(binary, database, work)
 
@@ -199,6 +401,41 @@ def test_a_stream_is_not_held_back(binary: Path, database: Path) -> None:
             assert await anext(pieces) == "data: second\n\n"
 
     run(binary, database, work, max_text=10_000)
+
+
+@pytest.mark.parametrize("end", ["delete_session", "invalidate_session", "expire_session"])
+def test_a_stream_ends_with_its_session(end: str, binary: Path, database: Path) -> None:
+    async def work(endpoint: Endpoint, store: Store, http: httpx.AsyncClient) -> None:
+        alice: Any = {"principal": "alice", "tenant_id": None}
+        await store.create_session(session_id="hers", status="active", **alice)
+        async with http.stream("GET", "/mcp", headers=headers("hers", "alice")) as answer:
+            pieces = answer.aiter_text()
+            assert await anext(pieces) == "data: first\n\n"
+            while (await store.get_metrics())["subscriptions"] == 0:
+                await asyncio.sleep(0.01)
+            begun = asyncio.get_running_loop().time()
+            await getattr(store, end)("hers", **alice)
+            assert [piece async for piece in pieces] == []
+            assert asyncio.get_running_loop().time() - begun < 10  # one, on a machine that has the time
+        assert (await http.get("/mcp", headers=headers("hers", "alice"))).status_code == 404
+        while (await store.get_metrics())["subscriptions"] > 0:
+            await asyncio.sleep(0.01)
+
+    run(binary, database, work)
+
+
+def test_a_session_lives_as_long_as_its_stream_is_open(binary: Path, database: Path) -> None:
+    async def work(endpoint: Endpoint, store: Store, http: httpx.AsyncClient) -> None:
+        nobody: Any = {"principal": None, "tenant_id": None}
+        made = await store.create_session(session_id="s", status="active", inactivity_timeout=3_000, **nobody)
+        async with http.stream("GET", "/mcp", headers=headers("s")):
+            while (session := await store.get_session("s", **nobody)) is not None:
+                if session["last_activity"] > made["created_at"] + 4_000:
+                    return
+                await asyncio.sleep(0.05)
+        raise AssertionError("it lapsed")
+
+    run(binary, database, work)
 
 
 def test_a_store_that_is_gone_is_a_503(binary: Path, database: Path) -> None:

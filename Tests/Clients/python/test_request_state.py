@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.request_state import AESGCMRequestStateCodec, RequestStateSecurity
 from mcp_session_store import Store
 from mcp_session_store.contract import ConcurrentModification
-from mcp_session_store.request_state import SingleUse, SingleUseState
+from mcp_session_store.request_state import SingleUse, SingleUseState, nonce_of
 from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult
 
+CLIENTS = Path(__file__).parents[3] / "protocol/clients"
 SECRET = "of thirty-two bytes, or some more than that"
 
 
@@ -71,6 +74,66 @@ def test_using_and_writing_are_one_step(binary: Path) -> None:
         assert await once.transact("token", "alice", [order("paid twice")]) is None
         found = await store.get_value("orders", key="1", principal="alice", tenant_id=None)
         assert found["value"] == "sent"
+
+    run(binary, Path(":memory:"), main)
+
+
+def test_all_clients_remember_a_state_by_the_same_nonce(binary: Path, database: Path) -> None:
+    vectors = json.loads((CLIENTS / "behaviour/request-state.json").read_text())["vectors"]
+    for each in vectors:
+        assert nonce_of(each["request_state"], each["tenant_id"]) == each["nonce"], each
+    assert len({each["nonce"] for each in vectors}) == len(vectors)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+@pytest.mark.parametrize("tenant_id", [None, "north"])
+def test_a_state_is_used_once_among_python_and_node(tenant_id: str | None, binary: Path, database: Path) -> None:
+    script = """
+        const [clients, database, binary, states, tenant_id] = JSON.parse(process.argv[1])
+        const { SessionStore } = await import(clients + '/node/index.mjs')
+        const { useRequestState } = await import(clients + '/node/task-service.mjs')
+        const store = await SessionStore.open({ database, binary })
+        const told = []
+        for (const state of states) {
+          told.push(await useRequestState(store, state, { ttlMs: 60_000, principal: 'alice', tenant_id }))
+        }
+        await store.close()
+        console.log(JSON.stringify(told))
+    """
+
+    def node(states: list[str]) -> Any:
+        setup = json.dumps([str(CLIENTS), str(database), str(binary), states, tenant_id])
+        command = ["node", "--input-type=module", "-e", script, setup]
+        return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+
+    async def use(store: Store) -> list[bool]:
+        once = SingleUse(store, ttl=60_000)
+        return [await once.consume(state, "alice", tenant_id=tenant_id) for state in states]
+
+    states = ["one", "ü \u2028 🙂", "half a pair \ud800"]
+
+    async def main(store: Store) -> None:
+        assert await use(store) == [True, True, True]
+        assert node(states) == [False, False, False]
+        assert node(["two"]) == [True]
+        assert not await SingleUse(store, ttl=60_000).consume("two", "alice", tenant_id=tenant_id)
+        assert await SingleUse(store, ttl=60_000).consume("two", "alice", tenant_id="south")
+
+    run(binary, database, main)
+
+
+def test_malformed_state_is_refused_and_never_told_as_an_outage(binary: Path) -> None:
+    async def main(store: Store) -> None:
+        async with serving(shop(store, []).streamable_http_app()) as address:
+            async with httpx.AsyncClient(base_url=address) as http:
+                for state in ("", "x", "x" * 100_000, "\u0000", "ü", "v1." * 1_000, 7, None, {}, [], True):
+                    params = {"name": "order", "arguments": {"paper": 1}, "requestState": state}
+                    answer = await http.post("/mcp", **modern("tools/call", params))
+                    if state is None:  # as though it had not been said
+                        assert answer.json()["result"]["requestState"]
+                    else:
+                        assert answer.json()["error"]["code"] == -32602, state
+                assert "consume_nonce" not in (await store.get_metrics())["methods"]
 
     run(binary, Path(":memory:"), main)
 

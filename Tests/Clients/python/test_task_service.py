@@ -109,6 +109,25 @@ def test_failed_and_cancelled(binary: Path) -> None:
     run(binary, main)
 
 
+def test_a_tools_own_error_is_its_result_whatever_the_era(binary: Path) -> None:
+    result = {"content": [{"type": "text", "text": "The disk is full."}], "isError": True}
+
+    async def main(store: Store) -> None:
+        service = TaskService(store)
+        before, now = await service.create("alice"), await service.create("alice")
+        owner: Any = {"principal": "alice", "tenant_id": None}
+        # Up to 2025-11-25 such a task has failed, from 2026-07-28 on it is completed.
+        await store.store_task_result(before.task_id, result={"success": result}, **owner)
+        await store.update_task_status(before.task_id, status="failed", **owner)
+        await now.complete(result)
+        for task in (before, now):
+            shown = await service.get(task.task_id, "alice")
+            assert shown is not None and shown["status"] == "completed"
+            assert shown["result"] == result and "error" not in shown
+
+    run(binary, main)
+
+
 @pytest.mark.parametrize("tenant_id", [None, "north"])
 def test_what_is_anothers_is_as_though_it_did_not_exist(tenant_id: str | None, binary: Path) -> None:
     async def main(store: Store) -> None:

@@ -5,7 +5,9 @@ The SDK seals request state, so that it comes back as it was minted; that it com
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SingleUse:
-    """Remembers what was used, on disk, for all processes on the file.
+    """Remembers what was used, on disk, for all processes on the file, whatever language they are written in.
 
     ttl: milliseconds for which it is remembered: at least as long as what is used is valid.
     """
@@ -35,12 +37,13 @@ class SingleUse:
         self._store = store
         self._ttl = ttl
 
-    async def consume(self, token: str, principal: str | None) -> bool:
+    async def consume(self, token: str, principal: str | None, *, tenant_id: str | None = None) -> bool:
         """True exactly once for a token of a principal; None is the anonymous caller."""
-        return (await self._store.consume_nonce(digest(token), ttl=self._ttl, principal=principal))["first"]
+        nonce = nonce_of(token, tenant_id)
+        return (await self._store.consume_nonce(nonce, ttl=self._ttl, principal=principal))["first"]
 
     async def transact(
-        self, token: str, principal: str | None, calls: Sequence[TransactionCalls],
+        self, token: str, principal: str | None, calls: Sequence[TransactionCalls], *, tenant_id: str | None = None,
     ) -> list[Any] | None:
         """Uses the token and makes the calls in one transaction; their results, or None, and nothing done, when it was
         used before. An error of a call takes everything back: the token can be used again then.
@@ -49,7 +52,7 @@ class SingleUse:
         """
         use: TransactionCalls = {
             "method": "consume_nonce", "require": True,
-            "params": {"nonce": digest(token), "ttl": self._ttl, "principal": principal},
+            "params": {"nonce": nonce_of(token, tenant_id), "ttl": self._ttl, "principal": principal},
         }
         try:
             results = (await self._store.transaction([use, *calls]))["results"]
@@ -89,14 +92,21 @@ class SingleUseState:
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if ctx.method in INPUT_REQUIRED_METHODS and (ctx.params or {}).get("requestState") is not None:
-            # The token is bound to its principal already.
-            if not await self._single_use.consume(self._token.get(), None):
+            # The token is bound to its principal already. What no codec has let through is let through here neither.
+            token = self._token.get(None)
+            if token is None or not await self._single_use.consume(token, None):
                 raise MCPError(
                     code=INVALID_PARAMS, message="Invalid or expired requestState",
                     data={"reason": "invalid_request_state"})
         return await call_next(ctx)
 
 
-def digest(token: str) -> str:
-    """A name of fixed length for a token of any, which also does not give the token away."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+def nonce_of(token: str, tenant_id: str | None = None) -> str:
+    """The nonce that a token of any length is remembered by, which does not give the token away.
+
+    All clients of this contract name it so, and a token is used once among them: SHA-256 over the JSON array of tenant
+    and token, without spaces and with half a surrogate pair as an escape, in base64url without padding.
+    """
+    named = json.dumps([tenant_id, token], ensure_ascii=False, separators=(",", ":"))
+    digest = hashlib.sha256(named.encode("utf-8", "backslashreplace")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -291,9 +291,12 @@ def detailed(task: Task) -> DetailedTask:
     if task["poll_interval"] is not None:
         shown["pollIntervalMs"] = task["poll_interval"]
     outcome = task["result"] or {}
+    if task["status"] == "failed" and "success" in outcome:
+        # The result of a tool that failed in its own words: up to 2025-11-25 its task failed, here it is completed.
+        shown["status"] = "completed"
     if task["status"] == "input_required":
         shown["inputRequests"] = task["input_requests"] or {}
-    elif task["status"] == "completed":
+    elif shown["status"] == "completed":
         shown["result"] = outcome.get("success", {})
     elif task["status"] == "failed":
         # A task that was failed without an error, by hand or by an older protocol; the extension demands one.
