@@ -135,7 +135,7 @@ def primes_between(start: int, end: int) -> int:
 def main() -> None:
     listener = socket.create_server(("127.0.0.1", arguments.port))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp (process {os.getpid()})", flush=True)
-    app = streamable_http_app(mcp, store, retry_interval=100)
+    app = streamable_http_app(mcp, store, fail_interrupted=False, retry_interval=100)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])
 
 

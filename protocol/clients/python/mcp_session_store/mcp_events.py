@@ -5,23 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from mcp.server.streamable_http import EventMessage
+from mcp.server.streamable_http import GET_STREAM_KEY, EventMessage
 from mcp.server.streamable_http import EventStore as SDKEventStore
 from mcp.types import (
     INTERNAL_ERROR, JSONRPCError, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse,
 )
 
 from .contract import InvalidSessionStatus, PayloadTooLarge, SessionExpired, SessionNotFound
-from .errors import ChildError, RequestTooLarge, StoreError
+from .errors import ChildError, RequestError, RequestTooLarge, StoreError
+from .sdk_internals import IS_FIRST
+from .session_watch import Owners
 from .store import encode, sent
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncGenerator
 
     from mcp.server.streamable_http import EventCallback, EventId, StreamId
@@ -32,24 +37,43 @@ if TYPE_CHECKING:
 
 #: the type of an event that was stored only to have an id; the contract's SSE format leaves it out too
 PRIMING = "keepalive"
+#: those that are never replayed, whoever stored them
+NOT_REPLAYED = frozenset({PRIMING, "priming", "ping"})
 TOO_LARGE = "The answer was too large to be kept for a connection that resumes."
+NOT_KEPT = "The answer could not be kept for a connection that resumes."
+UNREADABLE = "A message that was kept here cannot be read any more."
 
-#: Version 1 has a model around the union of messages, version 2 the bare union. Each leaves out what its own transport
-#: leaves out, so that a message looks the same live and replayed.
-_AROUND: Any = JSONRPCMessage if isinstance(JSONRPCMessage, type) else None
-_LEAVES_OUT: dict[str, Any] = {"exclude_none": True} if _AROUND else {"exclude_unset": True}
+#: Each version leaves out what its own transport leaves out, so that a message looks the same live and replayed.
+_AROUND: Any = JSONRPCMessage if IS_FIRST else None
+_LEAVES_OUT: dict[str, Any] = {"exclude_none": True} if IS_FIRST else {"exclude_unset": True}
+
+#: bytes of a stream's name in the contract
+NAME = 1_024
+#: what a name begins with that is the hash of another
+HASHED = "sha256:"
+#: characters of an event id; a longer one is none of ours
+MAX_EVENT_ID = 4_096
+#: a number that Python's JSON does not read again
+HUGE_NUMBER = re.compile(r"(?<![0-9])[0-9]{4301}")
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
-class Owners(TypedDict):
-    """For whom calls are made; left out: for the server itself."""
+@dataclass(frozen=True)
+class Cursor:
+    """What an event id says."""
 
-    tenant_id: str | None | Unset
-    principal: str | None | Unset
+    number: int
+    #: of the stream, in the store
+    name: str
+    #: what the ids of this request's events have besides
+    tag: str
 
 
 class _Replay:
     is_over = False
     live: EventSubscription | None = None
+    #: what goes on as long as the replay does
+    beside: asyncio.Task[None] | None = None
 
 
 class EventStore(SDKEventStore):
@@ -62,7 +86,8 @@ class EventStore(SDKEventStore):
     `mcp_sessions` does that for a whole server.
 
     Event ids look like `17.3f1c9a….7`, in visible ASCII: the session's number of the event, a check of session and
-    stream, the stream. An id of another session is unknown here, and an unknown id replays nothing.
+    stream, the stream (or its hash, where the contract takes no such name). An id of another session is unknown here,
+    and an unknown id replays nothing.
 
     A replay shows the one stream that the id belongs to, from behind it up to the answer to the request that the
     stream is named after. Request ids may be used again: what comes behind that answer is another request's.
@@ -93,7 +118,8 @@ class EventStore(SDKEventStore):
 
         A message that cannot be stored, be the store's process gone or the message too large, is logged and gets the
         empty id: it goes out without one, so it reaches those who are connected and cannot be replayed. (In the place
-        of an answer that is too large, an error is stored.) To raise would end the SDK's routing of the whole session.
+        of an answer an error is stored, or who resumes would wait for it for ever.) To raise would end the SDK's
+        routing of the whole session.
 
         A place to resume from is asked for before a request is dispatched; there it does raise, the client is answered
         500, and nothing was done.
@@ -101,17 +127,20 @@ class EventStore(SDKEventStore):
         if message is None:
             return await self._append(stream_id, "null", PRIMING)
         try:
-            data = message.model_dump_json(by_alias=True, **_LEAVES_OUT)
-            return await self._append(stream_id, data)
+            return await self._append(stream_id, _text_of(message))
         except Exception as error:
             self._logger.error(
                 "A message of stream '%s' could not be stored and cannot be replayed: %s", stream_id[:64], error)
-            if isinstance(error, (PayloadTooLarge, RequestTooLarge)) and "method" not in (answer := json.loads(data)):
-                # Or who resumes would wait for it for ever.
-                refusal = {"code": INTERNAL_ERROR, "message": TOO_LARGE}
-                await self._append_if_possible(
-                    stream_id, encode({"jsonrpc": "2.0", "id": answer["id"], "error": refusal}))
+            answer = getattr(message, "root", message)
+            if isinstance(answer, (JSONRPCResponse, JSONRPCError)) and not isinstance(error, ChildError):
+                is_large = isinstance(error, (PayloadTooLarge, RequestTooLarge))
+                await self._append_error(stream_id, answer.id, TOO_LARGE if is_large else NOT_KEPT)
             return ""
+
+    async def _append_error(self, stream_id: StreamId, request_id: Any, message: str) -> None:
+        """Stores an error as the answer to the stream's request, if that is possible."""
+        refusal = {"code": INTERNAL_ERROR, "message": message}
+        await self._append_if_possible(stream_id, encode({"jsonrpc": "2.0", "id": request_id, "error": refusal}))
 
     async def _append_if_possible(self, stream_id: StreamId, data: str) -> None:
         try:
@@ -121,7 +150,8 @@ class EventStore(SDKEventStore):
 
     async def _append(self, stream_id: StreamId, data: str, event_type: str = "message") -> EventId:
         """data: as JSON."""
-        params = f'{self._session},"stream_id":{encode(stream_id)},"event_type":{encode(event_type)},"data":{data}}}'
+        name = name_of(stream_id)
+        params = f'{self._session},"stream_id":{encode(name)},"event_type":{encode(event_type)},"data":{data}}}'
         known = self._newest_id
         try:
             number: int = (await self._store.call("store_event", params))["id"]
@@ -129,7 +159,7 @@ class EventStore(SDKEventStore):
             if error.outcome != "unknown":
                 raise
             # The process ended in the middle. When the store starts another one, that one knows whether it was done.
-            page = await self._store.get_recent_events(self.session_id, stream_id=stream_id, **self._owners)
+            page = await self._store.get_recent_events(self.session_id, stream_id=name, **self._owners)
             for event in page["events"]:
                 # Two of PRIMING do no harm.
                 if event["id"] > known and event_type != PRIMING and event["data"] == json.loads(data):
@@ -138,7 +168,7 @@ class EventStore(SDKEventStore):
             else:
                 number = (await self._store.call("store_event", params))["id"]
         self._newest_id = max(self._newest_id, number)
-        return self._event_id(number, stream_id)
+        return self._event_id(Cursor(number, name, self._tag_of(stream_id)))
 
     async def replay_events_after(self, last_event_id: EventId, send_callback: EventCallback) -> StreamId | None:
         """Sends what the client missed on the stream that the id belongs to, and gives that stream.
@@ -153,119 +183,243 @@ class EventStore(SDKEventStore):
         return None if self._follow else stream_id
 
     async def _replay(self, last_event_id: EventId, send_callback: EventCallback) -> StreamId | None:
-        number, stream_id = self._read_event_id(last_event_id)
+        cursor = self.cursor_of(last_event_id)
         # From the event itself on, for it may be the answer that ended the stream.
-        page = await self._read(stream_id, number - 1) if number else None
-        if page is None or number > page["newest_id"]:
+        page = await self._read(cursor.name, cursor.number - 1) if cursor else None
+        if cursor is None or page is None or cursor.number > page["newest_id"]:
             self._logger.info("Nothing to replay after the unknown event id '%s'.", last_event_id[:64])
             return None
-        if not page["events"] or page["events"][0]["id"] != number:  # it was evicted, which loses nothing by itself
-            page = await self._read(stream_id, number)
+        if not page["events"] or page["events"][0]["id"] != cursor.number:
+            page = await self._read(cursor.name, cursor.number)  # it was evicted, which loses nothing by itself
         elif _is_answer(page["events"].pop(0)):
             return None
-        async with aclosing(self._events(stream_id, page)) as events:
+        async with aclosing(self._events(cursor, page)) as events:
             async for event in events:
-                if event["event_type"] == PRIMING:
+                if event["event_type"] in NOT_REPLAYED:
                     continue
                 message = _read_message(event["data"])
-                await send_callback(EventMessage(message, self._event_id(event["id"], stream_id)))
+                if message is None:
+                    self._logger.error("Event %d of the session is no message, and is not replayed.", event["id"])
+                    continue
+                event_id = self._event_id(Cursor(event["id"], cursor.name, cursor.tag))
+                await send_callback(EventMessage(message, event_id))
                 if _is_answer(event):
                     break
-        return stream_id
+        return self._stream_of(cursor.name)
 
     def stream_of(self, event_id: EventId) -> StreamId | None:
         """The stream that an id of this session belongs to; None: it is none."""
-        number, stream_id = self._read_event_id(event_id)
-        return stream_id if number else None
+        cursor = self.cursor_of(event_id)
+        return None if cursor is None else self._stream_of(cursor.name)
+
+    def is_replaying(self, stream_id: StreamId) -> bool:
+        """Whether a connection that resumed the stream is being served by the store."""
+        return name_of(stream_id) in self._replays
 
     def end_replay(self, stream_id: StreamId) -> None:
         """Ends a replay that goes on, as the SDK's `close_sse_stream` ends a connection that it serves itself."""
-        replay = self._replays.pop(stream_id, None)
+        self._end_replay(name_of(stream_id))
+
+    def _end_replay(self, name: str) -> None:
+        replay = self._replays.pop(name, None)
         if replay is not None:
             replay.is_over = True
             if replay.live is not None:
                 self._store.spawn(replay.live.aclose())
 
-    async def _read(self, stream_id: StreamId, after: int) -> EventPage:
-        return await self._store.get_events_after(
-            self.session_id, after_event_id=after, stream_id=stream_id, **self._owners)
+    async def _read(self, name: str, after: int) -> EventPage:
+        try:
+            return await self._store.get_events_after(
+                self.session_id, after_event_id=after, stream_id=name, **self._owners)
+        except (RequestError, ChildError):
+            raise
+        except StoreError as error:
+            return await self._read_singly(name, after, error)
 
-    async def _events(self, stream_id: StreamId, page: EventPage) -> AsyncGenerator[Event, None]:
+    async def _read_singly(self, name: str, after: int, unread: StoreError) -> EventPage:
+        """The next event alone, when a page holds one that Python cannot read; in the place of that one, an error."""
+        where: Any = {"after_event_id": after, "stream_id": name, "limit": 1, **self._owners}
+        try:
+            return await self._store.get_events_after(self.session_id, **where)
+        except (RequestError, ChildError):
+            raise
+        except StoreError:
+            # As text for the wire nothing in it is read.
+            page: Any = await self._store.get_events_after(self.session_id, format="sse", **where)
+        found = re.search(r"^id: ?([0-9]+)", page["frames"], re.MULTILINE)
+        if found is None:
+            raise unread
+        self._logger.error("Event %s of the session cannot be read: %s", found[1], unread)
+        return {
+            "events": [{
+                "id": int(found[1]), "stream_id": name, "timestamp": 0, "event_type": "message", "retry": None,
+                "data": self._in_place_of_unreadable(name),
+            }],
+            "next_after": page["next_after"], "newest_id": page["newest_id"], "has_more": page["has_more"],
+            "gap": page["gap"], "cursor_ahead": page["cursor_ahead"],
+        }
+
+    def _in_place_of_unreadable(self, name: str) -> Any:
+        request_id = request_id_of(name)
+        if request_id is None:  # no request, so nobody waits for an answer
+            return None
+        return {"jsonrpc": "2.0", "id": request_id, "error": {"code": INTERNAL_ERROR, "message": UNREADABLE}}
+
+    async def _events(self, cursor: Cursor, page: EventPage) -> AsyncGenerator[Event, None]:
         """The page and what is behind it, until a page comes back empty: more may be stored while one is sent.
 
         Then, when following, what comes until the session ends or another replay takes the stream over.
         """
-        self.end_replay(stream_id)
+        name = cursor.name
+        self._end_replay(name)
         replay = _Replay()
         if self._follow:
-            self._replays[stream_id] = replay
+            self._replays[name] = replay
         try:
             after = page["next_after"]
             while page["events"] or page["has_more"] or page["gap"]:
-                self._tell_gap(stream_id, page["gap"]["dropped"] if page["gap"] else 0)
+                self._tell_gap(name, page["gap"]["dropped"] if page["gap"] else 0)
                 for event in page["events"]:
                     yield event
-                page = await self._read(stream_id, after)
+                page = await self._read(name, after)
                 after = page["next_after"]
             if not self._follow or replay.is_over:
                 return
-            await self._caught_up(stream_id)
             replay.live = await self._store.subscribe_events(
-                self.session_id, after_event_id=after, stream_id=stream_id, **self._owners)
+                self.session_id, after_event_id=after, stream_id=name, **self._owners)
             if replay.is_over:  # meanwhile
                 return
+            await self._caught_up(cursor, replay)
             lost = 0
             async for event in replay.live:
-                self._tell_gap(stream_id, replay.live.lost - lost)
+                self._tell_gap(name, replay.live.lost - lost)
                 lost = replay.live.lost
                 yield event
         finally:
-            if self._replays.get(stream_id) is replay:
-                del self._replays[stream_id]
+            if self._replays.get(name) is replay:
+                del self._replays[name]
+            if replay.beside is not None:
+                replay.beside.cancel()
             if replay.live is not None:
                 # Not here and now: whoever lost the connection is being cancelled and could not wait for the answer.
                 self._store.spawn(replay.live.aclose())
 
-    async def _caught_up(self, stream_id: StreamId) -> None:
+    async def _caught_up(self, cursor: Cursor, replay: _Replay) -> None:
         """A replay has sent what there was, found no answer, and goes on with what is stored from here on."""
 
-    def _tell_gap(self, stream_id: StreamId, dropped: int) -> None:
+    def _tell_gap(self, name: str, dropped: int) -> None:
         if dropped:
             self._logger.warning(
-                "A replay of stream '%s' has a hole: up to %d events are gone already.", stream_id[:64], dropped)
+                "A replay of stream '%s' has a hole: up to %d events are gone already.", name[:64], dropped)
 
-    def _event_id(self, number: int, stream_id: StreamId) -> EventId:
-        return f"{number}.{_mark(self.session_id, stream_id)}"
+    def _tag_of(self, stream_id: StreamId) -> str:
+        """What the ids of the events of the stream's request have besides; `-` and letters and digits."""
+        return ""
 
-    def _read_event_id(self, event_id: EventId) -> tuple[int, StreamId]:
-        """The number and the stream; 0 when it is none of this session's."""
+    def _stream_of(self, name: str) -> StreamId:
+        """What the SDK calls the stream; of a name that is a hash, the name, where nobody knows more."""
+        return name
+
+    def _event_id(self, cursor: Cursor) -> EventId:
+        return f"{cursor.number}.{_mark(self.session_id, cursor.name, cursor.tag)}"
+
+    def cursor_of(self, event_id: EventId) -> Cursor | None:
+        """What the id says; None when it is none of this session's."""
+        if len(event_id) > MAX_EVENT_ID:
+            return None
         number, _, rest = event_id.partition(".")
-        stream_id = unquote(rest.partition(".")[2])
+        check, _, quoted = rest.partition(".")
         if not (number.isascii() and number.isdigit() and len(number) < 16):
-            return 0, stream_id
-        is_ours = event_id == self._event_id(int(number), stream_id)
-        return int(number) if is_ours else 0, stream_id
+            return None
+        cursor = Cursor(int(number), unquote(quoted), check[16:])
+        return cursor if cursor.number and event_id == self._event_id(cursor) else None
+
+
+def name_of(stream_id: StreamId) -> str:
+    """What the store calls a stream: its own name, or where the contract takes none such, a hash."""
+    encoded = stream_id.encode("utf-8", "surrogatepass")
+    if 0 < len(encoded) <= NAME and not stream_id.startswith(HASHED) and not HALF_A_PAIR.search(stream_id):
+        return stream_id
+    return HASHED + hashlib.sha256(encoded).hexdigest()
+
+
+def request_id_of(name: str, *, is_text: bool = False) -> int | str | None:
+    """The id of the request that a stream is named after, a number unless said otherwise where it looks like one.
+
+    None: it is named after none, or nobody can know.
+    """
+    if name == GET_STREAM_KEY or name.startswith(HASHED):
+        return None
+    return int(name) if not is_text and looks_like_a_number(name) else name
+
+
+def looks_like_a_number(stream_id: StreamId) -> bool:
+    """Whether a request with a number for an id has a stream of this name."""
+    return len(stream_id) < 4_300 and re.fullmatch("0|-?[1-9][0-9]*", stream_id) is not None
 
 
 @lru_cache(maxsize=1_024)
-def _mark(session_id: str, stream_id: StreamId) -> str:
-    """What all event ids of a stream end with."""
-    check = hashlib.sha256(f"{session_id}\n{stream_id}".encode()).hexdigest()[:16]
-    return f"{check}.{quote(stream_id, safe='')}"
+def _mark(session_id: str, name: str, tag: str) -> str:
+    """What all event ids of a request end with."""
+    said = f"{session_id}\n{name}\n{tag}" if tag else f"{session_id}\n{name}"
+    return f"{hashlib.sha256(said.encode()).hexdigest()[:16]}{tag}.{quote(name, safe='')}"
 
 
-def _read_message(data: Any) -> JSONRPCMessage:
-    """To let pydantic try each kind of the union would take twice as long."""
+def _text_of(message: JSONRPCMessage) -> str:
+    """A message as JSON. Raises ValueError when it could not be read again.
+
+    Half a surrogate pair, which the SDK's transport could not send either, becomes the replacement character in the
+    message itself: so it reaches who is connected.
+    """
+    try:
+        text = message.model_dump_json(by_alias=True, **_LEAVES_OUT)
+    except ValueError:
+        mend(getattr(message, "root", message))
+        text = message.model_dump_json(by_alias=True, **_LEAVES_OUT)
+    if HUGE_NUMBER.search(text):
+        json.loads(text)
+    return text
+
+
+def mend(message: Any) -> None:
+    """Replaces each half of a surrogate pair in what a message says."""
+    for member in ("result", "params"):
+        value = getattr(message, member, None)
+        if isinstance(value, dict):
+            value.update(_mended(value))
+    error = getattr(message, "error", None)
+    if error is not None:
+        error.message, error.data = _mended(error.message), _mended(error.data)
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return HALF_A_PAIR.sub("\ufffd", value) if HALF_A_PAIR.search(value) else value
+    if isinstance(value, dict):
+        return {_mended(key): _mended(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_mended(each) for each in value]
+    return value
+
+
+def _read_message(data: Any) -> JSONRPCMessage | None:
+    """None when it is none. To let pydantic try each kind of the union would take twice as long."""
     kind: Any
+    if not isinstance(data, dict):
+        return None
     if "method" in data:
         kind = JSONRPCRequest if "id" in data else JSONRPCNotification
     else:
         kind = JSONRPCResponse if "result" in data else JSONRPCError
-    message: JSONRPCMessage = kind.model_validate(data)
+    try:
+        message: JSONRPCMessage = kind.model_validate(data)
+    except ValueError:
+        return None
     return _AROUND(message) if _AROUND else message
 
 
 def _is_answer(event: Event) -> bool:
     """Whether the event is the answer that ends its stream: to the request whose id the stream has for a name."""
     data = event["data"]
-    return isinstance(data, dict) and "method" not in data and str(data.get("id")) == event["stream_id"]
+    return isinstance(data, dict) and "method" not in data and "id" in data and (
+        name_of(str(data["id"])) == event["stream_id"])

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import secrets
 import weakref
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -14,19 +15,21 @@ from typing import TYPE_CHECKING, Any, cast
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser, authorization_context
 from mcp.server.streamable_http import GET_STREAM_KEY
 from mcp.server.transport_security import RequestBodyLimitMiddleware
-from mcp.types import INTERNAL_ERROR, JSONRPCError, JSONRPCResponse
+from mcp.types import INTERNAL_ERROR, INVALID_REQUEST, JSONRPCError, JSONRPCResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
 from .contract import InvalidParams, MaxSessionsReached, MaxUserSessionsReached, PayloadTooLarge
-from .errors import RequestError, StoreError
-from .mcp_events import EventStore, Owners
+from .errors import RequestError, RequestTooLarge, StoreError
+from .mcp_events import EventStore, looks_like_a_number, name_of, request_id_of
+from .presence import RENEWAL, presence_of
+from .sdk_internals import Manager, is_going_away, keep_events, read_body
+from .session_watch import TOUCH_AFTER, Owners, until_over
 from .store import encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
     from mcp.server.streamable_http import EventId, StreamableHTTPServerTransport, StreamId
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp.types import JSONRPCMessage
@@ -34,20 +37,23 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from .contract import Session
+    from .mcp_events import Cursor, _Replay
     from .store import Store
 
 SESSION_ID = "mcp-session-id"
 LAST_EVENT_ID = "last-event-id"
 PROTOCOL_VERSION = "mcp-protocol-version"
 INTERRUPTED = "The server was restarted while it worked on this request."
-#: the id of the request with which a session is put back to where it was; what belongs to it is not stored
-RESTORE = "mcp-session-store/restore"
-#: of its inactivity timeout, after which a session in use is touched
-TOUCH_AFTER = 0.25
+#: what the id of the request begins with by which a session is put back to where it was; the rest nobody can guess
+RESTORE = "mcp-session-store/restore/"
 #: to serve a session that the manager drops as idle the moment it has it
 ATTEMPTS = 10
 #: bytes of a principal in the contract
 MAX_PRINCIPAL = 1_024
+#: requests of one session of which something is remembered until they are answered
+MAX_BEGUN = 1_000
+#: levels of a handshake that is kept as it is; the contract takes 128, and some stand around it
+MAX_LEVELS = 100
 
 #: the events of the session that is being served; tasks that serve it inherit this
 _served: ContextVar[_SessionEvents | None] = ContextVar("served", default=None)
@@ -64,7 +70,7 @@ def served_session() -> Session | None:
 
 def streamable_http_app(
     server: Any, store: Store, *, tenant_id: str | None = None, ttl: float | None = None,
-    inactivity_timeout: float | None = None, fail_interrupted: bool = False, **options: Any,
+    inactivity_timeout: float | None = None, fail_interrupted: bool = True, **options: Any,
 ) -> Starlette:
     """What `server.streamable_http_app(**options)` builds, with durable sessions; the store opens and closes with it.
 
@@ -74,6 +80,10 @@ def streamable_http_app(
     server: An `MCPServer` or low-level `Server` of version 2, a `FastMCP` of version 1.
     The other parameters are those of `DurableSessions`.
     """
+    if not hasattr(type(server), "session_manager") or not hasattr(server, "streamable_http_app"):
+        raise TypeError(
+            f"{type(server).__module__}.{type(server).__name__} is no server of the official SDK; for FastMCP there is "
+            "mcp_session_store.fastmcp_events.http_app.")
     app: Starlette = server.streamable_http_app(**options)
     DurableSessions(
         server.session_manager, store, tenant_id=tenant_id, ttl=ttl, inactivity_timeout=inactivity_timeout,
@@ -82,8 +92,10 @@ def streamable_http_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[Any]:
-        async with store, run(app) as state:
-            yield state
+        async with store:
+            async with run(app) as state:
+                yield state
+            await presence_of(store).withdraw()
 
     app.router.lifespan_context = lifespan
     return app
@@ -124,21 +136,21 @@ class DurableSessions:
     tenant_id: To whom all of these sessions belong; for servers that share a database.
     ttl, inactivity_timeout: Seconds that a session lives in any case, and without activity; 0: for ever, None: what the
         store was started with.
-    fail_interrupted: Answer a request that died with a server's process with an error, once its stream is resumed. Not
-        for several processes on one database, for another one may work on it, and not for a server that takes such
-        work up again: that answers itself, with the `EventStore` of the session. Otherwise the stream stays open.
+    fail_interrupted: Answer a request whose server process has ended with an error, once its stream is resumed. Others
+        on the same database go on with theirs: each tells by a mark in the store that it is alive. False for a server
+        that takes such work up again, and then answers itself, with the `EventStore` of the session.
     """
 
     def __init__(
         self, manager: StreamableHTTPSessionManager, store: Store, *, tenant_id: str | None = None,
-        ttl: float | None = None, inactivity_timeout: float | None = None, fail_interrupted: bool = False,
+        ttl: float | None = None, inactivity_timeout: float | None = None, fail_interrupted: bool = True,
         logger: logging.Logger | None = None,
     ) -> None:
         if manager.stateless:
             raise ValueError("A stateless manager has no sessions to keep: make it with stateless=False.")
         if manager.event_store is not None:
             raise ValueError("Sessions that are kept bring their event store: make the manager without one.")
-        self._manager = manager
+        self._inside = Manager(manager)
         self._store = store
         self._tenant_id = tenant_id
         self._ttl = _milliseconds(ttl)
@@ -149,44 +161,48 @@ class DurableSessions:
         self._restoring: dict[tuple[str, str | None], asyncio.Future[bool]] = {}
         self._serve = manager.asgi_app
         manager.asgi_app = RequestBodyLimitMiddleware(self._handle, manager.max_request_body_size)
-        self._admit_sdk = manager._admit_session
-        # The one place where the SDK makes a transport, and names it: there is no parameter for either.
-        setattr(manager, "_admit_session", self._admit)
+        self._inside.on_admission(self._admitted)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._serve_as(None, scope, receive, send)
             return
+        if not self._inside.is_running:
+            raise RuntimeError(
+                "The session manager does not run: enter the lifespan of the app around serving it. What is mounted "
+                "below another app needs that app to do so, `Starlette(routes=[Mount(…, app)], "
+                "lifespan=lambda _: app.router.lifespan_context(app))`.")
         session_id = Headers(scope=scope).get(SESSION_ID)
+        message = None
+        if scope["method"] == "POST":
+            body, receive = await _read_body(receive)
+            # Without a session only a handshake is of interest, however it is spelled.
+            if session_id is not None or any(sign in body for sign in (b"initialize", b"\\u", b"\0")):
+                message = read_body(body)
         try:
             if session_id is not None:
-                await self._handle_session(session_id, scope, receive, send)
-                return
-            body, receive = await _read_body(receive)
-            initialize = _initialize_of(body) if scope["method"] == "POST" else None
-            if initialize is None:
-                await self._serve_as(None, scope, receive, send)
+                await self._handle_session(session_id, message, scope, receive, send)
+            elif isinstance(message, dict) and _is_initialize(message):
+                await self._open(message, scope, receive, send)
             else:
-                await self._open(initialize, scope, receive, send)
+                await self._serve_as(None, scope, receive, send)
         except _Refusal as refusal:
-            error = {"code": INTERNAL_ERROR, "message": str(refusal)}
+            error = {"code": refusal.code, "message": str(refusal)}
             response = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, refusal.status)
             await response(scope, receive, send)
 
     # A new session
 
     async def _open(self, initialize: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
-        params = initialize.get("params")
-        params = params if isinstance(params, dict) else {}
-        owner = principal_of(scope)
+        handshake = _Handshake(initialize)
         try:
-            session = await self._store.create_session(
-                id_format="random", status="active", user_id=owner, principal=owner, tenant_id=self._tenant_id,
-                client_capabilities=params.get("capabilities"), metadata={"initialize": params}, ttl=self._ttl,
-                inactivity_timeout=self._inactivity_timeout)
+            if self._fail_interrupted:
+                await presence_of(self._store).announce()
+            session = await self._create(handshake, principal_of(scope))
         except StoreError as error:
             raise self._refusal(error) from error
-        events = _SessionEvents(self._store, session, opened_by=str(initialize.get("id")))
+        events = _SessionEvents(self._store, session, fail_interrupted=self._fail_interrupted)
+        events.begin(initialize, handshake)
         status = 0
 
         async def watch(message: Message) -> None:
@@ -202,6 +218,20 @@ class DurableSessions:
                 # Not here and now, for the request may be being cancelled.
                 self._store.spawn(self._delete(session))
 
+    async def _create(self, handshake: _Handshake, owner: str | None) -> Session:
+        while True:
+            try:
+                return await self._store.create_session(
+                    id_format="random", status="active", user_id=owner, principal=owner, tenant_id=self._tenant_id,
+                    client_capabilities=handshake.capabilities, metadata=handshake.metadata, ttl=self._ttl,
+                    inactivity_timeout=self._inactivity_timeout)
+            except (PayloadTooLarge, RequestTooLarge) as error:
+                if not handshake.metadata:
+                    raise
+                # The client can work with it all the same, as long as this process lives.
+                self._logger.warning("A session will not outlive the server, for its initialize is too large: %s", error)
+                handshake.forget()
+
     async def _serve_as(self, events: _SessionEvents | None, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets the manager serve a request. One that names no session opens that of `events`."""
         token = _served.set(events)
@@ -210,35 +240,22 @@ class DurableSessions:
         finally:
             _served.reset(token)
 
-    def _admit(self, requestor: AuthorizationContext | None) -> StreamableHTTPServerTransport | None:
-        transport = self._admit_sdk(requestor)
+    def _admitted(self, transport: StreamableHTTPServerTransport) -> None:
         events = _served.get()
-        if transport is None or events is None:
-            return transport
-        made, session_id = cast("str", transport.mcp_session_id), events.session_id
-        transport.mcp_session_id = session_id
-        transport._event_store = events
-        manager = self._manager
-        manager._server_instances[session_id] = manager._server_instances.pop(made)
-        if made in manager._session_owners:
-            manager._session_owners[session_id] = manager._session_owners.pop(made)
-        close = transport.close_sse_stream
-
-        def close_sse_stream(request_id: Any) -> None:
-            events.end_replay(str(request_id))
-            close(request_id)
-
-        setattr(transport, "close_sse_stream", close_sse_stream)
-        self._kept[transport] = _Kept(events)
-        return transport
+        if events is not None:
+            self._inside.rename(transport, events.session_id)
+            keep_events(transport, events, on_close=events.end_replay, on_end=events.abandon)
+            self._kept[transport] = _Kept(events)
 
     # A session that there is
 
-    async def _handle_session(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
-        sessions = self._manager._server_instances
+    async def _handle_session(
+        self, session_id: str, message: Any, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        sessions = self._inside.sessions
         for _ in range(ATTEMPTS):
             transport = sessions.get(session_id)
-            if transport is None:
+            if transport is None or (session_id, principal_of(scope)) in self._restoring:
                 if await self._restore(session_id, scope):
                     continue
                 break
@@ -248,58 +265,75 @@ class DurableSessions:
             if not await self._is_there(kept):
                 await transport.terminate()
                 break
-            idle = transport.idle_scope
-            if sessions.get(session_id) is transport and not (idle is not None and idle.cancel_called):
+            if sessions.get(session_id) is transport and not is_going_away(transport):
                 # Nothing is awaited from here until the manager counts the request.
-                await self._serve_session(transport, kept, scope, receive, send)
+                await self._serve_session(transport, kept, message, scope, receive, send)
                 return
             await asyncio.sleep(0.01)  # The manager is dropping it as idle just now.
         await self._serve_as(None, scope, receive, send)  # The manager knows what to say: 404.
 
     async def _serve_session(
-        self, transport: StreamableHTTPServerTransport, kept: _Kept, scope: Scope, receive: Receive, send: Send
+        self, transport: StreamableHTTPServerTransport, kept: _Kept, message: Any, scope: Scope, receive: Receive,
+        send: Send,
     ) -> None:
-        alive = asyncio.ensure_future(self._keep_alive(transport, kept))
+        if scope["method"] == "DELETE":
+            send = self._deleting(kept, send)
+        elif scope["method"] == "GET":
+            self._take_stream_over(transport, kept.events, Headers(scope=scope).get(LAST_EVENT_ID))
+        elif isinstance(message, dict) and "method" in message:
+            kept.events.begin(message, _Handshake(message) if _is_initialize(message) else None)
+        kept.requests += 1
+        if kept.watch is None:
+            kept.watch = asyncio.ensure_future(self._watch(transport, kept))
         try:
-            if scope["method"] == "DELETE":
-                send = self._deleting(kept, send)
-            elif scope["method"] == "GET":
-                # Who resumes a stream has given up the connection that it had, which may not know yet that it is dead:
-                # the SDK would go on to fill it, and then wait for it with the whole session.
-                resumed = Headers(scope=scope).get(LAST_EVENT_ID)
-                stream_id = kept.events.stream_of(resumed) if resumed else None
-                if stream_id is not None:
-                    transport.close_sse_stream(stream_id)
             await self._serve_as(kept.events, scope, receive, send)
         finally:
-            alive.cancel()
+            kept.requests -= 1
+            if not kept.requests:
+                kept.watch.cancel()
+                kept.watch = None
+
+    def _take_stream_over(
+        self, transport: StreamableHTTPServerTransport, events: _SessionEvents, resumed: str | None
+    ) -> None:
+        """Sees to it that a message goes to one connection only: the one that came last, or that is there."""
+        if not resumed:
+            if events.is_replaying(GET_STREAM_KEY):
+                raise _Refusal(409, "Conflict: Only one SSE stream is allowed per session", INVALID_REQUEST)
+            return
+        stream_id = events.stream_of(resumed)
+        if stream_id is None:
+            raise _Refusal(400, "Bad Request: The Last-Event-ID is none of this session", INVALID_REQUEST)
+        # Who resumes a stream has given up the connection that it had, which may not know yet that it is dead:
+        # the SDK would go on to fill it, and then wait for it with the whole session.
+        transport.close_sse_stream(stream_id)
 
     async def _is_there(self, kept: _Kept) -> bool:
         """Whether the session is still active, whoever may have ended it. Touches it when that is due."""
         now = asyncio.get_running_loop().time()
         try:
             if kept.touch_after is None or now < kept.touched_at + kept.touch_after:
-                return (await self._store.validate_session(kept.session_id, **kept.owners))["valid"]
+                found = await self._store.validate_session(kept.session_id, **kept.owners)
+                if found["reason"] == "suspended":
+                    raise _suspended()
+                return found["valid"]
             kept.touched_at = now
             await self._store.touch_session(kept.session_id, **kept.owners)
             return True
         except RequestError as error:
+            if error.kind == "invalid_session_status" and error.data.get("current") == "suspended":
+                raise _suspended() from error
             if error.kind in ("session_not_found", "session_expired", "invalid_session_status"):
                 return False
             raise self._refusal(error) from error
         except StoreError as error:
             raise self._refusal(error) from error
 
-    async def _keep_alive(self, transport: StreamableHTTPServerTransport, kept: _Kept) -> None:
-        """Touches the session as long as a request is served, and ends its streams when it is gone."""
-        while kept.touch_after is not None:
-            await asyncio.sleep(kept.touched_at + kept.touch_after - asyncio.get_running_loop().time())
-            try:
-                if not await self._is_there(kept):
-                    await transport.terminate()
-                    return
-            except _Refusal:
-                await asyncio.sleep(kept.touch_after)
+    async def _watch(self, transport: StreamableHTTPServerTransport, kept: _Kept) -> None:
+        """Touches the session as long as a request is served, and ends its streams when it is over."""
+        await until_over(
+            self._store, kept.session_id, kept.owners, inactivity_timeout=kept.events.session["inactivity_timeout"])
+        await transport.terminate()
 
     async def _restore(self, session_id: str, scope: Scope) -> bool:
         """Puts a session of the store into the manager, once however many requests ask for it; False: it has none."""
@@ -314,6 +348,8 @@ class DurableSessions:
         owner = principal_of(scope)
         try:
             session = await self._store.get_session(session_id, tenant_id=self._tenant_id, principal=owner)
+            if session is not None and self._fail_interrupted:
+                await presence_of(self._store).announce()
         except InvalidParams:  # no id of ours
             return False
         except StoreError as error:
@@ -321,22 +357,32 @@ class DurableSessions:
         # What is bound to nobody answers to everybody in the contract; the SDK lets only nobody use it.
         if session is None or (session["tenant_id"], session["principal"]) != (self._tenant_id, owner):
             return False
-        params = session["metadata"].get("initialize")
-        if session["status"] != "active" or not session["is_initialized"] or not isinstance(params, dict):
+        if session["status"] == "suspended":
+            raise _suspended()
+        params = _kept_params(session)
+        if session["status"] != "active" or not session["is_initialized"] or params is None:
             return False
-        initialize = {"jsonrpc": "2.0", "id": RESTORE, "method": "initialize", "params": params}
+        request_id = RESTORE + secrets.token_hex(16)
+        initialize = {"jsonrpc": "2.0", "id": request_id, "method": "initialize", "params": params}
         initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        events = _SessionEvents(self._store, session, fail_interrupted=self._fail_interrupted)
+        events = _SessionEvents(self._store, session, restoring=request_id, fail_interrupted=self._fail_interrupted)
         status = await self._send_ourselves(events, None, initialize, scope)
-        if status == 200:
+        if status == 200 and events.is_accepted:
             status = await self._send_ourselves(events, session_id, initialized, scope)
+        if status == 202:
+            self._logger.info("Session %s… is restored.", session_id[:8])
+            return True
+        transport = self._inside.sessions.get(session_id)
+        if transport is not None:
+            await transport.terminate()
         if status == 503:
             raise _Refusal(503, "Too many open sessions")
-        if status != 202:
-            self._logger.error("Session %s… cannot be restored: the server answers %d.", session_id[:8], status)
-            return False
-        self._logger.info("Session %s… is restored.", session_id[:8])
-        return True
+        said = "refuses the handshake" if status == 200 else f"answers {status}"
+        self._logger.error("Session %s… cannot be restored: the server %s.", session_id[:8], said)
+        if status == 200:
+            # It is there, and may be restored when the server is of another mind.
+            raise _Refusal(503, "The session cannot be restored now, for the server refuses its handshake")
+        return False
 
     async def _send_ourselves(
         self, events: _SessionEvents, session_id: str | None, message: dict[str, Any], scope: Scope
@@ -349,7 +395,7 @@ class DurableSessions:
         headers.update({"accept": "application/json, text/event-stream", "content-type": "application/json"})
         if session_id is not None:
             headers[SESSION_ID] = session_id
-            headers[PROTOCOL_VERSION] = str(events.session["metadata"]["initialize"].get("protocolVersion"))
+            headers[PROTOCOL_VERSION] = str((_kept_params(events.session) or {}).get("protocolVersion"))
         messages: list[Message] = [
             {"type": "http.request", "body": json.dumps(message).encode(), "more_body": False}]
         status = 0
@@ -392,9 +438,9 @@ class DurableSessions:
     def _refusal(self, error: StoreError) -> _Refusal:
         if isinstance(error, (MaxSessionsReached, MaxUserSessionsReached)):
             return _Refusal(503, "Too many open sessions")
-        if isinstance(error, PayloadTooLarge):
-            return _Refusal(413, "The parameters of initialize are too large")
         self._logger.error("The store failed: %s", error)
+        if isinstance(error, InvalidParams):  # such as a tenant that can be none
+            return _Refusal(500, "The server's sessions are not set up well; its log says why")
         return _Refusal(503, "The session store is not available")
 
 
@@ -403,9 +449,71 @@ def _owners_of(session: Session) -> Owners:
 
 
 class _Refusal(Exception):
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, code: int = INTERNAL_ERROR) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
+
+
+def _suspended() -> _Refusal:
+    return _Refusal(
+        403, "Forbidden: The session is suspended; it answers again once it is resumed", INVALID_REQUEST)
+
+
+class _Handshake:
+    """What a client asked for when it initialized, as it can be kept."""
+
+    def __init__(self, initialize: dict[str, Any]) -> None:
+        params = initialize.get("params")
+        self.params: dict[str, Any] = params if isinstance(params, dict) else {}
+        is_plain = _is_plain(self.params)
+        self.capabilities: Any = self.params.get("capabilities") if is_plain else None
+        #: what is no JSON for the store, or of too many levels, is kept as text, if it can be text
+        self.metadata: dict[str, Any] = {}
+        try:
+            self.metadata = {"initialize": self.params if is_plain else json.dumps(self.params)}
+        except (ValueError, RecursionError):
+            pass
+
+    def forget(self) -> None:
+        """Keeps nothing of it."""
+        self.capabilities, self.metadata = None, {}
+
+    def agreed(self, version: Any) -> dict[str, Any]:
+        """The metadata with the version that the server chose."""
+        if not self.metadata:
+            return {}
+        return _Handshake({"params": {**self.params, "protocolVersion": version}}).metadata
+
+
+def _is_plain(params: dict[str, Any]) -> bool:
+    """Whether the store keeps it as it is and Python reads it again."""
+    left: list[tuple[Any, int]] = [(params, 1)]
+    while left:
+        value, level = left.pop()
+        if level > MAX_LEVELS:
+            return False
+        if isinstance(value, dict):
+            left += [(each, level + 1) for each in value.values()]
+        elif isinstance(value, list):
+            left += [(each, level + 1) for each in value]
+    try:
+        encode(params)
+    except ValueError:  # NaN, infinity, thousands of digits
+        return False
+    return True
+
+
+def _kept_params(session: Session) -> dict[str, Any] | None:
+    """The parameters of the session's initialize; None when they were not kept."""
+    params = session["metadata"].get("initialize")
+    if isinstance(params, str):
+        params = json.loads(params)
+    return params if isinstance(params, dict) else None
+
+
+def _is_initialize(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("method") == "initialize"
 
 
 class _Kept:
@@ -419,57 +527,143 @@ class _Kept:
         #: seconds; None: it needs no touch
         self.touch_after = timeout / 1_000 * TOUCH_AFTER if timeout else None
         self.touched_at = asyncio.get_running_loop().time()
+        #: that are being served, and what watches the session meanwhile
+        self.requests = 0
+        self.watch: asyncio.Task[None] | None = None
 
 
 class _SessionEvents(EventStore):
-    """The events of a session, without those of a handshake that is repeated; and what the first one agreed on."""
+    """The events of a session, without those of a handshake that is repeated; and what the last one agreed on.
+
+    Their ids also say which server process works on the request, and whether its id is a text that looks like a number.
+    """
 
     def __init__(
-        self, store: Store, session: Session, *, opened_by: str | None = None, fail_interrupted: bool = False,
+        self, store: Store, session: Session, *, restoring: str | None = None, fail_interrupted: bool = True,
     ) -> None:
         super().__init__(store, session["session_id"], **_owners_of(session), follow=True)
         self.session = session
         self._newest_id = session["last_event_id"]
-        self._opened_by = opened_by
+        #: the request that repeats the handshake, and whether the server took it
+        self._restoring = restoring
+        self.is_accepted = False
         self._fail_interrupted = fail_interrupted
-        #: streams of requests that this process works on
-        self._at_work: set[StreamId] = set()
+        self._presence = presence_of(store)
+        #: handshakes that are not answered yet, by their streams
+        self._handshakes: dict[StreamId, _Handshake] = {}
+        #: streams of requests that this process works on, by their names in the store
+        self._at_work: dict[str, StreamId] = {}
+        #: streams whose request's id is a text that looks like a number
+        self._texts: dict[str, None] = {}
+
+    def begin(self, request: dict[str, Any], handshake: _Handshake | None = None) -> None:
+        """A request is about to be handed to the server."""
+        request_id = request.get("id")
+        if isinstance(request_id, (str, int)):
+            name = name_of(_text(request_id))
+            self._texts.pop(name, None)
+            if isinstance(request_id, str) and looks_like_a_number(request_id):
+                self._texts[name] = None
+            if handshake is not None:
+                self._handshakes[_text(request_id)] = handshake
+            # What the transport then refuses is never answered here.
+            for begun in (self._texts, self._handshakes):
+                if len(begun) > MAX_BEGUN:
+                    del begun[next(iter(begun))]
 
     async def store_event(self, stream_id: StreamId, message: JSONRPCMessage | None) -> EventId:
-        if stream_id == RESTORE:
-            return ""
         answer = getattr(message, "root", message)
-        if isinstance(answer, JSONRPCResponse) and stream_id == self._opened_by:
-            self._opened_by = None
-            await self._note(answer.result)
+        is_answer = isinstance(answer, (JSONRPCResponse, JSONRPCError))
+        if self._restoring is not None and stream_id == self._restoring:
+            self.is_accepted = self.is_accepted or isinstance(answer, JSONRPCResponse)
+            return ""
+        if is_answer:
+            handshake = self._handshakes.pop(stream_id, None)
+            if handshake is not None and isinstance(answer, JSONRPCResponse):
+                await self._note(handshake, answer.result)
+        elif stream_id != GET_STREAM_KEY:
+            self._at_work[name_of(stream_id)] = stream_id
         event_id = await super().store_event(stream_id, message)
-        if isinstance(answer, (JSONRPCResponse, JSONRPCError)):
-            self._at_work.discard(stream_id)
-        else:
-            self._at_work.add(stream_id)
+        if is_answer:
+            self._at_work.pop(name_of(stream_id), None)
+            self._texts.pop(name_of(stream_id), None)
         return event_id
 
-    async def _caught_up(self, stream_id: StreamId) -> None:
-        if self._fail_interrupted and stream_id != GET_STREAM_KEY and stream_id not in self._at_work:
-            # A stream's name is the request's id as text.
-            is_number = stream_id.isascii() and stream_id.isdigit() and str(int(stream_id)) == stream_id
-            await self._append(stream_id, encode({
-                "jsonrpc": "2.0", "id": int(stream_id) if is_number else stream_id,
-                "error": {"code": INTERNAL_ERROR, "message": INTERRUPTED},
-            }))
+    def abandon(self) -> None:
+        """The session's transport has ended, and all that was at work for it."""
+        at_work, self._at_work = self._at_work, {}
+        if self._fail_interrupted and at_work:
+            self._store.spawn(self._fail(at_work))
 
-    async def _note(self, result: dict[str, Any]) -> None:
+    async def _fail(self, at_work: dict[str, StreamId]) -> None:
+        for name, stream_id in at_work.items():
+            is_text = name in self._texts or not looks_like_a_number(stream_id)
+            try:
+                await self._append_interrupted(stream_id, stream_id if is_text else int(stream_id))
+            except StoreError:
+                return  # mostly because the session is gone, and nobody can resume anything
+
+    async def _append_interrupted(self, stream_id: StreamId, request_id: int | str) -> None:
+        error = {"code": INTERNAL_ERROR, "message": INTERRUPTED}
+        await self._append(stream_id, encode({"jsonrpc": "2.0", "id": request_id, "error": error}))
+
+    def _tag_of(self, stream_id: StreamId) -> str:
+        if not self._fail_interrupted:
+            return ""
+        return f"-{self._presence.id}{'t' if name_of(stream_id) in self._texts else ''}"
+
+    def _stream_of(self, name: str) -> StreamId:
+        return self._at_work.get(name, name)
+
+    async def _caught_up(self, cursor: Cursor, replay: _Replay) -> None:
+        if self._fail_interrupted and cursor.name != GET_STREAM_KEY:
+            replay.beside = self._store.spawn(self._answer_when_abandoned(cursor))
+
+    async def _answer_when_abandoned(self, cursor: Cursor) -> None:
+        """Stores an error as the answer as soon as nobody works on the request any more."""
+        _, _, server = cursor.tag.removesuffix("t").rpartition("-")
+        if not server:
+            return  # the id is of before this was said
+        while True:
+            try:
+                if server == self._presence.id:
+                    is_alive = cursor.name in self._at_work
+                else:
+                    is_alive = await self._presence.is_alive(server)
+                if not is_alive:
+                    break
+            except StoreError as error:
+                self._logger.warning("Nobody knows whether a request is still worked on: %s", error)
+            await asyncio.sleep(RENEWAL)
+        request_id = request_id_of(cursor.name, is_text=cursor.tag.endswith("t"))
+        page = await self._store.get_recent_events(
+            self.session_id, limit=1, stream_id=cursor.name, **self._owners)
+        newest = page["events"][-1]["data"] if page["events"] else None
+        if request_id is not None and not (isinstance(newest, dict) and newest.get("id") == request_id):
+            await self._append_interrupted(cursor.name, request_id)
+
+    async def _note(self, handshake: _Handshake, result: dict[str, Any]) -> None:
         """Keeps what the server answered, so that the next server can be put where this one was."""
-        initialize = {**self.session["metadata"]["initialize"], "protocolVersion": result.get("protocolVersion")}
+        capabilities = result.get("capabilities")
         try:
             await self._store.update_session(
                 session={
-                    "session_id": self.session_id, "is_initialized": True, "metadata": {"initialize": initialize},
-                    "server_capabilities": result.get("capabilities"),
+                    "session_id": self.session_id, "is_initialized": True,
+                    "metadata": handshake.agreed(result.get("protocolVersion")),
+                    "client_capabilities": handshake.capabilities,
+                    "server_capabilities": capabilities if _is_plain({"": capabilities}) else None,
                 },
                 **_owners_of(self.session))
         except StoreError as error:
             self._logger.error("A session will not outlive the server, for it could not be stored: %s", error)
+
+
+def _text(request_id: int | str) -> str:
+    """What the SDK names the request's stream."""
+    try:
+        return str(request_id)
+    except ValueError:  # of thousands of digits, which the SDK does not take either
+        return ""
 
 
 async def _read_body(receive: Receive) -> tuple[bytes, Receive]:
@@ -483,16 +677,6 @@ async def _read_body(receive: Receive) -> tuple[bytes, Receive]:
         return messages.pop(0) if messages else await receive()
 
     return body, again
-
-
-def _initialize_of(body: bytes) -> dict[str, Any] | None:
-    if b"initialize" not in body:  # nor need it be read, then
-        return None
-    try:
-        message = json.loads(body)
-    except ValueError:
-        return None
-    return message if isinstance(message, dict) and message.get("method") == "initialize" else None
 
 
 def _milliseconds(seconds: float | None) -> int | None:

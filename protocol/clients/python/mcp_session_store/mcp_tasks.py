@@ -18,8 +18,9 @@ from mcp.types import ErrorData, JSONRPCNotification, JSONRPCRequest, Result, Ta
 
 from .contract import ConcurrentModification, InvalidTransition, TaskExists, TaskNotFound, TerminalState
 from .errors import RequestError
-from .mcp_events import Owners
 from .mcp_sessions import served_session
+from .sdk_internals import set_task_scope
+from .session_watch import Owners
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -52,9 +53,8 @@ def enable_tasks(server: Server[Any, Any], store: Store) -> TaskSupport:
     def configure_session(session: ServerSession, *, stateless: bool = False) -> None:
         kept = served_session()
         if kept is not None:
-            # There is no parameter for it; what is set already the SDK leaves as it is.
             scope = hashlib.sha256(f"task scope\n{kept['session_id']}".encode()).hexdigest()[:32]
-            session._experimental.task_session_scope = scope
+            set_task_scope(session, scope)
         configure(session, stateless=stateless)
 
     setattr(support, "configure_session", configure_session)
