@@ -98,6 +98,28 @@ async def whoami(ctx: Context) -> dict[str, Any]:  # type: ignore[type-arg]
     return {"client": info.name, "session_id": request.headers["mcp-session-id"]}
 
 
+@server.tool()
+async def notify(count: int, ctx: Context) -> str:  # type: ignore[type-arg]
+    """Sends notifications that belong to no request, which go to the standalone stream."""
+    for number in range(count):
+        await ctx.session.send_resource_updated(f"test://{number}")
+    return "sent"
+
+
+@server.tool()
+async def odd(kind: str, gates: list[str]) -> dict[str, Any]:
+    """Answers, behind the gates, with what is hard to keep."""
+    for each in gates:
+        await gate(each)
+    deep: dict[str, Any] = {}
+    for _ in range(140):
+        deep = {"a": deep}
+    return {"value": {
+        "large": lambda: "x" * 2_000_000, "deep": lambda: deep, "number": lambda: 7 ** 8_000,
+        "half": lambda: "a\ud800b", "plain": lambda: 1,
+    }[kind]()}
+
+
 def main() -> None:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

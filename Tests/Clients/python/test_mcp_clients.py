@@ -68,7 +68,7 @@ def test_a_client_gets_what_it_missed_in_order_and_once(
                     text = (await call).content[0].text
                     assert text == f"counted {steps}"
                 assert seen == ([1, 2, 3, 4] if is_killed else [1, 2, 3, 4, 5])
-                assert {tool.name for tool in (await client.list_tools()).tools} == {"count", "whoami"}
+                assert {tool.name for tool in (await client.list_tools()).tools} >= {"count", "whoami"}
 
     with ExitStack() as lives:
         asyncio.run(asyncio.wait_for(run(lives), 4 * WAIT))

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
+import random
 from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import pytest
+from http_server import serving
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http import StreamableHTTPServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import RequestBodyLimitMiddleware
-from server_process import WAIT, Frame, RawClient, ServerProcess, frames, running
+from server_process import HEADERS, WAIT, Frame, RawClient, ServerProcess, frames, running
 
 from mcp_session_store import Store
-from mcp_session_store.mcp_sessions import DurableSessions
+from mcp_session_store.mcp_sessions import DurableSessions, streamable_http_app
+from mcp_session_store.sdk_internals import UnsupportedSDK
 
 FLAVORS = ["sdk", *(["fastmcp"] if find_spec("fastmcp") else [])]
 
@@ -104,7 +109,7 @@ def test_a_killed_server_resumes_a_stream(setup: dict[str, Any], flavor: str) ->
 
 @pytest.mark.parametrize("version", ["2025-11-25", "2025-06-18"])
 def test_an_interrupted_request_is_answered_with_an_error(setup: dict[str, Any], version: str) -> None:
-    """With an id of the same type, also for clients of before 2025-11-25, which get no place to resume from at first."""
+    """With an id of the same type, also for clients of before 2025-11-25, which get no place to resume from first."""
     ids = (7, "9", -3, "seven", "007", 0, 10 ** 20, "a.b/c %41", "x" * 1_000)
 
     async def before(client: RawClient) -> list[str]:
@@ -536,3 +541,394 @@ def test_many_requests_at_once_restore_a_session(setup: dict[str, Any]) -> None:
         client = asyncio.run(before(server.url))
     with running(setup) as server:
         asyncio.run(after(server.url, client))
+
+
+# --- Answers that are hard to keep, ids and handshakes of all kinds
+
+def test_whatever_the_answer_is_who_is_connected_gets_it_and_who_resumes_gets_one(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        client, other = RawClient(url), RawClient(url)
+        await asyncio.gather(client.initialize(), other.initialize())
+        kinds = ("large", "deep", "number", "half", "plain")
+        for kind, request_id in [(kind, request_id) for kind in kinds for request_id in (1, "one")]:
+            call = client.call(request_id, "odd", kind=kind, gates=[])
+            async with client.request("POST", call) as response:
+                live = [line async for line in response.aiter_lines()]
+            assert any('"result"' in line and ('"content"' in line) for line in live), [line[:200] for line in live]
+            cursor = next(line.removeprefix("id: ") for line in live if line.startswith("id: "))
+            async with client.request("GET", last_event_id=cursor) as response:
+                *_, answer = [frame.data async for frame in frames(response)]
+            assert answer["id"] == request_id and type(answer["id"]) is type(request_id)
+            assert ("error" in answer) == (kind in ("large", "deep", "number")), str(answer)[:200]
+            if "error" in answer:
+                assert answer["error"]["code"] == -32603 and "kept" in answer["error"]["message"]
+        assert await other.result(2, "count", steps=[]) == {"result": "counted []"}, "others notice nothing"
+        assert await client.result(3, "count", steps=[]) == {"result": "counted []"}
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+IDS = (0, 1, -1, "", "1", "0", "-0", "1.0", "a b", "ü🙂", "_GET", "x" * 5_000, 2 ** 53 + 1, 10 ** 30, "null", "a.b%2Fc")
+
+
+def test_request_ids_keep_their_type_and_value(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        for number, request_id in enumerate(IDS):
+            call = client.call(request_id, "odd", kind="plain", gates=[f"gate {number}"])
+            async with client.request("POST", call) as response:
+                cursor = (await anext(frames(response))).id
+            assert cursor
+            open_gate(setup, f"gate {number}")
+            async with client.request("GET", last_event_id=cursor) as response:
+                assert response.status_code == 200
+                [answer] = [frame.data async for frame in frames(response)]
+            assert (answer["id"], type(answer["id"])) == (request_id, type(request_id))
+            assert "result" in answer
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def handshakes() -> dict[str, bytes]:
+    def initialize(**more: Any) -> bytes:
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+        return json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {**params, **more}}).encode()
+
+    plain = initialize()
+
+    def capable(text: str) -> bytes:
+        more = b'"capabilities": {"experimental": {"x": {"y": %s}}}' % text.encode()
+        return plain.replace(b'"capabilities": {}', more)
+
+    return {
+        "plain": plain, "spelled with escapes": plain.replace(b"initialize", b"initiali\\u007ae"),
+        "infinite": capable("1e400"), "no number": capable("NaN"), "deep": capable("[" * 130 + "]" * 130),
+        "too deep": capable("[" * 300 + "]" * 300), "half a pair": capable('"\\ud800"'),
+        "huge number": capable("9" * 6_000), "large": capable('"' + "x" * 1_500_000 + '"'),
+        "more members": initialize(unknown={"a": [1]}, _meta={"progressToken": 1}),
+        "twice": plain.replace(b'"id": 0', b'"id": 0, "id": 5'), "text for an id": plain.replace(b": 0", b': "0"'),
+        "null for an id": plain.replace(b'"id": 0', b'"id": null'), "no id": plain.replace(b'"id": 0, ', b""),
+        "unknown version": initialize(protocolVersion="1999-01-01"), "no version": initialize(protocolVersion=None),
+        "number for a version": initialize(protocolVersion=7), "unknown capabilities": capable("{}"),
+        "no capabilities": initialize(capabilities=None),
+        "no parameters": b'{"jsonrpc":"2.0","id":0,"method":"initialize"}',
+        "a list for parameters": b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":[]}',
+        "batch": b"[" + plain + b"]", "blanks": b" \n" + plain + b"\n",
+        "byte order mark": b"\xef\xbb\xbf" + plain, "UTF-16": plain.decode().encode("utf-16"),
+        "another method": plain.replace(b"initialize", b"Initialize"), "cut": plain[:-3], "nothing": b"",
+    }
+
+
+def test_odd_handshakes_are_answered_as_the_sdk_alone_answers_them(binary: Path, database: Path) -> None:
+    async def answer(http: httpx.AsyncClient, body: bytes, session_id: str | None = None) -> Any:
+        headers = {**HEADERS, "mcp-protocol-version": "2025-11-25"} if session_id else HEADERS
+        if session_id:
+            headers["mcp-session-id"] = session_id
+        response = await http.post("/mcp", content=body, headers=headers)
+        text = response.text
+        made = response.headers.get("mcp-session-id")
+        told = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")] or text
+        return response.status_code, made, told if not made else str(told).replace(made, "")
+
+    async def main() -> None:
+        kept, alone = new_server(), new_server()
+        ping = b'{"jsonrpc":"2.0","id":5,"method":"ping"}'
+        async with (
+            serving(streamable_http_app(kept, Store(database, binary=binary))) as address,
+            serving(alone.streamable_http_app()) as other,
+            httpx.AsyncClient(base_url=address, timeout=WAIT) as http, httpx.AsyncClient(base_url=other) as plain,
+        ):
+            for name, body in handshakes().items():
+                here, there = await answer(http, body), await answer(plain, body)
+                assert (here[0], here[1] is None, here[2]) == (there[0], there[1] is None, there[2]), name
+                if here[1] is not None:
+                    after = (await answer(http, ping, here[1]))[0], (await answer(plain, ping, there[1]))[0]
+                    assert after[0] == after[1], (name, after)
+
+    asyncio.run(asyncio.wait_for(main(), WAIT * 2))
+
+
+def new_server(**options: Any) -> Any:
+    try:
+        from mcp.server.mcpserver import MCPServer
+    except ImportError:
+        from mcp.server.fastmcp import FastMCP as MCPServer  # type: ignore[no-redef]
+    return MCPServer("test", **options)
+
+
+def test_odd_handshakes_outlive_the_process_too(setup: dict[str, Any]) -> None:
+    names = ("plain", "spelled with escapes", "infinite", "no number", "deep", "more members", "unknown version")
+
+    async def before(url: str) -> list[str]:
+        made = []
+        async with httpx.AsyncClient() as http:
+            for name in names:
+                response = await http.post(url, content=handshakes()[name], headers=HEADERS)
+                made.append(response.headers["mcp-session-id"])
+        return made
+
+    async def after(url: str, made: list[str]) -> None:
+        for name, session_id in zip(names, made, strict=True):
+            found = await RawClient(url, session_id=session_id).result(1, "whoami")
+            assert found == {"client": "x", "session_id": session_id}, name
+
+    with running(setup) as server:
+        made = asyncio.run(before(server.url))
+    with running(setup) as server:
+        asyncio.run(after(server.url, made))
+
+
+def test_the_handshake_that_was_agreed_on_last_is_restored(setup: dict[str, Any]) -> None:
+    def initialize(name: str, **more: Any) -> dict[str, Any]:
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": name, "version": "1"}}
+        return {"jsonrpc": "2.0", "id": "again", "method": "initialize", "params": {**params, **more}}
+
+    async def before(client: RawClient) -> str:
+        await client.initialize()
+        for message in (initialize("second"), initialize("refused", clientInfo=None)):
+            async with client.request("POST", message) as response:
+                assert response.status_code == 200
+                answer = [frame.data async for frame in frames(response)][-1]
+            assert ("error" in answer) == (message["params"]["clientInfo"] is None)
+        return (await client.result(1, "whoami"))["client"]
+
+    async def after(client: RawClient, last: str) -> None:
+        assert (await client.result(1, "whoami"))["client"] == last == "second"
+
+    across_a_restart(setup, before, after)
+
+
+def test_a_session_whose_handshake_the_server_refuses_now_is_not_taken_for_restored(
+    binary: Path, database: Path
+) -> None:
+    from mcp.server.lowlevel import server as lowlevel
+
+    if not hasattr(lowlevel.Server("x"), "middleware"):
+        pytest.skip("version 1 has nothing that refuses a handshake")
+    from mcp.shared.exceptions import MCPError
+
+    is_down = False
+
+    async def licence(ctx: Any, call_next: Any) -> Any:
+        if ctx.method == "initialize" and is_down:
+            raise MCPError(code=-32603, message="The licence server is not there.")
+        return await call_next(ctx)
+
+    async def main() -> None:
+        nonlocal is_down
+        client = RawClient("")
+        for life in range(2):
+            server = new_server(middleware=[licence])
+            app = streamable_http_app(server, Store(database, binary=binary))
+            async with serving(app) as address:
+                client.url = address + "/mcp"
+                ping = {"jsonrpc": "2.0", "id": 5, "method": "ping"}
+                if life == 0:
+                    is_down = True
+                    refused = RawClient(client.url)
+                    with pytest.raises(KeyError):
+                        await refused.initialize()  # with an error, and a session that can try again
+                    assert refused.session_id is not None
+                    is_down = False
+                    await client.initialize()
+                    is_down = True
+                    continue
+                assert await client.status("POST", ping) == 503
+                assert await client.status("POST", ping) == 503
+                is_down = False
+                assert await client.status("POST", ping) == 200
+
+    asyncio.run(asyncio.wait_for(main(), WAIT))
+
+
+# --- One message, one connection; what is over is not served
+
+def test_two_standalone_streams_are_never_served_at_once(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        async with client.request("GET") as plain:
+            assert plain.status_code == 200 and await client.status("GET") == 409
+            await client.result(1, "notify", count=1)
+            old = frames(plain)
+            cursor = (await anext(old)).id
+            async with client.request("GET", last_event_id=cursor) as resumed:
+                assert resumed.status_code == 200
+                assert [frame async for frame in old] == []  # it ends
+                assert await client.status("GET") == 409
+                await client.result(2, "notify", count=3)
+                events = frames(resumed)
+                seen = [(await anext(events)).data["params"]["uri"] for _ in range(3)]
+                assert seen == ["test://0", "test://1", "test://2"]
+        async with asyncio.timeout(WAIT):
+            while await client.status("GET") == 409:
+                await asyncio.sleep(0.01)
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_a_storm_of_reconnects_loses_and_doubles_nothing(setup: dict[str, Any]) -> None:
+    """Several streams of several sessions, whose connections are cut again and again, two of which resume at once."""
+    count = 60
+
+    async def stream(client: RawClient, request_id: int, chance: random.Random) -> None:
+        cursor, seen, answer = "", [], None
+        steps = [step for number in range(count) for step in (number, f"pause {number % 7}")]
+        request: Any = client.request("POST", client.call(request_id, "count", steps=steps))
+        while answer is None:
+            async with request as response:
+                assert response.status_code == 200, await response.aread()
+                left = chance.randrange(1, 12)
+                async for frame in frames(response):
+                    cursor = frame.id or cursor
+                    if frame.data is not None and "method" in frame.data:
+                        seen.append(progress(frame))
+                    elif frame.data is not None:
+                        answer = frame.data
+                    left -= 1
+                    if left == 0:
+                        break
+            if chance.random() < 0.3:  # one that never reads: the next takes the stream over
+                rival = asyncio.ensure_future(client.status("GET", last_event_id=cursor))
+                await asyncio.sleep(chance.random() * 0.01)
+                rival.cancel()
+            request = client.request("GET", last_event_id=cursor)
+        assert seen == list(range(count)) and answer["id"] == request_id and "result" in answer
+
+    async def run(url: str) -> None:
+        clients = [RawClient(url) for _ in range(3)]
+        await asyncio.gather(*[client.initialize() for client in clients])
+        await asyncio.gather(*[
+            stream(client, request_id, random.Random(f"{number} {request_id}"))
+            for number, client in enumerate(clients) for request_id in (1, 2)])
+
+    for number in range(7):
+        open_gate(setup, f"pause {number}")
+    with running(setup) as server:
+        asyncio.run(asyncio.wait_for(run(server.url), WAIT * 2))
+
+
+@pytest.mark.parametrize("end", ["delete_session", "invalidate_session", "expire_session"])
+def test_open_streams_end_with_their_session(setup: dict[str, Any], end: str) -> None:
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        assert client.session_id is not None
+        async with Store(setup["database"], binary=setup["binary"]) as store:
+            async with client.request("POST", client.call(1, "count", steps=[1, "never"])) as first:
+                cursor = ""
+                async for frame in frames(first):
+                    cursor = frame.id
+                    if frame.data is not None:
+                        break
+            async with (
+                client.request("GET") as plain, client.request("GET", last_event_id=cursor) as resumed,
+                client.request("POST", client.call(2, "count", steps=["never"])) as posted,
+            ):
+                ends = [asyncio.ensure_future(each.aread()) for each in (plain, resumed, posted)]
+                await asyncio.sleep(0.5)
+                assert not any(each.done() for each in ends)
+                begun = asyncio.get_running_loop().time()
+                await getattr(store, end)(client.session_id)
+                await asyncio.wait_for(asyncio.gather(*ends), WAIT)
+                assert asyncio.get_running_loop().time() - begun < 10  # one, on a machine that has the time
+        assert await client.status("GET") == 404
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_what_a_client_sends_is_never_told_as_an_outage(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        client, other = RawClient(url), RawClient(url)
+        await asyncio.gather(client.initialize(), other.initialize())
+        async with other.request("POST", other.call(1, "odd", kind="plain", gates=[])) as response:
+            foreign = (await anext(frames(response))).id
+        for cursor in (foreign, "x", "1", "0." + foreign.partition(".")[2], "9" * 5_000, "%", "1..", "1.%ff.%ff",
+                       "ü", "x" * 30_000, f"{foreign}0", f"{'9' * 15}.{foreign.partition('.')[2]}"):
+            for who in (client, RawClient(url, session_id="unknown")):
+                encoded: Any = cursor.encode("latin-1")
+                async with who.request("GET", last_event_id=encoded) as response:
+                    assert response.status_code == (400 if who is client else 404), cursor[:50]
+        for session_id in ("x" * 30_000, "ü", "a b", "", "\x7f"):
+            async with httpx.AsyncClient() as http:
+                named = {**HEADERS, "mcp-session-id": session_id.encode("latin-1")}
+                response = await http.post(url, json={}, headers=named)  # type: ignore[arg-type]
+                assert response.status_code == 404
+        assert await client.result(3, "count", steps=[]) == {"result": "counted []"}
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_of_two_servers_the_other_waits_for_work_and_tells_when_it_is_gone(setup: dict[str, Any]) -> None:
+    async def begin(client: RawClient) -> str:
+        await client.initialize()
+        async with client.request("POST", client.call("17", "count", steps=[1, "never"])) as response:
+            events = frames(response)
+            await anext(events)
+            return (await anext(events)).id
+
+    async def resume(client: RawClient, cursor: str, server: ServerProcess) -> None:
+        async with client.request("GET", last_event_id=cursor) as response:
+            answer = asyncio.ensure_future(anext(frames(response)))
+            await asyncio.wait([answer], timeout=1)
+            assert not answer.done(), "the first server works on it"
+            server.kill()
+            told = (await answer).data
+        assert told["id"] == "17" and "restarted" in told["error"]["message"]
+
+    with running(setup) as server, running(setup) as other:
+        client = RawClient(server.url)
+        cursor = asyncio.run(begin(client))
+        client.url = other.url
+        asyncio.run(resume(client, cursor, server))
+
+
+def test_a_server_whose_manager_does_not_run_says_how_to_mount_it(binary: Path, database: Path) -> None:
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    async def main() -> None:
+        async with Store(database, binary=binary) as store:
+            inner = streamable_http_app(new_server(), store)
+            transport = httpx.ASGITransport(Starlette(routes=[Mount("/", inner)]))
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
+                with pytest.raises(RuntimeError, match="lifespan"):
+                    await http.post("/mcp", content=handshakes()["plain"], headers=HEADERS)
+            assert (await store.session_count())["count"] == 0
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_served_gets_a_sentence(binary: Path) -> None:
+    store = Store(":memory:", binary=binary)
+    with pytest.raises(TypeError, match="fastmcp"):
+        streamable_http_app(object(), store)
+    if find_spec("fastmcp"):
+        from fastmcp import FastMCP
+
+        from mcp_session_store.fastmcp_events import http_app
+
+        for options, said in (({"transport": "sse"}, "sse"), ({"stateless_http": True}, "stateless"),
+                              ({"event_store": object()}, "event_store")):
+            with pytest.raises(ValueError, match=said):
+                http_app(FastMCP("test"), store, **options)
+
+
+def test_an_sdk_that_has_changed_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    server: Any = Server("test")
+    for name in ("_admit_session", "_server_instances"):
+        manager: Any = StreamableHTTPSessionManager(server)
+        if name == "_admit_session":
+            monkeypatch.delattr(StreamableHTTPSessionManager, name)
+        else:
+            del manager._server_instances
+        with pytest.raises(UnsupportedSDK, match="pip install mcp==") as told:
+            DurableSessions(manager, Store(":memory:"))
+        assert name in str(told.value) and "EventStore" in str(told.value)
+        monkeypatch.undo()

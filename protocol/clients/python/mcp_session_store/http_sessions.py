@@ -383,7 +383,7 @@ GONE = Refusal(
     404, 1003, "session_expired", "There is no such session; initialize a new one.", (("retry", "re-initialize"),))
 SUSPENDED = Refusal(
     403, 1004, "invalid_session_status", "The session is suspended; it answers again once it is resumed.",
-    (("current", "suspended"),))
+    (("current", "suspended"), ("retryable", True)))
 UNAVAILABLE = Refusal(
     503, -32603, "store_unavailable", "The sessions cannot be looked up; try again later.", (),
     ((b"retry-after", b"1"),))

@@ -7,9 +7,15 @@ import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from key_value.aio._utils.sanitization import SanitizationStrategy
-from key_value.aio.errors import SerializationError, ValueTooLargeError
-from key_value.aio.stores.base import BaseCullStore, BaseDestroyCollectionStore, BaseEnumerateKeysStore
+try:
+    # The names of collections and keys, and the form of an entry, have no public place in the library.
+    from key_value.aio._utils.sanitization import SanitizationStrategy
+    from key_value.aio.errors import SerializationError, ValueTooLargeError
+    from key_value.aio.stores.base import BaseCullStore, BaseDestroyCollectionStore, BaseEnumerateKeysStore
+except ImportError as missing:
+    raise ImportError(
+        "KeyValueStore needs py-key-value-aio and was tried with 0.4.6: 'pip install py-key-value-aio==0.4.6'. "
+        f"Without it, the store's own values work as ever. ({missing})") from missing
 
 from .contract import PayloadTooLarge
 from .errors import RequestError, RequestTooLarge

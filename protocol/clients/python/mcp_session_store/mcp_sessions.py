@@ -229,7 +229,7 @@ class DurableSessions:
                 if not handshake.metadata:
                     raise
                 # The client can work with it all the same, as long as this process lives.
-                self._logger.warning("A session will not outlive the server, for its initialize is too large: %s", error)
+                self._logger.warning("A session with too large an initialize will not outlive the server: %s", error)
                 handshake.forget()
 
     async def _serve_as(self, events: _SessionEvents | None, scope: Scope, receive: Receive, send: Send) -> None:

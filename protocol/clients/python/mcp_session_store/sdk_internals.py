@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mcp.types import JSONRPCMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mcp.server.auth.middleware.bearer_auth import AuthorizationContext
     from mcp.server.streamable_http import EventStore, StreamableHTTPServerTransport
@@ -28,12 +28,12 @@ IS_FIRST = isinstance(JSONRPCMessage, type)
 
 
 class UnsupportedSDK(RuntimeError):
-    """The installed SDK has not got what an adapter builds on."""
+    """What is installed has not got what an adapter builds on."""
 
-    def __init__(self, missing: str, without: str) -> None:
+    def __init__(self, missing: str, without: str, *, package: str = "mcp", tried: Sequence[str] = TRIED) -> None:
         super().__init__(
-            f"mcp {importlib.metadata.version('mcp')} has no {missing}, which this needs; it was tried with mcp "
-            f"{' and '.join(TRIED)}. Install one of these ('pip install mcp=={TRIED[-1]}'), or a newer "
+            f"{package} {importlib.metadata.version(package)} has no {missing}, which this needs; it was tried with "
+            f"{package} {' and '.join(tried)}. Install one of these ('pip install {package}=={tried[-1]}'), or a newer "
             f"mcp_session_store. {without}")
 
 
