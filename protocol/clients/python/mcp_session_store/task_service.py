@@ -202,6 +202,11 @@ class TaskHandle:
         return self._task["task_id"]
 
     @property
+    def record(self) -> Task:
+        """The store's record, as it was when this was made."""
+        return self._task
+
+    @property
     def created(self) -> TaskResult:
         """The `CreateTaskResult`, to answer in the place of the tool's own result."""
         return {"resultType": "task", **detailed(self._task)}
