@@ -5,7 +5,6 @@ The SDK seals request state, so that it comes back as it was minted; that it com
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from contextvars import ContextVar
@@ -104,9 +103,13 @@ class SingleUseState:
 def nonce_of(token: str, tenant_id: str | None = None) -> str:
     """The nonce that a token of any length is remembered by, which does not give the token away.
 
-    All clients of this contract name it so, and a token is used once among them: SHA-256 over the JSON array of tenant
-    and token, without spaces and with half a surrogate pair as an escape, in base64url without padding.
+    All clients of this contract name it so, and a token is used once among them: SHA-256, in hexadecimal digits, of the
+    token, or where there is a tenant of the JSON array of tenant and token. Half a surrogate pair is the replacement
+    character in the one and an escape in the other.
     """
-    named = json.dumps([tenant_id, token], ensure_ascii=False, separators=(",", ":"))
-    digest = hashlib.sha256(named.encode("utf-8", "backslashreplace")).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    if tenant_id is None:
+        named = token.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+    else:
+        pair = json.dumps([tenant_id, token], ensure_ascii=False, separators=(",", ":"))
+        named = pair.encode("utf-8", "backslashreplace")
+    return hashlib.sha256(named).hexdigest()
