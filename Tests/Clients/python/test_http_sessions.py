@@ -344,7 +344,8 @@ def test_what_is_sent_is_never_told_as_an_outage(binary: Path, database: Path) -
     async def work(endpoint: Endpoint, store: Store, http: httpx.AsyncClient) -> None:
         deep = b"[" * 5_000 + b"]" * 5_000
         for body in (b'{"text":"x\\ud800y"}', b'{"n":' + b"9" * 6_000 + b"}", b'{"n":1e400}', deep, b'"\\',
-                     b'"' * 99_999, b'{"a":"b","a":"c"}', '{"text":"\u2028\u0130"}'.encode(), '"text"'.encode("utf-16")):
+                     b'"' * 99_999, b'{"a":"b","a":"c"}', '{"text":"\u2028\u0130"}'.encode(),
+                     '"text"'.encode("utf-16")):
             assert (await http.post("/mcp", content=body)).status_code == 200, body[:40]
         hidden = b'"<script>x</script>"'
         for body in (b'{"n":' + b"9" * 6_000 + b',"a":' + hidden + b"}", b"[" * 5_000 + hidden + b"]" * 5_000,

@@ -1,4 +1,4 @@
-"""The tasks extension of MCP 2026-07-28 for servers of the official SDK, version 2: one line, and long calls are tasks."""
+"""The tasks extension of MCP 2026-07-28 for servers of the official SDK 2.x: one line, and long calls are tasks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def current_task() -> TaskHandle | None:
 
 
 class TaskExtension(Extension):
-    """Lets calls of tools that take long go on as tasks, which outlive the connection and whose ends outlive the process.
+    """Lets calls of tools that take long go on as tasks, which outlive the connection, and their ends the process.
 
         mcp = MCPServer("weather", extensions=[TaskExtension(store)])
 
