@@ -158,6 +158,8 @@ class Program:
 
 
 def main():
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(0)
     directory = sys.argv[1]
     # Each start adds a line, which also says which process of the scenario this one is.
     starts = os.open(os.path.join(directory, "starts"), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
