@@ -45,11 +45,63 @@ import Testing
     "<a href=\"java\r\nscript:x\">",
   ]
 
-  @Test(arguments: harmless) func harmlessTextsPass(text: String) {
-    #expect(InputScreen.check(text, maxBytes: 10_000) == nil)
+  /// What browsers run although it does not look like it.
+  private static let hiddenAttacks = [
+    "<img title=\">\" onerror=alert(1)>", "<a href=\"javascript: alert(1)\">x</a>",
+    "<a href=\"javascript:\nalert(1)\">x</a>", "<a href=\" javascript:alert(1)\">", "<iframe srcdoc=\"<p>\">",
+    "<iframe srcdoc='&lt;script&gt;alert(1)&lt;/script&gt;'>", "<a href=\"&#106;avascript:alert(1)\">",
+    "<a href=\"&#x6A;&#x61;vascript:alert(1)\">", "<a href=\"javascript&colon;alert(1)\">",
+    "<a href=\"java&Tab;script:alert(1)\">", "<a href=\"jav&#x09;ascript:alert(1)\">",
+    "<a href=\"java&NewLine;script:x\">", "&#106;avascript:alert(1)", "javascript&#58;alert(1)",
+    "<object data=\"x.swf\">", "<base href=\"//evil\">",
+    "<meta http-equiv=\"refresh\" content=\"0;url=javascript:x\">",
+    "<META HTTP-EQUIV=refresh CONTENT='0; url=https://evil'>",
+    "<svg><a xlink:href=\"javascript:&#10;alert(1)\"><text>x", "<svg>",
+    "<svg><animate attributeName=href values=javascript:alert(1)>", "<embed src=x>",
+    "<button formaction=javascript:alert(1)>", "<a href='&#0000106avascript:alert(1)'>", "[x](javascript: alert(1))",
+    "<div style=\"background:url( javascript:x )\">", "<math href=\"javascript:x\">", "<p title='a' onclick='x'>",
+    "<img src=`x` onerror=x>", "<a href=\"vbscript:x\">", "<img src=\"x\" title='>' alt=\">\" onload=x",
+    "<animate attributename=onmouseover to=x>", "<a href=\"DATA: text/html,x\">",
+  ]
+
+  private static let prose = [
+    "List<Object> a = new ArrayList<Object>();", "vector<base> v", "<iframe src=\"https://example.com\">",
+    "<meta charset=utf-8>", "&copy; 2026: all rights", "a &amp; b: c", "AT&T: a history",
+    "<a href=\"https://example.com/?q=java\">", "<p>the union select committee met</p>", "It's; drop me a line",
+    "O'Reilly's book or another", "'quoted' or 'not'", "select a seat from the list; update your profile",
+    "don't -- wait", "SELECT * FROM users WHERE id = 1", "Robert'); she said",
+    "the table's; create a table of contents", "rock 'n' roll -- and more", "He said \"no\" or \"maybe\"",
+    "it's 5' -- or so", "x = 'a' and y = 'b'", "if name == 'x' or 1 < 2:", "print('a'); exec('b')",
+    "if name == 'x' or 1 < 2:", "let s = \"a\"; let t = 'b'",
+  ]
+
+  private static let statements = [
+    "' OR '1'='1", "' or 1=1 --", "\" or \"\"=\"", "admin' --", "admin'--", "admin'#", "admin'/*",
+    "1; DROP TABLE users", "'; DROP TABLE users; --", "1 UNION SELECT username, password FROM users",
+    "' UNION ALL SELECT NULL,NULL,NULL--", "'; exec xp_cmdshell('dir')", "'; WAITFOR DELAY '0:0:5'--",
+    "1' AND SLEEP(5)#", "') OR ('a'='a", "x'; DELETE FROM t WHERE 1=1", "' UNION/**/SELECT/**/password FROM users",
+    "1;update users set admin=1", "' or true--", "' or 'a' like 'a", "1' and 1=(select count(*) from tabs)--",
+    "' INTO OUTFILE '/tmp/x", "' || '1'='1", "' and exists(select * from users) --", "; insert into t values (1)",
+    "select * from information_schema.tables", "1 union select 1,2,3", "; select pg_sleep(5)",
+  ]
+
+  @Test(arguments: harmless + prose) func harmlessTextsPass(text: String) {
+    #expect(InputScreen.check(text, maxBytes: 10_000, for: [.script, .sql]) == nil)
   }
 
-  @Test(arguments: attacks) func scriptsDoNot(text: String) {
+  @Test(arguments: statements) func sqlIsFoundWhenItIsAskedFor(text: String) {
+    #expect(InputScreen.check(text, maxBytes: 10_000, for: [.sql]) == .sql)
+    #expect(InputScreen.check("words before, " + text, maxBytes: 10_000, for: [.sql]) == .sql)
+    #expect(InputScreen.check(text, maxBytes: 10_000) != .sql)
+  }
+
+  @Test func scriptsAreFoundOnlyWhenTheyAreAskedFor() {
+    #expect(InputScreen.check("<script>", maxBytes: 10_000, for: []) == nil)
+    #expect(InputScreen.check("<script>' or 1=1 --", maxBytes: 10_000, for: [.script, .sql]) == .script)
+    #expect(InputScreen.check("<script>' or 1=1 --", maxBytes: 10_000, for: [.sql]) == .sql)
+  }
+
+  @Test(arguments: attacks + hiddenAttacks) func scriptsDoNot(text: String) {
     #expect(InputScreen.check(text, maxBytes: 10_000) == .script)
     #expect(InputScreen.check("words before, " + text, maxBytes: 10_000) == .script)
   }
@@ -73,9 +125,13 @@ import Testing
 
   @Test func aLongTextIsReadOnce() {
     // Whatever it holds, the work grows with the length only: each of these would take minutes otherwise.
-    for piece in ["<", "<a ", "on", "on=", "<a on", ":", "javascript", "\n:"] {
+    let pieces = [
+      "<", "<a ", "on", "on=", "<a on", ":", "javascript", "\n:", "'/*", "' or '", "<a x=\"", "da d", "&#1;", "&#x", "&", ";",
+      "; select ", "'", "union select ", "<a href=\"j&#",
+    ]
+    for piece in pieces {
       let text = "x" + String(repeating: piece, count: (1 << 17) / piece.utf8.count)
-      _ = InputScreen.check(text, maxBytes: .max)
+      _ = InputScreen.check(text, maxBytes: .max, for: [.script, .sql])
     }
   }
 }

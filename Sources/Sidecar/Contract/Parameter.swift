@@ -13,7 +13,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case lastUpdatedAt
   case nonce, collection, ifAbsent, prefix
   case entry, entries, deduplicate, messageID, kind, receivedAt, afterSeq, fromLastCheckpoint, checkpoint
-  case type, severity, minSeverity, since, window, text, maxBytes
+  case type, severity, minSeverity, since, window, text, maxBytes, patterns
   case calls, method, params, require, client, name, version, protocolVersion, path
 
   var wire: String { Self.wireNames[rawValue] }
@@ -37,7 +37,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
     "nonce", "collection", "if_absent", "prefix",
     "entry", "entries", "deduplicate", "message_id", "kind", "received_at", "after_seq", "from_last_checkpoint",
     "checkpoint",
-    "type", "severity", "min_severity", "since", "window", "text", "max_bytes",
+    "type", "severity", "min_severity", "since", "window", "text", "max_bytes", "patterns",
     "calls", "method", "params", "require", "client", "name", "version", "protocol_version", "path",
   ]
 }

@@ -108,20 +108,25 @@ enum SecurityMethods {
 
   private static let validate = Method(
     name: "validate_input",
-    summary: "Screens a text for its size, control characters and scripts; what fails is recorded at low severity.",
+    summary: "Screens a text for size, control characters and scripts (or SQL); what fails is recorded at low severity.",
     access: .readOrWrite,
     parameters: [
       .required(.text, .text(8 << 20), "The text."),
       .optional(.sessionID, .identifier, "The session that sent it, for the record."),
       .optional(.maxBytes, .integer(0...8_388_608), "Bytes of UTF-8 that it may have; 10,000 when absent."),
+      .optional(
+        .patterns, .list(of: .choice(InputScreen.Pattern.allCases.map(\.rawValue)), count: 0...2),
+        "What is looked for besides; script alone when absent."),
     ],
     result: .members([
       ("valid", .boolean), ("reason", .nullable(.choice(InputScreen.Finding.allCases.map(\.rawValue)))),
     ]),
     example: (#"{"text":"<script>alert(1)</script>"}"#, #"{"valid":false,"reason":"script"}"#)
   ) { sidecar, call, writer in
+    let patterns = call.has(.patterns)
+      ? Set(call.strings(.patterns).compactMap { InputScreen.Pattern(rawValue: $0) }) : [.script]
     let finding = InputScreen.check(
-      call.string(.text), maxBytes: Int(call.integer(.maxBytes, default: 10_000)))
+      call.string(.text), maxBytes: Int(call.integer(.maxBytes, default: 10_000)), for: patterns)
     if let finding { try sidecar.store.recordInvalidInput(finding, sessionID: call.optionalString(.sessionID)) }
     writer.beginObject()
     writer.member("valid", finding == nil)
