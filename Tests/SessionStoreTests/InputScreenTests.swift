@@ -126,8 +126,8 @@ import Testing
   @Test func aLongTextIsReadOnce() {
     // Whatever it holds, the work grows with the length only: each of these would take minutes otherwise.
     let pieces = [
-      "<", "<a ", "on", "on=", "<a on", ":", "javascript", "\n:", "'/*", "' or '", "<a x=\"", "da d", "&#1;", "&#x", "&", ";",
-      "; select ", "'", "union select ", "<a href=\"j&#",
+      "<", "<a ", "on", "on=", "<a on", ":", "javascript", "\n:", "'/*", "' or '", "<a x=\"", "da d", "&#1;", "&#x",
+      "&", ";", "; select ", "'", "union select ", "<a href=\"j&#",
     ]
     for piece in pieces {
       let text = "x" + String(repeating: piece, count: (1 << 17) / piece.utf8.count)

@@ -1,15 +1,16 @@
 /// Finds markup that runs, as browsers read it: elements that carry code, handlers, addresses whose scheme is code.
 /// Words that only look like it ("function", "only = 3", "JavaScript: a history", "data: 5") are let through.
 ///
-/// The rules for tags, attributes and character references are those of the HTML standard, sections 13.2.5 (tokenization)
-/// and 4.4 of the URL standard (white space in an address), as far as they decide what runs.
+/// The rules for tags, attributes and character references are those of the HTML standard (13.2.5, tokenization) and of
+/// the URL standard (4.4, white space in an address), as far as they decide what runs.
 enum ScriptScreen {
   static func finds(_ text: ScreenedText) -> Bool {
     var index = 0
     while index < text.count {
       switch text[index] {
       case UInt8(ascii: "<"):
-        guard text.isLetter(index + 1) || text[index + 1] == UInt8(ascii: "/") && text.isLetter(index + 2) else { break }
+        let name = text[index + 1] == UInt8(ascii: "/") ? index + 2 : index + 1
+        guard text.isLetter(name) else { break }
         let tag = Tag(text, at: index + 1)
         if tag.runs { return true }
         // What stands in the tag's quotes is looked at as text too, for a quote may be prose; each byte once more.

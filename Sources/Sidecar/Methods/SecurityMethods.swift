@@ -108,7 +108,7 @@ enum SecurityMethods {
 
   private static let validate = Method(
     name: "validate_input",
-    summary: "Screens a text for size, control characters and scripts (or SQL); what fails is recorded at low severity.",
+    summary: "Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity.",
     access: .readOrWrite,
     parameters: [
       .required(.text, .text(8 << 20), "The text."),
