@@ -134,6 +134,15 @@ def test_screening(sidecar: Sidecar, text: str, max_bytes: int | None, reason: s
     )
 
 
+def test_sql_is_a_class_of_its_own_that_is_asked_for(sidecar: Sidecar) -> None:
+    both = "' OR '1'='1 <script>"
+    for patterns, reason in ((None, "script"), (["sql"], "sql"), (["script", "sql"], "script"), ([], None)):
+        told = sidecar.call("validate_input", text=both, patterns=patterns)
+        assert told == {"valid": reason is None, "reason": reason}, patterns
+    assert [event["message"] for event in trail(sidecar)] == ["script", "sql", "script"]
+    assert sidecar.ask("validate_input", text="", patterns=["html"])["error"]["data"]["parameter"] == "patterns[0]"
+
+
 def test_what_was_stored_or_screened_is_in_no_trail_and_no_error(spawn: Callable[..., Sidecar]) -> None:
     sidecar = spawn()
     sidecar.call("create_session", session_id="s", status="active", state={"k": CANARY}, metadata={"m": CANARY})

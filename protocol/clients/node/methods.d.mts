@@ -1465,12 +1465,14 @@ export interface ValidateInputParams {
   session_id?: string | null
   /** Bytes of UTF-8 that it may have; 10,000 when absent. */
   max_bytes?: number | null
+  /** What is looked for besides; script alone when absent. */
+  patterns?: ('script' | 'sql')[] | null
 }
 
 /** What `validate_input` answers. */
 export interface ValidateInputResult {
   valid: boolean
-  reason: 'too_large' | 'control_character' | 'script' | null
+  reason: 'too_large' | 'control_character' | 'script' | 'sql' | null
 }
 
 /** What `export_user_data` takes. */
@@ -1866,7 +1868,7 @@ export declare abstract class Methods {
   listAuditEvents(params?: ListAuditEventsParams, options?: CallOptions): Promise<ListAuditEventsResult>
   /** Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window. */
   checkRateLimit(params: CheckRateLimitParams, options?: CallOptions): Promise<CheckRateLimitResult>
-  /** Screens a text for its size, control characters and scripts; what fails is recorded at low severity. */
+  /** Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity. */
   validateInput(params: ValidateInputParams, options?: CallOptions): Promise<ValidateInputResult>
   /** All that is stored about somebody: records as a dump has them, in pages. */
   exportUserData(params?: ExportUserDataParams, options?: CallOptions): Promise<ExportUserDataResult>

@@ -364,7 +364,7 @@ export class Methods {
     return this.call('check_rate_limit', params, options)
   }
 
-  /** Screens a text for its size, control characters and scripts; what fails is recorded at low severity. */
+  /** Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity. */
   validateInput(params, options) {
     return this.call('validate_input', params, options)
   }

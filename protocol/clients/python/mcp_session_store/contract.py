@@ -545,7 +545,12 @@ class CheckRateLimitResult(TypedDict):
 
 class ValidateInputResult(TypedDict):
     valid: bool
-    reason: Literal["too_large", "control_character", "script"] | None
+    reason: ValidateInputResultReason | None
+
+
+ValidateInputResultReason = Literal[
+    "too_large", "control_character", "script", "sql",
+]
 
 
 class ExportUserDataResult(TypedDict):

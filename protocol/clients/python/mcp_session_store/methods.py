@@ -959,16 +959,17 @@ class Methods:
 
     async def validate_input(
         self, text: str, *, session_id: str | None = None, max_bytes: int | None = None,
-        timeout: float | None | Unset = UNSET,
+        patterns: list[Literal["script", "sql"]] | None = None, timeout: float | None | Unset = UNSET,
     ) -> ValidateInputResult:
-        """Screens a text for its size, control characters and scripts; what fails is recorded at low severity.
+        """Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity.
 
         text: The text.
         session_id: The session that sent it, for the record.
         max_bytes: Bytes of UTF-8 that it may have; 10,000 when absent.
+        patterns: What is looked for besides; script alone when absent.
         """
         return await self.call("validate_input", {
-            "text": text, "session_id": session_id, "max_bytes": max_bytes,
+            "text": text, "session_id": session_id, "max_bytes": max_bytes, "patterns": patterns,
         }, timeout=timeout)
 
     async def export_user_data(
