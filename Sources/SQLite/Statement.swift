@@ -134,6 +134,10 @@ package struct Statement: ~Copyable {
     unsafe sqlite3_column_int64(prepared.handle, column)
   }
 
+  package func double(_ column: Int32) -> Double {
+    unsafe sqlite3_column_double(prepared.handle, column)
+  }
+
   package func optionalInteger(_ column: Int32) -> Int64? {
     isNull(column) ? nil : integer(column)
   }

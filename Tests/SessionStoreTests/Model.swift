@@ -82,6 +82,8 @@ struct Model {
     var number: Int64
     var id: String
     var session: String?
+    /// the number of the session, whose id may be another one's by now
+    var sessionNumber: Int64?
     var tenant: String?
     var principal: String?
     var status: TaskStatus
@@ -132,6 +134,8 @@ struct Model {
   var nonces: [Nonce: Int64] = [:]
   var security: [Audited] = []
   var lifecycle: [Audited] = []
+  /// numbers of sessions that were deleted before they expired; all others that are gone have expired
+  var deletedSessions: Set<Int64> = []
   /// by key: the theoretical arrival time in nanoseconds
   var rates: [String: Int64] = [:]
 
@@ -222,6 +226,13 @@ extension Model {
     }
   }
 
+  private func checkUserCap(_ user: String, _ tenant: String?) throws {
+    let own = sessions.count { $0.user == user && $0.tenant == tenant && status($0) != .expired }
+    if limits.maxSessionsPerUser > 0, own >= limits.maxSessionsPerUser {
+      throw StoreError.maxUserSessionsReached(limit: limits.maxSessionsPerUser)
+    }
+  }
+
   /// - Parameter id: the one that was asked for, or that the store made
   mutating func createSession(
     _ id: String, _ new: NewSession, state: [Pair], owner: Owner
@@ -233,11 +244,7 @@ extension Model {
       throw StoreError.maxSessionsReached(limit: limits.maxSessions)
     }
     let tenant = Self.name(owner.tenant)
-    if limits.maxSessionsPerUser > 0, let user = new.userID,
-      living.count(where: { $0.user == user && $0.tenant == tenant }) >= limits.maxSessionsPerUser
-    {
-      throw StoreError.maxUserSessionsReached(limit: limits.maxSessionsPerUser)
-    }
+    if let user = new.userID { try checkUserCap(user, tenant) }
     sessions.removeAll { $0.id == id }
     let number = nextRevision()
     let createdAt = new.createdAt ?? now
@@ -269,17 +276,19 @@ extension Model {
     if let ifRevision, sessions[index].revision != ifRevision {
       throw StoreError.concurrentModification(revision: sessions[index].revision)
     }
-    if let state {
-      try checkSize(state)
-      sessions[index].state = state
+    if let state { try checkSize(state) }
+    if case .set(let user?) = update.userID, sessions[index].user != user {
+      try checkUserCap(user, sessions[index].tenant)
     }
-    sessions[index].lastActivity = now
+    if let state { sessions[index].state = state }
+    var activity = now
+    if case .set(let time) = update.lastActivity, time > sessions[index].lastActivity { activity = time }
+    sessions[index].lastActivity = activity
     if case .set(let user) = update.userID { sessions[index].user = user }
     if case .set(let text) = update.clientCapabilities { sessions[index].clientCapabilities = text?.string }
     if case .set(let text) = update.serverCapabilities { sessions[index].serverCapabilities = text?.string }
     if case .set(let text) = update.metadata { sessions[index].metadata = text.string }
     if case .set(let flag) = update.isInitialized { sessions[index].isInitialized = flag }
-    if case .set(let time) = update.lastActivity { sessions[index].lastActivity = time }
     if case .set(let time) = update.expiresAt { sessions[index].expiresAt = time }
     if case .set(let timeout) = update.inactivityTimeout { sessions[index].timeout = timeout == 0 ? nil : timeout }
     sessions[index].revision = nextRevision()
@@ -294,6 +303,7 @@ extension Model {
 
   mutating func deleteSession(_ id: String, owner: Owner, deleteTasks: Bool) -> DeletedSession {
     guard let index = find(id, owner) else { return DeletedSession() }
+    if status(sessions[index]) != .expired { deletedSessions.insert(sessions[index].number) }
     let session = sessions.remove(at: index)
     lifecycle.append(Audited(type: "deleted", session: id))
     var deleted = DeletedSession()
@@ -301,8 +311,9 @@ extension Model {
     deleted.events = Int64(session.events.count)
     deleted.logEntries = Int64(session.log.entries.count)
     if deleteTasks {
-      deleted.tasks = Int64(tasks.count { $0.session == id })
-      tasks.removeAll { $0.session == id }
+      let own = tasks.filter { $0.sessionNumber == session.number && Self.sees(owner, $0.tenant, $0.principal) }
+      deleted.tasks = Int64(own.count { !hasLapsed($0) })
+      tasks.removeAll { task in own.contains { $0.number == task.number } }
     }
     return deleted
   }
@@ -358,6 +369,8 @@ extension Model {
         && (filter.status == nil ? status != .expired : status == filter.status)
     }
   }
+
+  func reasonOfEnd(_ number: Int64) -> String { deletedSessions.contains(number) ? "deleted" : "expired" }
 
   mutating func expireSessions(olderThan: Int64, limit: Int) -> ([String], hasMore: Bool) {
     let old = sessions.filter { $0.lastActivity < olderThan }
@@ -506,7 +519,7 @@ extension Model {
 
   func findTask(_ id: String, _ scope: TaskScope) throws -> Int {
     let index = tasks.firstIndex { task in
-      task.id == id && !hasLapsed(task) && (scope.sessionID == nil || scope.sessionID == task.session)
+      task.id == id && !hasLapsed(task) && isOf(scope, task)
         && Self.sees(scope.owner, task.tenant, task.principal)
     }
     guard let index else { throw StoreError.taskNotFound(id) }
@@ -522,7 +535,7 @@ extension Model {
     tasks.removeAll { $0.id == id }
     let number = nextRevision()
     let task = Task(
-      number: number, id: id, session: new.sessionID,
+      number: number, id: id, session: new.sessionID, sessionNumber: session.map { sessions[$0].number },
       tenant: Self.name(owner.tenant) ?? session.flatMap { sessions[$0].tenant },
       principal: Self.name(owner.principal) ?? session.flatMap { sessions[$0].principal }, status: new.status,
       message: new.statusMessage, createdAt: now, updatedAt: now, ttl: new.ttl, poll: new.pollInterval,
@@ -665,10 +678,17 @@ extension Model {
     }
   }
 
+  /// An id means the session that has it now; while none has, those that had it.
+  private func isOf(_ scope: TaskScope, _ task: Task) -> Bool {
+    guard let id = scope.sessionID else { return true }
+    let current = find(id, scope.owner).map { sessions[$0].number }
+    return task.session == id && (current == nil || current == task.sessionNumber)
+  }
+
   func matchingTasks(_ status: TaskStatus?, _ scope: TaskScope) -> [Task] {
     tasks.filter { task in
       !hasLapsed(task) && (status == nil || status == task.status)
-        && (scope.sessionID == nil || scope.sessionID == task.session)
+        && isOf(scope, task)
         && Self.sees(scope.owner, task.tenant, task.principal)
     }
   }

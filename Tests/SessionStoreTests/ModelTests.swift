@@ -946,12 +946,15 @@ extension ModelRun {
         ReaderStep(
           kind: "lagged",
           gap: gap(lost, like: session.flatMap { model.gap($0, after: reader.after, stream: reader.stream) }))
-      case .ended(let reason): ReaderStep(kind: reason)
+      case .ended(let reason) where session != nil: ReaderStep(kind: reason)
+      case .ended(let reason):
+        // What the audit trail has forgotten a reader can only guess.
+        ReaderStep(kind: try hasEnd(store, reader.number) ? reason : model.reasonOfEnd(reader.number))
       }
     } _: { model in
       guard let session = model.sessions.first(where: { $0.number == reader.number }) else {
         ended = true
-        return ReaderStep(kind: "deleted")
+        return ReaderStep(kind: model.reasonOfEnd(reader.number))
       }
       let status = model.status(session)
       if status == .expired || status == .invalidated {
@@ -967,6 +970,13 @@ extension ModelRun {
       return ReaderStep(kind: page.hasMore ? "more" : "caught up", events: page.events)
     }
     if ended { readers.remove(at: index) } else { readers[index] = reader }
+  }
+
+  private func hasEnd(_ store: Store, _ number: Int64) throws -> Bool {
+    var select = try store.tables.statement(
+      .server, "SELECT 1 FROM audit_events WHERE session = $1 AND type IN ('expired', 'deleted')")
+    select.bind(1, number)
+    return try select.step()
   }
 
   private struct ReaderStep: Equatable {
@@ -1055,7 +1065,9 @@ extension ModelRun {
       try both("event_count", id ?? "all") { try $0.countEvents(id, owner: owner) } _: { model in
         guard let id else {
           return model.sessions.reduce(0) { sum, session in
-            sum + (Model.sees(owner, session.tenant, session.principal) ? Int64(session.events.count) : 0)
+            let isReadable = Model.sees(owner, session.tenant, session.principal)
+              && [.pending, .active, .suspended].contains(model.status(session))
+            return sum + (isReadable ? Int64(session.events.count) : 0)
           }
         }
         return Int64(model.sessions[try model.readable(id, owner)].events.count)

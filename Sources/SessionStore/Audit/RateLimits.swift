@@ -17,15 +17,17 @@ extension Store {
   /// - Throws: ``NeedsGroup`` for a request that is allowed when no group is open
   package func checkRateLimit(_ key: String, limit: Int64, window: Int64) throws -> RateDecision {
     // In nanoseconds, so that a thousand requests in a millisecond are still whole numbers apart.
-    let now = self.now * 1_000_000
-    let interval = max(1, window * 1_000_000 / limit)
-    let burst = interval * limit
+    let now = (Saturating(self.now) * 1_000_000).value
+    let interval = max(1, (Saturating(window) * 1_000_000).value / limit)
+    let burst = (Saturating(interval) * limit).value
+    // Every request of a burst has its time before this one.
+    let end = Saturating(now) + burst
     let stored = try arrival(key) ?? now
     // Beyond a burst lies only what a larger limit or a clock that was set back has left: one is allowed, then evenly.
-    let next = (stored > now + burst ? now + burst - interval : max(stored, now)) + interval
-    guard next <= now + burst else {
-      let wait = next - burst - now
-      return RateDecision(isAllowed: false, remaining: 0, retryAfter: (wait + 999_999) / 1_000_000)
+    let next = (stored > end.value ? end - interval : Saturating(max(stored, now))) + interval
+    guard next <= end else {
+      let wait = next - end.value
+      return RateDecision(isAllowed: false, remaining: 0, retryAfter: (wait + 999_999).value / 1_000_000)
     }
     guard isInGroup else { throw NeedsGroup() }
     var upsert = try tables.statement(
@@ -35,11 +37,11 @@ extension Store {
       ON CONFLICT (key) DO UPDATE SET arrival = excluded.arrival
       """)
     upsert.bind(1, key)
-    upsert.bind(2, next)
-    upsert.bind(3, next / 1_000_000)
+    upsert.bind(2, next.value)
+    upsert.bind(3, next.value / 1_000_000)
     try upsert.run()
     noteMade(Self.rateLimitRows)
-    return RateDecision(isAllowed: true, remaining: (now + burst - next) / interval, retryAfter: 0)
+    return RateDecision(isAllowed: true, remaining: (end - next.value).value / interval, retryAfter: 0)
   }
 
   private func arrival(_ key: String) throws -> Int64? {
@@ -61,7 +63,7 @@ extension Store {
       while try select.step() { due.append((select.string(0), select.integer(1))) }
     }
     for row in due {
-      if row.arrival <= now * 1_000_000 {
+      if row.arrival <= (Saturating(now) * 1_000_000).value {
         var delete = try tables.statement(.server, "DELETE FROM rate_limits WHERE key = $1")
         delete.bind(1, row.key)
         try delete.run()

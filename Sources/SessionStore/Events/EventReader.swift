@@ -42,13 +42,26 @@ extension Store {
     case ended(reason: String)
   }
 
+  /// How a session that is gone ended. The audit trail knows it, unless it has forgotten it or was told nothing; then
+  /// the deadline that was seen last tells it.
+  private func end(of reader: EventReader) throws -> String {
+    var select = try tables.statement(
+      of: reader.session,
+      """
+      SELECT CASE WHEN status_before = 'expired' THEN 'expired' ELSE type END FROM audit_events
+      WHERE session = $1 AND type IN ('expired', 'deleted') ORDER BY number LIMIT 1
+      """)
+    if try select.step() { return select.string(0) }
+    return reader.deadline.map { now >= $0 } == true ? "expired" : "deleted"
+  }
+
   /// Reads on.
   /// - Parameter visit: returns false to end the step before that event
   package func readOn(
     _ reader: inout EventReader, limit: Int, visit: (borrowing EventRow) throws -> Bool
   ) throws -> ReadingStep {
     guard let slot = try findSession(reader.sessionID, owner: .server), cache.rows[slot].number == reader.session else {
-      return .ended(reason: "deleted")
+      return .ended(reason: try end(of: reader))
     }
     let status = effectiveStatus(slot)
     if status == .expired || status == .invalidated { return .ended(reason: status.rawValue) }

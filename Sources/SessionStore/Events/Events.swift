@@ -337,15 +337,27 @@ extension Store {
 
   /// Events that can be read: of one session, or of all that answer to `owner`.
   package func countEvents(_ sessionID: String?, owner: Owner) throws -> Int64 {
-    guard let sessionID else { return owner == .server ? counters.events : try countEvents(visibleTo: owner) }
+    guard let sessionID else { return try owner == .server ? countEvents() : countEvents(visibleTo: owner) }
     // Not in one expression: the rows would be read before the call that loads one.
     let slot = try session(sessionID, owner: owner, for: .read)
     return cache.rows[slot].eventCount
   }
 
+  /// All, less those of sessions that nobody reads any more, which are few or on their way out.
+  private func countEvents() throws -> Int64 {
+    try flushSessions()
+    var invalidated = Filter(.server)
+    invalidated.add("status = 'invalidated'")
+    addStatus(nil, to: &invalidated)
+    let unread = try tables.sum("total(last_event_id - event_floor)", from: "sessions", invalidated)
+    return counters.events - unread - (try expired("total(last_event_id - event_floor)"))
+  }
+
   private func countEvents(visibleTo owner: Owner) throws -> Int64 {
     try flushSessions()
-    let conditions = Filter(visibleTo: owner)
+    var conditions = Filter(visibleTo: owner)
+    addStatus(nil, to: &conditions)
+    conditions.add("status <> 'invalidated'")
     return try tables.sum("total(last_event_id - event_floor)", from: "sessions", conditions)
   }
 }

@@ -46,7 +46,7 @@ extension Store {
       summary.oldestSession = try end(of: "ORDER BY created_at, number")
       summary.newestSession = try end(of: "ORDER BY created_at DESC, number DESC")
     }
-    summary.events = counters.events
+    summary.events = try countEvents(nil, owner: .server)
     summary.tasks = try tasksByStatus()
     summary.values = try countValues()
     summary.logEntries = counters.logEntries
@@ -65,19 +65,20 @@ extension Store {
       .server,
       composed: """
         SELECT CASE WHEN \(isExpired(at: "$1")) THEN 'expired' ELSE status END AS shown, count(*),
-          sum(created_at >= $2), sum(max(last_activity - created_at, 0))
+          sum(created_at >= $2), total(max(last_activity - created_at, 0))
         FROM sessions GROUP BY shown
         """)
     select.bind(1, now)
-    select.bind(2, now - now % 86_400_000)
+    select.bind(2, (Saturating(now) - now % 86_400_000).value)
     summary.sessions = Dictionary(uniqueKeysWithValues: SessionStatus.allCases.map { ($0, Int64(0)) })
-    var duration: Int64 = 0
+    // Far above what any sum of whole numbers holds; exact up to 2^53 milliseconds in all, 285,000 years.
+    var duration = 0.0
     while try select.step() {
       if let status = SessionStatus(rawValue: select.string(0)) { summary.sessions[status] = select.integer(1) }
       summary.createdToday += select.integer(2)
-      duration = duration.addingClamped(select.integer(3))
+      duration += select.double(3)
     }
-    summary.averageDuration = duration / max(1, summary.sessionCount)
+    summary.averageDuration = Int64(min(duration / Double(max(1, summary.sessionCount)), Double(Saturating.latest)))
   }
 
   private func end(of order: String) throws -> Summary.End? {

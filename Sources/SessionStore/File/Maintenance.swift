@@ -34,15 +34,7 @@ extension Store {
   ///   - rowLimit: rows of events and logs that may be deleted; a session with more loses some in each slice
   func sweepSessions(limit: Int, rowLimit: Int64 = .max) throws -> Swept {
     try flushSessions()
-    var due: [String] = []
-    do {
-      var select = try tables.statement(
-        .server,
-        "SELECT session_id FROM sessions WHERE check_at <= $1 ORDER BY check_at LIMIT $2")
-      select.bind(1, now)
-      select.bind(2, Int64(limit))
-      while try select.step() { due.append(select.string(0)) }
-    }
+    let due = try dueSessions(limit: limit)
     var swept = Swept()
     swept.hasMore = due.count == limit
     var room = rowLimit
@@ -68,11 +60,35 @@ extension Store {
     return swept
   }
 
+  /// Sessions that may have expired, the longest overdue first; those that --max-suspension was lowered for last.
+  private func dueSessions(limit: Int) throws -> [String] {
+    var due: [String] = []
+    do {
+      var select = try tables.statement(
+        .server, "SELECT session_id FROM sessions WHERE check_at <= $1 ORDER BY check_at LIMIT $2")
+      select.bind(1, now)
+      select.bind(2, Int64(limit))
+      while try select.step() { due.append(select.string(0)) }
+    }
+    if limits.maxSuspension == 0 { return due }
+    var select = try tables.statement(
+      .server,
+      """
+      SELECT session_id FROM sessions WHERE suspended_at <= $1 AND coalesce(check_at > $2, 1)
+      ORDER BY suspended_at LIMIT $3
+      """)
+    select.bind(1, (Saturating(now) - limits.maxSuspension).value)
+    select.bind(2, now)
+    select.bind(3, Int64(limit - due.count))
+    while try select.step() { due.append(select.string(0)) }
+    return due
+  }
+
   /// Deletes the oldest rows of an expired session that has too many for one slice.
   private func shrinkExpired(_ slot: Int, rows limit: Int64) throws {
     let row = cache.rows[slot]
     if row.lastEventID > row.eventTrimmed {
-      let through = min(row.eventTrimmed.addingClamped(limit), row.lastEventID)
+      let through = min((Saturating(row.eventTrimmed) + limit).value, row.lastEventID)
       try deleteEventRows(session: row.number, through: through)
       counters.events -= max(0, through - row.eventFloor)
       cache.update(slot) { row in
@@ -80,7 +96,7 @@ extension Store {
         row.eventFloor = max(row.eventFloor, through)
       }
     } else {
-      let through = min(row.logFloor.addingClamped(limit), row.lastLogSeq)
+      let through = min((Saturating(row.logFloor) + limit).value, row.lastLogSeq)
       try deleteLogEntries(session: row.number, through: through)
       counters.logEntries -= through - row.logFloor
       cache.update(slot) { row in

@@ -214,7 +214,7 @@ package struct Schema {
     CREATE INDEX rate_limits_by_check ON rate_limits (check_at);
     """
 
-  private static let third = [rowsOfSessions, ownerIndexes].joined(separator: "\n")
+  private static let third = [rowsOfSessions, ownerIndexes, endsOfSessions].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
   /// before belongs to the session that has its id now only where it cannot have belonged to a former one: numbers
@@ -251,5 +251,12 @@ package struct Schema {
     CREATE INDEX tasks_by_principal ON tasks (principal, number);
     CREATE INDEX tasks_by_tenant ON tasks (tenant_id, number);
     CREATE INDEX tasks_by_owners ON tasks (tenant_id, principal, number);
+    """
+
+  /// What is expired or cannot be read any more is found without the rest, and so is how a session ended.
+  private static let endsOfSessions = """
+    CREATE INDEX sessions_by_suspension ON sessions (suspended_at) WHERE suspended_at IS NOT NULL;
+    CREATE INDEX sessions_invalidated ON sessions (number) WHERE status = 'invalidated';
+    CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'deleted');
     """
 }

@@ -166,7 +166,7 @@ extension Store {
       of: row.number, "DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
     delete.bind(2, forgotten)
     try delete.run()
-    if limits.logDedupWindow > 0, ids.count > limits.logDedupWindow / 4 * 5 { ids.forget(through: forgotten) }
+    if limits.logDedupWindow > 0, ids.count / 5 * 4 > limits.logDedupWindow { ids.forget(through: forgotten) }
     cache.update(slot) { row in
       row.logIDsSeq = row.lastLogSeq
     }

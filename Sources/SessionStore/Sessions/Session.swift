@@ -68,9 +68,9 @@ struct SessionRow {
     case .expired: return 0
     case .suspended:
       guard maxSuspension > 0, let suspendedAt else { return nil }
-      return suspendedAt.addingClamped(maxSuspension)
+      return (Saturating(suspendedAt) + maxSuspension).value
     case .pending, .active, .invalidated:
-      let inactive = inactivityTimeout.map { lastActivity.addingClamped($0) }
+      let inactive = inactivityTimeout.map { (Saturating(lastActivity) + $0).value }
       guard let expiresAt else { return inactive }
       return min(expiresAt, inactive ?? expiresAt)
     }
@@ -132,13 +132,5 @@ final class SessionDetails {
     bytes =
       512 + (clientCapabilities?.bytes.count ?? 0) + (serverCapabilities?.bytes.count ?? 0) + metadata.bytes.count
       + (state?.bytes.count ?? 0)
-  }
-}
-
-extension Int64 {
-  /// The sum, or the nearest representable number: a time in the far future must not trap.
-  func addingClamped(_ other: Int64) -> Int64 {
-    let (sum, overflow) = addingReportingOverflow(other)
-    return overflow ? (other > 0 ? .max : .min) : sum
   }
 }

@@ -42,7 +42,8 @@ extension Store {
       row.lastActivity = now
       if let suspendedAt = row.suspendedAt, next == .active {
         // Suspension stops both clocks: the fixed deadline moves by the time it lasted.
-        row.expiresAt = row.expiresAt.map { $0.addingClamped(max(0, now - suspendedAt)) }
+        let suspended = max(0, (Saturating(now) - suspendedAt).value)
+        row.expiresAt = row.expiresAt.map { (Saturating($0) + suspended).time }
       }
       row.suspendedAt = next == .suspended ? now : nil
       row.status = next

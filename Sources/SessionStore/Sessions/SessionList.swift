@@ -79,6 +79,21 @@ extension Store {
     return due + ")"
   }
 
+  /// An aggregate over the sessions that have expired and wait for a sweep.
+  func expired(_ aggregate: String) throws -> Int64 {
+    try flushSessions()
+    var due = Filter(.server)
+    due.add("check_at <= ?", now)
+    addStatus(.expired, to: &due)
+    let found = try tables.sum(aggregate, from: "sessions", due)
+    if limits.maxSuspension == 0 { return found }
+    var suspended = Filter(.server)
+    // One that --max-suspension was lowered for since is to be looked at before its time.
+    suspended.add("suspended_at <= ?", (Saturating(now) - limits.maxSuspension).value)
+    suspended.add("coalesce(check_at > ?, 1)", now)
+    return found + (try tables.sum(aggregate, from: "sessions", suspended))
+  }
+
   func addStatus(_ status: SessionStatus?, to conditions: inout Filter) {
     let due = isExpired(at: "?")
     conditions.add(status == .expired ? due : "NOT " + due, now)

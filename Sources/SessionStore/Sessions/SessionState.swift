@@ -103,9 +103,15 @@ extension Store {
       entries.append((select.integer(0), select.string(1), JSONText(validated: select.bytes(2)[...])))
     }
     entries.sort { $0.number < $1.number }
+    return stateObject(entries.map { StateEntry(key: $0.key, value: $0.value) }, bytes: row.stateBytes)
+  }
+
+  /// - Parameter bytes: what the entries count for
+  func stateObject(_ entries: [StateEntry], bytes: Int64) -> JSONText {
+    if entries.isEmpty { return .emptyObject }
     var writer = JSONWriter()
     // An entry counts for its quotes, colon and comma; only escapes make it longer.
-    writer.reserve(Int(row.stateBytes) + 2)
+    writer.reserve(Int(bytes) + 2)
     writer.beginObject()
     for entry in entries {
       writer.escapedName(entry.key)

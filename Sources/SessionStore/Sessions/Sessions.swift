@@ -181,12 +181,14 @@ extension Store {
   package func createSession(_ new: NewSession, owner: Owner) throws -> Session {
     let state = try new.state.map { try stateEntries($0) } ?? []
     let sessionID = new.sessionID ?? Identifier.make(new.idFormat ?? limits.idFormat, environment, now: now)
-    if let taken = try findSession(sessionID, owner: .server) {
-      if effectiveStatus(taken) != .expired { throw StoreError.sessionExists(sessionID) }
-      // As good as gone: only the sweep has not come by yet.
-      try removeSession(taken, as: .expired)
-    }
-    try checkSessionCaps(userID: new.userID, tenantID: owner.tenant.binding)
+    let taken = try findSession(sessionID, owner: .server)
+    if let taken, effectiveStatus(taken) != .expired { throw StoreError.sessionExists(sessionID) }
+    // Before anything is removed: a refused call leaves everything as it was.
+    try checkSessionCap(freed: taken == nil ? 0 : 1)
+    try checkUserCap(new.userID, tenantID: owner.tenant.binding)
+    // As good as gone: only the sweep has not come by yet.
+    if let taken { try removeSession(taken, as: .expired) }
+    try makeRoomForSession()
 
     let createdAt = new.createdAt ?? now
     let ttl = new.ttl ?? limits.sessionTTL
@@ -195,7 +197,7 @@ extension Store {
     var row = SessionRow(
       number: number, sessionID: sessionID, tenantID: owner.tenant.binding, principal: owner.principal.binding,
       status: new.status, lastActivity: new.lastActivity ?? now,
-      expiresAt: new.expiresAt ?? (ttl > 0 ? createdAt.addingClamped(ttl) : nil),
+      expiresAt: new.expiresAt ?? (ttl > 0 ? (Saturating(createdAt) + ttl).time : nil),
       inactivityTimeout: timeout > 0 ? timeout : nil, suspendedAt: nil, lastEventID: 0, eventFloor: 0,
       eventTrimmed: 0, stateBytes: Self.bytes(state), revision: number.value, checkAt: nil)
     row.rearm(maxSuspension: limits.maxSuspension)
@@ -206,7 +208,13 @@ extension Store {
     noteMade(Self.sessionRows)
     let slot = cache.insert(row)
     try audit(.created, row, userID: new.userID, from: nil, to: new.status, reason: nil)
-    return try record(slot, includeState: true)
+    // What was just written need not be read.
+    let details = SessionDetails(
+      revision: row.revision, userID: new.userID, clientCapabilities: new.clientCapabilities,
+      serverCapabilities: new.serverCapabilities, metadata: new.metadata ?? .emptyObject,
+      isInitialized: new.isInitialized, createdAt: createdAt, state: stateObject(state, bytes: row.stateBytes))
+    cache.keep(details, slot)
+    return record(slot, details, includeState: true)
   }
 
   private func insert(_ row: SessionRow, _ new: NewSession, createdAt: Int64) throws {
@@ -237,20 +245,30 @@ extension Store {
     try insert.run()
   }
 
-  /// Expired sessions do not count: when a cap is reached, those that wait for the sweep are removed first.
-  private func checkSessionCaps(userID: String?, tenantID: String?) throws {
-    if limits.maxSessions > 0 {
-      while counters.sessions >= Int64(limits.maxSessions) {
-        let swept = try sweepSessions(limit: 16)
-        if swept.removed.isEmpty, !swept.hasMore {
-          throw StoreError.maxSessionsReached(limit: limits.maxSessions)
-        }
-      }
+  /// Expired sessions do not count.
+  /// - Parameter freed: expired ones that will be removed in any case
+  private func checkSessionCap(freed: Int64) throws {
+    if limits.maxSessions == 0 { return }
+    let excess = counters.sessions + 1 - freed - Int64(limits.maxSessions)
+    if excess > 0, try expired("count(*)") - freed < excess {
+      throw StoreError.maxSessionsReached(limit: limits.maxSessions)
     }
-    if limits.maxSessionsPerUser > 0, let userID {
-      if try countSessions(ofUser: userID, tenantID: tenantID) >= Int64(limits.maxSessionsPerUser) {
-        throw StoreError.maxUserSessionsReached(limit: limits.maxSessionsPerUser)
-      }
+  }
+
+  /// Removes what has expired until one more session fits under the cap.
+  private func makeRoomForSession() throws {
+    if limits.maxSessions == 0 { return }
+    while counters.sessions >= Int64(limits.maxSessions) {
+      let swept = try sweepSessions(limit: 16)
+      if swept.removed.isEmpty, !swept.hasMore { throw StoreError.maxSessionsReached(limit: limits.maxSessions) }
+    }
+  }
+
+  /// Whether a user may have one more session.
+  private func checkUserCap(_ userID: String?, tenantID: String?) throws {
+    guard limits.maxSessionsPerUser > 0, let userID else { return }
+    if try countSessions(ofUser: userID, tenantID: tenantID) >= Int64(limits.maxSessionsPerUser) {
+      throw StoreError.maxUserSessionsReached(limit: limits.maxSessionsPerUser)
     }
   }
 
@@ -275,6 +293,7 @@ extension Store {
     if case .set(let text) = update.state { state = try stateEntries(text) }
 
     let number = cache.rows[slot].number
+    try checkUserCap(slot, update)
     try updateDetails(slot, update)
     if let state {
       try deleteState(session: number)
@@ -282,7 +301,10 @@ extension Store {
     }
     revise(slot)
     cache.update(slot) { row in
-      row.lastActivity = update.lastActivity.applied(to: now)
+      // An update is a write like any other. Only a later time than the one that is there counts: what a caller read
+      // before and sends back must take back no activity that came in between.
+      let given = update.lastActivity.applied(to: row.lastActivity)
+      row.lastActivity = given > row.lastActivity ? given : now
       row.expiresAt = update.expiresAt.applied(to: row.expiresAt)
       row.inactivityTimeout = update.inactivityTimeout.applied(to: row.inactivityTimeout).flatMap { $0 > 0 ? $0 : nil }
       if let state { row.stateBytes = Self.bytes(state) }
@@ -290,6 +312,14 @@ extension Store {
     }
     noteChange(ofSession: number)
     return try record(slot, includeState: true)
+  }
+
+  /// Taking over a session is having one more.
+  private func checkUserCap(_ slot: Int, _ update: SessionUpdate) throws {
+    guard limits.maxSessionsPerUser > 0, case .set(let userID?) = update.userID else { return }
+    let old = try details(slot, includeState: false).userID
+    if let old, old.isSame(as: userID) { return }
+    try checkUserCap(userID, tenantID: cache.rows[slot].tenantID)
   }
 
   private func updateDetails(_ slot: Int, _ update: SessionUpdate) throws {
@@ -387,8 +417,12 @@ extension Store {
   }
 
   func record(_ slot: Int, includeState: Bool) throws -> Session {
-    let row = cache.rows[slot]
     let details = try details(slot, includeState: includeState)
+    return record(slot, details, includeState: includeState)
+  }
+
+  private func record(_ slot: Int, _ details: SessionDetails, includeState: Bool) -> Session {
+    let row = cache.rows[slot]
     return Session(
       sessionID: row.sessionID, status: effectiveStatus(slot), userID: details.userID, tenantID: row.tenantID,
       principal: row.principal, clientCapabilities: details.clientCapabilities,

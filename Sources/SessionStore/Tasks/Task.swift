@@ -66,7 +66,7 @@ package struct TaskRecord {
   package var meta: JSONText?
   package var revision: Int64
 
-  var expiresAt: Int64? { ttl.map { createdAt.addingClamped($0) } }
+  var expiresAt: Int64? { ttl.map { (Saturating(createdAt) + $0).value } }
 
   /// Tasks lapse strictly after their time, whatever their status.
   func hasLapsed(at now: Int64) -> Bool { expiresAt.map { now > $0 } ?? false }

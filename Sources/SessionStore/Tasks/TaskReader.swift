@@ -13,7 +13,7 @@ package struct TaskReader {
   /// the revision up to which it has read
   var after: Int64 = 0
   /// what it has told of and must tell the end of
-  var known: [TaskNumber: String] = [:]
+  var known: [TaskNumber: (taskID: String, expiresAt: Int64?)] = [:]
   /// when the next of them lapses if nothing happens to it meanwhile; nil: never
   package var deadline: Int64?
 }
@@ -29,8 +29,8 @@ extension Store {
     let task = try task(taskID, scope: scope)
     var reader = TaskReader(task: task.number, session: nil, owner: scope.owner)
     reader.after = task.revision
-    reader.known[task.number] = task.taskID
-    reader.deadline = task.expiresAt?.addingClamped(1)
+    reader.known[task.number] = (task.taskID, task.expiresAt)
+    reader.deadline = task.expiresAt.map { (Saturating($0) + 1).value }
     return (reader, task)
   }
 
@@ -54,7 +54,7 @@ extension Store {
         if task.hasLapsed(at: now) { continue }
         if try !visit(.changed(task)) { return true }
         reader.after = task.revision
-        reader.known[task.number] = task.taskID
+        reader.known[task.number] = (task.taskID, task.expiresAt)
       }
     }
     return try readEnds(&reader, visit: visit)
@@ -70,13 +70,14 @@ extension Store {
         lapsed.insert(TaskNumber(select, 0))
       } else {
         gone[TaskNumber(select, 0)] = nil
-        let deadline = select.optionalInteger(1)?.addingClamped(1)
+        let deadline = select.optionalInteger(1).map { (Saturating($0) + 1).value }
         if let deadline { reader.deadline = min(reader.deadline ?? deadline, deadline) }
       }
     }
-    for (number, taskID) in gone.sorted(by: { $0.key < $1.key }) {
-      let reason = lapsed.contains(number) ? "expired" : "deleted"
-      if try !visit(.ended(taskID: taskID, reason: reason)) { return true }
+    for (number, task) in gone.sorted(by: { $0.key < $1.key }) {
+      // The sweep may have been there before the reader.
+      let hasLapsed = lapsed.contains(number) || task.expiresAt.map { now > $0 } == true
+      if try !visit(.ended(taskID: task.taskID, reason: hasLapsed ? "expired" : "deleted")) { return true }
       reader.known[number] = nil
     }
     return false

@@ -93,11 +93,16 @@ extension Store {
   package func createTask(_ new: NewTask, owner: Owner) throws -> TaskRecord {
     let slot = try new.sessionID.map { try session($0, owner: owner, for: .write(requested: "create a task")) }
     let taskID = new.taskID ?? Identifier.make(new.idFormat ?? limits.idFormat, environment, now: now)
-    if let taken = try findTask(taskID) {
-      guard taken.hasLapsed(at: now) else { throw StoreError.taskExists(taskID) }
-      // As good as gone: only the sweep has not come by yet.
-      try removeTask(taken.number)
+    let taken = try findTask(taskID)
+    if let taken, !taken.hasLapsed(at: now) { throw StoreError.taskExists(taskID) }
+    // Before anything is removed: a refused call leaves everything as it was.
+    if limits.maxTasks > 0, counters.tasks >= Int64(limits.maxTasks),
+      try counters.tasks - lapsedTasks() >= Int64(limits.maxTasks)
+    {
+      throw StoreError.maxTasksReached(limit: limits.maxTasks)
     }
+    // As good as gone: only the sweep has not come by yet.
+    if let taken { try removeTask(taken.number) }
     // More than one round when the cap was lowered since.
     while limits.maxTasks > 0, counters.tasks >= Int64(limits.maxTasks) {
       if try expireTasks(limit: 16).removed.isEmpty { throw StoreError.maxTasksReached(limit: limits.maxTasks) }
@@ -288,18 +293,28 @@ extension Store {
   }
 
   /// Deletes a session's tasks that answer to `owner`.
-  /// - Returns: how many
+  /// - Returns: how many there were to see; those that have lapsed go with them
   func deleteTasks(of session: SessionRow, owner: Owner) throws -> Int64 {
     var conditions = Filter(visibleTo: owner)
     conditions.add("session_id = ?", session.sessionID)
     conditions.add(of: session.number)
     var numbers: [TaskNumber] = []
+    var lapsed: Int64 = 0
     do {
-      var select = try tables.statement(conditions, "SELECT number FROM tasks")
-      while try select.step() { numbers.append(TaskNumber(select, 0)) }
+      var select = try tables.statement(conditions, "SELECT number, expires_at FROM tasks")
+      while try select.step() {
+        numbers.append(TaskNumber(select, 0))
+        if let expiresAt = select.optionalInteger(1), now > expiresAt { lapsed += 1 }
+      }
     }
     for number in numbers { try removeTask(number) }
-    return Int64(numbers.count)
+    return Int64(numbers.count) - lapsed
+  }
+
+  private func lapsedTasks() throws -> Int64 {
+    var lapsed = Filter(.server)
+    lapsed.add("expires_at < ?", now)
+    return try tables.sum("count(*)", from: "tasks", lapsed)
   }
 
   /// Removes tasks whose time is over, whatever their status.
@@ -322,7 +337,7 @@ extension Store {
   package func recoverStuckTasks(maxAge: Int64, scope: TaskScope, limit: Int) throws -> Swept {
     var conditions = try self.conditions(nil, scope)
     conditions.add("status IN ('working', 'input_required')")
-    conditions.add("last_updated_at < ?", now.addingClamped(-maxAge))
+    conditions.add("last_updated_at < ?", (Saturating(now) - maxAge).value)
     var stuck: [TaskRecord] = []
     do {
       var select = try tables.statement(

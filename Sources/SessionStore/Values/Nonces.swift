@@ -12,7 +12,7 @@ extension Store {
       RETURNING 1
       """)
     upsert.bind(2, nonce)
-    upsert.bind(3, now.addingClamped(ttl))
+    upsert.bind(3, (Saturating(now) + ttl).time)
     upsert.bind(4, now)
     // One more step after the last would run it again.
     guard try upsert.step() else { return false }

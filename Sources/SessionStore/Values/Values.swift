@@ -45,7 +45,7 @@ extension Store {
       throw StoreError.concurrentModification(revision: old?.value.revision)
     }
     if ifAbsent, let old { return (false, old.value.revision) }
-    let expiresAt = ttl.map { now.addingClamped($0) }
+    let expiresAt = ttl.map { (Saturating(now) + $0).time }
     if old != nil {
       let revision = nextRevision()
       var update = try tables.statement(
@@ -60,6 +60,12 @@ extension Store {
       update.bind(7, key)
       try update.run()
       return (true, revision)
+    }
+    // Before anything is removed: a refused call leaves everything as it was.
+    if limits.maxValues > 0, counters.values >= Int64(limits.maxValues),
+      try counters.values - lapsedValues() >= Int64(limits.maxValues)
+    {
+      throw StoreError.maxValuesReached(limit: limits.maxValues)
     }
     // One that has lapsed is absent: the new one is a new row, at the end of lists.
     try remove(place, key)
@@ -153,6 +159,12 @@ extension Store {
     delete.bind(4, key)
     try delete.run()
     counters.values -= tables.changes
+  }
+
+  private func lapsedValues() throws -> Int64 {
+    var lapsed = Filter(.server)
+    lapsed.add("expires_at <= ?", now)
+    return try tables.sum("count(*)", from: "named_values", lapsed)
   }
 
   /// Removes lapsed values.

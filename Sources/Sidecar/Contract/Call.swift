@@ -111,7 +111,7 @@ final class Call {
     case .object:
       isValid = first == UInt8(ascii: "{")
       if isValid { try checkSize(value, name: name) }
-    case .record:
+    case .record, .map:
       isValid = first == UInt8(ascii: "{")
     case .list(let element, let count):
       guard first == UInt8(ascii: "[") else {

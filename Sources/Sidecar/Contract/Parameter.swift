@@ -59,6 +59,8 @@ indirect enum ParameterType: Sendable {
   case json
   /// an opaque payload that is an object
   case object
+  /// an object whose members are payloads, with limits of their own
+  case map
   /// an object whose members are parameters themselves; null is a value for the members marked nullable
   case record([Parameter])
   case list(of: ParameterType, count: ClosedRange<Int>)
@@ -74,7 +76,7 @@ indirect enum ParameterType: Sendable {
     case .boolean: "true or false"
     case .choice(let names): "one of " + names.joined(separator: ", ")
     case .json: "any JSON value"
-    case .object: "an object"
+    case .object, .map: "an object"
     case .record: "an object"
     case .list(_, let count): "an array of \(count.lowerBound) to \(count.upperBound) elements"
     }
@@ -90,7 +92,7 @@ indirect enum ParameterType: Sendable {
     case .boolean: .boolean
     case .choice(let names): .choice(names)
     case .json: .any
-    case .object: .object
+    case .object, .map: .object
     case .record(let parameters):
       .members(
         parameters.map { parameter in

@@ -12,7 +12,7 @@ enum SessionMethods {
     .optional(.userID, .name, "The user whose session it is."),
     .optional(.clientCapabilities, .json, "What the client said at initialize; kept as it is."),
     .optional(.serverCapabilities, .json, "What the server answered; kept as it is."),
-    .optional(.state, .object, "The key-value map."),
+    .optional(.state, .map, "The key-value map."),
     .optional(.metadata, .object, "Anything else; kept as it is."),
   ]
 
@@ -90,7 +90,7 @@ enum SessionMethods {
     .nullable(.userID, .name, "The user whose session it is."),
     .nullable(.clientCapabilities, .json, "What the client said at initialize."),
     .nullable(.serverCapabilities, .json, "What the server answered."),
-    .optional(.state, .object, "Replaces the whole key-value map."),
+    .optional(.state, .map, "Replaces the whole key-value map."),
     .optional(.metadata, .object, "Replaces the metadata."),
     .optional(.isInitialized, .boolean, "Whether the client has finished initializing."),
     .optional(.lastActivity, milliseconds, "Unix milliseconds; now when absent."),
