@@ -43,10 +43,6 @@ package struct UserSelector: Sendable {
       values: owners.values + sessionNumbers.values)
   }
 
-  var taskMessages: Condition? {
-    tasks.map { Condition(sql: "task IN (SELECT number FROM tasks WHERE \($0.sql))", values: $0.values) }
-  }
-
   var values: Condition? { namesOwner ? owners : nil }
 
   /// nonces have no tenant
@@ -64,80 +60,75 @@ package struct ExportPosition: Equatable {
   fileprivate(set) var stage = 0
   /// the number of the session whose records are being read
   fileprivate(set) var session: Int64 = 0
+  /// the number of the task whose records are being read, in a stage of what belongs to tasks
+  fileprivate(set) var task: Int64 = 0
   /// the number of the last record
   fileprivate(set) var after: Int64 = 0
-  /// the last nonce, which has no number
-  fileprivate(set) var nonce = ""
+  /// the name of the last record, where records are ordered by it
+  fileprivate(set) var name = ""
 
   package init() {}
 
   /// for a cursor
-  package var text: String { "\(stage).\(session).\(after).\(nonce)" }
+  package var text: String { "\(stage).\(session).\(task).\(after).\(name)" }
 
   package init?(_ text: String) {
-    let parts = text.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
-    guard parts.count == 4, let stage = Int(parts[0]), let session = Int64(parts[1]), let after = Int64(parts[2]),
-      ExportStage.all.indices.contains(stage), session >= 0, after >= 0
+    let parts = text.split(separator: ".", maxSplits: 4, omittingEmptySubsequences: false)
+    guard parts.count == 5, let stage = Int(parts[0]), let session = Int64(parts[1]), let task = Int64(parts[2]),
+      let after = Int64(parts[3]), ExportStage.all.indices.contains(stage), session >= 0, task >= 0, after >= 0
     else { return nil }
-    (self.stage, self.session, self.after, nonce) = (stage, session, after, String(parts[3]))
+    (self.stage, self.session, self.task, self.after, name) = (stage, session, task, after, String(parts[4]))
     if self.text != text { return nil }
+  }
+
+  fileprivate mutating func leave(stage: Int) {
+    (self.stage, task, after, name) = (stage, 0, 0, "")
   }
 }
 
-/// One kind of record of an export.
+/// One kind of record of an export. Each is read in the order of an index, so that a page costs what is on it, and one
+/// record at a time is held.
 private struct ExportStage: Sendable {
   let kind: RecordKind
   /// the column that the rows are read by
   var order = "number"
   /// of which session's rows; nil for what belongs to none
   var ofSession: String?
+  /// whether the rows belong to the tasks that the conditions mean
+  var isOfTasks = false
   /// which rows besides
   var condition: @Sendable (UserSelector) -> UserSelector.Condition? = { _ in nil }
 
+  private static let tasksOfSession =
+    "session_id = (SELECT session_id FROM sessions WHERE number = ?) AND session = ?"
+
   static let all: [ExportStage] = [
     ExportStage(kind: .session, ofSession: "number = ?"),
-    ExportStage(kind: .state, ofSession: "session = ?"),
+    ExportStage(kind: .state, order: "key", ofSession: "session = ?"),
     ExportStage(
       kind: .event, order: "id",
       ofSession: "session = ? AND id > (SELECT event_floor FROM sessions WHERE number = session)"),
     ExportStage(kind: .logEntry, order: "seq", ofSession: "session = ?"),
     ExportStage(kind: .task, ofSession: tasksOfSession),
-    ExportStage(
-      kind: .taskMessage,
-      ofSession: "task IN (SELECT number FROM tasks WHERE \(tasksOfSession))"),
+    ExportStage(kind: .taskMessage, ofSession: tasksOfSession, isOfTasks: true),
     ExportStage(kind: .task) { $0.tasks },
-    ExportStage(kind: .taskMessage) { $0.taskMessages },
+    ExportStage(kind: .taskMessage, isOfTasks: true) { $0.tasks },
     ExportStage(kind: .value) { $0.values },
     ExportStage(kind: .nonce, order: "nonce") { $0.nonces },
     ExportStage(kind: .auditEvent) { $0.auditEvents },
   ]
 
-  private static let tasksOfSession =
-    "session_id = (SELECT session_id FROM sessions WHERE number = ?) AND session = ?"
-
   static let firstOfNoSession = all.firstIndex { $0.ofSession == nil } ?? 0
 
-  var isOrderedByText: Bool { order == "nonce" }
+  var isOrderedByName: Bool { ["key", "nonce"].contains(order) }
 
-  /// The rows behind a position; nil when there can be none.
-  func rows(
-    _ selector: UserSelector, behind position: ExportPosition, limit: Int, _ tables: Tables
-  ) throws -> Statement? {
-    var conditions: Filter
+  /// What the stage's rows, or the tasks that they belong to, are found by; nil when there can be none.
+  func filter(_ selector: UserSelector, _ position: ExportPosition) -> Filter? {
     if let ofSession {
       let values = ofSession.filter { $0 == "?" }.map { _ in Filter.Value.integer(position.session) }
-      conditions = Filter(UserSelector.Condition(sql: ofSession, values: values))
-    } else if let condition = condition(selector) {
-      conditions = Filter(condition)
-    } else {
-      return nil
+      return Filter(UserSelector.Condition(sql: ofSession, values: values))
     }
-    if isOrderedByText {
-      conditions.add("\(order) > ?", position.nonce)
-    } else {
-      conditions.add("\(order) > ?", position.after)
-    }
-    return try tables.statement(conditions, kind.select(adding: order), order: order, limit: limit)
+    return condition(selector).map { Filter($0) }
   }
 }
 
@@ -155,19 +146,29 @@ extension Store {
     while position.stage < ExportStage.all.count {
       let stage = ExportStage.all[position.stage]
       if stage.ofSession != nil, try !findSession(selector, &position) { continue }
-      if var rows = try stage.rows(selector, behind: position, limit: limit - count + 1, tables) {
+      if var filter = stage.filter(selector, position), try !stage.isOfTasks || findTask(&filter, &position) {
+        if stage.isOrderedByName {
+          filter.add("\(stage.order) > ?", position.name)
+        } else {
+          filter.add("\(stage.order) > ?", position.after)
+        }
+        var rows = try tables.statement(
+          filter, stage.kind.select(adding: stage.order), order: stage.order, limit: limit - count + 1)
         while try rows.step() {
           var next = position
           let order = Int32(stage.kind.columns.count)
-          if stage.isOrderedByText { next.nonce = rows.string(order) } else { next.after = rows.integer(order) }
+          if stage.isOrderedByName { next.name = rows.string(order) } else { next.after = rows.integer(order) }
           if count == limit { return true }
           if try !visit(next, { stage.kind.write(rows, to: &$0) }) { return true }
           position = next
           count += 1
         }
+        if stage.isOfTasks {
+          (position.task, position.after, position.name) = (position.task + 1, 0, "")
+          continue
+        }
       }
-      (position.after, position.nonce) = (0, "")
-      position.stage += 1
+      position.leave(stage: position.stage + 1)
       if position.stage == ExportStage.firstOfNoSession {
         position.stage = 0
         position.session += 1
@@ -192,6 +193,20 @@ extension Store {
       position = ExportPosition()
       position.session = number
     }
+    return true
+  }
+
+  /// Goes on to the next of the tasks that `filter` leaves, if the one of the position is none of them.
+  /// - Parameter filter: leaves what belongs to that task then
+  /// - Returns: false when there is none any more
+  private func findTask(_ filter: inout Filter, _ position: inout ExportPosition) throws -> Bool {
+    var conditions = filter
+    conditions.add("number >= ?", position.task)
+    var select = try tables.statement(conditions, "SELECT number FROM tasks", limit: 1)
+    guard try select.step() else { return false }
+    let task = TaskNumber(select, 0)
+    if task.value != position.task { (position.task, position.after, position.name) = (task.value, 0, "") }
+    filter = Filter(of: task)
     return true
   }
 

@@ -421,6 +421,7 @@ extension Store {
     return record(slot, details, includeState: includeState)
   }
 
+  @inline(__always)
   private func record(_ slot: Int, _ details: SessionDetails, includeState: Bool) -> Session {
     let row = cache.rows[slot]
     return Session(

@@ -33,6 +33,11 @@ struct Filter {
     add(of: session)
   }
 
+  /// The rows of a task: its messages.
+  init(of task: TaskNumber) {
+    add("task = ?", task.value)
+  }
+
   /// What is somebody's, each kind by its own rule.
   init(_ condition: UserSelector.Condition) {
     add(condition.sql, condition.values)
