@@ -31,6 +31,42 @@ import Testing
 
   private func lines(_ findings: [Finding]) -> [Int] { findings.map(\.line) }
 
+  private func noun(_ text: String) -> SourceFile { SourceFile("Sources/SessionStore/Events/A.swift", text) }
+
+  @Test func aNounDoesNotSpeakForTheServer() {
+    #expect(lines(StoreRules.serverSpeaks(noun("a(.server)\nb(owner: .server)\nserver(c.servers)"))) == [1, 2])
+    #expect(StoreRules.serverSpeaks(SourceFile("Sources/SessionStore/File/A.swift", "a(.server)")).isEmpty)
+    #expect(StoreRules.unusedServers([noun("a")]).count == StoreRules.servers.count)
+  }
+
+  @Test func aStatementOfASessionAsksForItsRows() {
+    let text = """
+      tables.statement(of: a, "SELECT b FROM events WHERE session = $1")
+      tables.statement(of: a, "SELECT b FROM events")
+      tables.statement(of: a, as: 2, "UPDATE sessions SET b = $1 WHERE number = $2")
+      tables.statement(of: a, as: 2, "UPDATE sessions SET b = $1 WHERE number > $2")
+      tables.statement(of: a, "INSERT INTO events (session, id) VALUES ($1, $2)")
+      tables.statement(of: a, "INSERT INTO events (id) VALUES ($1)")
+      tables.statement(.server, "SELECT b FROM events")
+      """
+    #expect(lines(StoreRules.scopeIsBound(noun(text))) == [2, 4, 6])
+  }
+
+  @Test func reckoningWithNumbersFromOutsideIsFound() {
+    let text = """
+      a = row.createdAt + ttl
+      a = now - row.lastActivity
+      a = b * self.window
+      (Saturating(createdAt) + ttl).value
+      a = row.createdAt
+      a(ttl: -1, createdAt: b + c) -> ttl
+      // ttl + 1
+      a = -ttl
+      row.expiresAt += 1
+      """
+    #expect(lines(StoreRules.numbersSaturate(noun(text))) == [1, 1, 2, 3, 8, 9])
+  }
+
   @Test func aFindingNamesFileLineAndRemedy() {
     #expect(Finding("a/b.swift", 3, "mend it").description == "a/b.swift:3: mend it")
     #expect(Finding("a/b.swift", 0, "move it").description == "a/b.swift:1: move it")

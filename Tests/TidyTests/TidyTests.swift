@@ -48,6 +48,13 @@ import Testing
 
   @Test func unsafeCodeStaysAtTheBottom() { report(repository.swift.flatMap(CodeRules.unsafeOnlyAtTheBottom)) }
 
+  @Test func rowsAreAskedForBySomebody() {
+    report(repository.swift.flatMap(StoreRules.serverSpeaks) + StoreRules.unusedServers(repository.swift))
+    report(repository.swift.flatMap(StoreRules.scopeIsBound))
+  }
+
+  @Test func numbersFromOutsideSaturate() { report(repository.swift.flatMap(StoreRules.numbersSaturate)) }
+
   // MARK: - Text
 
   @Test func linesAreNotLong() { report(repository.texts.flatMap(TextRules.lineLength)) }

@@ -84,10 +84,9 @@ extension Store {
     var range = try tables.statement(
       .server, composed: "SELECT min(timestamp), max(timestamp) FROM events WHERE \(Self.readable)")
     guard try range.step(), let first = range.optionalInteger(0), let last = range.optionalInteger(1) else { return }
-    let length =
-      Self.bucketLengths.first { (last - first) / $0 < Self.bucketLimit }
-      ?? (last - first) / Self.bucketLimit + 1
-    let start = first - first % length
+    let span = (Saturating(last) - first).value
+    let length = Self.bucketLengths.first { span / $0 < Self.bucketLimit } ?? span / Self.bucketLimit + 1
+    let start = (Saturating(first) - first % length).value
     var select = try tables.statement(
       .server,
       composed: """
@@ -96,8 +95,8 @@ extension Store {
     select.bind(1, start)
     select.bind(2, length)
     statistics.bucketLength = length
-    statistics.eventBuckets = (0...(last - start) / length).map {
-      Statistics.EventBucket(start: start + $0 * length, count: 0)
+    statistics.eventBuckets = (0...max(0, (Saturating(last) - start).value / length)).map {
+      Statistics.EventBucket(start: (Saturating($0) * length + start).value, count: 0)
     }
     while try select.step() {
       let bucket = Int(select.integer(0))

@@ -124,7 +124,8 @@ struct Page {
       statistics.oldestTasks.map { task in
         [
           name(task.taskID), task.status.rawValue.spaced, task.method ?? "–", name(task.principal),
-          (now - task.createdAt).duration, Timestamp.minute(task.lastUpdatedAt), words(task.statusMessage),
+          (Saturating(now) - task.createdAt).value.duration, Timestamp.minute(task.lastUpdatedAt),
+          words(task.statusMessage),
         ]
       })
     html.markup("</section>")
