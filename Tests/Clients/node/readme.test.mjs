@@ -44,6 +44,7 @@ test('every option that is declared stands in the README', () => {
     ['subscription.d.mts', 'TaskSubscriptionOptions'],
     ['task-store.d.mts', 'TaskStoreOptions'],
     ['http-sessions.d.mts', 'HttpSessionsOptions'],
+    ['durable-sessions.d.mts', 'DurableSessionsOptions'],
   ]) {
     const declaration = new RegExp(`interface ${name}.*\\{\\n([\\s\\S]*?)^\\}`, 'm')
     const [, body] = readFileSync(join(folder, file), 'utf8').match(declaration)

@@ -15,6 +15,7 @@ import {
   type TransactionCall,
 } from '../../../protocol/clients/node/index.mjs'
 import { EventStore } from '../../../protocol/clients/node/event-store.mjs'
+import { DurableSessions } from '../../../protocol/clients/node/durable-sessions.mjs'
 import { httpSessions } from '../../../protocol/clients/node/http-sessions.mjs'
 import { TaskMessageQueue, TaskStore } from '../../../protocol/clients/node/task-store.mjs'
 import { TaskService, useRequestState, type DetailedTask } from '../../../protocol/clients/node/task-service.mjs'
@@ -186,8 +187,16 @@ const middleware: (request: object, response: object, next: () => void) => Promi
   rateLimit: { limit: 10, window: 1000 },
   screen: true,
 })
+declare class SDKTransport {
+  constructor(options: { sessionIdGenerator?: () => string; eventStore?: SDKEventStore })
+  handleRequest(request: object, options?: { parsedBody?: unknown }): Promise<object>
+  close(): Promise<void>
+  onclose?: () => void
+}
+const sessions = new DurableSessions(store, { connect: (options) => new SDKTransport(options), failInterrupted: false })
+const answered: object = await sessions.handleRequest({}, { parsedBody: 1 })
 const detailed = await new TaskService(store).get('t', { principal: 'alice' })
 if (detailed?.status === 'failed') console.log(detailed.error.code)
 // @ts-expect-error: an event store is bound to a session
 new EventStore(store, {})
-export { events, first, middleware, queue, service, tasks }
+export { answered, events, first, middleware, queue, service, tasks }

@@ -14,6 +14,7 @@ const NEVER_REPLAYED = new Set([PRIMING, 'priming', 'ping'])
 const EVENT_ID = /^([0-9a-f]{16})-([1-9][0-9]{0,15})(?:-([\w-]+))?$/
 /** The session is over, or another's: nothing is sent on its streams any more. */
 const OVER = new Set(['session_not_found', 'session_expired', 'invalid_session_status'])
+const INTERRUPTED = 'The server was restarted while it worked on this request.'
 const UNSTORED = 'The answer was delivered when it was made, and could not be kept for a connection that resumes: '
 
 /** A stream that is being replayed. */
@@ -47,16 +48,22 @@ export class EventStore {
   #owners
   #mark
   #onError
+  #requestsOf
+  #failInterrupted
+  /** Requests that this process works on, by their streams. */
+  #unanswered = new Map()
   /** Streams that are being replayed, or are about to be. */
   #replays = new Map()
 
-  constructor(store, { session_id, onError = () => {}, ...owners }) {
+  constructor(store, { session_id, onError = () => {}, requestsOf, failInterrupted = false, ...owners }) {
     const lost = Object.keys(owners).find((name) => owners[name] === undefined)
     if (lost !== undefined) throw new TypeError(`EventStore: ${lost} is undefined. Say null, or leave it out.`)
     this.#store = store
     this.#session = { session_id, ...owners }
     this.#owners = owners
     this.#onError = onError
+    this.#requestsOf = requestsOf
+    this.#failInterrupted = failInterrupted
     // The ids of a session count from 1, so a bare number would name an event in every session. The mark does not
     // tell the session's id, and is the same after a restart.
     this.#mark = createHash('sha256').update(session_id).digest('hex').slice(0, 16)
@@ -69,6 +76,8 @@ export class EventStore {
    */
   async storeEvent(streamId, message) {
     const event_type = Object.keys(message).length === 0 ? PRIMING : 'message'
+    if (event_type === PRIMING) message = this.#begin(streamId)
+    else this.#noteAnswer(streamId, message)
     try {
       return await this.#append(streamId, message, event_type).catch((error) => {
         if (!(error instanceof TypeError)) throw error
@@ -80,6 +89,36 @@ export class EventStore {
       if (!isUnstorable(error)) return undefined
       return this.#appendInItsPlace(streamId, message, error)
     }
+  }
+
+  /** What a priming event holds: the requests whose answers will come on its stream, where they are known. */
+  #begin(streamId) {
+    const requests = this.#requestsOf?.() ?? []
+    if (requests.length === 0) return {}
+    this.#unanswered.set(streamId, new Set(requests))
+    return { requests }
+  }
+
+  #noteAnswer(streamId, { id, method }) {
+    const unanswered = this.#unanswered.get(streamId)
+    if (unanswered === undefined || method !== undefined) return
+    unanswered.delete(id)
+    if (unanswered.size === 0) this.#unanswered.delete(streamId)
+  }
+
+  /** Answers what another process was asked on a stream and did not answer before it ended. */
+  async #answerInterrupted(stream_id) {
+    const requests = new Map()
+    for (let after_event_id = 0, has_more = true; has_more; ) {
+      const page = await this.#store.getEventsAfter({ ...(await this.#own()), stream_id, after_event_id })
+      for (const { data, event_type } of page.events) {
+        if (event_type === PRIMING) for (const id of data.requests ?? []) requests.set(JSON.stringify(id), id)
+        else if (data.method === undefined) requests.delete(JSON.stringify(data.id))
+      }
+      ;({ has_more, next_after: after_event_id } = page)
+    }
+    const error = { code: -32603, message: INTERRUPTED }
+    for (const id of requests.values()) await this.#append(stream_id, { jsonrpc: '2.0', id, error }, 'message')
   }
 
   /** The session and its owners, for each call. */
@@ -152,6 +191,7 @@ export class EventStore {
       if (streamId === undefined) throw new Error('The event to resume from is not known in this session.')
       replay ??= await this.#take(streamId)
       replay.hasTaker = true
+      if (this.#failInterrupted && !this.#unanswered.has(streamId)) await this.#answerInterrupted(streamId)
       await this.#replay(replay, streamId, this.fromEventId(lastEventId), send)
       return streamId
     } finally {

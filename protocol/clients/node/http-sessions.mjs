@@ -1,13 +1,10 @@
-import { createHash } from 'node:crypto'
 import { tell } from './callback.mjs'
 import { RequestError, RequestTooLarge, StoreError } from './errors.mjs'
+import { HALF_A_PAIR, toName } from './names.mjs'
 import { SessionWatch } from './session-watch.mjs'
 
 const VISIBLE_ASCII = /^[!-~]{1,256}$/
 const LARGEST_BODY = 4 << 20
-/** Bytes of a name in the contract: a principal, what is counted under one allowance. */
-const LONGEST_NAME = 1024
-const HALF_A_PAIR = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
 /** What the store answers when nothing is wrong with the store. */
 const OURS = new Set(['invalid_params', 'invalid_request', 'method_not_found', 'parse_error', 'payload_too_large'])
 
@@ -174,13 +171,7 @@ function isOwner(value) {
 
 /** Nothing is bound to a name that the store does not take. */
 function isPossibleOwner(name) {
-  return name === null || (name !== '' && toName(name) === name)
-}
-
-/** A name of the contract for any text: itself, or its hash. */
-function toName(text) {
-  const isName = text !== '' && Buffer.byteLength(text) <= LONGEST_NAME && text.search(HALF_A_PAIR) < 0
-  return isName ? text : 'sha256 ' + createHash('sha256').update(JSON.stringify(text)).digest('hex')
+  return name === null || toName(name) === name
 }
 
 /** What the caller's allowance is counted under. Express knows the address behind proxies that it is told to trust. */
