@@ -1,11 +1,12 @@
 // The tasks extension of 2026-07-28: those who ask, the worker, and request states that count once.
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { TaskService, useRequestState } from '../../../protocol/clients/node/task-service.mjs'
 import { TaskStore } from '../../../protocol/clients/node/task-store.mjs'
-import { eventually, openStore, signal, temporaryFolder } from './fixture.mjs'
+import { eventually, openStore, root, signal, temporaryFolder } from './fixture.mjs'
 
 const alice = { principal: 'alice' }
 const bob = { principal: 'bob' }
@@ -171,13 +172,15 @@ test('a request state counts once for each principal and tenant, in every proces
   assert.equal(await useRequestState(one, state + '!', { ttlMs: 60_000, ...alice }), true)
 })
 
-test('a request state that the Python client used is used', async (t) => {
+test('a request state that another client used is used: all name it in the same way', async (t) => {
   const store = await openStore(t)
-  const { createHash } = await import('node:crypto')
-  // As its `SingleUse` names it.
-  const nonce = createHash('sha256').update('state').digest('hex')
-  await store.consumeNonce({ nonce, ttl: 60_000, principal: 'alice' })
-  assert.equal(await useRequestState(store, 'state', { ttlMs: 60_000, ...alice }), false)
+  const path = join(root, 'protocol/clients/behaviour/request-state.json')
+  const { vectors } = JSON.parse(readFileSync(path, 'utf8'))
+  assert.ok(vectors.length > 5)
+  for (const { tenant_id, request_state, nonce } of vectors) {
+    assert.equal((await store.consumeNonce({ nonce, ttl: 60_000, principal: 'alice' })).first, true)
+    assert.equal(await useRequestState(store, request_state, { ttlMs: 60_000, ...alice, tenant_id }), false)
+  }
 })
 
 test('all of it works where owners are required', async (t) => {
