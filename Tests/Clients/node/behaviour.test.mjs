@@ -36,8 +36,8 @@ function valueOf(value) {
 function seen(error) {
   const own = ['TypeError', 'RangeError', 'SyntaxError']
   const name = own.includes(error.name) ? 'misuse' : error.name === 'AbortError' ? 'cancelled' : error.name
-  const { kind, reason, outcome, retryable, exitCode: exit_code, signal, method, message } = error
-  return { class: name, kind, reason, outcome, retryable, exit_code, signal, method, message }
+  const { kind, reason, outcome, retryable, exitCode: exit_code, signal, method, message, size, limit } = error
+  return { class: name, kind, reason, outcome, retryable, exit_code, signal, method, message, size, limit }
 }
 
 function checkError(error, wanted, what) {
@@ -64,7 +64,8 @@ class Runner {
   gaps = new Map()
   progress = new Map()
   states = []
-  length = null
+  /** Bytes of the line of a call of `measure` without what fills it. */
+  overhead = null
 
   constructor(t, { program, options = {}, raise = [] }) {
     this.directory = temporaryFolder(t)
@@ -159,9 +160,7 @@ class Runner {
 
   async do_call(method, { params = {}, as, timeout, times, fill_to }) {
     const given = valueOf(params)
-    if (fill_to !== undefined) {
-      given.fill = 'x'.repeat(fill_to - this.length - method.length + 'measure'.length)
-    }
+    if (fill_to !== undefined) given.fill = 'x'.repeat(fill_to - this.overhead)
     for (let n = 0; n < (times ?? 1); n++) {
       const name = times === undefined ? as : `${as}${n}`
       const told = []
@@ -172,9 +171,9 @@ class Runner {
         this.called('on_progress')
       }
       const call = this.store.call(method, given, options)
-      if (method === 'measure') call.then((length) => (this.length = length), () => {})
       this.begin(name, call)
     }
+    if (method === 'measure' && fill_to === undefined) this.overhead = (await this.outcome(as)).value
   }
 
   async do_expect(name, { error, any, ...step }) {
@@ -183,7 +182,7 @@ class Runner {
     if (found !== undefined) throw found
     if (any) return
     if ('event' in step || 'change' in step) return checkMembers(value, valueOf(step.event ?? step.change), this.what)
-    assert.deepEqual(value, valueOf(step.result), this.what)
+    assert.deepEqual(value ?? null, valueOf(step.result), this.what)
   }
 
   async do_pending(name) {
@@ -294,6 +293,10 @@ class Runner {
 
   async do_gone() {
     await eventually(() => this.pids.every((pid) => !isRunning(pid)), this.what)
+  }
+
+  async do_pass(milliseconds) {
+    await new Promise((resolve) => setTimeout(resolve, milliseconds))
   }
 
   async do_refused({ options }) {

@@ -92,7 +92,7 @@ async function readUntil(response, text) {
 
 const echo = (id) => ({ jsonrpc: '2.0', id, method: 'echo', params: { id } })
 
-test('a session goes on after a restart, in the state behind its handshake, and its client hears nothing', async (t) => {
+test('a session goes on after a restart, in the state behind its handshake, unheard', async (t) => {
   const store = await openStore(t, { database: join(temporaryFolder(t), 'sessions.db') })
   const { ask, open, restart, served } = await serve(t, store)
   const session = await open()

@@ -149,7 +149,7 @@ test('an option that cannot be meant is refused when the store is made', () => {
   for (const [options, told] of [
     [{ databse: 'x' }, /'databse'.*database/],
     [{ restart: { attemts: 1 } }, /'attemts'.*attempts/],
-    [{ restart: { attempts: 0 } }, /restart\.attempts/],
+    [{ restart: { attempts: -1 } }, /restart\.attempts/],
     [{ retry: { delay: -1 } }, /retry\.delay/],
     [{ retry: 'yes' }, /retry/],
     [{ maxInFlight: 0 }, /maxInFlight/],

@@ -57,14 +57,14 @@ function toPolicy(name, given, defaults, renamed) {
   if (typeof given !== 'object') throw new TypeError(`${name}: true, false or an object is expected, not ${given}.`)
   const policy = { ...defaults, ...named(`option of ${name}`, given, defaults, renamed) }
   for (const [member, value] of Object.entries(policy)) {
-    above(member === 'attempts' || member === 'within' ? 0 : -Number.MIN_VALUE, `${name}.${member}`, value)
+    above(member === 'within' ? 0 : -Number.MIN_VALUE, `${name}.${member}`, value)
   }
   return policy
 }
 
 function above(least, name, value) {
   if (typeof value === 'number' && value > least) return
-  throw new RangeError(`${name}: a number above 0 is expected, not ${value}.`)
+  throw new RangeError(`${name}: a number ${least === 0 ? 'above 0' : 'of at least 0'} is expected, not ${value}.`)
 }
 
 /** The members that are not undefined, so that those do not hide defaults, under the names of today. */

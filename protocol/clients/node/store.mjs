@@ -371,9 +371,7 @@ export class SessionStore extends Methods {
     clearTimeout(this.#restartTimer)
     if (this.#restartTimer !== null) {
       this.#restartTimer = null
-      // What waits for the next process shall have it.
-      if (this.#calls.unsettled > 0) this.#start()
-      else return this.#finish()
+      return this.#finish()
     }
     this.#updateReference()
     const { promise: ended } = this.#ended

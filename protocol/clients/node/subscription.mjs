@@ -352,7 +352,7 @@ export class TaskSubscription extends Subscription {
     this.#note(task)
     this.#drop(task_id)
     const { entries, bytes: most } = this.#bounds
-    const isOver = this.#queuedTasks >= entries || this.#queuedBytes >= most
+    const isOver = this.#queuedTasks >= entries || (this.#queuedTasks > 0 && this.#queuedBytes + bytes > most)
     this.#change(task_id, isOver ? { isUnread: true } : { task, bytes })
     this.deliver()
   }
