@@ -315,11 +315,16 @@ class Child(asyncio.SubprocessProtocol):
             os.close(self._stderr)
             self._stderr = None
 
-    def __del__(self) -> None:
-        """A host that forgot it, or whose event loop is gone: the end of the input ends the process."""
+    def abandon(self) -> None:
+        """Lets go of it where its event loop is gone, or another process's: the end of the input ends the process."""
+        Child._alive.discard(self)
         for descriptor in (self._stdin, self._stdout, self._stderr):
             if descriptor is not None:
                 os.close(descriptor)
+        self._stdin = self._stdout = self._stderr = None
+
+    def __del__(self) -> None:
+        self.abandon()
 
     # After a fork
 

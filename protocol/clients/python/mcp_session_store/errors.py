@@ -29,6 +29,7 @@ class StoreError(Exception):
 
 def _restored(kind: type[StoreError], args: tuple[Any, ...], members: dict[str, Any]) -> StoreError:
     error = kind.__new__(kind, *args)
+    error.args = args  # which an OSError takes from its constructor alone
     error.__dict__.update(members)
     return error
 

@@ -106,18 +106,21 @@ class Store(Methods):
         whole("max_in_flight", max_in_flight, 1)
         whole("max_waiting", max_waiting, 1)
         self._queue = CallQueue(max_in_flight, max_waiting, lambda: self._wake_next())
+        self._child: Child | None = None
         self._last_id = 0
         self._forget(None)
         Store._alive.add(self)
 
     def _forget(self, closed: ChildError | None) -> None:
         """As though it had never been opened; or closed, for that reason."""
+        if self._child is not None:
+            self._child.abandon()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state: State = "closed"
         self._closed = closed
         self._failure: ChildError | None = None
         self._failed_at = -math.inf
-        self._child: Child | None = None
+        self._child = None
         #: what starts the process, now or again; gives the error with which that failed
         self._starting: asyncio.Task[ChildError | None] | None = None
         self._openers = 0
