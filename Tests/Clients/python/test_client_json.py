@@ -68,8 +68,9 @@ def test_json_text_stays_what_it_is_on_one_line(text: str, expected: str) -> Non
 
 
 @pytest.mark.parametrize("text", [
-    "", " ", "1", "[]", "null", '"{}"', "{}}", "{", '{"a":1}\n{"b":2}', '{}, "method":"x"', '{"a":NaN}', '{"a":Infinity}',
-    '{"a":"\n"}', '{"a":"\x00"}', '{"a":01}', "{'a':1}", '{"a":1,}', "\ufeff{}", "{}\x00", "{}\u2028", '{"a":' + "[" * 9_999,
+    "", " ", "1", "[]", "null", '"{}"', "{}}", "{", '{"a":1}\n{"b":2}', '{}, "method":"x"', '{"a":NaN}',
+    '{"a":Infinity}', '{"a":"\n"}', '{"a":"\x00"}', '{"a":01}', "{'a':1}", '{"a":1,}', "\ufeff{}", "{}\x00", "{}\u2028",
+    '{"a":' + "[" * 9_999,
 ])
 def test_text_that_is_not_one_object_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="parameters"):

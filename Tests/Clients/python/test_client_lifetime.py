@@ -331,7 +331,6 @@ def test_a_block_that_is_cancelled_at_any_moment_leaves_no_process(binary: Path,
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            await store.ended()
             end = time.monotonic() + PATIENCE
             while pid is not None and is_running(pid):
                 assert time.monotonic() < end, f"cancelled after {turns} turns it stays"

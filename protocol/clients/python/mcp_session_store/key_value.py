@@ -150,10 +150,9 @@ class KeyValueStore(BaseEnumerateKeysStore, BaseDestroyCollectionStore, BaseCull
 
     def _entry(self, collection: str, key: str, entry: ManagedEntry) -> dict[str, Any]:
         # What reads goes by the entry's own time; the store's, which is never earlier, lets the row be removed.
-        ttl = entry.ttl
+        ttl = {} if entry.ttl is None else {"ttl": max(1, math.ceil(entry.ttl * 1_000))}
         return {
-            **self._name(collection, key), "value": self._serialization_adapter.dump_dict(entry, key=key),
-            "ttl": None if ttl is None else max(1, math.ceil(ttl * 1_000)),
+            **self._name(collection, key), "value": self._serialization_adapter.dump_dict(entry, key=key), **ttl,
         }
 
     async def _list(self, collection: str, limit: int, cursor: str | None = None) -> ListValuesResult:
@@ -178,7 +177,8 @@ class KeyValueStore(BaseEnumerateKeysStore, BaseDestroyCollectionStore, BaseCull
 
     async def _transact(self, calls: list[TransactionCalls]) -> int:
         """Makes the calls in as few transactions as hold them; returns how many deleted something."""
-        await self._store.open()
+        if self._store.state != "ready":
+            await self._store.server_info()  # the limits are known then
         deleted = 0
         for some in list(split(calls, self._store.info["limits"]["max_line_bytes"] - ENVELOPE)):
             results = (await self._write("transaction", {"calls": some}))["results"]

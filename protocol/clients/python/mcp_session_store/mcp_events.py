@@ -22,7 +22,8 @@ from .contract import InvalidSessionStatus, PayloadTooLarge, SessionExpired, Ses
 from .errors import ChildError, RequestError, RequestTooLarge, StoreError
 from .sdk_internals import IS_FIRST
 from .session_watch import Owners
-from .store import encode, sent
+from .json_text import Encoded, encode
+from .store import sent
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -149,9 +150,10 @@ class EventStore(SDKEventStore):
             self._logger.error("Nor could what stands in its place: %s", error)
 
     async def _append(self, stream_id: StreamId, data: str, event_type: str = "message") -> EventId:
-        """data: as JSON."""
+        """data: as JSON that an encoder wrote."""
         name = name_of(stream_id)
-        params = f'{self._session},"stream_id":{encode(name)},"event_type":{encode(event_type)},"data":{data}}}'
+        params = Encoded(
+            f'{self._session},"stream_id":{encode(name)},"event_type":{encode(event_type)},"data":{data}}}')
         known = self._newest_id
         try:
             number: int = (await self._store.call("store_event", params))["id"]

@@ -165,7 +165,7 @@ class Store(Methods):
 
     async def ended(self) -> ChildError | None:
         """Returns when the store is over: None once it is closed, the error once it failed."""
-        if self._state not in ("closed", "failed"):
+        if self._state != "failed" and (self._state != "closed" or self._closed is None):
             watcher = asyncio.get_running_loop().create_future()
             self._watchers.append(watcher)
             await watcher
@@ -200,12 +200,12 @@ class Store(Methods):
             error = await asyncio.shield(starting)
         except asyncio.CancelledError:
             # Whoever is cancelled here is in no block yet that would close it.
-            if is_first and self._openers == 1 and not any(self._queue) and self._closing is None:
-                if not starting.done():
+            if self._openers == 1 and not any(self._queue) and self._closing is None:
+                if not starting.done() and self._state == "starting":
                     starting.cancel()
                     self._child = None
                     self._set_state("closed")
-                elif self.state == "ready":
+                elif is_first and self.state == "ready":
                     self._closing = self.spawn(self._close(0))
             raise
         finally:
@@ -404,7 +404,7 @@ class Store(Methods):
     ) -> Any:
         """A call, whatever the method."""
         call = self._made(method, params, timeout, on_result, on_progress)
-        self._enter(call)
+        self._queue.add(call)
         repeated = 0
         while True:
             try:
@@ -420,7 +420,8 @@ class Store(Methods):
             await self._sleep(call, pause)
             repeated += 1
             try:
-                self._enter(call)
+                self._admit(method)
+                self._queue.add(call)
             except (Overloaded, ChildError):
                 raise refused from None
 
@@ -433,6 +434,8 @@ class Store(Methods):
         elif timeout is not None:
             seconds("timeout", timeout)
         text = one_object(params) if isinstance(params, str) else encode(given(method, params or {}))
+        if method not in NULLS:
+            method = encode(method)[1:-1]  # another program's, with who knows what in it
         self._admit(method)
         loop = asyncio.get_running_loop()
         number = self._next_id()
@@ -458,17 +461,13 @@ class Store(Methods):
         elif self._state == "closed":
             self._begin()
 
-    def _enter(self, call: Call) -> None:
-        self._admit(call.method)
-        self._queue.add(call)
-
     def _next_id(self) -> int:
         self._last_id += 1
         return self._last_id
 
     @staticmethod
     def _line(number: int, method: str, params: str) -> bytes:
-        line = f'{{"jsonrpc":"2.0","id":{number},"method":{encode(method)},"params":{params}}}\n'
+        line = f'{{"jsonrpc":"2.0","id":{number},"method":"{method}","params":{params}}}\n'
         # Half a surrogate pair, which UTF-8 cannot spell, becomes an escape of JSON.
         return line.encode("utf-8", "backslashreplace")
 
@@ -706,7 +705,7 @@ class Store(Methods):
         try:
             call = self._made("unsubscribe", {"subscription_id": subscription_id}, None)
             call.is_perishable = True
-            self._enter(call)
+            self._queue.add(call)
             await call.future
         except StoreError:
             pass  # the process is gone, and its subscriptions with it

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import ChildError, RequestError, StoreError
 from .json_text import encode
+from .policy import whole
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Subscription:
     _method: str
 
     def __init__(self, store: Store, params: dict[str, Any], max_queued: int, max_queued_bytes: int) -> None:
+        whole("max_queued", max_queued, 1)
+        whole("max_queued_bytes", max_queued_bytes, 1)
         self._store = store
         self._params = params
         self._max_queued = max_queued
