@@ -118,6 +118,9 @@ test('input is screened, and what was read of it is handed on', async (t) => {
       assert.deepEqual([json.id, json.error.data.kind, json.error.data.reason], [9, 'invalid_input', reason])
     }
   }
+  const askForSQL = await serve(t, store, { screen: { patterns: ['sql'] } })
+  const injection = { id: 9, params: { text: "x' OR '1'='1' --" } }
+  assert.deepEqual([(await ask({ body: injection })).status, (await askForSQL({ body: injection })).status], [200, 400])
   const refused = await ask({ body: '{"not": "json"' })
   assert.deepEqual([refused.status, refused.json.error.code], [400, -32700])
   assert.equal((await ask({ body: '['.repeat(2000) + '"x"' + ']'.repeat(2000) })).status, 200)

@@ -308,6 +308,21 @@ test('a reader that does not read costs a bounded number of bytes, and misses no
   assert.equal(await openSubscriptions(store), 0)
 })
 
+test('who waits for a task that is being read when the store closes gets the end', async (t) => {
+  const store = await openStore(t)
+  await store.createSession({ session_id: 's' })
+  for (const task_id of ['a', 'b']) await store.createTask({ task_id, session_id: 's' })
+  const states = store.subscribeTasks({ session_id: 's' }, { maxQueued: 1 })
+  await states.opened()
+  assert.equal((await states.next()).value.task_id, 'a')
+  await freeze(store.pid)
+  const waiting = states.next()
+  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  await store.close({ patience: 1 })
+  assert.deepEqual(await waiting, { done: true, value: undefined })
+  assert.equal(states.ended, 'closed')
+})
+
 test('subscribing that runs out of time, or is aborted, leaves no subscription behind', async (t) => {
   const store = await openStore(t)
   await store.createSession({ session_id: 's' })

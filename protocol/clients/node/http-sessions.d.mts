@@ -33,6 +33,8 @@ export interface HttpSessionsOptions<Request = any> {
     | {
         /** Of the body, and of all texts together; 4 MiB. */
         max_bytes?: number
+        /** What is looked for beside control characters; script alone when absent. */
+        patterns?: ('script' | 'sql')[]
         /** What is screened, when it is not every text in the body. */
         text?: (request: Request) => Awaitable<string>
       }

@@ -107,12 +107,12 @@ export function httpSessions(store, options = {}) {
   }
 
   async function checkInput(request) {
-    const { max_bytes = LARGEST_BODY, text = allTexts } = screen === true ? {} : screen
+    const { max_bytes = LARGEST_BODY, text = allTexts, patterns } = screen === true ? {} : screen
     if (hasUnreadBody(request)) request.body = await readBody(request, max_bytes)
     const session_id = request[property]?.session_id
     const screened = await ofHost('screen.text', () => text(request), (value) => typeof value === 'string')
     // Half a surrogate pair may stand in JSON, but is no text that could be screened.
-    const call = { text: screened.replace(HALF_A_PAIR, '\ufffd'), max_bytes }
+    const call = { text: screened.replace(HALF_A_PAIR, '\ufffd'), max_bytes, patterns }
     let answer
     try {
       answer = await store.validateInput(session_id === undefined ? call : { ...call, session_id })

@@ -109,7 +109,7 @@ export class SessionStore extends Methods {
     if (this.#opening === null) this.#opening = deferred()
     this.#updateReference()
     const { promise } = this.#opening
-    if (signal === undefined) return promise
+    if (signal === undefined || signal === null) return promise
     return new Promise((resolve, reject) => {
       const unwatch = onceAborted(signal, () => {
         reject(new AbortError('Opening was aborted.', { cause: signal.reason }))

@@ -406,7 +406,10 @@ export class TaskSubscription extends Subscription {
     }
     const reject = (error) => {
       this.#isReading = false
+      // Nor can the others be read any more.
+      for (const [id, { isUnread }] of this.#changes) if (isUnread) this.#changes.delete(id)
       this.fail(error)
+      this.deliver()
     }
     this.#link.request('get_task', { task_id, ...owners }, { resolve: take, reject })
   }
