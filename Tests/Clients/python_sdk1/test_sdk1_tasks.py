@@ -204,6 +204,81 @@ def test_a_queue_loses_nothing_to_those_who_stop_waiting(binary: Path, database:
     asyncio.run(run())
 
 
+def test_looking_at_a_queue_takes_nothing_away(binary: Path, database: Path) -> None:
+    async def before() -> None:
+        async with Store(database, binary=binary) as store, Store(database, binary=binary) as elsewhere:
+            await store.create_task(task_id="mine")
+            queue, other = TaskMessageQueue(store), TaskMessageQueue(elsewhere)
+            for number in range(3):
+                await queue.enqueue("mine", notification(number))
+            await queue.wait_for_message("mine")
+            assert not await queue.is_empty("mine") and await queue.peek("mine") == await other.peek("mine")
+            assert [message.message.params["data"] for message in await other.clear("mine")] == [0, 1, 2]
+            assert await queue.is_empty("mine") and await queue.dequeue("mine") is None
+            await queue.enqueue("mine", notification(4))
+            await queue.wait_for_message("mine")
+            assert await queue.peek("mine") is not None
+
+    async def after() -> None:
+        async with Store(database, binary=binary) as store:
+            message = await TaskMessageQueue(store).dequeue("mine")
+            assert message is not None and message.message.params["data"] == 4
+
+    asyncio.run(before())
+    asyncio.run(after())
+
+
+def notification(number: int) -> QueuedMessage:
+    message = types.JSONRPCNotification(
+        jsonrpc="2.0", method="notifications/message", params={"level": "info", "data": number})
+    return QueuedMessage(type="notification", message=message, timestamp=NOW)
+
+
+def test_an_answer_to_who_waits_is_found_by_whoever_looked_before(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            await store.create_task(task_id="mine")
+            queue, resolver = TaskMessageQueue(store), Resolver[dict[str, Any]]()
+            request = types.JSONRPCRequest(jsonrpc="2.0", id=1, method="ping")
+            await queue.enqueue("mine", QueuedMessage(
+                type="request", message=request, timestamp=NOW, resolver=resolver, original_request_id=1))
+            looked = await queue.peek("mine")
+            taken = await queue.dequeue("mine")
+            assert looked is not None and taken is not None and looked.resolver is taken.resolver is resolver
+            assert not queue._resolvers, "none is kept for longer than its message"
+
+    asyncio.run(run())
+
+
+def test_tasks_work_where_owners_are_required(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary, options={"require_owner": True}) as store:
+            tasks, queue = TaskStore(store), TaskMessageQueue(store)
+            task = await tasks.create_task(types.TaskMetadata())
+            await queue.enqueue(task.taskId, notification(1))
+            assert await queue.peek(task.taskId) is not None and await queue.dequeue(task.taskId) is not None
+            waiting = asyncio.ensure_future(tasks.wait_for_update(task.taskId))
+            await asyncio.sleep(0)
+            await tasks.update_task(task.taskId, "completed")
+            await asyncio.wait_for(waiting, WAIT)
+            assert (await tasks.list_tasks())[0][0].taskId == task.taskId
+            assert await tasks.delete_task(task.taskId)
+
+    asyncio.run(run())
+
+
+def test_a_tools_own_error_is_a_failure_in_this_era(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            await store.create_task(task_id="mine")
+            await store.complete_task("mine", result={"content": [], "isError": True})  # as 2026-07-28 has it
+            task, found = await TaskStore(store).get_task("mine"), await TaskStore(store).get_result("mine")
+            assert task is not None and task.status == "failed"
+            assert found is not None and found.model_dump()["isError"] is True
+
+    asyncio.run(run())
+
+
 def test_a_full_queue_takes_no_more(binary: Path, database: Path) -> None:
     async def run() -> None:
         async with Store(database, binary=binary, options={"max_task_messages": 2}) as store:

@@ -21,7 +21,7 @@ from .errors import RequestError
 from .mcp_sessions import served_session
 from .sdk_internals import set_task_scope
 from .session_watch import Owners
-from .unset import UNSET, Unset
+from .unset import UNSET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -65,11 +65,11 @@ class _OfStore:
     """What both share: whose tasks they are, and waiting.
 
     A task that is made for a session which `DurableSessions` keeps is bound to that session and its owner, and others
-    find no such task. Everywhere else the owners given here hold; left out, the server speaks for itself.
+    find no such task. Everywhere else the owners given here hold; None: nobody's, which answer to whoever knows the id.
     """
 
     def __init__(
-        self, store: Store, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET
+        self, store: Store, *, tenant_id: str | None = None, principal: str | None = None
     ) -> None:
         self._store = store
         self._others: Owners = {"tenant_id": tenant_id, "principal": principal}
@@ -236,18 +236,16 @@ class TaskStore(_OfStore, SDKTaskStore):
 class TaskMessageQueue(_OfStore, SDKTaskMessageQueue):
     """The SDK's `TaskMessageQueue`.
 
-    Messages are durable. What waits for the answer to a request (`resolver`) is not: a request that another process put
-    in comes without.
-
-    The contract can only take messages out, so what was taken stays in this process until `dequeue` gives it.
+    Messages are durable, and only `dequeue` and `clear` take them out. What waits for the answer to a request
+    (`resolver`) is not durable: a request that another process put in comes without.
     """
 
     def __init__(
-        self, store: Store, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET
+        self, store: Store, *, tenant_id: str | None = None, principal: str | None = None
     ) -> None:
         super().__init__(store, tenant_id=tenant_id, principal=principal)
         self._resolvers: dict[str, Resolver[dict[str, Any]]] = {}
-        #: messages that are not in the store any more, by task
+        #: messages that were taken out for somebody who was cancelled meanwhile, by task
         self._taken: defaultdict[str, deque[QueuedMessage]] = defaultdict(deque)
 
     async def enqueue(self, task_id: str, message: QueuedMessage) -> None:
@@ -273,22 +271,37 @@ class TaskMessageQueue(_OfStore, SDKTaskMessageQueue):
         self._ring(task_id)
 
     async def dequeue(self, task_id: str) -> QueuedMessage | None:
-        while await self.peek(task_id) is not None:
-            if self._taken[task_id]:  # else somebody else was quicker
-                return self._taken[task_id].popleft()
-        return None
-
-    async def peek(self, task_id: str) -> QueuedMessage | None:
-        if task_id not in self._taken or not self._taken[task_id]:
+        if not self._taken.get(task_id):
             # Who waits is often cancelled; what is on its way from the store then must not be lost.
             await asyncio.shield(self._store.spawn(self._take(task_id)))
-        if self._taken[task_id]:
-            return self._taken[task_id][0]
-        del self._taken[task_id]
-        return None
+        return self._from_taken(task_id)
+
+    async def peek(self, task_id: str) -> QueuedMessage | None:
+        if not self._taken.get(task_id):
+            queue = await self._look(task_id, 1)
+            if queue is not None:
+                return self._read(queue["messages"][0]) if queue["messages"] else None
+            # A program that cannot show what it does not give: this process keeps it until it is dequeued.
+            await asyncio.shield(self._store.spawn(self._take(task_id)))
+        return self._taken[task_id][0] if self._taken.get(task_id) else None
 
     async def is_empty(self, task_id: str) -> bool:
-        return await self.peek(task_id) is None
+        if self._taken.get(task_id):
+            return False
+        queue = await self._look(task_id, 0)
+        return await self.peek(task_id) is None if queue is None else not queue["size"]
+
+    async def _look(self, task_id: str, limit: int) -> Any:
+        """The queue's first messages and its size, or None, when the program is too old to show them."""
+        try:
+            return await self._store.call(
+                "peek_task_messages", {"task_id": task_id, "limit": limit, **_given(self._owners())})
+        except TaskNotFound:
+            return {"messages": [], "size": 0}
+        except RequestError as error:
+            if error.kind != "method_not_found":
+                raise
+            return None
 
     async def clear(self, task_id: str) -> list[QueuedMessage]:
         found = []
@@ -302,7 +315,16 @@ class TaskMessageQueue(_OfStore, SDKTaskMessageQueue):
         except TaskNotFound:
             return
         if taken["exists"]:
-            self._taken[task_id].append(self._read(taken["message"]))
+            message = self._read(taken["message"])
+            self._resolvers.pop(taken["message"]["key"], None)
+            self._taken[task_id].append(message)
+
+    def _from_taken(self, task_id: str) -> QueuedMessage | None:
+        taken = self._taken.get(task_id)
+        message = taken.popleft() if taken else None
+        if not taken:
+            self._taken.pop(task_id, None)
+        return message
 
     async def wait_for_message(self, task_id: str) -> None:
         """Returns when there is a message, or when the task is gone."""
@@ -321,7 +343,7 @@ class TaskMessageQueue(_OfStore, SDKTaskMessageQueue):
         return QueuedMessage(
             type=stored["type"], message=kind.model_validate(stored["message"]),
             timestamp=datetime.fromisoformat(stored["timestamp"]), original_request_id=stored["original_request_id"],
-            resolver=self._resolvers.pop(stored["key"], None))
+            resolver=self._resolvers.get(stored["key"]))
 
 
 def _given(owners: Owners) -> dict[str, Any]:
@@ -329,8 +351,12 @@ def _given(owners: Owners) -> dict[str, Any]:
 
 
 def _task(task: StoredTask) -> Task:
+    outcome = (task["result"] or {}).get("success")
+    status = task["status"]
+    if status == "completed" and isinstance(outcome, dict) and outcome.get("isError") is True:
+        status = "failed"  # as a tool's own error is in this era; from 2026-07-28 on its task is completed
     return Task(
-        taskId=task["task_id"], status=task["status"], statusMessage=task["status_message"],
+        taskId=task["task_id"], status=status, statusMessage=task["status_message"],
         createdAt=datetime.fromisoformat(task["created_at"].replace("Z", "+00:00")),
         lastUpdatedAt=datetime.fromisoformat(task["last_updated_at"].replace("Z", "+00:00")), ttl=task["ttl"],
         pollInterval=task["poll_interval"])
