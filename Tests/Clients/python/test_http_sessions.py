@@ -235,6 +235,25 @@ def test_no_way_to_mount_it_lets_unknown_sessions_through(binary: Path, database
     asyncio.run(asyncio.wait_for(main(), 120))
 
 
+@pytest.mark.parametrize("root", ["/m", "/mc", "/mcp", "mcp", "/", "//", "/api/", None, "/v1"])
+def test_a_root_path_that_is_not_what_it_should_be_opens_nothing(root: str | None, binary: Path, database: Path) -> None:
+    async def reached(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("reached")
+
+    async def main() -> None:
+        async with Store(database, binary=binary) as store:
+            sessions = HTTPSessions(reached, store)
+
+            async def rooted(scope: Any, receive: Any, send: Any) -> None:
+                await sessions({**scope, "root_path": root} if root is not None else scope, receive, send)
+
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(rooted), base_url="http://test") as http:
+                for path in ("/mcp", "/mcp/x", "/v1/mcp", "/mcp/mcp"):
+                    assert (await http.post(path, headers=headers("made-up"))).status_code == 404
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+
+
 def test_other_protocols_and_paths(binary: Path, database: Path) -> None:
     async def main() -> None:
         seen: list[str] = []

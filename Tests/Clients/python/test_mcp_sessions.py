@@ -932,3 +932,48 @@ def test_an_sdk_that_has_changed_is_refused_with_what_to_do(monkeypatch: pytest.
             DurableSessions(manager, Store(":memory:"))
         assert name in str(told.value) and "EventStore" in str(told.value)
         monkeypatch.undo()
+
+
+def test_a_cancelled_request_is_answered_to_whoever_resumes(setup: dict[str, Any]) -> None:
+    async def run(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        async with client.request("POST", client.call(1, "count", steps=[1, "never"])) as response:
+            events = frames(response)
+            await anext(events)
+            cursor = (await anext(events)).id
+        cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+        assert await client.status("POST", cancel) == 202
+        async with asyncio.timeout(WAIT), client.request("GET", last_event_id=cursor) as response:
+            [answer] = [frame.data async for frame in frames(response)]
+        assert answer["id"] == 1 and "cancelled" in answer["error"]["message"]
+        assert await client.result(2, "count", steps=[]) == {"result": "counted []"}
+
+    with running(setup) as server:
+        asyncio.run(run(server.url))
+
+
+def test_a_client_that_hangs_up_in_the_middle_of_a_body_leaves_nothing_behind(setup: dict[str, Any]) -> None:
+    async def cut(port: int, body: bytes, *more: str) -> None:
+        head = ["POST /mcp HTTP/1.1", f"host: 127.0.0.1:{port}", *map(": ".join, HEADERS.items()), f"content-length: {len(body)}",
+                *more]
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write("\r\n".join([*head, "", ""]).encode() + body[:-5])
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+
+    async def run(server: ServerProcess) -> None:
+        client = RawClient(server.url)
+        await client.initialize()
+        call = json.dumps(client.call(1, "count", steps=[1])).encode()
+        for _ in range(5):
+            await cut(server.port, handshakes()["plain"])
+            await cut(server.port, call, f"mcp-session-id: {client.session_id}", "mcp-protocol-version: 2025-11-25")
+        assert await client.result(2, "count", steps=[]) == {"result": "counted []"}
+        async with Store(setup["database"], binary=setup["binary"]) as store, asyncio.timeout(WAIT):
+            while (await store.session_count())["count"] != 1:
+                await asyncio.sleep(0.01)
+
+    with running(setup) as server:
+        asyncio.run(run(server))
