@@ -3,13 +3,14 @@
     python mcp_server.py '{"flavor": "sdk", "database": …, "binary": …, "gates": …, "port": 0, "options": {…}}'
 
 It prints the port that it listens on. `flavor` is "sdk", for whichever version is installed, or "fastmcp". The tokens
-`alice` and `bob` are good for these two when `auth` is true.
+`alice` and `bob` are good for these two when `auth` is true. When `quiet` is true it logs errors alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -121,6 +122,8 @@ async def odd(kind: str, gates: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
+    if setup.get("quiet"):
+        logging.disable(logging.WARNING)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))

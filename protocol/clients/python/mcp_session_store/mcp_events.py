@@ -19,7 +19,7 @@ from mcp.types import (
 )
 
 from .contract import InvalidSessionStatus, PayloadTooLarge, SessionExpired, SessionNotFound
-from .errors import ChildError, RequestError, RequestTooLarge, StoreError
+from .errors import AnswerError, ChildError, RequestTooLarge, StoreError
 from .sdk_internals import IS_FIRST
 from .session_watch import Owners
 from .json_text import Encoded, encode
@@ -233,19 +233,15 @@ class EventStore(SDKEventStore):
         try:
             return await self._store.get_events_after(
                 self.session_id, after_event_id=after, stream_id=name, **self._owners)
-        except (RequestError, ChildError):
-            raise
-        except StoreError as error:
+        except AnswerError as error:
             return await self._read_singly(name, after, error)
 
-    async def _read_singly(self, name: str, after: int, unread: StoreError) -> EventPage:
+    async def _read_singly(self, name: str, after: int, unread: AnswerError) -> EventPage:
         """The next event alone, when a page holds one that Python cannot read; in the place of that one, an error."""
         where: Any = {"after_event_id": after, "stream_id": name, "limit": 1, **self._owners}
         try:
             return await self._store.get_events_after(self.session_id, **where)
-        except (RequestError, ChildError):
-            raise
-        except StoreError:
+        except AnswerError:
             # As text for the wire nothing in it is read.
             page: Any = await self._store.get_events_after(self.session_id, format="sse", **where)
         found = re.search(r"^id: ?([0-9]+)", page["frames"], re.MULTILINE)

@@ -397,7 +397,7 @@ class DurableSessions:
             headers[SESSION_ID] = session_id
             headers[PROTOCOL_VERSION] = str((_kept_params(events.session) or {}).get("protocolVersion"))
         messages: list[Message] = [
-            {"type": "http.request", "body": json.dumps(message).encode(), "more_body": False}]
+            {"type": "http.request", "body": _json(message).encode(), "more_body": False}]
         status = 0
 
         async def receive() -> Message:
@@ -471,7 +471,7 @@ class _Handshake:
         #: what is no JSON for the store, or of too many levels, is kept as text, if it can be text
         self.metadata: dict[str, Any] = {}
         try:
-            self.metadata = {"initialize": self.params if is_plain else json.dumps(self.params)}
+            self.metadata = {"initialize": self.params if is_plain else _json(self.params)}
         except (ValueError, RecursionError):
             pass
 
@@ -484,6 +484,16 @@ class _Handshake:
         if not self.metadata:
             return {}
         return _Handshake({"params": {**self.params, "protocolVersion": version}}).metadata
+
+
+def _json(value: Any) -> str:
+    """As JSON, or as near to it as Python's and the SDK's readers take it: NaN, infinity, half a surrogate pair."""
+    try:
+        text = encode(value)
+        text.encode()
+    except ValueError:
+        return json.dumps(value)
+    return text
 
 
 def _is_plain(params: dict[str, Any]) -> bool:
