@@ -977,3 +977,29 @@ def test_a_client_that_hangs_up_in_the_middle_of_a_body_leaves_nothing_behind(se
 
     with running(setup) as server:
         asyncio.run(run(server))
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_all_of_it_works_where_owners_are_required(setup: dict[str, Any], flavor: str) -> None:
+    setup.update(flavor=flavor, auth=True, store={"require_owner": True}, sessions={"tenant_id": "north"})
+
+    async def before(client: RawClient) -> str:
+        client.token = "alice"
+        await client.initialize()
+        async with client.request("GET") as stream, client.request(
+            "POST", client.call(1, "count", steps=[1, "never"])
+        ) as response:
+            assert stream.status_code == 200
+            events = frames(response)
+            await anext(events)
+            await asyncio.sleep(0.5)  # in which the session begins to be watched
+            return (await anext(events)).id
+
+    async def after(client: RawClient, last: str) -> None:
+        async with client.request("GET", last_event_id=last) as response:
+            [answer] = [frame.data async for frame in frames(response)]
+        assert "restarted" in answer["error"]["message"]
+        assert (await client.result(2, "whoami"))["client"] == "raw client"
+        assert await client.status("DELETE") == 200
+
+    across_a_restart(setup, before, after)

@@ -19,7 +19,7 @@ from mcp.types import (
 )
 
 from .contract import InvalidSessionStatus, PayloadTooLarge, SessionExpired, SessionNotFound
-from .errors import AnswerError, ChildError, RequestTooLarge, StoreError
+from .errors import ChildError, RequestTooLarge, StoreError
 from .sdk_internals import IS_FIRST
 from .session_watch import Owners
 from .json_text import Encoded, encode
@@ -42,7 +42,6 @@ PRIMING = "keepalive"
 NOT_REPLAYED = frozenset({PRIMING, "priming", "ping"})
 TOO_LARGE = "The answer was too large to be kept for a connection that resumes."
 NOT_KEPT = "The answer could not be kept for a connection that resumes."
-UNREADABLE = "A message that was kept here cannot be read any more."
 
 #: Each version leaves out what its own transport leaves out, so that a message looks the same live and replayed.
 _AROUND: Any = JSONRPCMessage if IS_FIRST else None
@@ -230,38 +229,8 @@ class EventStore(SDKEventStore):
                 self._store.spawn(replay.live.aclose())
 
     async def _read(self, name: str, after: int) -> EventPage:
-        try:
-            return await self._store.get_events_after(
-                self.session_id, after_event_id=after, stream_id=name, **self._owners)
-        except AnswerError as error:
-            return await self._read_singly(name, after, error)
-
-    async def _read_singly(self, name: str, after: int, unread: AnswerError) -> EventPage:
-        """The next event alone, when a page holds one that Python cannot read; in the place of that one, an error."""
-        where: Any = {"after_event_id": after, "stream_id": name, "limit": 1, **self._owners}
-        try:
-            return await self._store.get_events_after(self.session_id, **where)
-        except AnswerError:
-            # As text for the wire nothing in it is read.
-            page: Any = await self._store.get_events_after(self.session_id, format="sse", **where)
-        found = re.search(r"^id: ?([0-9]+)", page["frames"], re.MULTILINE)
-        if found is None:
-            raise unread
-        self._logger.error("Event %s of the session cannot be read: %s", found[1], unread)
-        return {
-            "events": [{
-                "id": int(found[1]), "stream_id": name, "timestamp": 0, "event_type": "message", "retry": None,
-                "data": self._in_place_of_unreadable(name),
-            }],
-            "next_after": page["next_after"], "newest_id": page["newest_id"], "has_more": page["has_more"],
-            "gap": page["gap"], "cursor_ahead": page["cursor_ahead"],
-        }
-
-    def _in_place_of_unreadable(self, name: str) -> Any:
-        request_id = request_id_of(name)
-        if request_id is None:  # no request, so nobody waits for an answer
-            return None
-        return {"jsonrpc": "2.0", "id": request_id, "error": {"code": INTERNAL_ERROR, "message": UNREADABLE}}
+        return await self._store.get_events_after(
+            self.session_id, after_event_id=after, stream_id=name, **self._owners)
 
     async def _events(self, cursor: Cursor, page: EventPage) -> AsyncGenerator[Event, None]:
         """The page and what is behind it, until a page comes back empty: more may be stored while one is sent.
