@@ -296,6 +296,10 @@ def test_a_manager_that_cannot_be_kept_is_refused() -> None:
         manager = StreamableHTTPSessionManager(server, **options)
         with pytest.raises(ValueError):
             DurableSessions(manager, Store(":memory:"))
+    manager = StreamableHTTPSessionManager(server)
+    DurableSessions(manager, Store(":memory:"))
+    with pytest.raises(ValueError, match="already"):
+        DurableSessions(manager, Store(":memory:"))
 
 
 def test_the_sdk_is_what_this_relies_on() -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: versions with which all tests have passed
 TRIED = ("1.30.0", "2.3.0")
 
+#: of a manager whose sessions are kept
+KEPT = "_kept_by_mcp_session_store"
+
 #: Version 1 has a model around the union of messages, version 2 the bare union.
 IS_FIRST = isinstance(JSONRPCMessage, type)
 
@@ -56,11 +59,14 @@ class Manager:
 
     def __init__(self, manager: StreamableHTTPSessionManager) -> None:
         self._manager: Any = manager
+        if getattr(manager, KEPT, False):
+            raise ValueError("The sessions of this manager are kept already: make one DurableSessions for it.")
         for name in ("_server_instances", "_session_owners", "_admit_session", "_task_group", "asgi_app"):
             if not hasattr(manager, name):
                 raise UnsupportedSDK(f"StreamableHTTPSessionManager.{name}", self.WITHOUT)
         self._admit: Callable[[AuthorizationContext | None], StreamableHTTPServerTransport | None] = (
             self._manager._admit_session)
+        setattr(manager, KEPT, True)
 
     @property
     def is_running(self) -> bool:
