@@ -1,4 +1,4 @@
-"""A server of the official SDK with durable sessions, under calls, reconnects, cancels and thefts, for as long as asked.
+"""A server of the official SDK with durable sessions, under calls, reconnects, cancels and thefts, as long as asked.
 
     python Tests/Reliability/sdk_soak.py                     # 2,000 calls, half a minute
     python Tests/Reliability/sdk_soak.py --calls 1000000     # by hand; prints memory and descriptors as it goes

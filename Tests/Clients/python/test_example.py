@@ -10,7 +10,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
+from http_server import modern
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from server_process import WAIT, Door, RawClient, frames
@@ -80,6 +83,26 @@ def test_each_message_comes_once_however_often_it_is_killed(binary: Path, databa
         *progresses, answer = seen
         assert [message["params"]["progress"] for message in progresses] == list(range(BLOCK, BELOW + 1, BLOCK))
         assert answer["id"] == 1 and answer["result"]["structuredContent"] == {"primes": PRIMES}
+
+    asyncio.run(asyncio.wait_for(run(), 5 * WAIT))
+
+
+def test_without_sessions_the_count_is_a_task(binary: Path, database: Path) -> None:
+    async def run() -> None:
+        with living(database, binary) as life:
+            async with httpx.AsyncClient(timeout=WAIT) as http:
+
+                async def call(method: str, **params: object) -> dict[str, Any]:
+                    answer = await http.post(
+                        f"http://127.0.0.1:{life.port}/mcp", **modern(method, params, tasks=True))
+                    result: dict[str, Any] = answer.json()["result"]
+                    return result
+
+                task = await call("tools/call", name="count_primes", arguments={"below": BELOW // 10})
+                assert task["resultType"] == "task"
+                while task["status"] == "working":
+                    task = await call("tasks/get", taskId=task["taskId"])
+                assert task["status"] == "completed" and task["result"]["structuredContent"] == {"primes": 148_933}
 
     asyncio.run(asyncio.wait_for(run(), 5 * WAIT))
 

@@ -236,7 +236,7 @@ def test_no_way_to_mount_it_lets_unknown_sessions_through(binary: Path, database
 
 
 @pytest.mark.parametrize("root", ["/m", "/mc", "/mcp", "mcp", "/", "//", "/api/", None, "/v1"])
-def test_a_root_path_that_is_not_what_it_should_be_opens_nothing(root: str | None, binary: Path, database: Path) -> None:
+def test_a_root_path_that_is_none_opens_nothing(root: str | None, binary: Path, database: Path) -> None:
     async def reached(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("reached")
 

@@ -959,8 +959,8 @@ def test_a_cancelled_request_is_answered_to_whoever_resumes(setup: dict[str, Any
 
 def test_a_client_that_hangs_up_in_the_middle_of_a_body_leaves_nothing_behind(setup: dict[str, Any]) -> None:
     async def cut(port: int, body: bytes, *more: str) -> None:
-        head = ["POST /mcp HTTP/1.1", f"host: 127.0.0.1:{port}", *map(": ".join, HEADERS.items()), f"content-length: {len(body)}",
-                *more]
+        head = ["POST /mcp HTTP/1.1", f"host: 127.0.0.1:{port}", *map(": ".join, HEADERS.items()),
+                f"content-length: {len(body)}", *more]
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write("\r\n".join([*head, "", ""]).encode() + body[:-5])
         await writer.drain()

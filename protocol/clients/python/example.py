@@ -9,6 +9,8 @@ again, gets the progress that it missed and the answer, each message once.
 
 What makes it so: a task in the store says how far the count is, and the step that moves it on also stores the progress
 message, in one transaction. Nothing is ever counted and not told, or told and not counted.
+
+Clients of MCP 2026-07-28 have no sessions. For those that know tasks the call becomes one; the rest is the extension's.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from mcp.types import CallToolResult, TextContent
 from mcp_session_store import Restart, Store, StoreError
 from mcp_session_store.contract import Task
 from mcp_session_store.mcp_sessions import served_session, streamable_http_app
+from mcp_session_store.mcp_task_extension import TaskExtension, current_task
 
 #: numbers that are looked through in one step
 BLOCK = 50_000
@@ -49,21 +52,23 @@ async def lifespan(_: MCPServer[None]) -> AsyncIterator[None]:
     while True:
         page = await store.list_tasks(status="working", cursor=cursor)
         for task in page["tasks"]:
-            begin(task)
+            if task["session_id"] is not None:  # the others are the extension's, which tells their clients
+                begin(task)
         cursor = page["next_cursor"]
         if cursor is None:
             break
     yield
 
 
-mcp = MCPServer("primes", lifespan=lifespan)
+mcp = MCPServer("primes", lifespan=lifespan, extensions=[TaskExtension(store)])
 
 
 @mcp.tool()
 async def count_primes(below: int, ctx: Context[None]) -> CallToolResult:
     """Counts the primes below a number."""
     session = served_session()
-    assert session is not None
+    if session is None:
+        return await count_for_a_task(below)
     meta: Any = ctx.request_context.meta or {}
     task = await store.create_task(
         session_id=session["session_id"], original_method="tools/call", original_params={"below": below},
@@ -97,9 +102,7 @@ async def count(task: Task) -> CallToolResult:
             if state["progress_token"] is not None:
                 calls.append(message(task, {"method": "notifications/progress", "params": progress}))
             await store.transaction(calls)
-        text = f"There are {state['primes']} primes below {below}."
-        result = CallToolResult(
-            content=[TextContent(type="text", text=text)], structured_content={"primes": state["primes"]})
+        result = answer(below, state["primes"])
         told = result.model_dump(mode="json", by_alias=True, exclude_none=True)
         await store.transaction([
             call("complete_task", task_id=task["task_id"], result=told),
@@ -109,6 +112,22 @@ async def count(task: Task) -> CallToolResult:
     except StoreError as error:  # the session is gone, for one
         logging.getLogger(__name__).error("The count %s stops: %s", task["task_id"], error)
         raise
+
+
+async def count_for_a_task(below: int) -> CallToolResult:
+    """The same without a session: a task, where the client knows them, tells how far it is."""
+    task, primes = await current_task(), 0
+    for start in range(0, below, BLOCK):
+        end = min(start + BLOCK, below)
+        primes += await asyncio.to_thread(primes_between, start, end)
+        if task is not None:
+            await task.status(f"{primes} primes below {end}")
+    return answer(below, primes)
+
+
+def answer(below: int, primes: int) -> CallToolResult:
+    text = f"There are {primes} primes below {below}."
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content={"primes": primes})
 
 
 def message(task: Task, content: dict[str, Any]) -> Any:
