@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from mcp_session_store import CallTimeout, ChildError, RequestTooLarge, Store, StoreError
-from mcp_session_store.contract import InvalidParams, RequirementFailed, SessionExists, SessionNotFound
+from mcp_session_store import AnswerError, CallTimeout, ChildError, ErrorKind, RequestTooLarge, Store, StoreError
+from mcp_session_store.contract import ERRORS, InvalidParams, RequirementFailed, SessionExists, SessionNotFound
 
 Impostor = Callable[[str], Path]
 
@@ -89,6 +90,29 @@ def test_what_is_required_must_be_there(binary: Path, database: Path) -> None:
         assert raised.value.__cause__.data["missing"] == "telepathy"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("options", [
+    {"timeout": 0}, {"timeout": float("nan")}, {"timeout": "5"}, {"timeout": True}, {"start_timeout": -1},
+    {"max_in_flight": 0}, {"max_waiting": 1.5}, {"restart": True}, {"retry": False},
+])
+def test_what_cannot_be_meant_is_refused_by_name(options: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError), match=next(iter(options))):
+        Store(":memory:", **options)
+
+
+def test_a_working_directory_that_is_not_there_is_named(binary: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(ChildError, match="not/there") as raised:
+            await Store(":memory:", binary=binary, cwd="not/there").open()
+        assert raised.value.reason == "not_startable"
+
+    asyncio.run(main())
+
+
+def test_every_kind_of_error_has_a_constant() -> None:
+    assert {kind.value for kind in ErrorKind} >= set(ERRORS) | {"parse_error", "invalid_request", "internal_error"}
+    assert ErrorKind.QUEUE_FULL == "queue_full" and SessionNotFound is ERRORS[ErrorKind.SESSION_NOT_FOUND]
 
 
 # --- What goes out and comes back
@@ -226,6 +250,20 @@ def test_a_store_belongs_to_one_event_loop(binary: Path, database: Path) -> None
                 with pytest.raises(RuntimeError, match="event loop"):
                     asyncio.run(store.health())
             await asyncio.to_thread(elsewhere)
+
+    asyncio.run(main())
+
+
+def test_whatever_one_answer_does_the_next_one_is_heard(impostor: Impostor) -> None:
+    def breaks(_: object) -> None:
+        raise RuntimeError("a defect of whoever is told")
+
+    async def main() -> None:
+        async with Store(binary=impostor("for request in requests: answer(request, 1)")) as store:
+            calls = [store.call("a"), store.call("b", on_result=breaks), store.call("c")]
+            done = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 60)
+            assert done[0] == done[2] == 1 and isinstance(done[1], AnswerError)
+            assert store.bytes_in_flight == 0
 
     asyncio.run(main())
 

@@ -10,7 +10,7 @@ CLIENT = Path(__file__).parents[3] / "protocol/clients/python"
 
 #: what a checker must accept, and (on the lines marked wrong) must not
 USE = """
-from mcp_session_store import BlockingStore, Store
+from mcp_session_store import BlockingStore, ChildError, ErrorKind, RequestError, Store
 
 async def good(store: Store) -> int:
     session = await store.create_session(principal="alice", status="active")
@@ -26,6 +26,13 @@ async def bad(store: Store) -> None:
     session = await store.get_session("s")
     print(session["status"])  # wrong: it may be None
     print((await store.event_count())["number"])  # wrong
+
+def told(error: Exception) -> bool:
+    if isinstance(error, RequestError):
+        return error.kind == ErrorKind.QUEUE_FULL or error.kind == ErrorKind.QUEUE_FUL  # wrong
+    if isinstance(error, ChildError):
+        return error.reason == "gave_up" or error.outcome == "unknown" or error.reason == "gone"  # wrong
+    return False
 
 def blocking(store: BlockingStore) -> str:
     return store.create_session()["session_id"]

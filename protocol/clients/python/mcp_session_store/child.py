@@ -94,7 +94,8 @@ class Child(asyncio.SubprocessProtocol):
         except (OSError, ValueError) as error:
             self._let_go()
             why = getattr(error, "strerror", None) or error
-            raise ChildError(f"'{command[0]}' cannot be run: {why}.", reason="not_startable") from error
+            where = f" in '{cwd}'" if cwd is not None and not os.path.isdir(cwd) else ""
+            raise ChildError(f"'{command[0]}' cannot be run{where}: {why}.", reason="not_startable") from error
         except BaseException:
             self._let_go()
             self.kill()

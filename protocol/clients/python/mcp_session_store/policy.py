@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Retry:
         whole("attempts", self.attempts, 0)
         at_least_none("delay", self.delay)
         at_least_none("max_delay", self.max_delay)
+
+
+def one_of(name: str, value: T | None, kind: type[T]) -> T | None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}(…), or None for none, not {value!r}.")
+    return value
 
 
 def seconds(name: str, value: float | None) -> float | None:

@@ -21,7 +21,7 @@ from .contract import ERRORS, NULLS
 from .errors import AnswerError, ChildError, Overloaded, RequestError, StoreError
 from .json_text import decode, encode, one_object
 from .methods import Methods
-from .policy import Restart, Retry, seconds, whole
+from .policy import Restart, Retry, one_of, seconds, whole
 from .program import find_binary
 from .subscription import MAX_QUEUED, MAX_QUEUED_BYTES, EventSubscription, Subscription, TaskSubscription
 from .unset import UNSET, Unset
@@ -97,8 +97,10 @@ class Store(Methods):
         self._env = env
         self._client = {"name": "python", "version": platform.python_version(), **(client or {})}
         self._require = list(require)
-        self._policy = (None if database == ":memory:" else Restart()) if isinstance(restart, Unset) else restart
-        self._retry = retry
+        if isinstance(restart, Unset):
+            restart = Restart() if database is None or os.fspath(database) != ":memory:" else None
+        self._policy = one_of("restart", restart, Restart)
+        self._retry = one_of("retry", retry, Retry)
         self._timeout = seconds("timeout", timeout)
         self._start_timeout = seconds("start_timeout", start_timeout)
         self._logger = logger or logging.getLogger("mcp_session_store")
@@ -274,7 +276,8 @@ class Store(Methods):
                 f"{PROTOCOL_VERSION}.", "incompatible")
         self._info = info
         self._set_state("ready")
-        limit = (info.get("limits") or {}).get("max_line_bytes")
+        limits: Any = info.get("limits")
+        limit = limits.get("max_line_bytes") if isinstance(limits, dict) else None
         self._queue.attach(child, limit if isinstance(limit, int) else math.inf)
 
     async def _given_up(
@@ -512,9 +515,12 @@ class Store(Methods):
         except (KeyError, TypeError, AttributeError):
             self._unreadable(line, f"no message of JSON-RPC: {line[:100]!r}")
             return
+        except Exception as error:  # whatever one line does, the next one is heard
+            self._unreadable(line, f"{error!r}: {line[:100]!r}")
+            return
         try:
             self._tell(kind, message["params"], len(line))
-        except (KeyError, TypeError, AttributeError):
+        except Exception:
             self._log(f"The store's process told what is not understood: {line[:200]!r}", logging.INFO)
 
     def _answer(self, number: Any, message: dict[str, Any], line: bytes) -> None:
