@@ -19,8 +19,10 @@ from sidecar import BINARY, PATIENCE, clean_environment
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = (
-    "README.md", "protocol/README.md", "protocol/transcripts/README.md", "protocol/clients/node/README.md",
-    "protocol/clients/python/README.md",
+    "README.md", "Sources/README.md", "Tests/Benchmarks/README.md", "protocol/README.md",
+    "protocol/transcripts/README.md", "protocol/clients/README.md", "protocol/clients/behaviour/README.md",
+    "protocol/clients/node/README.md", "protocol/clients/python/README.md", "protocol/packages/README.md",
+    "protocol/deploying/README.md",
 )
 #: language and content of the fenced blocks
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
@@ -59,24 +61,24 @@ def run(command: list[str], directory: Path, environment: dict[str, str], patien
 
 
 def test_the_node_program(tmp_path: Path, environment: dict[str, str]) -> None:
-    (tmp_path / "store.mjs").write_text(block("js"), encoding="utf-8")
+    (tmp_path / "store.mjs").write_text(block("js", "// store.mjs"), encoding="utf-8")
     for _ in range(2):  # the second time the file is there
         assert run(["node", "store.mjs"], tmp_path, environment) == PRINTED
     assert (tmp_path / "sessions.db").exists()
 
 
 def test_the_python_program(tmp_path: Path, environment: dict[str, str]) -> None:
-    (tmp_path / "store.py").write_text(block("python"), encoding="utf-8")
+    (tmp_path / "store.py").write_text(block("python", "# store.py"), encoding="utf-8")
     for _ in range(2):
         assert run([sys.executable, "store.py"], tmp_path, environment) == PRINTED
     assert (tmp_path / "sessions.db").exists()
 
 
-@pytest.mark.parametrize(("language", "name"), [("js", "store.mjs"), ("python", "store.py")])
+@pytest.mark.parametrize(("language", "name", "comment"), [("js", "store.mjs", "//"), ("python", "store.py", "#")])
 def test_the_programs_fail_when_the_sidecar_does(
-    language: str, name: str, tmp_path: Path, environment: dict[str, str]
+    language: str, name: str, comment: str, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    (tmp_path / name).write_text(block(language), encoding="utf-8")
+    (tmp_path / name).write_text(block(language, f"{comment} {name}"), encoding="utf-8")
     (tmp_path / "bin" / "mcp-session-store").unlink()
     (tmp_path / "bin" / "mcp-session-store").write_text("#!/bin/sh\nread line\nexit 3\n")
     (tmp_path / "bin" / "mcp-session-store").chmod(0o755)
