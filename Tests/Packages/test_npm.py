@@ -113,6 +113,16 @@ def test_every_export_is_there_and_in_an_order_that_resolvers_read(client: Path)
         assert re.sub(r"\.d\.[mc]ts$", ".mjs", types) in modules, types
 
 
+def test_every_adapter_is_exported(client: Path) -> None:
+    exports = manifest(client)["exports"]
+    assert isinstance(exports, dict)
+    with tarfile.open(client) as archive:
+        page = archive.extractfile("package/README.md")
+        assert page is not None
+        rows = re.findall(r"^\| `([a-z-]+)\.mjs`[^|]*\| \[", page.read().decode(), re.MULTILINE)
+    assert {f"./{name}" for name in rows} == set(exports) - {".", "./package.json"}
+
+
 def test_what_a_module_imports_is_packed(client: Path) -> None:
     there = names(client)
     with tarfile.open(client) as archive:
