@@ -196,17 +196,19 @@ class HTTPSessions:
     async def _screen(self, request: Request, max_text: int) -> Refusal | None:
         body = await request.read(self._max_body)
         if body is None:
-            return Refusal(413, -32600, "payload_too_large", f"The body has more than {self._max_body} bytes.")
+            return too_large(f"The body has more than {self._max_body} bytes.", self._max_body)
         text = "\n".join(texts(body))
         try:
             checked = await self._store.validate_input(text, session_id=request.session_id, max_bytes=max_text)
         except (PayloadTooLarge, RequestTooLarge):
-            return Refusal(413, -32600, "payload_too_large", "The body has more text than can be looked at.")
+            return too_large("The body has more text than can be looked at.", max_text)
         except InvalidParams as error:
             raise HostFailed("`max_text` is none.") from error
         if checked["valid"]:
             return None
-        return Refusal(400, -32602, "invalid_input", f"The input is refused: {checked['reason']}.")
+        return Refusal(
+            400, -32602, "invalid_input", f"The input is refused: {checked['reason']}.",
+            (("reason", checked["reason"]),))
 
     async def _serve(self, request: Request, send: Send) -> None:
         """Lets the server answer, until the request's session is over."""
@@ -385,17 +387,24 @@ SUSPENDED = Refusal(
     403, 1004, "invalid_session_status", "The session is suspended; it answers again once it is resumed.",
     (("current", "suspended"), ("retryable", True)))
 UNAVAILABLE = Refusal(
-    503, -32603, "store_unavailable", "The sessions cannot be looked up; try again later.", (),
+    503, -32603, "store_unavailable", "The sessions cannot be looked up; try again later.", (("retryable", True),),
     ((b"retry-after", b"1"),))
-FULL = Refusal(503, 1005, "max_sessions_reached", "There are too many sessions; try again later.")
+FULL = Refusal(
+    503, 1005, "max_sessions_reached", "There are too many sessions; try again later.", (("retryable", True),))
 FAILED = Refusal(500, -32603, "internal_error", "The server failed; its log says why.")
 
 
 def too_many(wait: int) -> Refusal:
     """The answer to a request that comes `wait` milliseconds too early."""
     return Refusal(
-        429, 429, "rate_limit_exceeded", "There were too many requests; try again later.", (("retryAfterMs", wait),),
+        429, 1429, "rate_limit_exceeded", "There were too many requests; try again later.",
+        (("retryable", True), ("retry_after", wait), ("retryAfterMs", wait)),
         ((b"retry-after", str(math.ceil(wait / 1_000)).encode()),))
+
+
+def too_large(message: str, limit: int) -> Refusal:
+    """The answer to a request of which more is to be looked at than may be."""
+    return Refusal(413, 1301, "payload_too_large", message, (("limit", limit),))
 
 
 def authenticated(scope: Scope) -> Owner:
