@@ -37,6 +37,9 @@ let package = Package(
       linkerSettings: [.unsafeFlags(["-Xlinker", "--strip-debug"], .when(configuration: .release))]),
 
     .target(name: "Sidecar", dependencies: ["SessionStore", "JSONRPC", "SQLite", "JSON"], swiftSettings: strict),
+    .testTarget(
+      name: "SidecarTests", dependencies: ["Sidecar", "SessionStore", "JSONRPC", "SQLite", "JSON"],
+      swiftSettings: strict),
 
     .target(name: "SessionStore", dependencies: ["SQLite", "JSON"], swiftSettings: strict),
     .testTarget(

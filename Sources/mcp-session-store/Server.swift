@@ -145,7 +145,7 @@ struct Server {
       guard runLines() else { return .inputOutput }
       sidecar.closeGroup()
       guard pass() else { return .inputOutput }
-      if sidecar.isFull, let code = waitForReader(leaving: Sidecar.outputBound / 2) { return code }
+      if sidecar.isFull, let code = waitForReader(leaving: sidecar.options.outputBound / 2) { return code }
     }
     if sidecar.phase == .serving || inputEnded { sidecar.endInput() }
     while sidecar.hasJobs, sidecar.phase != .failed, !isHurried {

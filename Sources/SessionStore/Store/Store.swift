@@ -286,9 +286,12 @@ package final class Store {
     if isWatched { changes.tasks = true }
   }
 
+  /// whether ``takeChanges()`` has something to tell
+  package var hasChanges: Bool { changes.tasks || !changes.sessions.isEmpty }
+
   /// What was changed since this was last asked; nil for nothing.
   package func takeChanges() -> StoreChanges? {
-    if changes.sessions.isEmpty, !changes.tasks { return nil }
+    guard hasChanges else { return nil }
     defer { changes = StoreChanges() }
     return changes
   }

@@ -235,6 +235,7 @@ final class Call {
   /// A record that is kept as it is, its members checked.
   func checkedRecord(_ name: ParameterName, _ parameters: [Parameter]) throws -> JSONText {
     _ = try record(name, parameters)
+    try checkSize(ranges[name.rawValue], name: name.wire)
     return json(name)
   }
 

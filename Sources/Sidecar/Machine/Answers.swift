@@ -44,6 +44,9 @@ struct Answers {
     errors.removeLast(errors.count - mark.errors)
   }
 
+  /// whether nothing waits for ``settle()``
+  var isSettled: Bool { errors.isEmpty && subscriptions.isSettled }
+
   /// What was answered holds: no mark from before is returned to any more.
   mutating func settle() {
     subscriptions.settle()

@@ -20,13 +20,14 @@ extension Sidecar {
   /// - Returns: its id
   /// - Throws: `max_subscriptions_reached`
   func subscribe(_ reader: Subscriptions.Reader) throws -> String {
-    try group.answers.subscriptions.add(reader, limit: options.maxSubscriptions)
+    // It has just been read, and so are all that come after it until others write.
+    if group.answers.subscriptions.isEmpty { seenCommits = store.foreignCommits }
+    return try group.answers.subscriptions.add(reader, limit: options.maxSubscriptions)
   }
 
   /// Tells the subscriptions what commits of this process changed.
   func noteChanges() {
     if let changes = store.takeChanges() { group.answers.subscriptions.note(changes) }
-    store.isWatched = !group.answers.subscriptions.isEmpty
   }
 
   /// Looks whether another process wrote, or something's time is over. While neither has happened nothing is read.
@@ -36,7 +37,7 @@ extension Sidecar {
     do {
       try store.beginRead()
       store.endRead()
-      if let seen = seenCommits, seen == store.foreignCommits { return }
+      if seenCommits == store.foreignCommits { return }
       seenCommits = store.foreignCommits
       group.answers.subscriptions.noteAll()
     } catch {
@@ -65,6 +66,8 @@ extension Sidecar {
           do {
             if let hasMore = try step(&next, &output, end) {
               group.answers.subscriptions.insert(next, hasMore: hasMore)
+            } else {
+              store.isWatched = subscriptionCount > 0
             }
           } catch {
             group.answers.subscriptions.insert(next)

@@ -21,6 +21,9 @@ package final class Sidecar {
     /// where this program lies, for the message of a failed handshake
     package var executable = "mcp-session-store"
     package var processID: Int64 = 0
+    /// Bytes of answers that may wait for a slow reader before nothing more is run: with one line and one answer the
+    /// largest part of what a parent that writes and never reads can make this process hold.
+    package var outputBound = 64 << 20
 
     package init() {}
   }
@@ -54,12 +57,9 @@ package final class Sidecar {
 
   /// room for the answers of a group, kept from one to the next
   package static let outputReserve = 1 << 20
-  /// Bytes of answers that may wait for a slow reader before nothing more is run: with one line and one answer the
-  /// largest part of what a parent that writes and never reads can make this process hold.
-  package static let outputBound = 64 << 20
 
   let store: Store
-  let options: Options
+  package let options: Options
   let host: Host
   private var lines: LineReader
   var requests = RequestReader()
@@ -74,7 +74,7 @@ package final class Sidecar {
   /// when subscribers may be served again after the database could not be read
   var nextDelivery: Int64 = 0
   /// how often other processes had written when subscribers last looked
-  var seenCommits: Int64?
+  var seenCommits: Int64 = 0
   /// why the last sweep failed
   var sweepFailure: String?
   private var groupWasClosed = false
@@ -111,7 +111,7 @@ package final class Sidecar {
   package var hasUnreadLines: Bool { phase != .failed && lines.hasUnread }
 
   /// Whether so many answers wait for the reader that nothing more is run.
-  package var isFull: Bool { waitingOutput + group.answers.output.count >= Self.outputBound }
+  package var isFull: Bool { waitingOutput + group.answers.output.count >= options.outputBound }
 
   /// Runs lines until none is complete, or until answers can leave, or must leave, before the next one is run.
   /// - Returns: whether there may be lines left
@@ -252,9 +252,12 @@ package final class Sidecar {
 
   /// What was answered holds.
   private func settle() {
-    for method in group.answers.errors { metrics.noteError(method) }
-    group.answers.settle()
-    noteChanges()
+    if !group.answers.isSettled {
+      for method in group.answers.errors { metrics.noteError(method) }
+      group.answers.settle()
+      store.isWatched = subscriptionCount > 0
+    }
+    if store.hasChanges { noteChanges() }
   }
 
   func isOutcomeUnknown(_ error: any Error) -> Bool {

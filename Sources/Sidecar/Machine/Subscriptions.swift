@@ -100,6 +100,8 @@ struct Subscriptions {
     counter = mark.counter
   }
 
+  var isSettled: Bool { changes.isEmpty }
+
   /// What was opened and closed holds.
   mutating func settle() { changes.removeAll(keepingCapacity: true) }
 

@@ -200,7 +200,7 @@ enum OperationMethods {
 
   private static let calls: [Parameter] = [
     .required(.method, .name, "A method of the store."),
-    .optional(.params, .object, "Its parameters."),
+    .optional(.params, .map, "Its parameters."),
     .optional(
       .require, .boolean, "Also abort when it answers stored, first, deleted, existed or allowed with false."),
   ]
