@@ -21,10 +21,8 @@ from sidecar import PATIENCE, Sidecar, line, request
 MIB = 1 << 20
 #: the limit of a line, by default
 LINE = 16 * MIB
-#: what a process may ever hold with the limits that it has by default, while its answers are read (README, limits)
+#: what a process may ever hold with the limits that it has by default, whether its answers are read or not (README)
 BOUND = 160 * MIB
-#: and while they are not read
-UNREAD_BOUND = 288 * MIB
 
 METHODS = json.loads((Path(__file__).resolve().parents[2] / "protocol" / "openrpc.json").read_text())["methods"]
 
@@ -252,7 +250,7 @@ def try_unread_answers(form: Form) -> Finding:
             still = still + 1 if is_asleep(sidecar) else 0
             time.sleep(0.01)
     mark = highest_mark(sidecar)
-    broken = [] if mark <= UNREAD_BOUND else [f"{mark / MIB:.0f} MiB"]
+    broken = [] if mark <= BOUND else [f"{mark / MIB:.0f} MiB"]
     end = text.index(b"\n", sent - 1) + 1  # of the line that was cut
     sidecar.send_bytes(text[sent:end])
     count = text[:end].count(b"\n")
@@ -263,7 +261,7 @@ def try_unread_answers(form: Form) -> Finding:
             break
     ask_last(sidecar)
     sidecar.finish()
-    return Finding(f"with {UNREAD_BOUND // MIB} MiB at most it waits for a client that does not read",
+    return Finding(f"with {BOUND // MIB} MiB at most it waits for a client that does not read",
                    f"{count:,} answers of 8 MiB; highest mark {mark / MIB:.0f} MiB", broken)  # fmt: skip
 
 

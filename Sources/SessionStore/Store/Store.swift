@@ -282,12 +282,15 @@ package final class Store {
     if isWatched { changes.sessions.insert(number) }
   }
 
-  func noteTaskChange() {
-    if isWatched { changes.tasks = true }
+  /// - Parameter session: to which the task belongs
+  func noteChange(ofTask number: TaskNumber, session: SessionNumber?) {
+    guard isWatched else { return }
+    changes.tasks.insert(number)
+    if let session { changes.sessionsOfTasks.insert(session) }
   }
 
   /// whether ``takeChanges()`` has something to tell
-  package var hasChanges: Bool { changes.tasks || !changes.sessions.isEmpty }
+  package var hasChanges: Bool { !changes.isEmpty }
 
   /// What was changed since this was last asked; nil for nothing.
   package func takeChanges() -> StoreChanges? {

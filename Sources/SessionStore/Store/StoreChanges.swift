@@ -1,7 +1,11 @@
 /// What commits changed that somebody may be waiting for.
 package struct StoreChanges {
-  /// numbers of sessions whose events or status changed, or that are gone
+  /// sessions whose events or status changed, or that are gone
   package var sessions: Set<SessionNumber> = []
-  /// whether any task changed
-  package var tasks = false
+  /// tasks that changed or are gone
+  package var tasks: Set<TaskNumber> = []
+  /// sessions to which such tasks belong
+  package var sessionsOfTasks: Set<SessionNumber> = []
+
+  var isEmpty: Bool { sessions.isEmpty && tasks.isEmpty }
 }

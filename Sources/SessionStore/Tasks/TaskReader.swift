@@ -4,9 +4,9 @@ import SQLite
 /// one task that it has not read yet it sees the last.
 package struct TaskReader {
   /// nil: those of a session
-  let task: TaskNumber?
+  package let task: TaskNumber?
   /// nil: not one session's
-  let session: (number: SessionNumber, id: String)?
+  package let session: (number: SessionNumber, id: String)?
   let owner: Owner
   /// whether it ends with the one task that it follows
   package var followsOne: Bool { task != nil }

@@ -129,7 +129,7 @@ extension Store {
     counters.tasks += 1
     noteMade(Self.taskRows)
     if let slot { touch(slot) }
-    noteTaskChange()
+    noteChange(ofTask: task.number, session: task.session)
     return task
   }
 
@@ -158,7 +158,7 @@ extension Store {
       """)
     task.bind(to: &update)
     try update.run()
-    noteTaskChange()
+    noteChange(ofTask: task.number, session: task.session)
   }
 
   /// Replaces the fields that are given, status and times included, without asking the state machine: for migration
@@ -286,10 +286,11 @@ extension Store {
   func removeTask(_ number: TaskNumber) throws {
     var messages = try tables.statement(of: number, "DELETE FROM task_messages WHERE task = $1")
     try messages.run()
-    var delete = try tables.statement(of: number, "DELETE FROM tasks WHERE number = $1")
+    var delete = try tables.statement(of: number, "DELETE FROM tasks WHERE number = $1 RETURNING session")
+    let session = try delete.step() ? SessionNumber(optional: delete, 0) : nil
     try delete.run()
     counters.tasks -= 1
-    noteTaskChange()
+    noteChange(ofTask: number, session: session)
   }
 
   /// Deletes a session's tasks that answer to `owner`.

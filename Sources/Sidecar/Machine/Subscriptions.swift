@@ -53,7 +53,8 @@ struct Subscriptions {
   private var counter = 0
   private var open: [Int: Subscription] = [:]
   private var bySession: [SessionNumber: Set<Int>] = [:]
-  private var ofTasks: Set<Int> = []
+  private var byTask: [TaskNumber: Set<Int>] = [:]
+  private var byTasksOfSession: [SessionNumber: Set<Int>] = [:]
   private var due = Queue()
   private var deadlines = Deadlines()
   private var changes: [Change] = []
@@ -130,8 +131,12 @@ struct Subscriptions {
     let number = subscription.number
     switch subscription.reader {
     case .events(let reader): Self.index(&bySession, reader.session, number, isOpen)
-    case .tasks:
-      if isOpen { ofTasks.insert(number) } else { ofTasks.remove(number) }
+    case .tasks(let reader):
+      if let task = reader.task {
+        Self.index(&byTask, task, number, isOpen)
+      } else if let session = reader.session {
+        Self.index(&byTasksOfSession, session.number, number, isOpen)
+      }
     }
   }
 
@@ -148,10 +153,10 @@ struct Subscriptions {
 
   /// Remembers who has something to read after a commit of this process.
   mutating func note(_ changes: StoreChanges) {
-    var numbers = changes.tasks ? ofTasks : []
-    for session in changes.sessions {
-      if let some = bySession[session] { numbers.formUnion(some) }
-    }
+    var numbers: Set<Int> = []
+    for session in changes.sessions { numbers.formUnion(bySession[session] ?? []) }
+    for task in changes.tasks { numbers.formUnion(byTask[task] ?? []) }
+    for session in changes.sessionsOfTasks { numbers.formUnion(byTasksOfSession[session] ?? []) }
     for number in numbers.sorted() { makeDue(number) }
   }
 
