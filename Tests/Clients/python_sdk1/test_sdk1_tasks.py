@@ -204,6 +204,32 @@ def test_a_queue_loses_nothing_to_those_who_stop_waiting(binary: Path, database:
     asyncio.run(run())
 
 
+def test_looking_at_a_queue_takes_nothing_away(binary: Path, database: Path) -> None:
+    async def before() -> None:
+        async with Store(database, binary=binary) as store, Store(database, binary=binary) as elsewhere:
+            await store.create_task(task_id="mine")
+            if await TaskMessageQueue(store)._look("mine", 0) is None:
+                pytest.skip("the program cannot show a queue")
+            queue, other = TaskMessageQueue(store), TaskMessageQueue(elsewhere)
+            for number in range(3):
+                await queue.enqueue("mine", notification(number))
+            await queue.wait_for_message("mine")
+            assert not await queue.is_empty("mine") and await queue.peek("mine") == await other.peek("mine")
+            assert [message.message.params["data"] for message in await other.clear("mine")] == [0, 1, 2]
+            assert await queue.is_empty("mine") and await queue.dequeue("mine") is None
+            await queue.enqueue("mine", notification(4))
+            await queue.wait_for_message("mine")
+            assert await queue.peek("mine") is not None
+
+    async def after() -> None:
+        async with Store(database, binary=binary) as store:
+            message = await TaskMessageQueue(store).dequeue("mine")
+            assert message is not None and message.message.params["data"] == 4
+
+    asyncio.run(before())
+    asyncio.run(after())
+
+
 def notification(number: int) -> QueuedMessage:
     message = types.JSONRPCNotification(
         jsonrpc="2.0", method="notifications/message", params={"level": "info", "data": number})
