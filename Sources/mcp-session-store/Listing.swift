@@ -22,10 +22,12 @@ struct Listing {
   }
 
   /// - Returns: false when the page is full and the record not in it
-  mutating func add(_ number: Int64, _ write: (inout JSONWriter) -> Void, row: () -> [TextTable.Cell]) -> Bool {
+  mutating func add(
+    _ number: Int64, _ write: (inout JSONWriter) throws -> Void, row: () -> [TextTable.Cell]
+  ) rethrows -> Bool {
     if writer.count >= Self.pageBytes { return false }
     if isJSON {
-      write(&writer)
+      try write(&writer)
       writer.raw("\n")
     } else {
       rows.append(row())

@@ -135,6 +135,10 @@ extension Option {
           summary: "messages in the queue of one task; 0: no cap",
           value: .count(\.limits.maxTaskMessages, minimum: 0)),
         Option(
+          name: "--max-task-input-keys", placeholder: "N", defaultText: "10000",
+          summary: "keys that one task asks for in its life; 0: no cap",
+          value: .count(\.limits.maxTaskInputKeys, minimum: 0)),
+        Option(
           name: "--max-values", placeholder: "N", defaultText: "1000000", summary: "values in the store; 0: no cap",
           value: .count(\.limits.maxValues, minimum: 0)),
       ])

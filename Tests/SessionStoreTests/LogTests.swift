@@ -226,7 +226,7 @@ extension TestStore {
     }
     #expect(try test.rows("log_message_ids") <= 2)
     let number = try #require(test.store.cache.rows.first?.number)
-    #expect(try #require(test.store.messageIDs.ids(number)).count <= 100 + 256 + 25)
+    #expect(try #require(test.store.messageIDs.ids(number)).placeCount <= 100 + 256 + 25)
   }
 
   @Test func deletingASessionDeletesItsLog() throws {

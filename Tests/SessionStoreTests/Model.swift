@@ -578,8 +578,10 @@ extension Model {
   mutating func updateTask(
     _ id: String, _ update: TaskUpdate, requests: [Pair]?, scope: TaskScope, ifRevision: Int64?, force: Bool
   ) throws -> TaskView {
-    try change(id, scope, ifRevision: ifRevision) { task in
+    let limits = limits
+    return try change(id, scope, ifRevision: ifRevision) { task in
       if !force { try Self.requireLive(task, "update") }
+      if case .set = update.inputRequests { try Self.requireRoom(for: requests ?? [], task, limits) }
       if case .set(let status) = update.status { task.status = status }
       if case .set(let message) = update.statusMessage { task.message = message }
       if case .set(let time) = update.createdAt { task.createdAt = time }
@@ -588,7 +590,7 @@ extension Model {
       if case .set(let poll) = update.pollInterval { task.poll = poll }
       if case .set(let method) = update.originalMethod { task.method = method }
       if case .set(let params) = update.originalParams { task.params = params?.string }
-      if case .set(let result) = update.result { task.result = result?.string }
+      if case .set(let result) = update.result { task.result = result.map(Self.text) }
       if case .set = update.inputRequests { task.requests = requests }
       if case .set(let flag) = update.cancelRequested { task.cancelRequested = flag }
       if case .set(let meta) = update.meta { task.meta = meta?.string }
@@ -647,8 +649,16 @@ extension Model {
     }
   }
 
+  private static func requireRoom(for requests: [Pair], _ task: Task, _ limits: Limits) throws {
+    let new = requests.filter { !task.usedKeys.contains($0.key) }
+    if limits.maxTaskInputKeys > 0, !new.isEmpty, task.usedKeys.count + new.count > limits.maxTaskInputKeys {
+      throw StoreError.maxInputKeysReached(limit: limits.maxTaskInputKeys)
+    }
+  }
+
   mutating func requireInput(_ id: String, _ requests: [Pair], scope: TaskScope) throws -> TaskView {
-    try change(id, scope) { task in
+    let limits = limits
+    return try change(id, scope) { task in
       try Self.requireLive(task, "require input")
       if requests.isEmpty {
         throw StoreError.invalidParameter(name: "input_requests", expected: "an object with at least one member")
@@ -657,6 +667,7 @@ extension Model {
         throw StoreError.invalidParameter(
           name: "input_requests.\(request.key)", expected: "a key that this task has not used")
       }
+      try Self.requireRoom(for: requests, task, limits)
       task.requests = (task.requests ?? []) + requests
       task.usedKeys.formUnion(requests.map(\.key))
       task.status = .inputRequired
@@ -723,11 +734,11 @@ extension Model {
     return Int64(tasks[index].queue.count)
   }
 
-  mutating func dequeue(_ id: String, limit: Int, scope: TaskScope) throws -> ([String], hasMore: Bool) {
+  mutating func dequeue(_ id: String, limit: Int, scope: TaskScope) throws -> ([String], left: Int) {
     let index = try findTask(id, scope)
     let taken = Array(tasks[index].queue.prefix(limit))
     tasks[index].queue.removeFirst(taken.count)
-    return (taken, !tasks[index].queue.isEmpty)
+    return (taken, tasks[index].queue.count)
   }
 }
 

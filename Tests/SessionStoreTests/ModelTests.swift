@@ -74,8 +74,8 @@ final class ModelRun {
   static let refusalsToSee = [
     "sessionNotFound", "sessionExists", "sessionExpired", "invalidSessionStatus", "maxSessionsReached",
     "maxUserSessionsReached", "maxEventsReached", "taskNotFound", "taskExists", "invalidTransition", "terminalState",
-    "maxTasksReached", "maxValuesReached", "queueFull", "concurrentModification", "payloadTooLarge",
-    "invalidParameter",
+    "maxTasksReached", "maxInputKeysReached", "maxValuesReached", "queueFull", "concurrentModification",
+    "payloadTooLarge", "invalidParameter",
   ]
 
   let directory: TemporaryDirectory
@@ -120,6 +120,7 @@ final class ModelRun {
     limits.eventOverflow = chance(70) ? .evict : .error
     limits.maxTasks = pick([8, 15, 25, 0])
     limits.maxTaskMessages = pick([3, 6, 0])
+    limits.maxTaskInputKeys = pick([5, 0])
     limits.maxValues = pick([10, 25, 60, 0])
     limits.maxStateBytes = pick([0, 60, 120])
     limits.logDedupWindow = 5
@@ -392,6 +393,7 @@ final class ModelRun {
     case .invalidTransition: "invalidTransition"
     case .terminalState: "terminalState"
     case .maxTasksReached: "maxTasksReached"
+    case .maxInputKeysReached: "maxInputKeysReached"
     case .maxValuesReached: "maxValuesReached"
     case .queueFull: "queueFull"
     case .concurrentModification: "concurrentModification"
@@ -411,8 +413,8 @@ final class ModelRun {
       suspendedAt: session.suspendedAt, newest: session.lastEventID, revision: session.revision)
   }
 
-  private func view(_ task: TaskRecord) -> TaskView {
-    TaskView(
+  private func view(_ task: TaskRecord) throws -> TaskView {
+    try TaskView(
       id: task.taskID, session: task.sessionID, tenant: task.tenantID, principal: task.principal,
       status: task.status, message: task.statusMessage, createdAt: task.createdAt, updatedAt: task.lastUpdatedAt,
       ttl: task.ttl, poll: task.pollInterval, method: task.originalMethod, params: task.originalParams?.string,
@@ -557,6 +559,8 @@ final class ModelRun {
         SELECT 'state', session FROM session_state WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
         SELECT 'loss', session FROM stream_losses WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
         SELECT 'ids', session FROM log_message_ids WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
+        SELECT 'payload', task FROM task_payloads WHERE task NOT IN (SELECT number FROM tasks) UNION ALL
+        SELECT 'key', task FROM task_input_keys WHERE task NOT IN (SELECT number FROM tasks) UNION ALL
         SELECT 'message', task FROM task_messages WHERE task NOT IN (SELECT number FROM tasks)
         """, columns: 2), [])
     for session in model.sessions where model.status(session) != .expired && session.status != .invalidated {
@@ -579,7 +583,7 @@ final class ModelRun {
     var tasks: [TaskView] = []
     var select = try store.tables.connection(.server).statement(
       composed: "SELECT \(TaskRecord.columns) FROM tasks ORDER BY number")
-    while try select.step() { tasks.append(view(TaskRecord(select))) }
+    while try select.step() { tasks.append(try view(TaskRecord(select, store))) }
     try same("all tasks", tasks, model.tasks.map { TaskView($0) })
     try same(
       "all messages",
@@ -1083,7 +1087,7 @@ extension ModelRun {
         var tasks: [TaskView] = []
         let hasMore = try store.listTasks(status: status, scope: scope, after: after, limit: limit) { task, _ in
           if tasks.count == stop { return false }
-          tasks.append(view(task))
+          tasks.append(try view(task))
           return true
         }
         return Listed(elements: tasks, hasMore: hasMore)
@@ -1154,7 +1158,7 @@ extension ModelRun {
     case 10:
       let (ttl, poll) = (some(30, time(500_000)), some(30, time(5_000)))
       try both("touch_task", id) {
-        view(try $0.touchTask(id, statusMessage: message, ttl: ttl, pollInterval: poll, scope: scope))
+        try view($0.touchTask(id, statusMessage: message, ttl: ttl, pollInterval: poll, scope: scope))
       } _: {
         try $0.touchTask(id, message: message, ttl: ttl, poll: poll, scope: scope)
       }
@@ -1162,37 +1166,37 @@ extension ModelRun {
       let status = pick([.working, .working, .inputRequired, .inputRequired] + TaskStatus.allCases)
       let ifRevision = taskRevision(id)
       try both("update_task_status", "\(id) \(status)") {
-        view(try $0.updateTaskStatus(id, status, message: message, scope: scope, ifRevision: ifRevision))
+        try view($0.updateTaskStatus(id, status, message: message, scope: scope, ifRevision: ifRevision))
       } _: {
         try $0.updateTaskStatus(id, status, message: message, scope: scope, ifRevision: ifRevision)
       }
     case 15:
       let outcome = outcome()
-      try both("store_task_result", id) { view(try $0.storeTaskResult(id, outcome, scope: scope)) } _: {
+      try both("store_task_result", id) { try view($0.storeTaskResult(id, outcome, scope: scope)) } _: {
         try $0.storeResult(id, outcome, scope: scope)
       }
     case 16:
       let outcome = outcome()
       try both("complete_or_fail_task", id) {
-        view(try $0.finishTask(id, outcome, message: message, scope: scope))
+        try view($0.finishTask(id, outcome, message: message, scope: scope))
       } _: {
         try $0.finishTask(id, outcome, message: message, scope: scope)
       }
     case 17:
       let cooperative = chance(50)
-      try both("cancel_task", id) { view(try $0.cancelTask(id, cooperative: cooperative, scope: scope)) } _: {
+      try both("cancel_task", id) { try view($0.cancelTask(id, cooperative: cooperative, scope: scope)) } _: {
         try $0.cancelTask(id, cooperative: cooperative, scope: scope)
       }
     case 18...20:
       let requests = pairs(Self.inputKeys, atMost: 3)
       let text = try json(requests)
-      try both("require_task_input", id) { view(try $0.requireTaskInput(id, text, scope: scope)) } _: {
+      try both("require_task_input", id) { try view($0.requireTaskInput(id, text, scope: scope)) } _: {
         try $0.requireInput(id, requests, scope: scope)
       }
     default:
       let responses = pairs(Self.inputKeys, atMost: 8)
       let text = try json(responses)
-      try both("provide_task_input", id) { view(try $0.provideTaskInput(id, text, scope: scope)) } _: {
+      try both("provide_task_input", id) { try view($0.provideTaskInput(id, text, scope: scope)) } _: {
         try $0.provideInput(id, responses, scope: scope)
       }
     }
@@ -1218,7 +1222,7 @@ extension ModelRun {
     try both("create_task", new.taskID ?? "") { store in
       let task = try store.createTask(new, owner: owner)
       made = task.taskID
-      return view(task)
+      return try view(task)
     } _: { model in
       try model.createTask(new.taskID ?? made ?? "", new, owner: owner)
     }
@@ -1236,7 +1240,7 @@ extension ModelRun {
     if chance(20) { update.pollInterval = .set(some(70, time(5_000))) }
     if chance(20) { update.originalMethod = .set(some(70, "prompts/get")) }
     if chance(20) { update.originalParams = .set(some(70, payload())) }
-    if chance(20) { update.result = .set(some(70, outcome().json)) }
+    if chance(20) { update.result = .set(some(70, outcome())) }
     if chance(20) { update.meta = .set(some(70, pick(Self.objects))) }
     if chance(20) { update.cancelRequested = .set(chance(50)) }
     if chance(30) {
@@ -1246,7 +1250,7 @@ extension ModelRun {
     }
     let (ifRevision, force) = (taskRevision(id), chance(40))
     try both("update_task", id) {
-      view(try $0.updateTask(id, update, scope: scope, ifRevision: ifRevision, force: force))
+      try view($0.updateTask(id, update, scope: scope, ifRevision: ifRevision, force: force))
     } _: {
       try $0.updateTask(id, update, requests: requests, scope: scope, ifRevision: ifRevision, force: force)
     }
@@ -1254,6 +1258,21 @@ extension ModelRun {
 
   private func messageOperation() throws {
     let (id, scope) = (taskID(), scope())
+    if chance(20) {
+      let limit = below(5)
+      try both("peek_task_messages", id) { store in
+        var messages: [String] = []
+        let page = try store.peekTaskMessages(id, after: 0, limit: Int64(limit), scope: scope) { message, _ in
+          messages.append(message.string)
+          return true
+        }
+        return Listed(elements: messages + ["\(page.size)"], hasMore: page.hasMore)
+      } _: { model in
+        let queue = model.tasks[try model.findTask(id, scope)].queue
+        return Listed(elements: queue.prefix(limit) + ["\(queue.count)"], hasMore: queue.count > limit)
+      }
+      return
+    }
     if chance(65) {
       let (message, maxSize) = (payload(), some(20, time(5)))
       try both("enqueue_task_message", id) {
@@ -1266,15 +1285,15 @@ extension ModelRun {
     let limit = below(5)
     try both("dequeue_task_messages", id) { store in
       var messages: [String] = []
-      let hasMore = try store.dequeueTaskMessages(id, scope: scope) { message in
+      let left = try store.dequeueTaskMessages(id, scope: scope) { message in
         if messages.count == limit { return false }
         messages.append(message.string)
         return true
       }
-      return Listed(elements: messages, hasMore: hasMore)
+      return messages + ["\(left)"]
     } _: { model in
-      let (messages, hasMore) = try model.dequeue(id, limit: limit, scope: scope)
-      return Listed(elements: messages, hasMore: hasMore)
+      let (messages, left) = try model.dequeue(id, limit: limit, scope: scope)
+      return messages + ["\(left)"]
     }
   }
 }

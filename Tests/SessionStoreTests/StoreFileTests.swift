@@ -421,7 +421,14 @@ import Testing
     #expect(try test.events("session-1", stream: "x").page.gap == EventGap(dropped: 1, oldestAvailable: 4))
     let task = try #require(try test.task(get: "task-1"))
     #expect(task.status == .inputRequired)
-    #expect(task.inputRequests?.string == #"{"name":{}}"#)
+    #expect(try task.inputRequests?.string == #"{"name":{}}"#)
+    let queue = try test.read {
+      try $0.peekTaskMessages("task-1", after: 0, limit: 0, scope: TaskScope()) { _, _ in true }
+    }
+    #expect(queue.size == 2)
+    test.refuses(.invalidParameter(name: "input_requests.name", expected: "a key that this task has not used")) {
+      _ = try $0.requireTaskInput("task-1", #"{"name":1}"#, scope: TaskScope())
+    }
     #expect(try test.messages("task-1") == ["1", "2"])
     #expect(try test.read { try $0.getValue(ValuePlace(collection: "c", owner: .principal("p")), "k") } != nil)
     #expect(try !test.write { try $0.consumeNonce("n", ttl: 1, principal: .unspecified) })

@@ -158,9 +158,9 @@ import Testing
     let task = try #require(try test.task(get: "asking"))
     #expect(task.status == .failed)
     #expect(task.statusMessage == "Server restarted — task interrupted")
-    #expect(task.inputRequests == nil)
+    #expect(try task.inputRequests == nil)
     #expect(
-      task.result?.string == #"{"error":{"code":-32603,"message":"Server restarted — task interrupted"}}"#)
+      try task.result?.string == #"{"error":{"code":-32603,"message":"Server restarted — task interrupted"}}"#)
     #expect(try test.task(get: "done")?.status == .completed)
     #expect(try test.task(get: "new")?.status == .working)
   }
@@ -237,11 +237,11 @@ import Testing
     }
     var task = try ask(#"{"name":{"type":"string"},"age":1.0}"#)
     #expect(task.status == .inputRequired)
-    #expect(task.inputRequests?.string == #"{"name":{"type":"string"},"age":1.0}"#)
+    #expect(try task.inputRequests?.string == #"{"name":{"type":"string"},"age":1.0}"#)
     task = try answer(#"{"name":"Ann","unknown":1}"#)
     #expect(task.status == .inputRequired)
-    #expect(task.inputRequests?.string == #"{"age":1.0}"#)
-    #expect(task.inputResponses?.string == #"{"name":"Ann"}"#)
+    #expect(try task.inputRequests?.string == #"{"age":1.0}"#)
+    #expect(try task.inputResponses?.string == #"{"name":"Ann"}"#)
     // More may be asked for meanwhile; answered keys are ignored; unknown ones too.
     task = try ask(#"{"city":null}"#)
     let revision = task.revision
@@ -249,8 +249,8 @@ import Testing
     #expect(task.revision == revision)
     task = try answer(#"{"city":"Ulm","age":7.0,"name":"Bob"}"#)
     #expect(task.status == .working)
-    #expect(task.inputRequests == nil)
-    #expect(task.inputResponses?.string == #"{"name":"Ann","city":"Ulm","age":7.0}"#)
+    #expect(try task.inputRequests == nil)
+    #expect(try task.inputResponses?.string == #"{"name":"Ann","city":"Ulm","age":7.0}"#)
     // Keys are never used again.
     test.refuses(
       .invalidParameter(name: "input_requests.name", expected: "a key that this task has not used")
@@ -342,9 +342,110 @@ import Testing
     let test = try TestStore()
     try test.task("t")
     for _ in 1...3 { try test.write { _ = try $0.enqueueTaskMessage("t", "1", maxSize: nil, scope: TaskScope()) } }
-    let hasMore = try test.write { try $0.dequeueTaskMessages("t", scope: TaskScope()) { _ in false } }
-    #expect(hasMore)
+    #expect(try test.write { try $0.dequeueTaskMessages("t", scope: TaskScope()) { _ in false } } == 3)
     #expect(try test.messages("t").count == 3)
+  }
+
+  @Test func lookingAtAQueueTakesNothing() throws {
+    let test = try TestStore()
+    try test.task("t")
+    for index in 1...5 {
+      let message = JSONText(validated: Array(String(index).utf8)[...])
+      try test.write { _ = try $0.enqueueTaskMessage("t", message, maxSize: nil, scope: TaskScope()) }
+    }
+    func page(after: Int64, limit: Int64) throws -> (messages: [String], last: Int64, size: Int64, hasMore: Bool) {
+      var (messages, last) = ([String](), after)
+      let page = try test.read { store in
+        try store.peekTaskMessages("t", after: after, limit: limit, scope: TaskScope()) { message, number in
+          messages.append(message.string)
+          last = number
+          return true
+        }
+      }
+      return (messages, last, page.size, page.hasMore)
+    }
+    let first = try page(after: 0, limit: 3)
+    #expect(first.messages == ["1", "2", "3"] && first.size == 5 && first.hasMore)
+    let second = try page(after: first.last, limit: 3)
+    #expect(second.messages == ["4", "5"] && second.size == 5 && !second.hasMore)
+    let revision = try test.task(get: "t")?.revision
+    #expect(try test.messages("t", limit: 2) == ["1", "2"])
+    #expect(try page(after: 0, limit: 0).size == 3)
+    #expect(try page(after: first.last, limit: 9).messages == ["4", "5"])
+    #expect(try test.task(get: "t")?.revision == revision)
+  }
+
+  @Test func keysAreBounded() throws {
+    let test = try TestStore { $0.maxTaskInputKeys = 3 }
+    try test.task("t")
+    func ask(_ requests: JSONText) throws {
+      try test.write { _ = try $0.requireTaskInput("t", requests, scope: TaskScope()) }
+    }
+    try ask(#"{"a":1,"b":1}"#)
+    #expect(throws: StoreError.maxInputKeysReached(limit: 3)) { try ask(#"{"c":1,"d":1}"#) }
+    #expect(try test.rows("task_input_keys") == 2)
+    try ask(#"{"c":1}"#)
+    #expect(throws: StoreError.maxInputKeysReached(limit: 3)) { try ask(#"{"d":1}"#) }
+    // A repair may ask again for what was asked, and for nothing new.
+    var update = TaskUpdate()
+    update.inputRequests = .set(#"{"a":2}"#)
+    _ = try test.write { try $0.updateTask("t", update, scope: TaskScope(), ifRevision: nil, force: false) }
+    update.inputRequests = .set(#"{"d":2}"#)
+    test.refuses(.maxInputKeysReached(limit: 3)) {
+      _ = try $0.updateTask("t", update, scope: TaskScope(), ifRevision: nil, force: false)
+    }
+    _ = try test.write { try $0.deleteTask("t", scope: TaskScope()) }
+    #expect(try test.rows("task_input_keys") == 0)
+  }
+
+  @Test func noWayInTakesMoreThanAPayload() throws {
+    let test = try TestStore { $0.maxPayloadBytes = 64 }
+    try test.task("t")
+    try test.create("s")
+    let large = JSONText(validated: Array("\"\(String(repeating: "x", count: 63))\"".utf8)[...])
+    let blanks = String(repeating: " ", count: 64)
+    let padded = JSONText(validated: Array("{\(blanks)\"code\":1,\"message\":\"\"}".utf8)[...])
+    let asking = JSONText(validated: Array("{\"k\":\(large.string)}".utf8)[...])
+    let scope = TaskScope()
+    let ways: [(Store) throws -> Void] = [
+      { _ = try $0.finishTask("t", .error(padded), message: nil, scope: scope) },
+      { _ = try $0.finishTask("t", .success(large), message: nil, scope: scope) },
+      { _ = try $0.storeTaskResult("t", .error(padded), scope: scope) },
+      { store in
+        var update = TaskUpdate()
+        update.result = .set(.error(padded))
+        _ = try store.updateTask("t", update, scope: scope, ifRevision: nil, force: false)
+      },
+      { store in
+        var update = TaskUpdate()
+        update.meta = .set(large)
+        _ = try store.updateTask("t", update, scope: scope, ifRevision: nil, force: false)
+      },
+      { store in
+        var new = NewTask()
+        new.originalParams = large
+        _ = try store.createTask(new, owner: .server)
+      },
+      { _ = try $0.enqueueTaskMessage("t", large, maxSize: nil, scope: scope) },
+      { _ = try $0.requireTaskInput("t", asking, scope: scope) },
+      { _ = try $0.putValue(
+          ValuePlace(collection: "c", owner: .server), "k", large, ttl: nil, ifAbsent: false, ifRevision: nil) },
+      { _ = try $0.appendLogEntry("s", NewLogEntry(padded), deduplicate: true, owner: .server) },
+      { _ = try $0.replaceLog("s", [NewLogEntry("{}"), NewLogEntry(padded)], owner: .server) },
+      { _ = try $0.compactLog("s", NewLogEntry(padded), owner: .server) },
+    ]
+    for (index, way) in ways.enumerated() {
+      do {
+        try test.write(way)
+        Issue.record("the way \(index) takes it")
+      } catch StoreError.payloadTooLarge(_, let limit) {
+        #expect(limit == 64)
+      }
+    }
+    #expect(try test.task(get: "t")?.fields() == [])
+    for table in ["task_messages", "task_input_keys", "named_values", "log_entries"] {
+      #expect(try test.rows(table) == 0, "\(table)")
+    }
   }
 
   // MARK: - Readers

@@ -147,6 +147,15 @@ final class TestStore {
   }
 }
 
+/// What is large of a task, read when it is asked for.
+extension TaskRecord {
+  var originalParams: JSONText? { get throws { try payload(.originalParams) } }
+  var result: JSONText? { get throws { try payload(.result) } }
+  var inputRequests: JSONText? { get throws { try payload(.inputRequests) } }
+  var inputResponses: JSONText? { get throws { try payload(.inputResponses) } }
+  var meta: JSONText? { get throws { try payload(.meta) } }
+}
+
 extension JSONText: ExpressibleByStringLiteral {
   package init(stringLiteral value: String) {
     do { self = try JSONText(value) } catch { preconditionFailure("not JSON: \(value)") }

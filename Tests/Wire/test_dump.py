@@ -48,8 +48,8 @@ def rich(spawn: Callable[..., Sidecar], database: Path) -> Path:
 
 
 KINDS = {
-    "session", "state", "event", "stream_loss", "log_entry", "log_message_ids", "task", "task_message", "value",
-    "nonce", "rate_limit", "audit_event",
+    "session", "state", "event", "stream_loss", "log_entry", "log_message_ids", "task", "task_payload",
+    "task_input_key", "task_message", "value", "nonce", "rate_limit", "audit_event",
 }  # fmt: skip
 
 
@@ -259,3 +259,34 @@ def test_a_dump_beside_a_sidecar_is_one_moment(spawn: Callable[..., Sidecar], da
         lines = [line for line in dumped(database).split("\n") if line.startswith('{"event"')]
         events = [json.loads(line)["event"]["id"] for line in lines]
         assert events == list(range(1, 50 * (number + 1) + 1))
+
+
+def test_a_dump_in_which_tasks_still_hold_their_payloads_loads(
+    rich: Path, tmp_path: Path, spawn: Callable[..., Sidecar]
+) -> None:
+    records = [json.loads(line) for line in dumped(rich).split("\n")[:-1]]
+    fields = ("original_params", "result", "input_requests", "input_responses", "meta", "input_keys")
+    tasks = {r["task"]["number"]: r["task"] | dict.fromkeys(fields) for r in records if "task" in r}
+    for record in records:
+        match record:
+            case {"task_payload": {"task": task, "field": field, "payload": payload}}:
+                tasks[task][field] = payload
+            case {"task_input_key": {"task": task, "key": key}}:
+                tasks[task]["input_keys"] = [*(tasks[task]["input_keys"] or []), key]
+    old = [{"task": tasks[r["task"]["number"]]} if "task" in r else r for r in records
+           if not {"task_payload", "task_input_key"} & r.keys()]  # fmt: skip
+    old[0]["mcp_session_store_dump"]["schema"] = 2
+    old[-1]["end"]["records"] = len(old) - 2
+    copy = tmp_path / "copy.db"
+    done = load(copy, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in old))
+    assert done.returncode == 0, done
+    assert output("check", "--database", copy) == "ok\n"
+    (first, second) = (spawn(database=rich), spawn(database=copy))
+    assert first.call("list_tasks") == second.call("list_tasks")
+    (asking,) = [task for task in first.call("list_tasks")["tasks"] if task["task_id"] == "own-task-canary-of-ada"]
+    assert asking["input_requests"] == {"q": None}
+    for sidecar in (first, second):
+        again = {"task_id": asking["task_id"], "input_requests": {"q": 1}}
+        assert sidecar.refusal("require_task_input", **again).data["parameter"] == "input_requests.q"
+        size = sidecar.call("peek_task_messages", task_id=asking["task_id"], limit=0)["size"]
+        assert size == len(sidecar.call("peek_task_messages", task_id=asking["task_id"])["messages"])

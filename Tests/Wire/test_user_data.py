@@ -75,10 +75,11 @@ def test_an_export_has_all_of_one_and_nothing_of_the_other(people: Sidecar, sele
         (kind,) = record
         kinds[kind] = kinds.get(kind, 0) + 1
     expected = {
-        "session": 1, "state": 1, "event": 3, "log_entry": 3, "task": 1, "task_message": 1, "audit_event": 5,
+        "session": 1, "state": 1, "event": 3, "log_entry": 3, "task": 1, "task_payload": 1, "task_message": 1,
+        "audit_event": 5,
     }  # fmt: skip
     if "principal" in selector or "tenant_id" in selector:
-        expected |= {"task": 2, "task_message": 2, "value": 1}
+        expected |= {"task": 2, "task_payload": 2, "task_message": 2, "value": 1}
     if "principal" in selector:
         expected |= {"nonce": 1}
     assert kinds == expected

@@ -185,8 +185,42 @@ extension Store {
     losses.bind(2, row.eventTrimmed)
     losses.bind(3, row.eventFloor)
     try losses.run()
+    if tables.changes > 0 { try foldLosses(session: row.number) }
     try deleteEventRows(session: row.number, through: row.eventFloor)
     cache.update(slot) { $0.eventTrimmed = row.eventFloor }
+  }
+
+  /// Streams of a session whose losses are told apart. What older ones lost stands in one row without a name: with ever
+  /// new streams a session must not grow for ever.
+  static let lossStreams: Int64 = 1_000
+
+  /// Puts the losses of the streams that lost longest ago into the row without a name.
+  private func foldLosses(session: SessionNumber) throws {
+    var oldest: Int64?
+    do {
+      var select = try tables.statement(
+        of: session,
+        """
+        SELECT last_id FROM stream_losses WHERE session = $1 AND stream_id <> '' ORDER BY last_id DESC LIMIT 1 OFFSET $2
+        """)
+      select.bind(2, Self.lossStreams)
+      if try select.step() { oldest = select.integer(0) }
+    }
+    guard let oldest else { return }
+    var fold = try tables.statement(
+      of: session,
+      """
+      INSERT INTO stream_losses (session, stream_id, lost, first_id, last_id)
+      SELECT session, '', sum(lost), min(first_id), max(last_id) FROM stream_losses
+      WHERE session = $1 AND stream_id <> '' AND last_id <= $2 GROUP BY session
+      ON CONFLICT (session, stream_id) DO UPDATE SET lost = lost + excluded.lost, last_id = excluded.last_id
+      """)
+    fold.bind(2, oldest)
+    try fold.run()
+    var delete = try tables.statement(
+      of: session, "DELETE FROM stream_losses WHERE session = $1 AND stream_id <> '' AND last_id <= $2")
+    delete.bind(2, oldest)
+    try delete.run()
   }
 
   func deleteStreamLosses(session: SessionNumber) throws {
@@ -314,14 +348,22 @@ extension Store {
     return EventGap(dropped: dropped, oldestAvailable: try select.step() ? select.integer(0) : nil)
   }
 
-  /// Events of a stream whose rows are deleted.
+  /// Events of a stream whose rows are deleted. Whether those of a stream that lost long ago are among what stands
+  /// without a name nobody knows any more: they are counted as though they were.
   private func deletedEvents(_ row: SessionRow, after: Int64, _ streamID: String) throws -> Int64 {
     var select = try tables.statement(
       of: row.number,
-      "SELECT lost, first_id, last_id FROM stream_losses WHERE session = $1 AND stream_id = $2")
+      "SELECT stream_id, lost, first_id, last_id FROM stream_losses WHERE session = $1 AND stream_id IN ('', $2)")
     select.bind(2, streamID)
-    guard try select.step(), select.integer(2) > after else { return 0 }
-    return after < select.integer(1) ? select.integer(0) : min(select.integer(0), select.integer(2) - after)
+    var dropped: Int64 = 0
+    while try select.step() {
+      let (lost, first, last) = (select.integer(1), select.integer(2), select.integer(3))
+      if last <= after { continue }
+      let isOwn = select.withText(0) { !$0.isEmpty }
+      let part = isOwn && after < first ? lost : min(lost, last - after)
+      dropped = (Saturating(dropped) + part).value
+    }
+    return min(dropped, row.eventFloor - after)
   }
 
   /// Events of a stream that are under the floor while their rows wait to be deleted.

@@ -122,6 +122,30 @@ enum Integrity {
       """
     ),
     (
+      "payloads of tasks that are gone",
+      "SELECT count(*) FROM task_payloads WHERE task NOT IN (SELECT number FROM tasks)"
+    ),
+    (
+      "input keys of tasks that are gone",
+      "SELECT count(*) FROM task_input_keys WHERE task NOT IN (SELECT number FROM tasks)"
+    ),
+    (
+      "tasks whose queue has another size than they say",
+      """
+      SELECT count(*) FROM tasks LEFT JOIN (SELECT task, count(*) AS count FROM task_messages GROUP BY task) AS stored
+        ON stored.task = number
+      WHERE coalesce(stored.count, 0) <> queue_size
+      """
+    ),
+    (
+      "tasks that have used another number of input keys than they say",
+      """
+      SELECT count(*) FROM tasks LEFT JOIN (SELECT task, count(*) AS count FROM task_input_keys GROUP BY task) AS stored
+        ON stored.task = number
+      WHERE coalesce(stored.count, 0) <> input_keys_used
+      """
+    ),
+    (
       "messages of tasks that are gone",
       "SELECT count(*) FROM task_messages WHERE task NOT IN (SELECT number FROM tasks)"
     ),

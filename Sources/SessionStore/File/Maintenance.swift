@@ -15,45 +15,92 @@ package struct SweptSlice {
   package var hasMore = false
 }
 
+/// What a slice may do: so many rows, and so long where somebody may be waiting. Rows alone do not say it, for one of
+/// them may be a hundred bytes or a megabyte.
+struct SliceBudget {
+  /// rows between two looks at the clock
+  private static let chunkRows: Int64 = 16
+
+  private(set) var rows: Int64
+  /// Unix milliseconds
+  private let end: Int64?
+  private let clock: () -> Int64
+
+  init(rows: Int64, milliseconds: Int64? = nil, _ environment: Environment) {
+    self.rows = rows
+    clock = environment.now
+    end = milliseconds.map { (Saturating(environment.now()) + $0).value }
+  }
+
+  var isUsedUp: Bool { rows <= 0 || end.map { clock() >= $0 } == true }
+  /// rows that one statement may remove
+  var chunk: Int64 { end == nil ? rows : min(rows, Self.chunkRows) }
+
+  mutating func spend(_ rows: Int64) { self.rows -= rows }
+
+  /// Removes chunk after chunk until nothing is left or the budget is used up.
+  /// - Parameter remove: removes so many rows and says how many there were
+  /// - Returns: whether there may be more
+  mutating func inChunks(_ remove: (Int64) throws -> Int64) rethrows -> Bool {
+    while !isUsedUp {
+      let chunk = chunk
+      let removed = try remove(chunk)
+      spend(removed)
+      if removed < chunk { return false }
+    }
+    return true
+  }
+}
+
 /// Removing what has expired. Nobody sees it before that either: expiry is checked on every access.
 extension Store {
-  /// Rows that one slice may remove: a fraction of a millisecond, for a request may be waiting. Measured: with slices
+  /// Rows that one slice may remove, and milliseconds that it may take: a request may be waiting. Measured: with slices
   /// of 1,000 rows, the 99th percentile of a read beside a sweep was 45 times the usual one.
   private static let sliceRows = 64
-  /// Rows of a slice that has to keep up with a caller who makes more.
+  private static let sliceMilliseconds: Int64 = 2
+  /// Those of a slice that has to keep up with a caller who makes more.
   private static let sliceRowsAtMost = 16_384
-  /// what removing a session costs beside the rows of its events and log, in rows
+  private static let sliceMillisecondsAtMost: Int64 = 8
+  /// what removing a session costs beside what belongs to it, in rows
   static let sessionRows = 16
   static let taskRows = 4
   static let valueRows = 2
   static let rateLimitRows = 2
 
-  /// Removes sessions whose deadline has passed, the longest overdue first.
-  /// - Parameters:
-  ///   - limit: sessions that are looked at, at most
-  ///   - rowLimit: rows of events and logs that may be deleted; a session with more loses some in each slice
-  func sweepSessions(limit: Int, rowLimit: Int64 = .max) throws -> Swept {
+  /// Removes expired sessions, however large they are.
+  /// - Parameter limit: sessions that are looked at, at most
+  func sweepSessions(limit: Int) throws -> Swept {
+    var budget = SliceBudget(rows: .max, environment)
+    return try sweepSessions(limit: limit, &budget)
+  }
+
+  /// Removes sessions whose deadline has passed, the longest overdue first. One with more rows than the budget has left
+  /// loses some of them, and the rest in the next slices.
+  private func sweepSessions(limit: Int, _ budget: inout SliceBudget) throws -> Swept {
     try flushSessions()
     let due = try dueSessions(limit: limit)
     var swept = Swept()
     swept.hasMore = due.count == limit
-    var room = rowLimit
     for sessionID in due {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
       let row = cache.rows[slot]
+      if budget.isUsedUp {
+        swept.hasMore = true
+        break
+      }
       guard effectiveStatus(slot) == .expired else {
         // It was used since: look again when that deadline comes.
         let deadline = row.deadline(maxSuspension: limits.maxSuspension)
         try setCheck(row.number, deadline)
         cache.setCheck(slot, deadline)
+        budget.spend(1)
         continue
       }
-      room -= row.lastEventID - row.eventTrimmed + row.logCount
-      if room < 0 {
-        try shrinkExpired(slot, rows: rowLimit)
+      if row.rowsAtMost > budget.chunk, try shrink(slot, &budget) {
         swept.hasMore = true
         break
       }
+      budget.spend(Int64(Self.sessionRows) + cache.rows[slot].eventRows + cache.rows[slot].logCount)
       try removeSession(slot, as: .expired)
       swept.removed.append(sessionID)
     }
@@ -84,30 +131,100 @@ extension Store {
     return due
   }
 
-  /// Deletes the oldest rows of an expired session that has too many for one slice.
-  private func shrinkExpired(_ slot: Int, rows limit: Int64) throws {
-    let row = cache.rows[slot]
-    if row.lastEventID > row.eventTrimmed {
-      let through = min((Saturating(row.eventTrimmed) + limit).value, row.lastEventID)
-      try deleteEventRows(session: row.number, through: through)
-      counters.events -= max(0, through - row.eventFloor)
-      cache.update(slot) { row in
-        row.eventTrimmed = through
-        row.eventFloor = max(row.eventFloor, through)
-      }
-    } else {
-      let through = min((Saturating(row.logFloor) + limit).value, row.lastLogSeq)
-      try deleteLogEntries(session: row.number, through: through)
-      counters.logEntries -= through - row.logFloor
-      cache.update(slot) { row in
-        row.logFloor = through
-        }
-    }
+  /// Deletes what belongs to an expired session, the oldest first. It is over from then on, whatever the limits and the
+  /// clock of another process say: half of it is gone.
+  /// - Returns: whether there may be more
+  private func shrink(_ slot: Int, _ budget: inout SliceBudget) throws -> Bool {
+    try endForGood(slot)
+    let session = cache.rows[slot].number
+    return try budget.inChunks { try deleteOldestEvents(slot, $0) }
+      || budget.inChunks { try deleteOldestLogEntries(slot, $0) }
+      || budget.inChunks { try deleteStateRows(session, $0) }
+      || budget.inChunks { try deleteLossRows(session, $0) }
+      || budget.inChunks { try deleteMessageIDBlocks(session, $0) }
   }
+
+  private func endForGood(_ slot: Int) throws {
+    let row = cache.rows[slot]
+    if row.status == .expired { return }
+    var select = try tables.statement(of: row.number, "SELECT user_id FROM sessions WHERE number = $1")
+    let userID = try select.step() ? select.optionalString(0) : nil
+    cache.update(slot) { row in
+      row.status = .expired
+      row.suspendedAt = nil
+      // Its time has come, whatever the sweep was told to look at it for.
+      row.rearm(maxSuspension: limits.maxSuspension)
+    }
+    try audit(.expired, row, userID: userID, from: row.status, to: .expired, reason: nil)
+  }
+
+  private func deleteOldestEvents(_ slot: Int, _ limit: Int64) throws -> Int64 {
+    let row = cache.rows[slot]
+    let through = min((Saturating(row.eventTrimmed) + limit).value, row.lastEventID)
+    if through == row.eventTrimmed { return 0 }
+    try deleteEventRows(session: row.number, through: through)
+    counters.events -= max(0, through - row.eventFloor)
+    cache.update(slot) { row in
+      row.eventTrimmed = through
+      row.eventFloor = max(row.eventFloor, through)
+    }
+    return through - row.eventTrimmed
+  }
+
+  private func deleteOldestLogEntries(_ slot: Int, _ limit: Int64) throws -> Int64 {
+    let row = cache.rows[slot]
+    let through = min((Saturating(row.logFloor) + limit).value, row.lastLogSeq)
+    if through == row.logFloor { return 0 }
+    try deleteLogEntries(session: row.number, through: through)
+    counters.logEntries -= through - row.logFloor
+    cache.update(slot) { $0.logFloor = through }
+    return through - row.logFloor
+  }
+
+  private func deleteStateRows(_ session: SessionNumber, _ limit: Int64) throws -> Int64 {
+    var delete = try tables.statement(
+      of: session,
+      """
+      DELETE FROM session_state WHERE number IN (SELECT number FROM session_state WHERE session = $1 LIMIT $2)
+      """)
+    delete.bind(2, limit)
+    try delete.run()
+    return tables.changes
+  }
+
+  private func deleteLossRows(_ session: SessionNumber, _ limit: Int64) throws -> Int64 {
+    var delete = try tables.statement(
+      of: session,
+      """
+      DELETE FROM stream_losses WHERE session = $1 AND stream_id IN
+        (SELECT stream_id FROM stream_losses WHERE session = $1 LIMIT $2)
+      """)
+    delete.bind(2, limit)
+    try delete.run()
+    return tables.changes
+  }
+
+  private func deleteMessageIDBlocks(_ session: SessionNumber, _ limit: Int64) throws -> Int64 {
+    var delete = try tables.statement(
+      of: session,
+      """
+      DELETE FROM log_message_ids WHERE session = $1 AND ordinal IN
+        (SELECT ordinal FROM log_message_ids WHERE session = $1 ORDER BY ordinal LIMIT $2)
+      """)
+    delete.bind(2, limit)
+    try delete.run()
+    return tables.changes
+  }
+
+  /// rows that one call of ``expireSessions(olderThan:limit:)`` removes by deadline
+  private static let expiryRows: Int64 = 100_000
 
   /// Removes sessions whose last activity was before a time, or without one those past their own deadline.
   package func expireSessions(olderThan: Int64?, limit: Int) throws -> Swept {
-    guard let olderThan else { return try sweepSessions(limit: limit, rowLimit: 100_000) }
+    guard let olderThan else {
+      var budget = SliceBudget(rows: Self.expiryRows, environment)
+      return try sweepSessions(limit: limit, &budget)
+    }
     try flushSessions()
     var old: [String] = []
     do {
@@ -136,17 +253,21 @@ extension Store {
   /// Removes a bounded part of what has expired, in a group of its own that is not synced: were it lost, the rows would
   /// only be there to be swept again. It gives up at once when another process writes.
   ///
-  /// A slice removes up to twice of what was made since the one before it: whoever writes at a rate that the usual
-  /// slices do not keep up with pays for the removal with the writing, and the file levels off whatever the rate.
+  /// A slice removes up to twice of what was made since the one before it, in up to four times the usual time: whoever
+  /// writes at a rate that the usual slices do not keep up with pays for the removal with the writing, and the file
+  /// levels off whatever the rate.
   /// - Throws: `busy` then; `outcomeUnknown` when the disk failed, and the process must end
   package func sweepSlice() throws -> SweptSlice {
     if !isSweeping { rowsMade = 0 }  // what came between two sweeps must not make the slices of this one long
     isSweeping = true
     let rows = min(max(Self.sliceRows, 2 * rowsMade), Self.sliceRowsAtMost)
+    var budget = SliceBudget(
+      rows: Int64(rows),
+      milliseconds: rows > Self.sliceRows ? Self.sliceMillisecondsAtMost : Self.sliceMilliseconds, environment)
     var swept = try withoutSync {
-      try inOwnGroup(waiting: 0) { try sweep(sweepStage, rows: rows) }
+      try inOwnGroup(waiting: 0) { try sweep(sweepStage, &budget) }
     }
-    rowsMade = max(0, rowsMade - rows / 2)
+    rowsMade = max(0, rowsMade - (rows - Int(max(0, budget.rows))) / 2)
     if !swept.hasMore {
       let next = SweepStage.allCases.drop { $0 != sweepStage }.dropFirst().first
       sweepStage = next ?? .sessions
@@ -168,27 +289,30 @@ extension Store {
     return try outcome.get()
   }
 
-  /// - Parameter rows: about so many may be removed
-  private func sweep(_ stage: SweepStage, rows: Int) throws -> SweptSlice {
+  private func sweep(_ stage: SweepStage, _ budget: inout SliceBudget) throws -> SweptSlice {
     var slice = SweptSlice()
+    let rows = Int(clamping: budget.rows)
     switch stage {
     case .sessions:
       let events = counters.events
-      let swept = try sweepSessions(limit: max(1, rows / Self.sessionRows), rowLimit: Int64(rows))
+      let swept = try sweepSessions(limit: max(1, rows / Self.sessionRows), &budget)
       slice.sessions = swept.removed.count
       slice.events = events - counters.events
       slice.hasMore = swept.hasMore
     case .tasks:
-      let swept = try expireTasks(limit: max(1, rows / Self.taskRows))
+      let swept = try expireTasks(limit: max(1, rows / Self.taskRows), &budget)
       slice.tasks = swept.removed.count
       slice.hasMore = swept.hasMore
-    case .nonces: slice.hasMore = try sweepNonces(limit: rows) >= Int64(rows)
+    case .nonces: slice.hasMore = try budget.inChunks { try sweepNonces(limit: Int($0)) }
     case .values:
-      let limit = rows / Self.valueRows
-      slice.hasMore = try sweepValues(limit: limit) >= Int64(limit)
-    case .rateLimits: slice.hasMore = try sweepRateLimits(limit: rows / Self.rateLimitRows)
-    case .lifecycleAudit: slice.hasMore = try trimAudit(.lifecycle, over: 0, limit: Int64(rows))
-    case .securityAudit: slice.hasMore = try trimAudit(.security, over: 0, limit: Int64(rows))
+      slice.hasMore = try budget.inChunks { try sweepValues(limit: Int($0)) }
+    case .rateLimits:
+      budget.spend(Int64(rows))
+      slice.hasMore = try sweepRateLimits(limit: rows / Self.rateLimitRows)
+    case .lifecycleAudit, .securityAudit:
+      budget.spend(Int64(rows))
+      let ring = stage == .lifecycleAudit ? AuditRing.lifecycle : .security
+      slice.hasMore = try trimAudit(ring, over: 0, limit: Int64(rows))
     }
     return slice
   }
@@ -221,7 +345,10 @@ extension Store {
     var done = Maintained()
     for stage in SweepStage.allCases {
       for _ in 0..<8 {
-        let slice = try inOwnGroup(waiting: limits.busyTimeout) { try sweep(stage, rows: 1_000) }
+        let slice = try inOwnGroup(waiting: limits.busyTimeout) {
+          var budget = SliceBudget(rows: 1_000, environment)
+          return try sweep(stage, &budget)
+        }
         done.swept.sessions += slice.sessions
         done.swept.tasks += slice.tasks
         done.swept.events += slice.events

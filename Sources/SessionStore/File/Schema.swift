@@ -19,6 +19,9 @@ package struct Schema {
 
   package static let current = Schema(migrations: [first, second, third])
 
+  /// What a version moves that SQL alone cannot, in the same transaction: by the version that it makes.
+  static let moves: [Int64: @Sendable (Connection) throws -> Void] = [3: { try TaskSplit.run(in: $0) }]
+
   /// By the version that brought them: each must be there and readable, or the file is damaged.
   private static let tables = [
     [
@@ -26,7 +29,7 @@ package struct Schema {
       "named_values",
     ],
     ["log_entries", "log_message_ids", "audit_events", "rate_limits"],
-    [],
+    ["task_payloads", "task_input_keys"],
   ]
 
   /// The tables of a file of this version.
@@ -214,7 +217,7 @@ package struct Schema {
     CREATE INDEX rate_limits_by_check ON rate_limits (check_at);
     """
 
-  private static let third = [rowsOfSessions, ownerIndexes, endsOfSessions].joined(separator: "\n")
+  private static let third = [rowsOfSessions, ownerIndexes, endsOfSessions, splitTasks].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
   /// before belongs to the session that has its id now only where it cannot have belonged to a former one: numbers
@@ -258,5 +261,30 @@ package struct Schema {
     CREATE INDEX sessions_by_suspension ON sessions (suspended_at) WHERE suspended_at IS NOT NULL;
     CREATE INDEX sessions_invalidated ON sessions (number) WHERE status = 'invalidated';
     CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'deleted');
+    """
+
+  /// Rows of tasks become narrow: what can be large stands beside them, and its columns there stay NULL from now on.
+  private static let splitTasks = """
+    ALTER TABLE tasks ADD COLUMN queue_size INTEGER NOT NULL DEFAULT 0; -- rows of task_messages
+    ALTER TABLE tasks ADD COLUMN input_keys_used INTEGER NOT NULL DEFAULT 0; -- rows of task_input_keys
+    ALTER TABLE store ADD COLUMN tasks_removed INTEGER NOT NULL DEFAULT 0; -- ever: tells a reader to look for ends
+    CREATE INDEX tasks_by_revision ON tasks (revision);
+    CREATE INDEX tasks_by_status ON tasks (status, number);
+
+    CREATE TABLE task_payloads (
+      number INTEGER PRIMARY KEY,
+      task INTEGER NOT NULL,
+      field TEXT NOT NULL,             -- original_params, result, input_requests, input_responses or meta
+      payload TEXT NOT NULL,
+      UNIQUE (task, field)
+    ) STRICT;
+
+    -- All keys that a task ever asked for: none is used twice.
+    CREATE TABLE task_input_keys (
+      number INTEGER PRIMARY KEY,
+      task INTEGER NOT NULL,
+      key TEXT NOT NULL,
+      UNIQUE (task, key)
+    ) STRICT;
     """
 }

@@ -136,6 +136,7 @@ extension Store {
           return
         }
         try connection.execute(schema.migrations[Int(version)])
+        try Schema.moves[version + 1]?(connection)
         try connection.execute("PRAGMA application_id = \(Schema.applicationID)")
         try connection.execute("PRAGMA user_version = \(version + 1)")
         try connection.commit()

@@ -57,6 +57,7 @@ extension Store {
   package func appendLogEntry(
     _ sessionID: String, _ entry: NewLogEntry, deduplicate: Bool, owner: Owner
   ) throws -> (seq: Int64, isDuplicate: Bool) {
+    _ = try payload(entry.entry, "entry")
     let slot = try session(sessionID, owner: owner, for: .write(requested: "append to the log"))
     if let first = try noteMessage(entry, deduplicate: deduplicate, slot) {
       touch(slot)
@@ -70,6 +71,7 @@ extension Store {
   package func replaceLog(
     _ sessionID: String, _ entries: [NewLogEntry], owner: Owner
   ) throws -> (first: Int64, last: Int64)? {
+    for entry in entries { _ = try payload(entry.entry, "entries") }
     let slot = try session(sessionID, owner: owner, for: .write(requested: "replace the log"))
     try clearLog(slot)
     let first = cache.rows[slot].lastLogSeq + 1
@@ -85,6 +87,7 @@ extension Store {
   package func compactLog(
     _ sessionID: String, _ checkpoint: NewLogEntry, owner: Owner
   ) throws -> (removed: Int64, seq: Int64) {
+    _ = try payload(checkpoint.entry, "checkpoint")
     let slot = try session(sessionID, owner: owner, for: .write(requested: "compact the log"))
     let removed = cache.rows[slot].logCount
     try clearLog(slot)
@@ -101,7 +104,7 @@ extension Store {
       "INSERT INTO log_entries (session, seq, kind, entry) VALUES ($1, $2, $3, $4)")
     insert.bind(2, seq)
     insert.bind(3, entry.kind?.rawValue)
-    try insert.run(binding: 4, text: entry.entry.bytes.span)
+    try insert.run(binding: 4, payload(entry.entry, "entry"))
     counters.logEntries += 1
     noteMade(1)
     cache.update(slot) { row in

@@ -4,59 +4,134 @@ import SQLite
 /// The message ids of one session's log that are known, by 64 bits of a hash whose key no client can learn: with
 /// 10,000 known ids, one new id in 10^15 is taken for a known one.
 final class LogMessageIDs {
-  private struct Place {
+  struct Place {
     /// where the message was first appended
     var seq: Int64
     /// which of the session's ids it is: the last so many are known
     var ordinal: Int64
   }
 
+  /// An id that stands in no block on disk yet.
+  struct Unwritten {
+    /// where the entry stands that noted it
+    let entry: Int64
+    /// where the message was first appended
+    let seq: Int64
+    let messageID: String
+  }
+
+  /// What one step did, to take it back when the transaction is.
+  enum Step {
+    case noted(key: Int, before: Place?, lastEntry: Int64)
+    case wrote([Unwritten])
+    /// places that are gone for good
+    case forgot
+  }
+
   private var places: [Int: Place] = [:]
-  /// those that stand in no block on disk yet, each behind where it was first appended
-  private var block = JSONWriter()
+  private(set) var unwritten: [Unwritten] = []
+  private var unwrittenBytes = 0
+  /// how many of the session's ids it has noted, ever: when the session's row says another number, others wrote
+  private(set) var count: Int64
+  /// where the entry stands that noted the last
+  private(set) var lastEntry: Int64
 
   static let placeBytes = 40
 
-  var count: Int { places.count }
-  var blockBytes: Int { block.count }
-  /// what they take in memory, more or less
-  var bytes: Int { places.count * Self.placeBytes + block.count }
+  init(count: Int64 = 0, lastEntry: Int64 = 0) {
+    (self.count, self.lastEntry) = (count, lastEntry)
+  }
 
-  /// Notes an id, unless it is known.
+  var placeCount: Int { places.count }
+  /// what they take in memory, more or less
+  var bytes: Int { places.count * Self.placeBytes + unwrittenBytes }
+
+  /// Notes the next id, unless it is known and `deduplicate` asks for that to be noticed.
   /// - Parameters:
   ///   - key: ``key(_:)`` of the id
+  ///   - seq: where the entry will stand
   ///   - forgotten: the ordinal up to which ids are not known any more
-  /// - Returns: where the message was first appended, if it is known
-  func noteNew(_ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) -> Int64? {
+  /// - Returns: where the message was first appended, and what was done; nil when it was left
+  func note(
+    _ key: Int, _ messageID: String, _ seq: Int64, forgotten: Int64, deduplicate: Bool
+  ) -> (first: Int64, step: Step?) {
     // One look at the dictionary for what is new, as nearly all are: it is larger than the processor's caches.
-    let known = places.updateValue(Place(seq: seq, ordinal: ordinal), forKey: key)
-    guard let known, known.ordinal > forgotten else { return nil }
-    places[key] = known
-    return known.seq
+    let before = places.updateValue(Place(seq: seq, ordinal: count + 1), forKey: key)
+    var first = seq
+    if let before, before.ordinal > forgotten {
+      if deduplicate {
+        places[key] = before
+        return (before.seq, nil)
+      }
+      first = before.seq
+      places[key] = Place(seq: first, ordinal: count + 1)
+    }
+    let step = Step.noted(key: key, before: before, lastEntry: lastEntry)
+    (count, lastEntry) = (count + 1, seq)
+    add(Unwritten(entry: seq, seq: first, messageID: messageID))
+    return (first, step)
   }
 
-  /// Makes an id the last that was noted. One that is known keeps its first place.
-  /// - Returns: where that is
-  @discardableResult
-  func note(_ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) -> Int64 {
+  /// Notes an id that was read from a block.
+  func restore(_ key: Int, _ seq: Int64, ordinal: Int64, forgotten: Int64) {
     let new = Place(seq: seq, ordinal: ordinal)
-    guard let known = places.updateValue(new, forKey: key), known.ordinal > forgotten else { return seq }
+    guard let known = places.updateValue(new, forKey: key), known.ordinal > forgotten else { return }
     places[key] = Place(seq: known.seq, ordinal: ordinal)
-    return known.seq
   }
 
-  /// Remembers that an id stands in no block yet.
-  /// - Parameter seq: where the message was first appended
-  func addUnwritten(_ messageID: String, _ seq: Int64) {
-    if block.count == 0 { block.beginArray() }
-    block.integer(seq)
-    block.string(messageID)
+  /// The next id that is noted is the one behind so many.
+  func restart(count: Int64) { self.count = count }
+
+  private func add(_ new: Unwritten) {
+    unwritten.append(new)
+    unwrittenBytes += 40 + new.messageID.utf8.count
   }
 
-  /// The ids that stand in no block yet, as a block.
-  func takeBlock() -> JSONText {
-    block.endArray()
-    return JSONText(validated: block.take()[...])
+  private func replaceUnwritten(_ new: [Unwritten]) {
+    unwritten = new
+    unwrittenBytes = new.reduce(0) { $0 + 40 + $1.messageID.utf8.count }
+  }
+
+  /// Leaves out what another process has put into blocks.
+  func dropUnwritten(through entry: Int64) {
+    guard let first = unwritten.first, first.entry <= entry else { return }
+    replaceUnwritten(unwritten.filter { $0.entry > entry })
+  }
+
+  /// The ids that stand in no block yet, as a block: where each was first appended, and the id.
+  func takeBlock() -> (block: JSONText, step: Step) {
+    var writer = JSONWriter()
+    writer.beginArray()
+    for id in unwritten {
+      writer.integer(id.seq)
+      writer.string(id.messageID)
+    }
+    writer.endArray()
+    let step = Step.wrote(unwritten)
+    replaceUnwritten([])
+    return (JSONText(validated: writer.take()[...]), step)
+  }
+
+  func forget(through ordinal: Int64) {
+    places = places.filter { $0.value.ordinal > ordinal }
+  }
+
+  /// Takes the last step back.
+  /// - Returns: false when it cannot be
+  func takeBack(_ step: Step) -> Bool {
+    switch step {
+    case .noted(let key, let before, let lastEntry):
+      guard let last = unwritten.popLast() else { return false }
+      unwrittenBytes -= 40 + last.messageID.utf8.count
+      places[key] = before
+      count -= 1
+      self.lastEntry = lastEntry
+      return true
+    case .wrote(let ids):
+      replaceUnwritten(ids)
+      return true
+    case .forgot: return false
+    }
   }
 
   /// Of its bytes: the hash of a string is the same for two spellings of a character, and the message whose id has the
@@ -75,13 +150,10 @@ final class LogMessageIDs {
     }
     return hasher.finalize()
   }
-
-  func forget(through ordinal: Int64) {
-    places = places.filter { $0.value.ordinal > ordinal }
-  }
 }
 
-/// The ids of the logs that were appended to lately.
+/// The ids of the logs that were appended to lately. What a transaction added is taken back with it; what stays is
+/// believed as long as the session's row has counted as many.
 struct MessageIDCache {
   /// bytes, more or less: the ids of 40 logs that have 10,000 each
   private static let capacity = 16 << 20
@@ -91,26 +163,57 @@ struct MessageIDCache {
   /// by the number of the session
   private var sessions: [SessionNumber: LogMessageIDs] = [:]
   private var bytes = 0
+  /// what the open group did, in its order
+  private var steps: [(session: SessionNumber, step: LogMessageIDs.Step)] = []
 
   func ids(_ session: SessionNumber) -> LogMessageIDs? { sessions[session] }
 
   mutating func insert(_ ids: LogMessageIDs, _ session: SessionNumber) {
+    remove(session)
     sessions[session] = ids
     bytes += Self.sessionBytes + ids.bytes
   }
 
-  mutating func noteGrowth(_ bytes: Int) { self.bytes += bytes }
+  mutating func note(_ step: LogMessageIDs.Step, _ session: SessionNumber, growth: Int) {
+    steps.append((session, step))
+    bytes += growth
+  }
 
-  mutating func remove(_ session: SessionNumber) { sessions[session] = nil }
+  mutating func noteGrowth(_ growth: Int) { bytes += growth }
+
+  mutating func remove(_ session: SessionNumber) {
+    guard let ids = sessions.removeValue(forKey: session) else { return }
+    bytes -= Self.sessionBytes + ids.bytes
+  }
+
+  // MARK: - Transactions
+
+  /// A point in the open group to which it may be taken back.
+  var mark: Int { steps.count }
+
+  /// Takes back what was done behind a mark.
+  mutating func takeBack(to mark: Int = 0) {
+    while steps.count > mark, let (session, step) = steps.popLast() {
+      guard let ids = sessions[session] else { continue }
+      let before = ids.bytes
+      if ids.takeBack(step) { bytes += ids.bytes - before } else { remove(session) }
+    }
+  }
+
+  /// What was done stays.
+  mutating func commit() { steps.removeAll(keepingCapacity: steps.capacity <= 4_096) }
 
   mutating func removeAll() {
     sessions.removeAll(keepingCapacity: true)
+    steps.removeAll(keepingCapacity: true)
     bytes = 0
   }
 
-  /// Keeps memory bounded; called between groups.
+  /// Keeps memory bounded; called between groups. Whichever go: with the oldest gone first, one log too many that are
+  /// appended to in turn would find none of them.
   mutating func trim() {
-    if bytes > Self.capacity { removeAll() }
+    guard bytes > Self.capacity else { return }
+    for session in sessions.keys.shuffled() where bytes > Self.capacity / 4 * 3 { remove(session) }
   }
 }
 
@@ -132,14 +235,10 @@ extension Store {
     let ids = try messageIDs(slot)
     let (seq, count) = (cache.rows[slot].lastLogSeq + 1, cache.rows[slot].logIDs)
     let bytes = ids.bytes
-    if deduplicate {
-      let first = ids.noteNew(key, seq, ordinal: count + 1, forgotten: forgotten(count))
-      if let first { return first }
-      ids.addUnwritten(messageID, seq)
-    } else {
-      ids.addUnwritten(messageID, ids.note(key, seq, ordinal: count + 1, forgotten: forgotten(count + 1)))
-    }
-    messageIDs.noteGrowth(ids.bytes - bytes)
+    let noted = ids.note(
+      key, messageID, seq, forgotten: forgotten(deduplicate ? count : count + 1), deduplicate: deduplicate)
+    guard let step = noted.step else { return noted.first }
+    messageIDs.note(step, cache.rows[slot].number, growth: ids.bytes - bytes)
     return nil
   }
 
@@ -154,29 +253,35 @@ extension Store {
     if row.logIDs == 0 || row.logIDsSeq == row.lastLogSeq { return }
     let ids = try messageIDs(slot)
     let forgotten = forgotten(row.logIDs)
-    if ids.blockBytes > 0 {
+    if !ids.unwritten.isEmpty {
+      let bytes = ids.bytes
+      let (block, step) = ids.takeBlock()
+      messageIDs.note(step, row.number, growth: ids.bytes - bytes)
       var insert = try tables.statement(
         of: row.number, "INSERT INTO log_message_ids (session, ordinal, ids) VALUES ($1, $2, $3)")
       insert.bind(2, row.logIDs)
-      messageIDs.noteGrowth(-ids.blockBytes)
-      insert.bind(3, ids.takeBlock())
+      insert.bind(3, block)
       try insert.run()
     }
     var delete = try tables.statement(
       of: row.number, "DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
     delete.bind(2, forgotten)
     try delete.run()
-    if limits.logDedupWindow > 0, ids.count / 5 * 4 > limits.logDedupWindow { ids.forget(through: forgotten) }
+    if limits.logDedupWindow > 0, ids.placeCount / 5 * 4 > limits.logDedupWindow {
+      let bytes = ids.bytes
+      ids.forget(through: forgotten)
+      messageIDs.note(.forgot, row.number, growth: ids.bytes - bytes)
+    }
     cache.update(slot) { row in
       row.logIDsSeq = row.lastLogSeq
     }
   }
 
-  private func readEntries(_ row: SessionRow) throws -> [(seq: Int64, messageID: String)] {
+  /// The message ids of the entries behind one.
+  private func readEntries(_ row: SessionRow, behind seq: Int64) throws -> [(seq: Int64, messageID: String)] {
     var select = try tables.statement(
-      of: row.number,
-      "SELECT seq, entry FROM log_entries WHERE session = $1 AND seq > $2 ORDER BY seq")
-    select.bind(2, row.logIDsSeq)
+      of: row.number, "SELECT seq, entry FROM log_entries WHERE session = $1 AND seq > $2 ORDER BY seq")
+    select.bind(2, seq)
     var ids: [(seq: Int64, messageID: String)] = []
     while try select.step() {
       // Of an entry that came in, no member that the log reads stands in it twice.
@@ -190,22 +295,41 @@ extension Store {
 
   /// The ids of a session, read again when they are not in memory.
   func messageIDs(_ slot: Int) throws -> LogMessageIDs {
-    if let ids = messageIDs.ids(cache.rows[slot].number) { return ids }
     let row = cache.rows[slot]
-    let ids = LogMessageIDs()
+    if let known = messageIDs.ids(row.number), try catchUp(known, row) { return known }
+    let ids = LogMessageIDs(count: row.logIDs, lastEntry: row.logIDsSeq)
     if row.logIDs > 0 {
       try readBlocks(row, into: ids)
-      let entries = try readEntries(row)
-      var ordinal = row.logIDs - Int64(entries.count)
-      for entry in entries {
-        ordinal += 1
-        let key = LogMessageIDs.key(entry.messageID)
-        ids.addUnwritten(
-          entry.messageID, ids.note(key, entry.seq, ordinal: ordinal, forgotten: forgotten(ordinal)))
-      }
+      let entries = try readEntries(row, behind: row.logIDsSeq)
+      ids.restart(count: row.logIDs - Int64(entries.count))
+      note(entries, in: ids)
     }
     messageIDs.insert(ids, row.number)
     return ids
+  }
+
+  /// Reads what other processes have appended since.
+  /// - Returns: false when that is not all to be found behind what is known
+  private func catchUp(_ ids: LogMessageIDs, _ row: SessionRow) throws -> Bool {
+    let bytes = ids.bytes
+    if ids.count != row.logIDs {
+      guard ids.count < row.logIDs, row.logFloor <= ids.lastEntry else { return false }
+      let entries = try readEntries(row, behind: ids.lastEntry)
+      guard Int64(entries.count) == row.logIDs - ids.count else { return false }
+      note(entries, in: ids)
+    }
+    ids.dropUnwritten(through: row.logIDsSeq)
+    messageIDs.noteGrowth(ids.bytes - bytes)
+    return true
+  }
+
+  /// Notes what stands on disk already.
+  private func note(_ entries: [(seq: Int64, messageID: String)], in ids: LogMessageIDs) {
+    for entry in entries {
+      _ = ids.note(
+        LogMessageIDs.key(entry.messageID), entry.messageID, entry.seq, forgotten: forgotten(ids.count + 1),
+        deduplicate: false)
+    }
   }
 
   private func readBlocks(_ row: SessionRow, into ids: LogMessageIDs) throws {
@@ -219,7 +343,7 @@ extension Store {
       for index in stride(from: 0, to: block.count - 1, by: 2) {
         ordinal += 1
         guard let seq = block[index].integer, let id = block[index + 1].decodedString else { continue }
-        ids.note(LogMessageIDs.key(id), seq, ordinal: ordinal, forgotten: forgotten(ordinal))
+        ids.restore(LogMessageIDs.key(id), seq, ordinal: ordinal, forgotten: forgotten(ordinal))
       }
     }
   }

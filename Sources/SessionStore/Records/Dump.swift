@@ -6,6 +6,8 @@ struct DumpHeader {
   static let name = "mcp_session_store_dump"
   /// of the lines; what they hold is versioned by the schema
   static let format: Int64 = 1
+  /// the first that dumps were made from
+  static let oldestSchema: Int64 = 2
 
   var format = Self.format
   var schema = Schema.current.version
@@ -85,7 +87,7 @@ extension Store {
     case "task", "audit_event":
       conditions.add("session_id = ?", id)
       conditions.add(of: number)
-    case "task_message":
+    case "task_payload", "task_input_key", "task_message":
       conditions.add(
         "task IN (SELECT number FROM tasks WHERE session_id = ? AND session = ?)",
         [.text(id), .integer(number.value)])

@@ -33,6 +33,8 @@ package struct Loader: ~Copyable {
   package private(set) var records: Int64 = 0
   private var header: DumpHeader?
   private var hasEnded = false
+  /// as the dump's schema writes them
+  private var kinds = RecordKind.all
   private var kind = 0
   private var lastKey: [Key] = []
   /// by the name of a kind: the numbers in the dump that rows of other kinds may refer to
@@ -66,20 +68,22 @@ package struct Loader: ~Copyable {
     let (name, value) = try record(text)
     guard header != nil else {
       guard name == DumpHeader.name else { throw wrong("it does not begin like a dump: its first line is the header") }
-      return header = try readHeader(value)
+      let header = try readHeader(value)
+      kinds = RecordKind.all(of: header.schema)
+      return self.header = header
     }
     if name == "end" { return try end(value) }
-    guard let position = RecordKind.all.firstIndex(where: { $0.name == name }) else {
+    guard let position = kinds.firstIndex(where: { $0.name == name }) else {
       throw wrong("there are no records of the kind '\(name)'")
     }
     if position < kind {
-      throw wrong("out of order: a record of the kind '\(name)' comes after one of '\(RecordKind.all[kind].name)'")
+      throw wrong("out of order: a record of the kind '\(name)' comes after one of '\(kinds[kind].name)'")
     }
     if position > kind {
       kind = position
       lastKey = []
     }
-    try insert(RecordKind.all[position], value)
+    try insert(kinds[position], value)
     records += 1
   }
 
@@ -117,13 +121,15 @@ package struct Loader: ~Copyable {
       throw wrong("the dump has format \(format); this program reads \(DumpHeader.format)")
     }
     let schema = integers["schema"] ?? 0
-    if schema != Schema.current.version {
-      throw wrong("the dump was made from schema \(schema); this program reads \(Schema.current.version)")
+    if !(DumpHeader.oldestSchema...Schema.current.version).contains(schema) {
+      throw wrong(
+        "the dump was made from schema \(schema); this program reads \(DumpHeader.oldestSchema) to "
+          + "\(Schema.current.version)")
     }
     guard let revision = integers["revision"], let auditNumber = integers["audit_number"] else {
       throw wrong("the header lacks revision or audit_number")
     }
-    return DumpHeader(revision: revision, auditNumber: auditNumber)
+    return DumpHeader(schema: schema, revision: revision, auditNumber: auditNumber)
   }
 
   private mutating func end(_ value: JSONText) throws {
@@ -168,8 +174,10 @@ package struct Loader: ~Copyable {
       values[column] = value.cut(member.value)
     }
     return try zip(kind.columns, values).map { column, value in
-      guard let value else { throw wrong("'\(column.name)' is missing") }
-      return value
+      if let value { return value }
+      // An older schema may have had no such column.
+      if column.isOptional, let header, header.schema < Schema.current.version { return .null }
+      throw wrong("'\(column.name)' is missing")
     }
   }
 
@@ -267,6 +275,7 @@ package struct Loader: ~Copyable {
     line += 1
     guard let header else { throw wrong("the dump is empty") }
     if !hasEnded { throw wrong("the dump is cut off: the line that ends it is missing") }
+    try TaskSplit.run(in: store.tables.connection(.server))
     store.counters.revision += header.revision
     store.counters.auditNumber += header.auditNumber
   }

@@ -45,6 +45,8 @@ struct RecordKind: Sendable {
   /// the columns that order the rows, ascending; a dump has no two rows with the same
   let key: [String]
   var numbering = Numbering.table
+  /// columns that older schemas wrote, and from which what stands elsewhere now is made after loading
+  var retired: (columns: [Column], until: Int64) = ([], 0)
 
   /// where the key's columns stand among all
   var keyColumns: [Int] { key.compactMap { name in columns.firstIndex { $0.name == name } } }
@@ -53,9 +55,20 @@ struct RecordKind: Sendable {
 
   static func named(_ name: String) -> RecordKind? { all.first { $0.name == name } }
 
+  /// The kinds as a dump of a schema writes them.
+  static func all(of schema: Int64) -> [RecordKind] {
+    all.map { kind in
+      guard schema < kind.retired.until else { return kind }
+      return RecordKind(
+        name: kind.name, table: kind.table, columns: kind.columns + kind.retired.columns, key: kind.key,
+        numbering: kind.numbering)
+    }
+  }
+
   /// in the order of a dump: what is referred to stands before what refers to it
   static let all: [RecordKind] = [
-    session, state, event, streamLoss, logEntry, logMessageIDs, task, taskMessage, value, nonce, rateLimit, auditEvent,
+    session, state, event, streamLoss, logEntry, logMessageIDs, task, taskPayload, taskInputKey, taskMessage,
+    value, nonce, rateLimit, auditEvent,
   ]
 
   static let session = RecordKind(
@@ -111,12 +124,21 @@ struct RecordKind: Sendable {
       .optional(.text("principal")), .choice("status", TaskStatus.allCases.map(\.rawValue)),
       .optional(.text("status_message")), .integer("created_at"), .integer("last_updated_at"),
       .optional(.integer("ttl")), .optional(.integer("expires_at")), .optional(.integer("poll_interval")),
-      .optional(.text("original_method")), .optional(.json("original_params")), .optional(.json("result")),
-      .optional(.json("input_requests")), .optional(.json("input_responses")), .optional(.json("input_keys")),
-      .boolean("cancel_requested"), .optional(.json("meta")), .revision,
-      .optional(.former("session")),
+      .optional(.text("original_method")), .boolean("cancel_requested"), .revision, .optional(.former("session")),
     ],
-    key: ["number"], numbering: .revision)
+    key: ["number"], numbering: .revision,
+    retired: ((TaskField.allCases.map(\.rawValue) + ["input_keys"]).map { .optional(.json($0)) }, until: 3))
+
+  static let taskPayload = RecordKind(
+    name: "task_payload", table: "task_payloads",
+    columns: [
+      .number, .reference("task"), .choice("field", TaskField.allCases.map(\.rawValue)), .json("payload"),
+    ],
+    key: ["number"])
+
+  static let taskInputKey = RecordKind(
+    name: "task_input_key", table: "task_input_keys", columns: [.number, .reference("task"), .text("key")],
+    key: ["number"])
 
   static let taskMessage = RecordKind(
     name: "task_message", table: "task_messages",

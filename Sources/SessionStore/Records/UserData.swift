@@ -110,8 +110,12 @@ private struct ExportStage: Sendable {
       ofSession: "session = ? AND id > (SELECT event_floor FROM sessions WHERE number = session)"),
     ExportStage(kind: .logEntry, order: "seq", ofSession: "session = ?"),
     ExportStage(kind: .task, ofSession: tasksOfSession),
+    ExportStage(kind: .taskPayload, order: "field", ofSession: tasksOfSession, isOfTasks: true),
+    ExportStage(kind: .taskInputKey, order: "key", ofSession: tasksOfSession, isOfTasks: true),
     ExportStage(kind: .taskMessage, ofSession: tasksOfSession, isOfTasks: true),
     ExportStage(kind: .task) { $0.tasks },
+    ExportStage(kind: .taskPayload, order: "field", isOfTasks: true) { $0.tasks },
+    ExportStage(kind: .taskInputKey, order: "key", isOfTasks: true) { $0.tasks },
     ExportStage(kind: .taskMessage, isOfTasks: true) { $0.tasks },
     ExportStage(kind: .value) { $0.values },
     ExportStage(kind: .nonce, order: "nonce") { $0.nonces },
@@ -120,7 +124,7 @@ private struct ExportStage: Sendable {
 
   static let firstOfNoSession = all.firstIndex { $0.ofSession == nil } ?? 0
 
-  var isOrderedByName: Bool { ["key", "nonce"].contains(order) }
+  var isOrderedByName: Bool { ["key", "field", "nonce"].contains(order) }
 
   /// What the stage's rows, or the tasks that they belong to, are found by; nil when there can be none.
   func filter(_ selector: UserSelector, _ position: ExportPosition) -> Filter? {

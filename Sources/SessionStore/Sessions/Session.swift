@@ -100,6 +100,14 @@ struct SessionRow {
 
   var eventCount: Int64 { lastEventID - eventFloor }
   var logCount: Int64 { lastLogSeq - logFloor }
+  /// of events that are not deleted, evicted ones among them
+  var eventRows: Int64 { lastEventID - eventTrimmed }
+
+  /// Rows of all tables that can belong to it, beside its own: each entry of the state counts six bytes at least.
+  var rowsAtMost: Int64 {
+    eventRows + logCount + stateBytes / 6 + (eventTrimmed > 0 ? Store.lossStreams : 0)
+      + logIDs / Store.blockIDs
+  }
 }
 
 /// What only the whole record of a session shows beside its row. A class, because it is kept for few rows of the cache.

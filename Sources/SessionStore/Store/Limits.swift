@@ -16,6 +16,8 @@ package struct Limits: Sendable {
   package var eventOverflow = EventOverflow.evict
   package var maxTasks = 10_000
   package var maxTaskMessages = 10_000
+  /// keys that a task may ask its client for in its life
+  package var maxTaskInputKeys = 10_000
   package var maxValues = 1_000_000
   package var sessionTTL: Int64 = 24 * 3_600_000
   package var inactivityTimeout: Int64 = 30 * 60_000

@@ -13,6 +13,8 @@ package final class Store {
     var sessions: Int64 = 0
     var events: Int64 = 0
     var tasks: Int64 = 0
+    /// tasks whose rows are gone, ever
+    var tasksRemoved: Int64 = 0
     var values: Int64 = 0
     var logEntries: Int64 = 0
     /// the last number that was given to an audit event
@@ -130,7 +132,7 @@ package final class Store {
       .server,
       """
       SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
-        security_events
+        security_events, tasks_removed
       FROM store WHERE id = 1
       """)
     guard try select.step() else {
@@ -138,7 +140,8 @@ package final class Store {
     }
     counters = Counters(
       revision: select.integer(0), sessions: select.integer(1), events: select.integer(2), tasks: select.integer(3),
-      values: select.integer(4), logEntries: select.integer(5), auditNumber: select.integer(6),
+      tasksRemoved: select.integer(9), values: select.integer(4), logEntries: select.integer(5),
+      auditNumber: select.integer(6),
       lifecycleEvents: select.integer(7), securityEvents: select.integer(8))
     storedCounters = counters
   }
@@ -199,6 +202,7 @@ package final class Store {
     }
     endGroup()
     cache.trim()
+    messageIDs.commit()
     messageIDs.trim()
   }
 
@@ -220,12 +224,12 @@ package final class Store {
 
   private func forget() {
     forgetRows()
+    messageIDs.takeBack()
     dataVersion = nil
   }
 
   private func forgetRows() {
     cache.removeAll()
-    messageIDs.removeAll()
   }
 
   func flushCounters() throws {
@@ -234,7 +238,7 @@ package final class Store {
       .server,
       """
       UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5, log_entries = $6,
-        audit_number = $7, lifecycle_events = $8, security_events = $9
+        audit_number = $7, lifecycle_events = $8, security_events = $9, tasks_removed = $10
       WHERE id = 1
       """)
     update.bind(1, counters.revision)
@@ -246,6 +250,7 @@ package final class Store {
     update.bind(7, counters.auditNumber)
     update.bind(8, counters.lifecycleEvents)
     update.bind(9, counters.securityEvents)
+    update.bind(10, counters.tasksRemoved)
     try update.run()
     storedCounters = counters
   }
@@ -255,6 +260,7 @@ package final class Store {
   package func atomically<Result>(_ body: () throws -> Result) throws -> Result {
     try flushSessions()
     let before = counters
+    let mark = messageIDs.mark
     try connection.execute("SAVEPOINT request")
     do {
       let result = try body()
@@ -267,6 +273,7 @@ package final class Store {
         try connection.execute("ROLLBACK TO request; RELEASE request")
       }
       forgetRows()
+      messageIDs.takeBack(to: mark)
       counters = before
       throw error
     }

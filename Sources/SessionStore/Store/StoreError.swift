@@ -12,6 +12,7 @@ package enum StoreError: Error, Equatable {
   case invalidTransition(current: TaskStatus, requested: TaskStatus)
   case terminalState(current: TaskStatus, requested: String)
   case maxTasksReached(limit: Int)
+  case maxInputKeysReached(limit: Int)
   case maxValuesReached(limit: Int)
   case queueFull(limit: Int)
   case concurrentModification(revision: Int64?)

@@ -21,6 +21,8 @@ package enum TaskOutcome: Equatable {
   /// an object {code, message, data}
   case error(JSONText)
 
+  var isError: Bool { if case .error = self { true } else { false } }
+
   /// The one member object in which it is stored and shown.
   package var json: JSONText {
     let (name, value) =
@@ -36,8 +38,10 @@ package enum TaskOutcome: Equatable {
   }
 }
 
-/// A task as callers see it. All times are Unix milliseconds.
+/// A task as callers see it, in the request that read it: what is large stays in the file until it is shown. All times
+/// are Unix milliseconds.
 package struct TaskRecord {
+  private let store: Store
   package let number: TaskNumber
   package var taskID: String
   package var sessionID: String?
@@ -53,48 +57,51 @@ package struct TaskRecord {
   package var ttl: Int64?
   package var pollInterval: Int64?
   package var originalMethod: String?
-  package var originalParams: JSONText?
-  /// {"success": …} or {"error": …}
-  package var result: JSONText?
-  /// what is still asked for
-  package var inputRequests: JSONText?
-  /// everything that was ever answered
-  package var inputResponses: JSONText?
-  /// an array of the keys that were ever asked for
-  var inputKeys: JSONText?
   package var cancelRequested: Bool
-  package var meta: JSONText?
   package var revision: Int64
+  /// messages in its queue
+  package var queueSize: Int64 = 0
+  /// input keys that it has used
+  var inputKeysUsed: Int64 = 0
 
   var expiresAt: Int64? { ttl.map { (Saturating(createdAt) + $0).value } }
 
   /// Tasks lapse strictly after their time, whatever their status.
   func hasLapsed(at now: Int64) -> Bool { expiresAt.map { now > $0 } ?? false }
 
-  /// Moves to another status.
-  /// - Throws: `terminalState` from a terminal one, `invalidTransition` from a status to itself
-  mutating func move(to next: TaskStatus) throws {
-    if status.isTerminal { throw StoreError.terminalState(current: status, requested: next.rawValue) }
-    if status == next { throw StoreError.invalidTransition(current: status, requested: next) }
-    status = next
-    // What was still asked for is withdrawn; its keys stay used.
-    inputRequests = nil
-  }
-
   /// - Throws: `terminalState` when nothing about the task may change any more
   func requireLive(_ requested: String) throws {
     if status.isTerminal { throw StoreError.terminalState(current: status, requested: requested) }
+  }
+
+  /// - Throws: `terminalState` from a terminal status, `invalidTransition` from one to itself
+  func requireStep(to next: TaskStatus) throws {
+    try requireLive(next.rawValue)
+    if status == next { throw StoreError.invalidTransition(current: status, requested: next) }
+  }
+
+  // MARK: - What is large
+
+  /// Which payloads it has.
+  package func fields() throws -> Set<TaskField> { try store.taskFields(number) }
+
+  package func payload(_ field: TaskField) throws -> JSONText? { try store.taskPayload(number, field) }
+
+  /// Appends a payload as it came.
+  /// - Returns: false when it has none
+  package func appendPayload(_ field: TaskField, to bytes: inout [UInt8]) throws -> Bool {
+    try store.appendTaskPayload(number, field, to: &bytes)
   }
 }
 
 extension TaskRecord {
   static let columns = """
     number, task_id, session_id, tenant_id, principal, status, status_message, created_at, last_updated_at, ttl,
-    poll_interval, original_method, original_params, result, input_requests, input_responses, input_keys,
-    cancel_requested, meta, revision, session
+    poll_interval, original_method, cancel_requested, revision, queue_size, input_keys_used, session
     """
 
-  init(_ row: borrowing Statement) {
+  init(_ row: borrowing Statement, _ store: Store) {
+    self.store = store
     number = TaskNumber(row, 0)
     taskID = row.string(1)
     sessionID = row.optionalString(2)
@@ -107,38 +114,33 @@ extension TaskRecord {
     ttl = row.optionalInteger(9)
     pollInterval = row.optionalInteger(10)
     originalMethod = row.optionalString(11)
-    originalParams = row.json(12)
-    result = row.json(13)
-    inputRequests = row.json(14)
-    inputResponses = row.json(15)
-    inputKeys = row.json(16)
-    cancelRequested = row.boolean(17)
-    meta = row.json(18)
-    revision = row.integer(19)
-    session = SessionNumber(optional: row, 20)
+    cancelRequested = row.boolean(12)
+    revision = row.integer(13)
+    queueSize = row.integer(14)
+    inputKeysUsed = row.integer(15)
+    session = SessionNumber(optional: row, 16)
   }
 
-  /// Binds all columns but `number` as $1 to $20.
-  func bind(to statement: inout Statement) {
-    statement.bind(1, taskID)
-    statement.bind(2, sessionID)
-    statement.bind(3, tenantID)
-    statement.bind(4, principal)
-    statement.bind(5, status.rawValue)
-    statement.bind(6, statusMessage)
-    statement.bind(7, createdAt)
-    statement.bind(8, lastUpdatedAt)
-    statement.bind(9, ttl)
-    statement.bind(10, pollInterval)
-    statement.bind(11, originalMethod)
-    statement.bind(12, originalParams)
-    statement.bind(13, result)
-    statement.bind(14, inputRequests)
-    statement.bind(15, inputResponses)
-    statement.bind(16, inputKeys)
-    statement.bind(17, cancelRequested)
-    statement.bind(18, meta)
-    statement.bind(19, revision)
-    statement.bind(20, expiresAt)
+  /// A new one.
+  init(
+    _ new: NewTask, _ store: Store, number: TaskNumber, taskID: String, session: SessionNumber?, tenantID: String?,
+    principal: String?, at now: Int64
+  ) {
+    self.store = store
+    self.number = number
+    self.taskID = taskID
+    sessionID = new.sessionID
+    self.session = session
+    self.tenantID = tenantID
+    self.principal = principal
+    status = new.status
+    statusMessage = new.statusMessage
+    createdAt = now
+    lastUpdatedAt = now
+    ttl = new.ttl
+    pollInterval = new.pollInterval
+    originalMethod = new.originalMethod
+    cancelRequested = false
+    revision = number.value
   }
 }

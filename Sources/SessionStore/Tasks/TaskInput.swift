@@ -1,68 +1,114 @@
 package import JSON
+import SQLite
 
 /// Input rounds: a task asks its client for answers by key, and goes on when all are in (MCP's tasks extension).
 extension Store {
+  private typealias Members = [(key: String, value: JSONText)]
+
   /// Asks for input, or for more of it.
   /// - Parameter requests: an object with at least one member
-  /// - Throws: `terminalState`; `invalidParameter` for a key that the task has used before; `payloadTooLarge`
+  /// - Throws: `terminalState`; `invalidParameter` for a key that the task has used before; `maxInputKeysReached`;
+  ///   `payloadTooLarge`
   package func requireTaskInput(_ taskID: String, _ requests: JSONText, scope: TaskScope) throws -> TaskRecord {
     try changeTask(taskID, scope: scope) { task in
       try task.requireLive("require input")
-      let used = Set((task.inputKeys.map(keys) ?? []).map(\.exact))
       let new = try inputMembers(requests, parameter: "input_requests")
       if new.isEmpty {
         throw StoreError.invalidParameter(name: "input_requests", expected: "an object with at least one member")
       }
-      for (key, _) in new where used.contains(key.exact) {
+      for (key, _) in new where try isUsed(key, by: task.number) {
         throw StoreError.invalidParameter(name: "input_requests.\(key)", expected: "a key that this task has not used")
       }
-      let outstanding = try task.inputRequests.map { try inputMembers($0, parameter: "input_requests") } ?? []
-      task.inputRequests = try object(outstanding + new, what: "All that the task asks for")
+      let outstanding = try inputMembers(of: task, .inputRequests)
+      let all = try object(outstanding + new, what: "All that the task asks for")
+      try use(new.map(\.key), &task)
+      try setTaskPayload(task.number, .inputRequests, all)
       task.status = .inputRequired
-      try noteKeys(&task)
     }
   }
 
   /// Takes answers. Those that were not asked for, or were given before, are ignored; when nothing is outstanding any
   /// more the task is working again.
   package func provideTaskInput(_ taskID: String, _ responses: JSONText, scope: TaskScope) throws -> TaskRecord {
-    var task = try task(taskID, scope: scope)
-    try task.requireLive("provide input")
-    var outstanding = try task.inputRequests.map { try inputMembers($0, parameter: "input_requests") } ?? []
+    let old = try task(taskID, scope: scope)
+    try old.requireLive("provide input")
+    var outstanding = try inputMembers(of: old, .inputRequests)
     let awaited = Set(outstanding.map(\.key.exact))
     let answers = try inputMembers(responses, parameter: "input_responses").filter { awaited.contains($0.key.exact) }
-    if answers.isEmpty { return task }
+    if answers.isEmpty { return old }
     let answered = Set(answers.map(\.key.exact))
     outstanding.removeAll { answered.contains($0.key.exact) }
     // A repair may have asked again for what was answered.
-    let known = try (task.inputResponses.map { try inputMembers($0, parameter: "input_responses") } ?? [])
-      .filter { !answered.contains($0.key.exact) }
-    task.inputResponses = try object(known + answers, what: "All that the task was answered")
-    task.inputRequests = outstanding.isEmpty ? nil : try object(outstanding, what: "All that the task asks for")
-    if outstanding.isEmpty { task.status = .working }
+    let known = try inputMembers(of: old, .inputResponses).filter { !answered.contains($0.key.exact) }
+    let all = try object(known + answers, what: "All that the task was answered")
+    let left = outstanding.isEmpty ? nil : try object(outstanding, what: "All that the task asks for")
+    try setTaskPayload(old.number, .inputResponses, all)
+    try setTaskPayload(old.number, .inputRequests, left)
+    var task = old
+    if left == nil { task.status = .working }
     task.lastUpdatedAt = now
-    try write(&task)
+    try write(&task, old)
     return task
   }
 
-  /// Remembers the keys that are asked for now as used.
-  func noteKeys(_ task: inout TaskRecord) throws {
-    guard let requests = task.inputRequests else { return }
-    var all = task.inputKeys.map(keys) ?? []
-    let known = Set(all.map(\.exact))
-    all += try inputMembers(requests, parameter: "input_requests").map(\.key).filter { !known.contains($0.exact) }
-    var writer = JSONWriter()
-    writer.beginArray()
-    for key in all { writer.string(key) }
-    writer.endArray()
-    task.inputKeys = JSONText(validated: writer.take()[...])
+  // MARK: - Keys
+
+  /// Remembers the keys that a repair asks for as used; those that are already may be asked for again.
+  func useKeys(of requests: JSONText, _ task: inout TaskRecord) throws {
+    let keys = try inputMembers(requests, parameter: "input_requests").map(\.key)
+    try use(keys.filter { try !isUsed($0, by: task.number) }, &task)
   }
 
-  private func keys(_ array: JSONText) -> [String] {
-    array.elements().compactMap { JSONString.decode($0.bytes.span, 1..<$0.bytes.count - 1) }
+  private func isUsed(_ key: String, by task: TaskNumber) throws -> Bool {
+    var select = try tables.statement(of: task, "SELECT 1 FROM task_input_keys WHERE task = $1 AND key = $2")
+    select.bind(2, key)
+    return try select.step()
   }
 
-  private func inputMembers(_ object: JSONText, parameter: String) throws -> [(key: String, value: JSONText)] {
+  /// - Parameter keys: such as the task has not used
+  private func use(_ keys: [String], _ task: inout TaskRecord) throws {
+    let count = (Saturating(task.inputKeysUsed) + Int64(keys.count)).value
+    if limits.maxTaskInputKeys > 0, !keys.isEmpty, count > Int64(limits.maxTaskInputKeys) {
+      throw StoreError.maxInputKeysReached(limit: limits.maxTaskInputKeys)
+    }
+    for key in keys {
+      var insert = try tables.statement(
+        of: task.number, "INSERT INTO task_input_keys (task, key) VALUES ($1, $2)")
+      insert.bind(2, key)
+      try insert.run()
+    }
+    noteMade(keys.count)
+    task.inputKeysUsed = count
+  }
+
+  /// Deletes some.
+  /// - Returns: how many
+  func deleteInputKeys(_ task: TaskNumber, limit: Int64) throws -> Int64 {
+    var delete = try tables.statement(
+      of: task,
+      "DELETE FROM task_input_keys WHERE number IN (SELECT number FROM task_input_keys WHERE task = $1 LIMIT $2)")
+    delete.bind(2, limit)
+    try delete.run()
+    let deleted = tables.changes
+    var update = try tables.statement(
+      of: task, as: 2, "UPDATE tasks SET input_keys_used = input_keys_used - $1 WHERE number = $2")
+    update.bind(1, deleted)
+    try update.run()
+    return deleted
+  }
+
+  func deleteInputKeys(_ task: TaskNumber) throws {
+    var delete = try tables.statement(of: task, "DELETE FROM task_input_keys WHERE task = $1")
+    try delete.run()
+  }
+
+  // MARK: - Objects
+
+  private func inputMembers(of task: TaskRecord, _ field: TaskField) throws -> Members {
+    try task.payload(field).map { try inputMembers($0, parameter: field.rawValue) } ?? []
+  }
+
+  private func inputMembers(_ object: JSONText, parameter: String) throws -> Members {
     var seen: Set<[UInt8]> = []
     return try object.members().map { member in
       guard let key = member.name, (1...1_024).contains(key.utf8.count), seen.insert(key.exact).inserted else {
@@ -73,7 +119,7 @@ extension Store {
     }
   }
 
-  private func object(_ members: [(key: String, value: JSONText)], what: String) throws -> JSONText {
+  private func object(_ members: Members, what: String) throws -> Payload {
     var writer = JSONWriter()
     writer.beginObject()
     for (key, value) in members {
@@ -81,9 +127,6 @@ extension Store {
       writer.text(value)
     }
     writer.endObject()
-    if limits.maxPayloadBytes > 0, writer.count > limits.maxPayloadBytes {
-      throw StoreError.payloadTooLarge(what: what, limit: limits.maxPayloadBytes)
-    }
-    return JSONText(validated: writer.take()[...])
+    return try Payload(JSONText(validated: writer.take()[...]), what: what, limits)
   }
 }

@@ -1,58 +1,105 @@
 package import JSON
 import SQLite
 
-/// The durable first-in-first-out queue of a task.
+/// The durable first-in-first-out queue of a task. How many messages it holds stands in the task's row, so that no
+/// call counts them.
 extension Store {
   /// - Parameter maxSize: messages that the queue may hold then; nil: the store's limit
   /// - Returns: how many it holds now
-  /// - Throws: `taskNotFound`, `queueFull`
+  /// - Throws: `taskNotFound`, `queueFull`, `payloadTooLarge`
   package func enqueueTaskMessage(
     _ taskID: String, _ message: JSONText, maxSize: Int64?, scope: TaskScope
   ) throws -> Int64 {
-    let task = try task(taskID, scope: scope).number
-    let size = try queueSize(task)
+    let message = try payload(message, "message")
+    let task = try task(taskID, scope: scope)
     let limit = maxSize ?? (limits.maxTaskMessages > 0 ? Int64(limits.maxTaskMessages) : .max)
-    if size >= limit { throw StoreError.queueFull(limit: Int(limit)) }
+    if task.queueSize >= limit { throw StoreError.queueFull(limit: Int(limit)) }
     var insert = try tables.statement(
-      of: task, "INSERT INTO task_messages (task, message) VALUES ($1, $2)")
+      of: task.number, "INSERT INTO task_messages (task, message) VALUES ($1, $2)")
     insert.bind(2, message)
     try insert.run()
-    return size + 1
+    noteMade(1)
+    try setQueueSize(task.queueSize + 1, task.number)
+    return task.queueSize + 1
   }
 
   /// Takes messages from the front of the queue.
-  /// - Parameter visit: gets each message; false leaves it and what is behind it in the queue
-  /// - Returns: whether messages are left
+  /// - Parameters:
+  ///   - limit: messages at most
+  ///   - visit: gets each message; false leaves it and what is behind it in the queue
+  /// - Returns: how many are left
   package func dequeueTaskMessages(
-    _ taskID: String, scope: TaskScope, visit: (JSONText) throws -> Bool
-  ) throws -> Bool {
-    let task = try task(taskID, scope: scope).number
-    var last: Int64?
-    var isStopped = false
-    do {
-      var select = try tables.statement(
-        of: task,
-        "SELECT number, message FROM task_messages WHERE task = $1 ORDER BY number")
-      while try !isStopped && select.step() {
-        if try visit(select.json(1) ?? .null) {
-          last = select.integer(0)
-        } else {
-          isStopped = true
-        }
-      }
-    }
-    if let last {
-      var delete = try tables.statement(
-        of: task, "DELETE FROM task_messages WHERE task = $1 AND number <= $2")
-      delete.bind(2, last)
-      try delete.run()
-    }
-    return isStopped
+    _ taskID: String, limit: Int64 = .max, scope: TaskScope, visit: (JSONText) throws -> Bool
+  ) throws -> Int64 {
+    let task = try task(taskID, scope: scope)
+    let read = try readMessages(task, after: 0, limit: limit) { message, _ in try visit(message) }
+    guard let last = read.last else { return task.queueSize }
+    var delete = try tables.statement(
+      of: task.number, "DELETE FROM task_messages WHERE task = $1 AND number <= $2")
+    delete.bind(2, last)
+    try delete.run()
+    try setQueueSize(task.queueSize - read.count, task.number)
+    return task.queueSize - read.count
   }
 
-  private func queueSize(_ task: TaskNumber) throws -> Int64 {
+  /// Looks at the queue and takes nothing.
+  /// - Parameters:
+  ///   - after: the number of a message; 0: from the front
+  ///   - visit: gets each message and its number; false ends the page before it
+  /// - Returns: how many messages the queue holds, and whether there are more behind the page
+  package func peekTaskMessages(
+    _ taskID: String, after: Int64, limit: Int64, scope: TaskScope, visit: (JSONText, Int64) throws -> Bool
+  ) throws -> (size: Int64, hasMore: Bool) {
+    let task = try task(taskID, scope: scope)
+    if limit == 0 { return (task.queueSize, task.queueSize > 0) }
+    let read = try readMessages(task, after: after, limit: limit, visit: visit)
+    return (task.queueSize, read.hasMore)
+  }
+
+  /// One message after the other: only the one that is visited is in memory.
+  private func readMessages(
+    _ task: TaskRecord, after: Int64, limit: Int64, visit: (JSONText, Int64) throws -> Bool
+  ) throws -> (last: Int64?, count: Int64, hasMore: Bool) {
+    var (last, count) = (Int64?.none, Int64(0))
+    if task.queueSize == 0 { return (nil, 0, false) }
     var select = try tables.statement(
-      of: task, "SELECT count(*) FROM task_messages WHERE task = $1")
-    return try select.step() ? select.integer(0) : 0
+      of: task.number, "SELECT number, message FROM task_messages WHERE task = $1 AND number > $2 ORDER BY number")
+    select.bind(2, after)
+    while try select.step() {
+      let number = select.integer(0)
+      if try count == limit || !visit(select.json(1) ?? .null, number) { return (last, count, true) }
+      (last, count) = (number, count + 1)
+    }
+    return (last, count, false)
+  }
+
+  private func setQueueSize(_ size: Int64, _ task: TaskNumber) throws {
+    var update = try tables.statement(of: task, as: 2, "UPDATE tasks SET queue_size = $1 WHERE number = $2")
+    update.bind(1, size)
+    try update.run()
+  }
+
+  /// Deletes some from the front.
+  /// - Returns: how many
+  func deleteTaskMessages(_ task: TaskNumber, limit: Int64) throws -> Int64 {
+    var delete = try tables.statement(
+      of: task,
+      """
+      DELETE FROM task_messages WHERE number IN
+        (SELECT number FROM task_messages WHERE task = $1 ORDER BY number LIMIT $2)
+      """)
+    delete.bind(2, limit)
+    try delete.run()
+    let deleted = tables.changes
+    var update = try tables.statement(
+      of: task, as: 2, "UPDATE tasks SET queue_size = queue_size - $1 WHERE number = $2")
+    update.bind(1, deleted)
+    try update.run()
+    return deleted
+  }
+
+  func deleteTaskMessages(_ task: TaskNumber) throws {
+    var delete = try tables.statement(of: task, "DELETE FROM task_messages WHERE task = $1")
+    try delete.run()
   }
 }

@@ -15,7 +15,34 @@ package struct TaskReader {
   /// what it has told of and must tell the end of
   var known: [TaskNumber: (taskID: String, expiresAt: Int64?)] = [:]
   /// when the next of them lapses if nothing happens to it meanwhile; nil: never
-  package var deadline: Int64?
+  package private(set) var deadline: Int64?
+  /// how many tasks the store had ever removed when it last looked for ends
+  private var removedBefore: Int64 = -1
+
+  init(task: TaskNumber?, session: (number: SessionNumber, id: String)?, owner: Owner) {
+    (self.task, self.session, self.owner) = (task, session, owner)
+  }
+
+  mutating func tell(_ task: TaskRecord) {
+    after = task.revision
+    known[task.number] = (task.taskID, task.expiresAt)
+    note(task.expiresAt)
+  }
+
+  /// Whether something that it knows may have ended.
+  func mayHaveEnds(removed: Int64, now: Int64) -> Bool {
+    removedBefore != removed || deadline.map { now >= $0 } == true
+  }
+
+  /// Until ``finishEnds(removed:)`` it looks again.
+  mutating func beginEnds() { (deadline, removedBefore) = (nil, -1) }
+  mutating func finishEnds(removed: Int64) { removedBefore = removed }
+
+  /// Tasks lapse strictly after their time.
+  mutating func note(_ expiresAt: Int64?) {
+    guard let next = expiresAt.map({ (Saturating($0) + 1).value }) else { return }
+    deadline = min(deadline ?? next, next)
+  }
 }
 
 extension Store {
@@ -28,9 +55,7 @@ extension Store {
   package func startReading(taskID: String, scope: TaskScope) throws -> (reader: TaskReader, task: TaskRecord) {
     let task = try task(taskID, scope: scope)
     var reader = TaskReader(task: task.number, session: nil, owner: scope.owner)
-    reader.after = task.revision
-    reader.known[task.number] = (task.taskID, task.expiresAt)
-    reader.deadline = task.expiresAt.map { (Saturating($0) + 1).value }
+    reader.tell(task)
     return (reader, task)
   }
 
@@ -44,34 +69,39 @@ extension Store {
   /// - Parameter visit: returns false to stop before that change
   /// - Returns: whether there is more
   package func readOn(_ reader: inout TaskReader, visit: (TaskChange) throws -> Bool) throws -> Bool {
-    var conditions = conditions(reader)
-    conditions.add("revision > ?", reader.after)
-    do {
-      var select = try tables.statement(
-        conditions, "SELECT \(TaskRecord.columns) FROM tasks", suffix: " ORDER BY revision")
-      while try select.step() {
-        let task = TaskRecord(select)
-        if task.hasLapsed(at: now) { continue }
-        if try !visit(.changed(task)) { return true }
-        reader.after = task.revision
-        reader.known[task.number] = (task.taskID, task.expiresAt)
-      }
+    for number in try changed(reader) {
+      guard let task = try findTask(number: number), !task.hasLapsed(at: now) else { continue }
+      if try !visit(.changed(task)) { return true }
+      reader.tell(task)
     }
     return try readEnds(&reader, visit: visit)
   }
 
+  /// Numbers first, in the order of the changes: rows may be large, and of most changes there are few.
+  private func changed(_ reader: TaskReader) throws -> [TaskNumber] {
+    var conditions = conditions(reader)
+    conditions.add("revision > ?", reader.after)
+    var select = try tables.statement(conditions, "SELECT number, revision FROM tasks", suffix: " ORDER BY revision")
+    var numbers: [TaskNumber] = []
+    while try select.step() { numbers.append(TaskNumber(select, 0)) }
+    return numbers
+  }
+
   private func readEnds(_ reader: inout TaskReader, visit: (TaskChange) throws -> Bool) throws -> Bool {
+    guard reader.mayHaveEnds(removed: counters.tasksRemoved, now: now) else { return false }
     var gone = reader.known
-    var select = try tables.statement(conditions(reader), "SELECT number, expires_at FROM tasks")
     var lapsed: Set<TaskNumber> = []
-    reader.deadline = nil
-    while try select.step() {
-      if let expiresAt = select.optionalInteger(1), now > expiresAt {
-        lapsed.insert(TaskNumber(select, 0))
-      } else {
-        gone[TaskNumber(select, 0)] = nil
-        let deadline = select.optionalInteger(1).map { (Saturating($0) + 1).value }
-        if let deadline { reader.deadline = min(reader.deadline ?? deadline, deadline) }
+    reader.beginEnds()
+    do {
+      var select = try tables.statement(conditions(reader), "SELECT number, expires_at FROM tasks")
+      while try select.step() {
+        let (number, expiresAt) = (TaskNumber(select, 0), select.optionalInteger(1))
+        if let expiresAt, now > expiresAt {
+          lapsed.insert(number)
+        } else {
+          gone[number] = nil
+          reader.note(expiresAt)
+        }
       }
     }
     for (number, task) in gone.sorted(by: { $0.key < $1.key }) {
@@ -80,6 +110,7 @@ extension Store {
       if try !visit(.ended(taskID: task.taskID, reason: hasLapsed ? "expired" : "deleted")) { return true }
       reader.known[number] = nil
     }
+    reader.finishEnds(removed: counters.tasksRemoved)
     return false
   }
 

@@ -27,7 +27,7 @@ package struct TaskUpdate {
   package var pollInterval = Change<Int64?>.keep
   package var originalMethod = Change<String?>.keep
   package var originalParams = Change<JSONText?>.keep
-  package var result = Change<JSONText?>.keep
+  package var result = Change<TaskOutcome?>.keep
   package var inputRequests = Change<JSONText?>.keep
   package var inputResponses = Change<JSONText?>.keep
   package var cancelRequested = Change<Bool>.keep
@@ -83,7 +83,14 @@ extension Store {
     var select = try tables.statement(
       .server, composed: "SELECT \(TaskRecord.columns) FROM tasks WHERE task_id = $1")
     select.bind(1, taskID)
-    return try select.step() ? TaskRecord(select) : nil
+    return try select.step() ? TaskRecord(select, self) : nil
+  }
+
+  func findTask(number: TaskNumber) throws -> TaskRecord? {
+    var select = try tables.statement(
+      .server, composed: "SELECT \(TaskRecord.columns) FROM tasks WHERE number = $1")
+    select.bind(1, number)
+    return try select.step() ? TaskRecord(select, self) : nil
   }
 
   // MARK: - Creating and changing
@@ -91,6 +98,8 @@ extension Store {
   /// Makes a task. One that belongs to a session takes the session's owners where it names none, and touches it.
   /// - Throws: `taskExists`, `maxTasksReached`, and what a write on the session throws
   package func createTask(_ new: NewTask, owner: Owner) throws -> TaskRecord {
+    let params = try new.originalParams.map { try payload($0, "original_params") }
+    let meta = try new.meta.map { try payload($0, "meta") }
     let slot = try new.sessionID.map { try session($0, owner: owner, for: .write(requested: "create a task")) }
     let taskID = new.taskID ?? Identifier.make(new.idFormat ?? limits.idFormat, environment, now: now)
     let taken = try findTask(taskID)
@@ -108,24 +117,12 @@ extension Store {
       if try expireTasks(limit: 16).removed.isEmpty { throw StoreError.maxTasksReached(limit: limits.maxTasks) }
     }
     let row = slot.map { cache.rows[$0] }
-    let number = newTaskNumber()
     let task = TaskRecord(
-      number: number, taskID: taskID, sessionID: new.sessionID, session: row?.number,
-      tenantID: owner.tenant.binding ?? row?.tenantID, principal: owner.principal.binding ?? row?.principal,
-      status: new.status, statusMessage: new.statusMessage, createdAt: now, lastUpdatedAt: now, ttl: new.ttl,
-      pollInterval: new.pollInterval, originalMethod: new.originalMethod, originalParams: new.originalParams,
-      cancelRequested: false, meta: new.meta, revision: number.value)
-    var insert = try tables.statement(
-      of: number, as: 21,
-      """
-      INSERT INTO tasks (task_id, session_id, tenant_id, principal, status, status_message, created_at,
-        last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
-        input_responses, input_keys, cancel_requested, meta, revision, expires_at, number, session)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
-      """)
-    task.bind(to: &insert)
-    insert.bind(22, task.session)
-    try insert.run()
+      new, self, number: newTaskNumber(), taskID: taskID, session: row?.number,
+      tenantID: owner.tenant.binding ?? row?.tenantID, principal: owner.principal.binding ?? row?.principal, at: now)
+    try insert(task)
+    if let params { try setTaskPayload(task.number, .originalParams, params) }
+    if let meta { try setTaskPayload(task.number, .meta, meta) }
     counters.tasks += 1
     noteMade(Self.taskRows)
     if let slot { touch(slot) }
@@ -133,32 +130,92 @@ extension Store {
     return task
   }
 
+  private func insert(_ task: TaskRecord) throws {
+    var insert = try tables.statement(
+      of: task.number,
+      """
+      INSERT INTO tasks (number, task_id, session_id, tenant_id, principal, status, status_message, created_at,
+        last_updated_at, ttl, expires_at, poll_interval, original_method, cancel_requested, revision,
+        session)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+      """)
+    insert.bind(2, task.taskID)
+    insert.bind(3, task.sessionID)
+    insert.bind(4, task.tenantID)
+    insert.bind(5, task.principal)
+    insert.bind(6, task.status.rawValue)
+    insert.bind(7, task.statusMessage)
+    insert.bind(8, task.createdAt)
+    insert.bind(9, task.lastUpdatedAt)
+    insert.bind(10, task.ttl)
+    insert.bind(11, task.expiresAt)
+    insert.bind(12, task.pollInterval)
+    insert.bind(13, task.originalMethod)
+    insert.bind(14, task.cancelRequested)
+    insert.bind(15, task.revision)
+    insert.bind(16, task.session)
+    try insert.run()
+  }
+
+  /// The member around an outcome is put there here.
+  private func payload(_ outcome: TaskOutcome) throws -> Payload {
+    switch outcome {
+    case .success(let value): _ = try payload(value, "result")
+    case .error(let value): _ = try payload(value, "error")
+    }
+    return Payload(own: outcome.json)
+  }
+
   /// Reads a task, changes it and writes it with a new revision and time.
+  /// - Parameter change: refuses before it writes anything
   func changeTask(
     _ taskID: String, scope: TaskScope, ifRevision: Int64? = nil, _ change: (inout TaskRecord) throws -> Void
   ) throws -> TaskRecord {
-    var task = try task(taskID, scope: scope)
-    try require(ifRevision, task.revision)
+    let old = try task(taskID, scope: scope)
+    try require(ifRevision, old.revision)
+    var task = old
     task.lastUpdatedAt = now
     try change(&task)
-    try write(&task)
+    try write(&task, old)
     return task
   }
 
-  func write(_ task: inout TaskRecord) throws {
+  /// Writes what has changed of a task's row.
+  func write(_ task: inout TaskRecord, _ old: TaskRecord) throws {
     task.revision = nextRevision()
     var update = try tables.statement(
-      of: task.number, as: 21,
+      of: task.number, as: 10,
       """
-      UPDATE tasks SET (task_id, session_id, tenant_id, principal, status, status_message, created_at,
-        last_updated_at, ttl, poll_interval, original_method, original_params, result, input_requests,
-        input_responses, input_keys, cancel_requested, meta, revision, expires_at)
-      = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
-      WHERE number = $21
+      UPDATE tasks SET status_message = $1, created_at = $2, last_updated_at = $3, ttl = $4, poll_interval = $5,
+        original_method = $6, cancel_requested = $7, revision = $8, input_keys_used = $9
+      WHERE number = $10
       """)
-    task.bind(to: &update)
+    update.bind(1, task.statusMessage)
+    update.bind(2, task.createdAt)
+    update.bind(3, task.lastUpdatedAt)
+    update.bind(4, task.ttl)
+    update.bind(5, task.pollInterval)
+    update.bind(6, task.originalMethod)
+    update.bind(7, task.cancelRequested)
+    update.bind(8, task.revision)
+    update.bind(9, task.inputKeysUsed)
     try update.run()
+    // Apart, because they stand in indexes, and an index is written even when the value stays.
+    if task.status != old.status || task.expiresAt != old.expiresAt {
+      var update = try tables.statement(
+        of: task.number, as: 3, "UPDATE tasks SET status = $1, expires_at = $2 WHERE number = $3")
+      update.bind(1, task.status.rawValue)
+      update.bind(2, task.expiresAt)
+      try update.run()
+    }
     noteChange(ofTask: task.number, session: task.session)
+  }
+
+  /// Takes a task to another status, for which the caller has asked ``TaskRecord/requireStep(to:)``.
+  private func step(_ task: inout TaskRecord, to next: TaskStatus) throws {
+    task.status = next
+    // What was still asked for is withdrawn; its keys stay used.
+    try setTaskPayload(task.number, .inputRequests, nil)
   }
 
   /// Replaces the fields that are given, status and times included, without asking the state machine: for migration
@@ -167,7 +224,8 @@ extension Store {
   package func updateTask(
     _ taskID: String, _ update: TaskUpdate, scope: TaskScope, ifRevision: Int64?, force: Bool
   ) throws -> TaskRecord {
-    try changeTask(taskID, scope: scope, ifRevision: ifRevision) { task in
+    let payloads = try checked(update)
+    return try changeTask(taskID, scope: scope, ifRevision: ifRevision) { task in
       if !force { try task.requireLive("update") }
       task.status = update.status.applied(to: task.status)
       task.statusMessage = update.statusMessage.applied(to: task.statusMessage)
@@ -176,14 +234,24 @@ extension Store {
       task.ttl = update.ttl.applied(to: task.ttl)
       task.pollInterval = update.pollInterval.applied(to: task.pollInterval)
       task.originalMethod = update.originalMethod.applied(to: task.originalMethod)
-      task.originalParams = update.originalParams.applied(to: task.originalParams)
-      task.result = update.result.applied(to: task.result)
-      task.inputRequests = update.inputRequests.applied(to: task.inputRequests)
-      task.inputResponses = update.inputResponses.applied(to: task.inputResponses)
       task.cancelRequested = update.cancelRequested.applied(to: task.cancelRequested)
-      task.meta = update.meta.applied(to: task.meta)
-      try noteKeys(&task)
+      if case .set(let requests?) = update.inputRequests { try useKeys(of: requests, &task) }
+      for (field, payload) in payloads { try setTaskPayload(task.number, field, payload) }
     }
+  }
+
+  /// What an update says of payloads; nil removes one.
+  private func checked(_ update: TaskUpdate) throws -> [(field: TaskField, payload: Payload?)] {
+    let texts: [(TaskField, Change<JSONText?>)] = [
+      (.originalParams, update.originalParams), (.inputRequests, update.inputRequests),
+      (.inputResponses, update.inputResponses), (.meta, update.meta),
+    ]
+    var payloads: [(field: TaskField, payload: Payload?)] = try texts.compactMap { field, change in
+      guard case .set(let text) = change else { return nil }
+      return (field, try text.map { try Payload($0, what: "'task.\(field.rawValue)'", limits) })
+    }
+    if case .set(let outcome) = update.result { payloads.append((.result, try outcome.map { try payload($0) })) }
+    return payloads
   }
 
   /// Progress and heartbeat without a transition; nil leaves a field as it is.
@@ -202,7 +270,8 @@ extension Store {
     _ taskID: String, _ status: TaskStatus, message: String?, scope: TaskScope, ifRevision: Int64?
   ) throws -> TaskRecord {
     try changeTask(taskID, scope: scope, ifRevision: ifRevision) { task in
-      try task.move(to: status)
+      try task.requireStep(to: status)
+      try step(&task, to: status)
       task.statusMessage = message
     }
   }
@@ -211,9 +280,10 @@ extension Store {
 
   /// Stores an outcome without changing the status. A terminal task keeps the one that it has.
   package func storeTaskResult(_ taskID: String, _ outcome: TaskOutcome, scope: TaskScope) throws -> TaskRecord {
-    try changeTask(taskID, scope: scope) { task in
-      if task.result != nil { try task.requireLive("store a result") }
-      task.result = outcome.json
+    let result = try payload(outcome)
+    return try changeTask(taskID, scope: scope) { task in
+      if task.status.isTerminal, try task.fields().contains(.result) { try task.requireLive("store a result") }
+      try setTaskPayload(task.number, .result, result)
     }
   }
 
@@ -221,12 +291,12 @@ extension Store {
   package func finishTask(
     _ taskID: String, _ outcome: TaskOutcome, message: String?, scope: TaskScope
   ) throws -> TaskRecord {
-    try changeTask(taskID, scope: scope) { task in
-      switch outcome {
-      case .success: try task.move(to: .completed)
-      case .error: try task.move(to: .failed)
-      }
-      task.result = outcome.json
+    let result = try payload(outcome)
+    return try changeTask(taskID, scope: scope) { task in
+      let next = outcome.isError ? TaskStatus.failed : .completed
+      try task.requireStep(to: next)
+      try step(&task, to: next)
+      try setTaskPayload(task.number, .result, result)
       task.statusMessage = message
     }
   }
@@ -234,7 +304,12 @@ extension Store {
   /// Cancels at once, or only says that somebody wants it.
   package func cancelTask(_ taskID: String, cooperative: Bool, scope: TaskScope) throws -> TaskRecord {
     try changeTask(taskID, scope: scope) { task in
-      if cooperative { try task.requireLive("cancel") } else { try task.move(to: .cancelled) }
+      if cooperative {
+        try task.requireLive("cancel")
+      } else {
+        try task.requireStep(to: .cancelled)
+        try step(&task, to: .cancelled)
+      }
       task.cancelRequested = true
     }
   }
@@ -253,7 +328,7 @@ extension Store {
       conditions, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
     var count = 0
     while try select.step() {
-      let task = TaskRecord(select)
+      let task = TaskRecord(select, self)
       if try count == limit || !visit(task, task.number.value) { return true }
       count += 1
     }
@@ -284,12 +359,14 @@ extension Store {
   }
 
   func removeTask(_ number: TaskNumber) throws {
-    var messages = try tables.statement(of: number, "DELETE FROM task_messages WHERE task = $1")
-    try messages.run()
+    try deleteTaskMessages(number)
+    try deleteInputKeys(number)
+    try deleteTaskPayloads(number)
     var delete = try tables.statement(of: number, "DELETE FROM tasks WHERE number = $1 RETURNING session")
     let session = try delete.step() ? SessionNumber(optional: delete, 0) : nil
     try delete.run()
     counters.tasks -= 1
+    counters.tasksRemoved += 1
     noteChange(ofTask: number, session: session)
   }
 
@@ -318,19 +395,49 @@ extension Store {
     return try tables.sum("count(*)", from: "tasks", lapsed)
   }
 
-  /// Removes tasks whose time is over, whatever their status.
+  /// Removes tasks whose time is over, whatever their status and however large they are.
   package func expireTasks(limit: Int) throws -> Swept {
-    var lapsed: [(number: TaskNumber, taskID: String)] = []
+    var budget = SliceBudget(rows: .max, environment)
+    return try expireTasks(limit: limit, &budget)
+  }
+
+  /// The same within a budget: a task with more rows than that has left loses some, and the rest in the next slices.
+  func expireTasks(limit: Int, _ budget: inout SliceBudget) throws -> Swept {
+    var lapsed: [TaskNumber] = []
     do {
       var select = try tables.statement(
-        .server,
-        "SELECT number, task_id FROM tasks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2")
+        .server, "SELECT number FROM tasks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2")
       select.bind(1, now)
       select.bind(2, Int64(limit + 1))
-      while try select.step() { lapsed.append((TaskNumber(select, 0), select.string(1))) }
+      while try select.step() { lapsed.append(TaskNumber(select, 0)) }
     }
-    for task in lapsed.prefix(limit) { try removeTask(task.number) }
-    return Swept(removed: lapsed.prefix(limit).map(\.taskID), hasMore: lapsed.count > limit)
+    var swept = Swept()
+    swept.hasMore = lapsed.count > limit
+    for number in lapsed.prefix(limit) {
+      guard let task = try findTask(number: number) else { continue }
+      if budget.isUsedUp {
+        swept.hasMore = true
+        break
+      }
+      if task.queueSize + task.inputKeysUsed > budget.chunk, try shrink(task, &budget) {
+        swept.hasMore = true
+        break
+      }
+      try removeTask(number)
+      budget.spend(Int64(Self.taskRows))
+      swept.removed.append(task.taskID)
+    }
+    return swept
+  }
+
+  /// Deletes the queue and the keys of a task that has lapsed, which it has from then on whatever a clock says.
+  /// - Returns: whether there may be more
+  private func shrink(_ task: TaskRecord, _ budget: inout SliceBudget) throws -> Bool {
+    var end = try tables.statement(
+      of: task.number, "UPDATE tasks SET ttl = -created_at - 1, expires_at = -1 WHERE number = $1")
+    try end.run()
+    return try budget.inChunks { try deleteTaskMessages(task.number, limit: $0) }
+      || budget.inChunks { try deleteInputKeys(task.number, limit: $0) }
   }
 
   /// Fails the tasks that are not terminal and were not touched for longer than `maxAge` milliseconds: their server
@@ -339,21 +446,29 @@ extension Store {
     var conditions = try self.conditions(nil, scope)
     conditions.add("status IN ('working', 'input_required')")
     conditions.add("last_updated_at < ?", (Saturating(now) - maxAge).value)
-    var stuck: [TaskRecord] = []
+    // Numbers first: what stands in the rows of so many can be much.
+    var stuck: [TaskNumber] = []
     do {
-      var select = try tables.statement(
-        conditions, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
-      while try select.step() { stuck.append(TaskRecord(select)) }
+      var select = try tables.statement(conditions, "SELECT number FROM tasks", limit: limit + 1)
+      while try select.step() { stuck.append(TaskNumber(select, 0)) }
     }
-    let outcome = TaskOutcome.error(
-      JSONText(validated: Array(#"{"code":-32603,"message":"\#(Self.interrupted)"}"#.utf8)[...]))
-    for var task in stuck.prefix(limit) {
-      try task.move(to: .failed)
+    var swept = Swept()
+    swept.hasMore = stuck.count > limit
+    for number in stuck.prefix(limit) {
+      guard let old = try findTask(number: number) else { continue }
+      var task = old
+      try step(&task, to: .failed)
+      try setTaskPayload(number, .result, Self.interruption)
       task.statusMessage = Self.interrupted
-      task.result = outcome.json
       task.lastUpdatedAt = now
-      try write(&task)
+      try write(&task, old)
+      swept.removed.append(task.taskID)
     }
-    return Swept(removed: stuck.prefix(limit).map(\.taskID), hasMore: stuck.count > limit)
+    return swept
   }
+
+  private static let interruption = Payload(
+    own: TaskOutcome.error(
+      JSONText(validated: Array(#"{"code":-32603,"message":"\#(interrupted)"}"#.utf8)[...])
+    ).json)
 }

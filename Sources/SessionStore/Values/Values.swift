@@ -40,6 +40,7 @@ extension Store {
   package func putValue(
     _ place: ValuePlace, _ key: String, _ value: JSONText, ttl: Int64?, ifAbsent: Bool, ifRevision: Int64?
   ) throws -> (stored: Bool, revision: Int64) {
+    let value = try payload(value, "value")
     let old = try find(place, key)
     if let ifRevision, old?.value.revision != ifRevision {
       throw StoreError.concurrentModification(revision: old?.value.revision)

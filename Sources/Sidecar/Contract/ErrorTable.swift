@@ -32,6 +32,7 @@ struct ErrorKind: Sendable {
   static let maxTasksReached = ErrorKind(1105, "max_tasks_reached", "The store's cap on tasks is reached.")
   static let queueFull = ErrorKind(1106, "queue_full", "A queue holds as much as it may.")
   static let maxValuesReached = ErrorKind(1107, "max_values_reached", "The store's cap on values is reached.")
+  static let maxInputKeysReached = ErrorKind(1108, "max_input_keys_reached", "The task's cap on input keys is reached.")
   static let concurrentModification = ErrorKind(1201, "concurrent_modification", "if_revision no longer holds.")
   static let requirementFailed = ErrorKind(1202, "requirement_failed", "A required outcome did not come about.")
   static let payloadTooLarge = ErrorKind(1301, "payload_too_large", "A payload or an answer is over its limit.")
@@ -49,8 +50,8 @@ struct ErrorKind: Sendable {
     [
       invalidParams, sessionNotFound, sessionExists, sessionExpired, invalidSessionStatus, maxSessionsReached,
       maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached, taskNotFound, taskExists, invalidTransition,
-      terminalState, maxTasksReached, queueFull, maxValuesReached, concurrentModification, requirementFailed,
-      payloadTooLarge,
+      terminalState, maxTasksReached, queueFull, maxValuesReached, maxInputKeysReached, concurrentModification,
+      requirementFailed, payloadTooLarge,
     ] + anyDatabase + [shuttingDown]
 
   /// What any method that reads or writes the file may answer.
@@ -126,6 +127,10 @@ extension RPCError {
     case .maxValuesReached(let limit):
       return ErrorKind.maxValuesReached.error(
         "The store holds \(limit) values, its limit; delete some or raise --max-values.", [limitDetail(limit)])
+    case .maxInputKeysReached(let limit):
+      return ErrorKind.maxInputKeysReached.error(
+        "The task would use more than \(limit) input keys in its life, its limit; ask for fewer, make another task, or "
+          + "raise --max-task-input-keys.", [limitDetail(limit)])
     case .queueFull(let limit):
       return ErrorKind.queueFull.error(
         "The task's queue holds \(limit) messages, its limit; dequeue some first.", [limitDetail(limit)])

@@ -8,6 +8,7 @@ enum ListKind: String {
   case tasks = "t"
   case values = "v"
   case auditEvents = "a"
+  case taskMessages = "m"
 
   func cursor(after number: Int64) -> String {
     rawValue + "-" + String(number, radix: 36)
@@ -55,12 +56,22 @@ struct ListPage {
   /// Adds an entry, unless the page is full by entries or by bytes (a page always has room for one).
   /// - Returns: false when it was not added: there is more, on the next page
   mutating func add(_ number: Int64, _ write: (inout JSONWriter) throws -> Void) rethrows -> Bool {
+    try add(number, canBeShort: false) { writer, _ in try write(&writer) }
+  }
+
+  /// The same for an entry that can do without what is large in it: so one that no page could hold does not bring the
+  /// list to a stand.
+  /// - Parameter write: is told whether to leave that out
+  mutating func add(
+    _ number: Int64, canBeShort: Bool, _ write: (inout JSONWriter, _ isShort: Bool) throws -> Void
+  ) rethrows -> Bool {
     if count == limit { return false }
     let mark = writer.mark
-    try write(&writer)
-    if count > 0, writer.count - start > budget {
+    try write(&writer, false)
+    if writer.count - start > budget, count > 0 || canBeShort {
       writer.rewind(to: mark)
-      return false
+      if count > 0 { return false }
+      try write(&writer, true)
     }
     count += 1
     last = number

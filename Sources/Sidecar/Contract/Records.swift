@@ -4,17 +4,18 @@ package import SessionStore
 /// How the store's records look on the wire. An object's shape never changes: what is absent is null.
 extension JSONWriter {
   /// `state` is left out when the record was read without it.
-  package mutating func session(_ session: Session) {
+  /// - Parameter isShort: leaves out what is large and says so
+  package mutating func session(_ session: Session, isShort: Bool = false) {
     beginObject()
     member("session_id", session.sessionID)
     member("status", session.status.rawValue)
     member("user_id", session.userID)
     member("tenant_id", session.tenantID)
     member("principal", session.principal)
-    member("client_capabilities", session.clientCapabilities)
-    member("server_capabilities", session.serverCapabilities)
-    if let state = session.state { member("state", state) }
-    member("metadata", session.metadata)
+    member("client_capabilities", isShort ? nil : session.clientCapabilities)
+    member("server_capabilities", isShort ? nil : session.serverCapabilities)
+    if let state = session.state { member("state", isShort ? .null : state) }
+    member("metadata", isShort ? .null : session.metadata)
     member("is_initialized", session.isInitialized)
     member("created_at", session.createdAt)
     member("last_activity", session.lastActivity)
@@ -23,10 +24,19 @@ extension JSONWriter {
     member("suspended_at", session.suspendedAt)
     member("last_event_id", session.lastEventID)
     member("revision", session.revision)
+    if isShort {
+      let members = [
+        session.clientCapabilities.map { _ in "client_capabilities" },
+        session.serverCapabilities.map { _ in "server_capabilities" }, session.state.map { _ in "state" }, "metadata",
+      ]
+      member("omitted", strings: members.compactMap { $0 })
+    }
     endObject()
   }
 
-  package mutating func task(_ task: TaskRecord) {
+  /// - Parameter isShort: leaves out what is large and says so
+  package mutating func task(_ task: TaskRecord, isShort: Bool = false) throws {
+    let fields = try task.fields()
     beginObject()
     member("task_id", task.taskID)
     member("session_id", task.sessionID)
@@ -39,14 +49,24 @@ extension JSONWriter {
     member("ttl", task.ttl)
     member("poll_interval", task.pollInterval)
     member("original_method", task.originalMethod)
-    member("original_params", task.originalParams)
-    member("result", task.result)
-    member("input_requests", task.inputRequests)
-    member("input_responses", task.inputResponses)
+    try payload(.originalParams, of: task, isShort ? [] : fields)
+    try payload(.result, of: task, isShort ? [] : fields)
+    try payload(.inputRequests, of: task, isShort ? [] : fields)
+    try payload(.inputResponses, of: task, isShort ? [] : fields)
     member("cancel_requested", task.cancelRequested)
-    member("meta", task.meta)
+    try payload(.meta, of: task, isShort ? [] : fields)
     member("revision", task.revision)
+    if isShort { member("omitted", strings: TaskField.allCases.filter(fields.contains).map(\.rawValue)) }
     endObject()
+  }
+
+  /// Straight from the file to the answer.
+  private mutating func payload(_ field: TaskField, of task: TaskRecord, _ fields: Set<TaskField>) throws {
+    name(field.rawValue)
+    guard fields.contains(field) else { return null() }
+    try validated { bytes in
+      if try !task.appendPayload(field, to: &bytes) { bytes += Array("null".utf8) }
+    }
   }
 
   package mutating func event(_ event: borrowing EventRow) {
@@ -87,6 +107,14 @@ enum RecordSchema {
   static let timestamp = Schema.described(.string, "RFC 3339, UTC, milliseconds: 2026-11-20T21:27:00.123Z")
   static let time = Schema.described(.integer, "Unix milliseconds")
 
+  /// Stands only in an entry that alone is over the limit of an answer.
+  static let omitted = (
+    "omitted",
+    Schema.optional(
+      .described(
+        .array(.string), "Of an entry that alone is over the limit of an answer: members that are null for that."))
+  )
+
   static let components: [(name: String, schema: Schema)] = [
     (
       "Session",
@@ -97,7 +125,7 @@ enum RecordSchema {
         ("state", .optional(.described(.object, "Left out of lists unless include_state is true."))),
         ("metadata", .object), ("is_initialized", .boolean), ("created_at", time), ("last_activity", time),
         ("expires_at", .nullable(time)), ("inactivity_timeout", .nullable(.described(.integer, "Milliseconds"))),
-        ("suspended_at", .nullable(time)), ("last_event_id", .integer), ("revision", .integer),
+        ("suspended_at", .nullable(time)), ("last_event_id", .integer), ("revision", .integer), omitted,
       ])
     ),
     (
@@ -127,7 +155,7 @@ enum RecordSchema {
         ("poll_interval", .nullable(.described(.integer, "Milliseconds"))), ("original_method", .nullable(.string)),
         ("original_params", .any), ("result", .nullable(.reference("Outcome"))),
         ("input_requests", .nullable(.object)), ("input_responses", .nullable(.object)),
-        ("cancel_requested", .boolean), ("meta", .any), ("revision", .integer),
+        ("cancel_requested", .boolean), ("meta", .any), ("revision", .integer), omitted,
       ])
     ),
     (

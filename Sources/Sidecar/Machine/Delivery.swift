@@ -140,10 +140,10 @@ extension Sidecar {
       if output.count >= end { return false }
       switch change {
       case .changed(let task):
-        Response.notification("task", to: &output) { writer in
+        try Response.notification("task", to: &output) { writer in
           writer.member("subscription_id", id)
           writer.name("task")
-          writer.task(task)
+          try writer.task(task)
         }
       case .ended(let taskID, let reason):
         Response.notification("ended", to: &output) { writer in

@@ -42,7 +42,8 @@ enum OperationMethods {
     for (name, value) in [
       ("max_sessions", limits.maxSessions), ("max_sessions_per_user", limits.maxSessionsPerUser),
       ("max_events_per_session", limits.maxEventsPerSession), ("max_tasks", limits.maxTasks),
-      ("max_task_messages", limits.maxTaskMessages), ("max_values", limits.maxValues),
+      ("max_task_messages", limits.maxTaskMessages), ("max_task_input_keys", limits.maxTaskInputKeys),
+      ("max_values", limits.maxValues),
       ("max_state_bytes", limits.maxStateBytes), ("max_payload_bytes", limits.maxPayloadBytes),
       ("max_line_bytes", sidecar.options.maxLineBytes), ("max_result_bytes", sidecar.options.maxResultBytes),
       ("max_batch", Unit.maxBatch), ("max_subscriptions", sidecar.options.maxSubscriptions),

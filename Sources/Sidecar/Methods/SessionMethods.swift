@@ -227,7 +227,7 @@ enum SessionMethods {
       try sidecar.store.listSessions(
         filter(call), after: page.after, limit: page.limit, includeState: call.boolean(.includeState)
       ) { session, number in
-        page.add(number) { $0.session(session) }
+        page.add(number, canBeShort: true) { $0.session(session, isShort: $1) }
       }
     }
   }

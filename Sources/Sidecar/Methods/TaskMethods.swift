@@ -1,11 +1,12 @@
 import JSON
+import JSONRPC
 import SessionStore
 
 /// Tasks, their outcomes, input rounds and queues: section 6 of the contract.
 enum TaskMethods {
   static let all: [Method] = [
     create, get, update, touch, delete, list, listForSession, updateStatus, storeResult, getResult, complete, fail,
-    cancel, requireInput, provideInput, enqueue, dequeue, dequeueAll, expireMany, recover, count, subscribe,
+    cancel, requireInput, provideInput, enqueue, dequeue, dequeueAll, peek, expireMany, recover, count, subscribe,
   ]
 
   // MARK: - What many of them share
@@ -51,7 +52,7 @@ enum TaskMethods {
       name: name, summary: summary, access: .write, isWatched: true, parameters: [taskID] + parameters + scope,
       result: .reference("Task"), errors: [.taskNotFound] + errors, example: example
     ) { sidecar, call, writer in
-      writer.task(try run(sidecar.store, call, call.string(.taskID), scope(call)))
+      try writer.task(run(sidecar.store, call, call.string(.taskID), scope(call)))
     }
   }
 
@@ -93,7 +94,7 @@ enum TaskMethods {
     new.ttl = call.optionalInteger(.ttl)
     new.pollInterval = call.optionalInteger(.pollInterval)
     new.meta = call.optionalNonNull(.meta)
-    writer.task(try sidecar.store.createTask(new, owner: call.owner))
+    try writer.task(sidecar.store.createTask(new, owner: call.owner))
   }
 
   private static let get = Method(
@@ -102,7 +103,7 @@ enum TaskMethods {
     example: (#"{"task_id":"task-1"}"#, example())
   ) { sidecar, call, writer in
     if let task = try sidecar.store.getTask(call.string(.taskID), scope: scope(call)) {
-      writer.task(task)
+      try writer.task(task)
     } else {
       writer.null()
     }
@@ -143,14 +144,15 @@ enum TaskMethods {
       .required(.task, .record(recordFields), "The task's id and the fields to replace."), .ifRevision,
       .optional(.force, .boolean, "Also on a terminal task; false when absent."),
     ] + scope,
-    result: .reference("Task"), errors: [.taskNotFound, .terminalState, .concurrentModification, .payloadTooLarge],
+    result: .reference("Task"),
+    errors: [.taskNotFound, .terminalState, .maxInputKeysReached, .concurrentModification, .payloadTooLarge],
     example: (#"{"task":{"task_id":"task-1","status_message":"half way"}}"#, example(message: #""half way""#))
   ) { sidecar, call, writer in
     let record = try call.record(.task, recordFields)
     let task = try sidecar.store.updateTask(
       record.string(.taskID), update(record), scope: scope(call), ifRevision: call.optionalInteger(.ifRevision),
       force: call.boolean(.force))
-    writer.task(task)
+    try writer.task(task)
   }
 
   private static func update(_ record: Call) throws -> TaskUpdate {
@@ -164,7 +166,7 @@ enum TaskMethods {
     update.originalMethod = record.nullableChange(.originalMethod) { $0.optionalString(.originalMethod) }
     update.originalParams = record.nullableChange(.originalParams) { $0.optionalJSON(.originalParams) }
     if record.mentions(.result) {
-      update.result = .set(record.has(.result) ? try outcome(record.record(.result, outcome), "task.result").json : nil)
+      update.result = .set(record.has(.result) ? try outcome(record.record(.result, outcome), "task.result") : nil)
     }
     update.inputRequests = record.nullableChange(.inputRequests) { $0.optionalObject(.inputRequests) }
     update.inputResponses = record.nullableChange(.inputResponses) { $0.optionalObject(.inputResponses) }
@@ -247,7 +249,7 @@ enum TaskMethods {
       throw StoreError.taskNotFound(call.string(.taskID))
     }
     writer.beginObject()
-    writer.member("result", task.result)
+    writer.member("result", try task.payload(.result))
     writer.endObject()
   }
 
@@ -291,7 +293,7 @@ enum TaskMethods {
   private static let requireInput = change(
     "require_task_input", "Asks for input, or for more of it; keys are never used twice.",
     parameters: [.required(.inputRequests, .object, "What is asked for, by key.")],
-    errors: [.terminalState, .payloadTooLarge],
+    errors: [.terminalState, .maxInputKeysReached, .payloadTooLarge],
     example: (
       #"{"task_id":"task-1","input_requests":{"size":{"method":"elicitation/create"}}}"#,
       example(status: "input_required", requests: #"{"size":{"method":"elicitation/create"}}"#)
@@ -330,29 +332,31 @@ enum TaskMethods {
     writer.endObject()
   }
 
+  private static let left = ("size", Schema.described(.integer, "Messages that are left."))
+
   private static let dequeue = Method(
     name: "dequeue_task_message", summary: "Takes the message at the front of a task's queue.", access: .write,
-    parameters: [taskID] + scope, result: .members([("exists", .boolean), ("message", .any)]),
+    parameters: [taskID] + scope, result: .members([("exists", .boolean), ("message", .any), left]),
     errors: [.taskNotFound],
-    example: (#"{"task_id":"task-1"}"#, #"{"exists":true,"message":{"method":"ping"}}"#)
+    example: (#"{"task_id":"task-1"}"#, #"{"exists":true,"message":{"method":"ping"},"size":0}"#)
   ) { sidecar, call, writer in
     var message: JSONText?
-    _ = try sidecar.store.dequeueTaskMessages(call.string(.taskID), scope: scope(call)) {
-      if message != nil { return false }
+    let size = try sidecar.store.dequeueTaskMessages(call.string(.taskID), limit: 1, scope: scope(call)) {
       message = $0
       return true
     }
     writer.beginObject()
     writer.member("exists", message != nil)
     writer.member("message", message)
+    writer.member("size", size)
     writer.endObject()
   }
 
   private static let dequeueAll = Method(
     name: "dequeue_all_task_messages", summary: "Takes all messages of a task's queue, as many as one answer holds.",
     access: .write, parameters: [taskID] + scope,
-    result: .members([("messages", .array(.any)), ("has_more", .boolean)]), errors: [.taskNotFound],
-    example: (#"{"task_id":"task-1"}"#, #"{"messages":[{"method":"ping"}],"has_more":false}"#)
+    result: .members([("messages", .array(.any)), ("has_more", .boolean), left]), errors: [.taskNotFound],
+    example: (#"{"task_id":"task-1"}"#, #"{"messages":[{"method":"ping"}],"has_more":false,"size":0}"#)
   ) { sidecar, call, writer in
     let start = writer.count
     let budget = sidecar.pageBudget
@@ -360,14 +364,52 @@ enum TaskMethods {
     writer.beginObject()
     writer.name("messages")
     writer.beginArray()
-    let hasMore = try sidecar.store.dequeueTaskMessages(call.string(.taskID), scope: scope(call)) {
+    let size = try sidecar.store.dequeueTaskMessages(call.string(.taskID), scope: scope(call)) {
       if !isFirst, writer.count - start + $0.bytes.count > budget { return false }
       isFirst = false
       writer.text($0)
       return true
     }
     writer.endArray()
-    writer.member("has_more", hasMore)
+    writer.member("has_more", size > 0)
+    writer.member("size", size)
+    writer.endObject()
+  }
+
+  private static let peek = Method(
+    name: "peek_task_messages", summary: "Looks at a task's queue and takes nothing out of it.", access: .read,
+    parameters: [
+      taskID, .optional(.cursor, .name, "next_cursor of the page before."),
+      .optional(.limit, .integer(0...1_000), "Messages at most; 50 when absent, 0 only for the size."),
+    ] + scope,
+    result: .members([
+      ("messages", .array(.any)), ("size", .described(.integer, "Messages that the queue holds.")),
+      ("next_cursor", .nullable(.string)),
+    ]),
+    errors: [.taskNotFound],
+    example: (#"{"task_id":"task-1"}"#, #"{"messages":[{"method":"ping"}],"size":1,"next_cursor":null}"#)
+  ) { sidecar, call, writer in
+    var last = try ListKind.taskMessages.number(call.optionalString(.cursor))
+    let start = writer.count
+    var count = 0
+    writer.beginObject()
+    writer.name("messages")
+    writer.beginArray()
+    let limit = call.integer(.limit, default: 50)
+    let page = try sidecar.store.peekTaskMessages(
+      call.string(.taskID), after: last, limit: limit, scope: scope(call)
+    ) { message, number in
+      let mark = writer.mark
+      writer.text(message)
+      guard Sidecar.fits(&writer, mark, start, sidecar.pageBudget, &count) else { return false }
+      last = number
+      return true
+    }
+    writer.endArray()
+    let next = page.hasMore && limit > 0 ? ListKind.taskMessages.cursor(after: last) : nil
+    if count == 1 { sidecar.running.behind = ("next_cursor", next.map { .text($0) } ?? .null) }
+    writer.member("size", page.size)
+    writer.member("next_cursor", next)
     writer.endObject()
   }
 
@@ -383,7 +425,7 @@ enum TaskMethods {
       try sidecar.store.listTasks(
         status: call.choice(.status, as: TaskStatus.self), scope: scope(call), after: page.after, limit: page.limit
       ) { task, number in
-        page.add(number) { $0.task(task) }
+        try page.add(number, canBeShort: true) { try $0.task(task, isShort: $1) }
       }
     }
   }
@@ -476,14 +518,14 @@ enum TaskMethods {
       let start = try sidecar.store.startReading(taskID: call.string(.taskID), scope: scope(call))
       writer.member("subscription_id", try sidecar.subscribe(.tasks(start.reader)))
       writer.name("task")
-      writer.task(start.task)
+      try writer.task(start.task)
     } else {
       var reader = try sidecar.store.startReading(tasksOf: call.string(.sessionID), owner: call.owner)
       var tasks = JSONWriter()
       tasks.beginArray()
       _ = try sidecar.store.readOn(&reader) { change in
         guard case .changed(let task) = change, tasks.count < sidecar.resultBudget / 2 else { return false }
-        tasks.task(task)
+        try tasks.task(task)
         return true
       }
       tasks.endArray()

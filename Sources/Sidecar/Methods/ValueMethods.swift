@@ -97,6 +97,7 @@ enum ValueMethods {
         .array(
           .members([
             ("key", .string), ("value", .any), ("expires_at", .nullable(RecordSchema.time)), ("revision", .integer),
+            RecordSchema.omitted,
           ]))
       ),
       ("next_cursor", .nullable(.string)),
@@ -110,12 +111,13 @@ enum ValueMethods {
       try sidecar.store.listValues(
         place(call), prefix: call.optionalString(.prefix) ?? "", after: page.after, limit: page.limit
       ) { value, number in
-        page.add(number) { writer in
+        page.add(number, canBeShort: true) { writer, isShort in
           writer.beginObject()
           writer.member("key", value.key)
-          writer.member("value", value.value)
+          writer.member("value", isShort ? .null : value.value)
           writer.member("expires_at", value.expiresAt)
           writer.member("revision", value.revision)
+          if isShort { writer.member("omitted", strings: ["value"]) }
           writer.endObject()
         }
       }

@@ -27,7 +27,7 @@ extension Command {
     ])
     return try arguments.list(&table) { store, page in
       try store.listTasks(status: status, scope: scope, after: page.after, limit: page.limit) { task, number in
-        page.add(number, { $0.task(task) }) {
+        try page.add(number, { try $0.task(task) }) {
           [
             .init(task.taskID), .init(task.status.rawValue), .init(task.sessionID ?? ""),
             .init(task.originalMethod ?? ""), .init(time: task.createdAt), .init(time: task.lastUpdatedAt),

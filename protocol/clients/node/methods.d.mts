@@ -20,6 +20,7 @@ export type ErrorKind =
   | 'max_tasks_reached'
   | 'queue_full'
   | 'max_values_reached'
+  | 'max_input_keys_reached'
   | 'concurrent_modification'
   | 'requirement_failed'
   | 'payload_too_large'
@@ -65,6 +66,8 @@ export interface Session {
   suspended_at: number | null
   last_event_id: number
   revision: number
+  /** Of an entry that alone is over the limit of an answer: members that are null for that. */
+  omitted?: string[]
 }
 
 /** Event, as the contract has it. */
@@ -116,6 +119,8 @@ export interface Task {
   cancel_requested: boolean
   meta: unknown
   revision: number
+  /** Of an entry that alone is over the limit of an answer: members that are null for that. */
+  omitted?: string[]
 }
 
 /** One of the two members. */
@@ -1083,6 +1088,8 @@ export interface DequeueTaskMessageParams {
 export interface DequeueTaskMessageResult {
   exists: boolean
   message: unknown
+  /** Messages that are left. */
+  size: number
 }
 
 /** What `dequeue_all_task_messages` takes. */
@@ -1101,6 +1108,32 @@ export interface DequeueAllTaskMessagesParams {
 export interface DequeueAllTaskMessagesResult {
   messages: unknown[]
   has_more: boolean
+  /** Messages that are left. */
+  size: number
+}
+
+/** What `peek_task_messages` takes. */
+export interface PeekTaskMessagesParams {
+  /** The task. */
+  task_id: string
+  /** next_cursor of the page before. */
+  cursor?: string | null
+  /** Messages at most; 50 when absent, 0 only for the size. */
+  limit?: number | null
+  /** Only when the task belongs to this session; else it is answered as missing. */
+  session_id?: string | null
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+}
+
+/** What `peek_task_messages` answers. */
+export interface PeekTaskMessagesResult {
+  messages: unknown[]
+  /** Messages that the queue holds. */
+  size: number
+  next_cursor: string | null
 }
 
 /** What `expire_tasks` takes. */
@@ -1278,6 +1311,8 @@ export interface ListValuesResult {
     /** Unix milliseconds */
     expires_at: number | null
     revision: number
+    /** Of an entry that alone is over the limit of an answer: members that are null for that. */
+    omitted?: string[]
   }[]
   next_cursor: string | null
 }
@@ -1643,6 +1678,7 @@ export interface Contract {
   enqueue_task_message: { params: EnqueueTaskMessageParams; result: EnqueueTaskMessageResult }
   dequeue_task_message: { params: DequeueTaskMessageParams; result: DequeueTaskMessageResult }
   dequeue_all_task_messages: { params: DequeueAllTaskMessagesParams; result: DequeueAllTaskMessagesResult }
+  peek_task_messages: { params: PeekTaskMessagesParams; result: PeekTaskMessagesResult }
   expire_tasks: { params: ExpireTasksParams; result: ExpireTasksResult }
   recover_stuck_tasks: { params: RecoverStuckTasksParams; result: RecoverStuckTasksResult }
   task_count: { params: TaskCountParams; result: TaskCountResult }
@@ -1720,6 +1756,7 @@ export type TransactionMethod =
   | 'enqueue_task_message'
   | 'dequeue_task_message'
   | 'dequeue_all_task_messages'
+  | 'peek_task_messages'
   | 'expire_tasks'
   | 'recover_stuck_tasks'
   | 'task_count'
@@ -1838,6 +1875,8 @@ export declare abstract class Methods {
   dequeueAllTaskMessages(
     params: DequeueAllTaskMessagesParams, options?: CallOptions,
   ): Promise<DequeueAllTaskMessagesResult>
+  /** Looks at a task's queue and takes nothing out of it. */
+  peekTaskMessages(params: PeekTaskMessagesParams, options?: CallOptions): Promise<PeekTaskMessagesResult>
   /** Removes tasks whose time is over, whatever their status. */
   expireTasks(params?: ExpireTasksParams, options?: CallOptions): Promise<ExpireTasksResult>
   /** Fails the tasks that are not terminal and were not touched for long: their server died over them. */

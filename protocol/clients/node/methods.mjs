@@ -16,6 +16,7 @@ export const REPEATABLE = new Set([
   'list_tasks',
   'list_tasks_for_session',
   'get_task_result',
+  'peek_task_messages',
   'task_count',
   'subscribe_tasks',
   'get_value',
@@ -49,6 +50,7 @@ export const ErrorKind = Object.freeze({
   max_tasks_reached: 'max_tasks_reached',
   queue_full: 'queue_full',
   max_values_reached: 'max_values_reached',
+  max_input_keys_reached: 'max_input_keys_reached',
   concurrent_modification: 'concurrent_modification',
   requirement_failed: 'requirement_failed',
   payload_too_large: 'payload_too_large',
@@ -287,6 +289,11 @@ export class Methods {
   /** Takes all messages of a task's queue, as many as one answer holds. */
   dequeueAllTaskMessages(params, options) {
     return this.call('dequeue_all_task_messages', params, options)
+  }
+
+  /** Looks at a task's queue and takes nothing out of it. */
+  peekTaskMessages(params, options) {
+    return this.call('peek_task_messages', params, options)
   }
 
   /** Removes tasks whose time is over, whatever their status. */

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         InitializeClient, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType, ListSessionIdsResult,
         ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus,
         ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult,
-        LoadLogResult, MaintenanceResult, Metrics, PutValueResult, RecordSecurityEventResult,
+        LoadLogResult, MaintenanceResult, Metrics, PeekTaskMessagesResult, PutValueResult, RecordSecurityEventResult,
         RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult,
         ReplaceLogResult, ServerInfo, Session, SessionCountResult, SessionCountStatus, SetSessionStateResult,
         StoreEventResult, StoreEventsEvents, StoreEventsResult, StoreTaskResultResult, Task, TaskCountResult,
@@ -730,6 +730,23 @@ class BlockingMethods:
         """
         return self.call("dequeue_all_task_messages", {
             "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def peek_task_messages(
+        self, task_id: str, *, cursor: str | None = None, limit: int | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
+    ) -> PeekTaskMessagesResult:
+        """Looks at a task's queue and takes nothing out of it.
+
+        task_id: The task.
+        cursor: next_cursor of the page before.
+        limit: Messages at most; 50 when absent, 0 only for the size.
+        session_id: Only when the task belongs to this session; else it is answered as missing.
+        """
+        return self.call("peek_task_messages", {
+            "task_id": task_id, "cursor": cursor, "limit": limit, "session_id": session_id, "tenant_id": tenant_id,
+            "principal": principal,
         }, timeout=timeout)
 
     def expire_tasks(self, *, limit: int | None = None, timeout: float | None | Unset = UNSET) -> ExpireTasksResult:

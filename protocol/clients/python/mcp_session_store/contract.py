@@ -16,8 +16,8 @@ REPEATABLE = frozenset({
     "check_integrity", "event_count", "export_user_data", "get_events_after", "get_metrics", "get_recent_events",
     "get_session", "get_session_state", "get_task", "get_task_result", "get_value", "health", "initialize",
     "list_audit_events", "list_session_ids", "list_session_state_keys", "list_sessions", "list_tasks",
-    "list_tasks_for_session", "list_values", "load_log", "rpc.discover", "server_info", "session_count",
-    "subscribe_events", "subscribe_tasks", "task_count",
+    "list_tasks_for_session", "list_values", "load_log", "peek_task_messages", "rpc.discover", "server_info",
+    "session_count", "subscribe_events", "subscribe_tasks", "task_count",
 })
 
 #: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
@@ -69,6 +69,7 @@ NULLS: dict[str, frozenset[str]] = {
     "enqueue_task_message": frozenset({"message", "tenant_id", "principal"}),
     "dequeue_task_message": frozenset({"tenant_id", "principal"}),
     "dequeue_all_task_messages": frozenset({"tenant_id", "principal"}),
+    "peek_task_messages": frozenset({"tenant_id", "principal"}),
     "expire_tasks": frozenset(),
     "recover_stuck_tasks": frozenset({"tenant_id", "principal"}),
     "task_count": frozenset({"tenant_id", "principal"}),
@@ -122,6 +123,8 @@ class Session(TypedDict):
     suspended_at: int | None
     last_event_id: int
     revision: int
+    omitted: NotRequired[list[str]]
+    """Of an entry that alone is over the limit of an answer: members that are null for that."""
 
 
 SessionStatus = Literal[
@@ -172,6 +175,8 @@ class Task(TypedDict):
     cancel_requested: bool
     meta: Any
     revision: int
+    omitted: NotRequired[list[str]]
+    """Of an entry that alone is over the limit of an answer: members that are null for that."""
 
 
 TaskStatus = Literal[
@@ -425,11 +430,22 @@ class EnqueueTaskMessageResult(TypedDict):
 class DequeueTaskMessageResult(TypedDict):
     exists: bool
     message: Any
+    size: int
+    """Messages that are left."""
 
 
 class DequeueAllTaskMessagesResult(TypedDict):
     messages: list[Any]
     has_more: bool
+    size: int
+    """Messages that are left."""
+
+
+class PeekTaskMessagesResult(TypedDict):
+    messages: list[Any]
+    size: int
+    """Messages that the queue holds."""
+    next_cursor: str | None
 
 
 class ExpireTasksResult(TypedDict):
@@ -484,6 +500,8 @@ class ListValuesResultValues(TypedDict):
     value: Any
     expires_at: int | None
     revision: int
+    omitted: NotRequired[list[str]]
+    """Of an entry that alone is over the limit of an answer: members that are null for that."""
 
 
 class AppendLogEntryResult(TypedDict):
@@ -782,6 +800,7 @@ class ErrorKind(str, enum.Enum):
     INVALID_SESSION_STATUS = "invalid_session_status"
     INVALID_TRANSITION = "invalid_transition"
     MAX_EVENTS_REACHED = "max_events_reached"
+    MAX_INPUT_KEYS_REACHED = "max_input_keys_reached"
     MAX_SESSIONS_REACHED = "max_sessions_reached"
     MAX_SUBSCRIPTIONS_REACHED = "max_subscriptions_reached"
     MAX_TASKS_REACHED = "max_tasks_reached"
@@ -866,6 +885,10 @@ class MaxValuesReached(RequestError):
     """The store's cap on values is reached. Code 1107, kind `max_values_reached`."""
 
 
+class MaxInputKeysReached(RequestError):
+    """The task's cap on input keys is reached. Code 1108, kind `max_input_keys_reached`."""
+
+
 class ConcurrentModification(RequestError):
     """if_revision no longer holds. Code 1201, kind `concurrent_modification`."""
 
@@ -928,6 +951,7 @@ ERRORS: dict[str, type[RequestError]] = {
     "max_tasks_reached": MaxTasksReached,
     "queue_full": QueueFull,
     "max_values_reached": MaxValuesReached,
+    "max_input_keys_reached": MaxInputKeysReached,
     "concurrent_modification": ConcurrentModification,
     "requirement_failed": RequirementFailed,
     "payload_too_large": PayloadTooLarge,

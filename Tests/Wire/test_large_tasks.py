@@ -1,0 +1,142 @@
+"""Tasks that hold much: nothing over the limit gets in, no list comes to a stand, no call reads what it hides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar import Refused, Sidecar
+
+MIB = 1 << 20
+
+
+def peak(sidecar: Sidecar) -> int:
+    """The most memory that the process has held, in bytes."""
+    status = Path(f"/proc/{sidecar.process.pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) * 1024
+
+
+def test_white_space_counts_as_payload(spawn: Callable[..., Sidecar]) -> None:
+    sidecar = spawn()
+    for number in range(3):
+        sidecar.call("create_task", task_id=f"t{number}")
+    blanks = b" " * (2 * MIB)
+    error = b'{"error":{' + blanks + b'"code":1,"message":"x"}}'
+    for method, params in (
+        (b"fail_task", b'{"task_id":"t0",' + error[1:]),
+        (b"store_task_result", b'{"task_id":"t0","result":' + error + b"}"),
+        (b"update_task", b'{"task":{"task_id":"t0","result":' + error + b"}}"),
+    ):
+        sidecar.send_bytes(b'{"jsonrpc":"2.0","id":1,"method":"' + method + b'","params":' + params + b"}\n")
+        answer = sidecar.receive()
+        assert answer["error"]["data"]["kind"] == "payload_too_large", (method, answer)
+    assert [task["status"] for task in sidecar.call("list_tasks")["tasks"]] == ["working"] * 3
+
+
+def narrow(spawn: Callable[..., Sidecar]) -> Sidecar:
+    """Answers that hold less than a task, a session with its state, or two messages."""
+    limits = {"result": 65_536, "payload": 60_000, "state": 60_000}
+    return spawn(*(word for name, size in limits.items() for word in (f"--max-{name}-bytes", str(size))))
+
+
+def test_lists_go_past_what_no_answer_holds(spawn: Callable[..., Sidecar]) -> None:
+    wide = spawn()
+    large = "x" * 40_000
+    for number in range(3):
+        fields: dict[str, Any] = {"original_params": large, "meta": large} if number == 1 else {}
+        wide.call("create_task", task_id=f"t{number}", session_id=None, **fields)
+        wide.call("create_session", session_id=f"s{number}", status="active", metadata={"a": large})
+        wide.call("set_session_state", session_id=f"s{number}", key="k", value=large)
+    wide.finish()
+    sidecar = narrow(spawn)
+    with pytest.raises(Refused, match="payload_too_large"):
+        sidecar.call("get_task", task_id="t1")
+    tasks: list[dict[str, Any]] = []
+    page = sidecar.call("list_tasks")
+    tasks += page["tasks"]
+    while page["next_cursor"]:
+        page = sidecar.call("list_tasks", cursor=page["next_cursor"])
+        tasks += page["tasks"]
+    assert [task["task_id"] for task in tasks] == ["t0", "t1", "t2"]
+    assert [task.get("omitted") for task in tasks] == [None, ["original_params", "meta"], None]
+    assert tasks[1]["original_params"] is None and tasks[1]["meta"] is None and tasks[1]["status"] == "working"
+    sessions: list[dict[str, Any]] = []
+    page = sidecar.call("list_sessions", include_state=True)
+    sessions += page["sessions"]
+    while page["next_cursor"]:
+        page = sidecar.call("list_sessions", include_state=True, cursor=page["next_cursor"])
+        sessions += page["sessions"]
+    assert [session["session_id"] for session in sessions] == ["s0", "s1", "s2"]
+    assert all(session["omitted"] == ["state", "metadata"] and session["state"] is None for session in sessions)
+    assert "omitted" not in sidecar.call("list_sessions", limit=1)["sessions"][0]
+
+
+def test_a_queue_is_read_in_pages_by_bytes(spawn: Callable[..., Sidecar]) -> None:
+    sidecar = narrow(spawn)
+    sidecar.call("create_task", task_id="t")
+    for number in range(5):
+        sidecar.call("enqueue_task_message", task_id="t", message=f"{number}" * 40_000)
+    seen, cursor = [], None
+    while True:
+        page = sidecar.call("peek_task_messages", task_id="t", **({"cursor": cursor} if cursor else {}))
+        assert page["size"] == 5 and len(page["messages"]) == 1
+        seen += [message[0] for message in page["messages"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == list("01234")
+    taken = sidecar.call("dequeue_all_task_messages", task_id="t")
+    assert len(taken["messages"]) == 1 and taken["has_more"] and taken["size"] == 4
+    assert sidecar.call("dequeue_task_message", task_id="t")["size"] == 3
+    sidecar.call("create_task", task_id="u")
+    with pytest.raises(Refused, match="invalid_cursor"):
+        sidecar.call("peek_task_messages", task_id="t", cursor="t-1")
+
+
+def test_keys_are_bounded_and_cost_no_reader(spawn: Callable[..., Sidecar]) -> None:
+    sidecar = spawn("--max-task-input-keys", "3000", "--durability", "normal")
+    sidecar.call("create_task", task_id="t", principal="p")
+    before = peak(sidecar)
+    for turn in range(3):
+        keys = {f"{turn}-{number}-" + "k" * 700: 0 for number in range(1_000)}
+        sidecar.call("require_task_input", task_id="t", input_requests=keys)
+        sidecar.call("update_task_status", task_id="t", status="working")
+    with pytest.raises(Refused, match="max_input_keys_reached"):
+        sidecar.call("require_task_input", task_id="t", input_requests={"one more": 0})
+    again = next(iter(keys))
+    with pytest.raises(Refused, match="invalid_params"):
+        sidecar.call("require_task_input", task_id="t", input_requests={again: 0})
+    sidecar.call("put_value", collection="c", key="k", value=1, principal="p")
+    kinds: dict[str, int] = {}
+    cursor = None
+    while True:
+        page = sidecar.call("export_user_data", principal="p", limit=1_000, **({"cursor": cursor} if cursor else {}))
+        for record in page["records"]:
+            kinds[next(iter(record))] = kinds.get(next(iter(record)), 0) + 1
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert kinds == {"task": 1, "task_input_key": 3_000, "value": 1}
+    assert peak(sidecar) - before < 48 * MIB
+
+
+def test_many_large_tasks_are_recovered_and_followed_one_by_one(
+    spawn: Callable[..., Sidecar], database: Path
+) -> None:
+    sidecar = spawn("--durability", "normal")
+    sidecar.call("create_session", session_id="s", status="active")
+    for number in range(100):
+        sidecar.call("create_task", task_id=f"t{number}", session_id="s", original_params="x" * 1_000_000)
+    sidecar.finish()
+    sidecar = spawn("--durability", "normal")
+    assert len(sidecar.call("recover_stuck_tasks", max_age=0)["task_ids"]) == 100
+    told = {task["task_id"] for task in sidecar.call("subscribe_tasks", session_id="s")["tasks"]}
+    while len(told) < 100:
+        told.add(sidecar.receive_notification()["params"]["task"]["task_id"])
+    assert peak(sidecar) < 96 * MIB
