@@ -201,7 +201,9 @@ struct MessageIDCache {
   }
 
   /// What was done stays.
-  mutating func commit() { steps.removeAll(keepingCapacity: steps.capacity <= 4_096) }
+  mutating func commit() {
+    if !steps.isEmpty { steps.removeAll(keepingCapacity: steps.capacity <= 4_096) }
+  }
 
   mutating func removeAll() {
     sessions.removeAll(keepingCapacity: true)

@@ -72,6 +72,10 @@ extension Store {
 /// It finds nothing to do where that has been done.
 enum TaskSplit {
   static func run(in connection: Connection) throws {
+    do {
+      var any = try connection.statement("SELECT 1 FROM tasks LIMIT 1")
+      if try !any.step() { return }
+    }
     for field in TaskField.allCases {
       var move = try connection.statement(
         composed: """
