@@ -22,7 +22,7 @@ TEXTS = (
     "README.md", "Sources/README.md", "Tests/Benchmarks/README.md", "protocol/README.md",
     "protocol/transcripts/README.md", "protocol/clients/README.md", "protocol/clients/behaviour/README.md",
     "protocol/clients/node/README.md", "protocol/clients/python/README.md", "protocol/packages/README.md",
-    "protocol/deploying/README.md",
+    "protocol/deploying/README.md", "protocol/ancestors.md",
 )
 #: language and content of the fenced blocks
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
