@@ -37,4 +37,46 @@ static inline void csqlite_watch_wal(sqlite3 *connection, int *pages) {
   sqlite3_wal_hook(connection, csqlite_remember_wal_pages, pages);
 }
 
+// Whether another file stands at the database's path, or none: SQLITE_FCNTL_HAS_MOVED of
+// https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html
+static inline int csqlite_has_moved(sqlite3 *connection) {
+  int moved = 0;
+  return sqlite3_file_control(connection, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved;
+}
+
+// How far checkpoints have come, as the shared memory of the write-ahead log has it: the salts of the log, the frames
+// that are in the database, and those that somebody began to copy there. https://www.sqlite.org/walformat.html
+typedef struct {
+  unsigned salts[2], done, attempted;
+} csqlite_checkpoint_marks;
+
+// Only for a connection that uses shared memory and has read: then it is mapped already.
+static inline csqlite_checkpoint_marks csqlite_read_checkpoint_marks(sqlite3 *connection) {
+  csqlite_checkpoint_marks marks = {{0, 0}, 0, 0};
+  sqlite3_file *file = 0;
+  void volatile *memory = 0;
+  sqlite3_file_control(connection, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  if (file && file->pMethods && file->pMethods->iVersion >= 2 &&
+      file->pMethods->xShmMap(file, 0, 32768, 0, &memory) == SQLITE_OK && memory) {
+    unsigned volatile *words = (unsigned volatile *)memory;
+    marks.salts[0] = words[8];
+    marks.salts[1] = words[9];
+    marks.done = words[24];
+    marks.attempted = words[32];
+  }
+  return marks;
+}
+
+// Reads the database itself, past its log. Not by another descriptor: closing one gives up the locks of the process.
+static inline int csqlite_read_database(sqlite3 *connection, void *bytes, int count, long long offset) {
+  sqlite3_file *file = 0;
+  sqlite3_file_control(connection, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+  return file && file->pMethods ? file->pMethods->xRead(file, bytes, count, offset) : SQLITE_MISUSE;
+}
+
+// The next close of the last connection leaves the log where it is.
+static inline int csqlite_keep_log(sqlite3 *connection) {
+  return csqlite_db_config(connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1);
+}
+
 #endif

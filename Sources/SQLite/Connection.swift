@@ -248,6 +248,22 @@ package final class Connection {
   /// pages in the write-ahead log after the last commit of this connection
   package var walPages: Int { unsafe Int(walPageCount.pointee) }
 
+  /// Whether another file stands at the path of the one that is open, or none.
+  var databaseHasMoved: Bool { unsafe csqlite_has_moved(handle) != 0 }
+
+  /// What every checkpoint of the file leaves behind; only where it has shared memory.
+  var checkpointMarks: CheckpointMarks { CheckpointMarks(unsafe csqlite_read_checkpoint_marks(handle)) }
+
+  /// Bytes of the database itself, past its log; zeros where it ends.
+  func read(at offset: Int64, _ count: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
+    unsafe csqlite_read_database(handle, &bytes, Int32(count), offset)
+    return bytes
+  }
+
+  /// Closing the connection leaves the files as they are: they may not be those that it has open.
+  package func keepLog() { unsafe csqlite_keep_log(handle) }
+
   /// Copies what it can of the write-ahead log into the file without waiting for anyone.
   /// - Returns: pages copied
   package func checkpoint() throws(SQLiteError) -> Int {

@@ -3,19 +3,26 @@ internal import Glibc
 /// The advisory lock under which sidecars write and checkpoint, one at a time.
 ///
 /// SQLite 3.7.0–3.51.2 can lose a committed transaction when two connections write and checkpoint at the same instant;
-/// under this lock that instant cannot come. The file is never unlinked: a lock on an unlinked file protects nothing.
+/// under this lock that instant cannot come. The file is never unlinked: a lock on an unlinked file protects nothing,
+/// so whoever takes one whose name leads elsewhere takes that one instead.
 package final class FileLock {
-  private let descriptor: Int32
+  private var descriptor: Int32
+  private var status = stat()
   package let path: String
   package private(set) var isHeld = false
 
   /// - Throws: the system's reason, in an error of class ``SQLiteError/Class/cannotOpen``
   package init(path: String) throws(SQLiteError) {
-    descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0o600)
+    descriptor = Self.open(path)
     self.path = path
     if descriptor < 0 {
       throw SQLiteError(code: 14, message: "cannot open the lock file \(path): \(DatabaseFile.lastErrorText())")
     }
+    unsafe fstat(descriptor, &status)
+  }
+
+  private static func open(_ path: String) -> Int32 {
+    unsafe Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0o600)
   }
 
   deinit {
@@ -38,8 +45,19 @@ package final class FileLock {
   }
 
   private func tryOnce() -> Bool {
-    isHeld = flock(descriptor, LOCK_EX | LOCK_NB) == 0
-    return isHeld
+    while true {
+      guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { return false }
+      var named = stat()
+      if unsafe stat(path, &named) == 0, named.st_ino == status.st_ino, named.st_dev == status.st_dev { break }
+      // Somebody deleted or replaced the file. Where none can be made the old one still binds those who have it.
+      let new = Self.open(path)
+      if new < 0 { break }
+      close(descriptor)
+      descriptor = new
+      unsafe fstat(descriptor, &status)
+    }
+    isHeld = true
+    return true
   }
 
   package func release() {

@@ -142,7 +142,9 @@ struct Arguments {
       guard names.contains(text) else { throw bad("one of " + names.joined(separator: ", ")) }
       apply(&self, text)
     case .count(let path, let minimum):
-      guard let count = Int(text), count >= minimum else { throw bad("a whole number from \(minimum)") }
+      guard let count = Int(text), count >= minimum, count <= Self.largestCount else {
+        throw bad("a whole number from \(minimum) to \(Self.largestCount)")
+      }
       self[keyPath: path] = count
     case .bytes(let path, let minimum):
       guard let bytes = Self.bytes(text), bytes >= minimum else {
@@ -150,10 +152,15 @@ struct Arguments {
       }
       self[keyPath: path] = bytes
     case .duration(let path):
-      guard let milliseconds = Self.duration(text) else { throw bad("a time such as 500ms, 30s, 30m, 24h, 7d or 0") }
+      guard let milliseconds = Self.duration(text) else {
+        throw bad("a time such as 500ms, 30s, 30m, 24h, 7d or 0, at most 3652500d")
+      }
       self[keyPath: path] = milliseconds
     }
   }
+
+  /// The largest integer of the contract; what is counted with it cannot overflow.
+  private static let largestCount = 1 << 53 - 1
 
   static func duration(_ text: String) -> Int64? {
     if text == "0" { return 0 }

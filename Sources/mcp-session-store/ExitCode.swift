@@ -11,6 +11,8 @@ enum ExitCode: Int32 {
   case data = 65
   /// what was named is not there
   case missing = 66
+  /// the file was deleted, moved, replaced or written over while it was open
+  case replaced = 69
   /// a defect of this program
   case defect = 70
   /// the file cannot be created or opened
@@ -25,8 +27,8 @@ enum ExitCode: Int32 {
   /// what help says of them
   static let sentence = """
     Exit codes: 0 done, 1 doctor or check found a problem, 64 usage, 65 not our file or damaged, 66 no such file or
-    session, 70 a defect here, 73 cannot create or open, 74 disk or reader failed, 75 locked by another process,
-    78 configuration.
+    session, 69 file deleted or replaced while open, 70 a defect here, 73 cannot create or open, 74 disk or reader
+    failed, 75 locked by another process, 78 configuration.
     """
 }
 
@@ -53,6 +55,7 @@ extension Failure {
       self.init(code: .missing, message: "the session '\(Terminal.printable(id))' has expired")
     case StoreError.tooNew(let found, let supported):
       self.init(OpenError.tooNew(found: found, supported: supported), path)
+    case StoreError.databaseReplaced(let change, _): self.init(.replaced(change), path)
     case StoreError.busy(let milliseconds):
       self.init(code: .locked, message: "\(path) was written by other processes for \(milliseconds) ms; try again")
     default: self.init(OpenError.of(error, path), path)
@@ -75,6 +78,7 @@ extension Failure {
     case .cannotCreate(let message): self.init(code: .cannotCreate, message: message)
     case .locked(let message): self.init(code: .locked, message: message)
     case .inputOutput(let message): self.init(code: .inputOutput, message: message)
+    case .replaced(let message): self.init(code: .replaced, message: "\(message); start again")
     }
   }
 }

@@ -14,8 +14,7 @@ enum Main {
       case .run(let command, let arguments): System.end(try command.run(arguments))
       }
     } catch {
-      if !error.message.isEmpty { System.report(error.message) }
-      System.end(error.code)
+      System.end(error)
     }
   }
 }

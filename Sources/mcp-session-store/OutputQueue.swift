@@ -34,19 +34,20 @@ struct OutputQueue {
   }
 
   /// Writes what the reader takes without waiting.
-  /// - Returns: false when the reader is gone
-  mutating func drain(to descriptor: Int32) -> Bool {
+  /// - Throws: ``Failure`` when the reader is gone
+  mutating func drain(to descriptor: Int32) throws(Failure) {
     while !isEmpty {
       switch System.writeWithoutWaiting(descriptor, pieces[first][sent...]) {
       case .bytes(let written):
         sent += written
         count -= written
         if sent == pieces[first].count { dropFirst() }
-      case .wouldBlock: return true
-      case .ended: return false
+      case .wouldBlock: return
+      case .ended: throw .readerIsGone
+      case .failed(let reason):
+        throw Failure(code: .inputOutput, message: "cannot write to standard output: \(reason)")
       }
     }
-    return true
   }
 
   private mutating func dropFirst() {
@@ -63,6 +64,11 @@ struct OutputQueue {
       spare = piece
     }
   }
+}
+
+extension Failure {
+  static let readerIsGone = Failure(
+    code: .inputOutput, message: "the reader of standard output is gone; what it has not taken is lost")
 }
 
 extension [UInt8] {

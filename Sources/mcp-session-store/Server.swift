@@ -11,6 +11,8 @@ struct Server {
   private var buffer = [UInt8](repeating: 0, count: 1 << 16)
   private var queue = OutputQueue()
   private var inputEnded = false
+  /// why the input ended where it should not have
+  private var inputFailure: Failure?
 
   init(_ sidecar: Sidecar, _ store: Store, output: Int32, watchParent: Bool) {
     self.sidecar = sidecar
@@ -20,33 +22,41 @@ struct Server {
   }
 
   /// Serves until the input ends, a signal comes or `shutdown` is called.
-  mutating func serve() -> ExitCode {
-    let code = converse()
+  /// - Throws: ``Failure`` when not all of it could be done and answered; nothing may touch the database then
+  mutating func serve() throws(Failure) {
     // Nobody reads what they would say, but they must leave nothing behind.
-    sidecar.cancelJobs()
-    return code
-  }
-
-  private mutating func converse() -> ExitCode {
+    defer { sidecar.cancelJobs() }
     while !isOver {
       let ready = System.wait(
         input: wantsInput ? input : nil, output: output, wantsToWrite: !queue.isEmpty,
         milliseconds: canRun ? 0 : patience)
-      if ready.outputClosed { return .inputOutput }
+      if ready.outputClosed {
+        try endWithoutReader()
+        break
+      }
       if isOver { break }
       if canRun {
-        guard runLines() else { return .inputOutput }
+        try runLines()
         sidecar.closeGroup()
       } else if ready.readable {
-        guard readGroups() else { return .inputOutput }
+        try readGroups()
       }
-      guard betweenGroups() else { return .inputOutput }
+      try betweenGroups()
     }
-    return finish()
+    try finish()
   }
 
   private var isOver: Bool {
     inputEnded || sidecar.phase != .serving || System.stopRequested || parentIsGone
+  }
+
+  /// Whoever lets go of both ends with nothing asked and nothing owed (a parent that ends does) has made a good end.
+  private mutating func endWithoutReader() throws(Failure) {
+    let ready = System.wait(input: input, output: nil, wantsToWrite: false, milliseconds: 0)
+    guard queue.isEmpty, !sidecar.hasUnreadLines, ready.readable, case .ended = System.read(input, into: &buffer) else {
+      throw .readerIsGone
+    }
+    inputEnded = true
   }
 
   /// Lines that were read and wait for the reader to take the answers before them are run before more is read.
@@ -54,46 +64,43 @@ struct Server {
   private var canRun: Bool { sidecar.hasUnreadLines && !sidecar.isFull }
 
   /// Runs what was read, as far as the answers do not become too many for the reader.
-  /// - Returns: false when the reader is gone
-  private mutating func runLines() -> Bool {
+  private mutating func runLines() throws(Failure) {
     while sidecar.run() {
-      guard betweenGroups() else { return false }
+      try betweenGroups()
       if sidecar.isFull { break }
     }
-    return true
   }
 
   /// Reads and runs requests until the input pauses; what is written meanwhile is committed together, as far as one
   /// group goes.
-  /// - Returns: false when the reader is gone
-  private mutating func readGroups() -> Bool {
+  private mutating func readGroups() throws(Failure) {
     repeat {
       switch System.read(input, into: &buffer) {
       // A copy of just what came: the group keeps it, and a parent that writes little at a time must not make it keep
       // whole buffers.
       case .bytes(let count):
         sidecar.receive(Array(buffer[..<count]))
-        guard runLines() else { return false }
+        try runLines()
       case .wouldBlock: break
       case .ended: inputEnded = true
+      case .failed(let reason):
+        inputFailure = Failure(code: .inputOutput, message: "cannot read standard input: \(reason)")
+        inputEnded = true
       }
       // Answers of earlier groups go on leaving: a pipe holds less than one group's.
-      guard drain() else { return false }
+      try drain()
     } while sidecar.hasOpenGroup && !inputEnded && wantsInput && inputIsWaiting
     sidecar.closeGroup()
-    return true
   }
 
   /// What must go on however busy the input is: answers leave, subscribers are served, what has expired is swept, the
   /// write-ahead log is kept short.
-  /// - Returns: false when the reader is gone
-  private mutating func betweenGroups() -> Bool {
-    guard pass() else { return false }
+  private mutating func betweenGroups() throws(Failure) {
+    try pass()
     sidecar.tick(room: Sidecar.deliveryBound - queue.count)
     sidecar.deliver(room: Sidecar.deliveryBound - queue.count)
-    guard pass() else { return false }
-    checkpoint()
-    return true
+    try pass()
+    try checkpoint()
   }
 
   private var inputIsWaiting: Bool {
@@ -101,26 +108,27 @@ struct Server {
   }
 
   /// Moves answers to the reader as far as it takes them.
-  /// - Returns: false when the reader is gone
-  private mutating func pass() -> Bool {
+  private mutating func pass() throws(Failure) {
     queue.refill(from: sidecar)
-    return drain()
+    try drain()
   }
 
-  private mutating func drain() -> Bool {
+  private mutating func drain() throws(Failure) {
     defer { sidecar.waitingOutput = queue.count }
-    return queue.drain(to: output)
+    try queue.drain(to: output)
   }
 
-  private func checkpoint() {
+  private func checkpoint() throws(Failure) {
     guard store.checkpointIsDue else { return }
     do {
       try store.checkpoint()
+    } catch let error as StoreError where error.endsProcess {
+      sidecar.giveUp(error)
     } catch {
       // What was acknowledged is in the log, and nobody may go on without knowing what the file holds.
-      sidecar.cancelJobs()
-      System.report("the disk failed during a checkpoint (\(error)); acknowledged writes are in the write-ahead log")
-      System.end(.inputOutput)
+      throw Failure(
+        code: .inputOutput,
+        message: "the disk failed during a checkpoint (\(error)); acknowledged writes are in the write-ahead log")
     }
   }
 
@@ -140,45 +148,48 @@ struct Server {
 
   /// Runs what was read, then waits until jobs are done and the reader has taken the answers. After a signal it ends
   /// the jobs and waits no longer than a second without progress.
-  private mutating func finish() -> ExitCode {
+  private mutating func finish() throws(Failure) {
     while sidecar.hasUnreadLines {
-      guard runLines() else { return .inputOutput }
+      try runLines()
       sidecar.closeGroup()
-      guard pass() else { return .inputOutput }
-      if sidecar.isFull, let code = waitForReader(leaving: sidecar.options.outputBound / 2) { return code }
+      try pass()
+      if sidecar.isFull { try waitForReader(leaving: sidecar.options.outputBound / 2) }
     }
     if sidecar.phase == .serving || inputEnded { sidecar.endInput() }
     while sidecar.hasJobs, sidecar.phase != .failed, !isHurried {
       let ready = System.wait(
         input: nil, output: output, wantsToWrite: !queue.isEmpty, milliseconds: sidecar.millisecondsUntilTick)
-      guard !ready.outputClosed, betweenGroups() else { return .inputOutput }
+      if ready.outputClosed { throw .readerIsGone }
+      try betweenGroups()
     }
     sidecar.cancelJobs()
-    guard pass() else { return .inputOutput }
-    if let code = waitForReader(leaving: 0) { return code }
+    try pass()
+    try waitForReader(leaving: 0)
     if sidecar.phase == .failed {
-      System.report("the disk failed while committing; what was written last may or may not be there after a restart")
-      System.end(.inputOutput)
+      if let failure = sidecar.failure, case .databaseReplaced = failure { throw Failure(failure, store.path) }
+      throw Failure(
+        code: .inputOutput,
+        message: "the disk failed while committing; what was written last may or may not be there after a restart")
     }
-    return .success
+    if let inputFailure { throw inputFailure }
+    do { try store.checkPlace() } catch { throw Failure(error, store.path) }
   }
 
   /// Waits until no more than `rest` bytes are left for the reader to take.
-  /// - Returns: why it does not wait longer; nil when so little is left
-  private mutating func waitForReader(leaving rest: Int) -> ExitCode? {
+  private mutating func waitForReader(leaving rest: Int) throws(Failure) {
     var lastCount = queue.count
     var lastProgress = System.monotonic()
     while queue.count > rest {
       let ready = System.wait(input: nil, output: output, wantsToWrite: true, milliseconds: 100)
-      if ready.outputClosed { return .inputOutput }
-      guard drain() else { return .inputOutput }
+      if ready.outputClosed { throw .readerIsGone }
+      try drain()
       if queue.count < lastCount {
         lastCount = queue.count
         lastProgress = System.monotonic()
       } else if isHurried, System.monotonic() - lastProgress > 1_000 {
-        return .inputOutput
+        throw Failure(
+          code: .inputOutput, message: "told to end, but the reader of standard output takes nothing: answers are lost")
       }
     }
-    return nil
   }
 }

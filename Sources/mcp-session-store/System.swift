@@ -10,7 +10,10 @@ enum System {
   enum Transfer {
     case bytes(Int)
     case wouldBlock
+    /// there is no other end any more
     case ended
+    /// the system's reason
+    case failed(String)
   }
 
   /// Reads what is there into `buffer`, from its beginning.
@@ -20,7 +23,8 @@ enum System {
         let got = unsafe Glibc.read(descriptor, target.baseAddress, target.count)
         if got > 0 { return .bytes(got) }
         if got < 0, errno == EINTR { continue }
-        return got < 0 && errno == EAGAIN ? .wouldBlock : .ended
+        if got == 0 { return .ended }
+        return errno == EAGAIN ? .wouldBlock : .failure
       }
     }
   }
@@ -54,7 +58,7 @@ enum System {
       switch errno {
       case EINTR: continue
       case EAGAIN: return .wouldBlock
-      default: return .ended
+      default: return .failure
       }
     }
   }
@@ -86,7 +90,7 @@ enum System {
       case EINTR: continue
       // Someone who shares the descriptor has set O_NONBLOCK.
       case EAGAIN: _ = wait(input: nil, output: descriptor, wantsToWrite: true, milliseconds: nil)
-      case EPIPE: return ""
+      case EPIPE, ECONNRESET: return ""
       default: return "cannot write to \(name): \(errorText())"
       }
     }
@@ -111,6 +115,29 @@ enum System {
     }
     _ = unsafe unlink(partial)
     return reason
+  }
+
+  /// Gives a database that is closed another name, without replacing anything.
+  /// - Returns: nil when it has it, else the system's reason
+  static func place(_ path: String, at target: String) -> String? {
+    var code = unsafe renameat2(AT_FDCWD, path, AT_FDCWD, target, UInt32(RENAME_NOREPLACE))
+    // Some network file systems cannot do that, but have links, which never replace anything either.
+    if code != 0, errno == EINVAL || errno == ENOSYS { code = unsafe link(path, target) }
+    return code == 0 ? syncDirectory(of: target) : errorText()
+  }
+
+  private static func syncDirectory(of path: String) -> String? {
+    let parent = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+    let directory = unsafe open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard directory >= 0 else { return errorText() }
+    defer { close(directory) }
+    // EINVAL: a file system that has no such thing.
+    return fsync(directory) == 0 || errno == EINVAL ? nil : errorText()
+  }
+
+  /// Takes a database away with all that stands beside it.
+  static func removeDatabase(_ path: String) {
+    for ending in ["", "-wal", "-shm", "-journal", "-lock"] { _ = unsafe unlink(path + ending) }
   }
 
   static func errorText() -> String {
@@ -209,10 +236,10 @@ enum System {
   /// Waits until one of the descriptors is ready, a signal came, or the time is over.
   /// - Parameter milliseconds: nil: no limit
   static func wait(
-    input: Int32?, output: Int32, wantsToWrite: Bool, milliseconds: Int64?
+    input: Int32?, output: Int32?, wantsToWrite: Bool, milliseconds: Int64?
   ) -> Readiness {
     var descriptors = [
-      pollfd(fd: output, events: wantsToWrite ? Int16(POLLOUT) : 0, revents: 0),
+      pollfd(fd: output ?? -1, events: wantsToWrite ? Int16(POLLOUT) : 0, revents: 0),
       pollfd(fd: input ?? -1, events: Int16(POLLIN), revents: 0),
     ]
     var timeout = timespec()
@@ -230,9 +257,11 @@ enum System {
       }
     guard ready > 0 else { return Readiness() }
     let (out, into) = (Int32(descriptors[0].revents), Int32(descriptors[1].revents))
+    // A pipe whose reader has gone says POLLERR, a socket (Node's pipes are) POLLHUP. One whose peer only writes no
+    // more says neither, and goes on taking what is written.
     return Readiness(
       readable: into & (POLLIN | POLLHUP | POLLERR) != 0, writable: out & POLLOUT != 0,
-      outputClosed: out & (POLLERR | POLLNVAL) != 0)
+      outputClosed: out & (POLLERR | POLLHUP | POLLNVAL) != 0)
   }
 
   // MARK: - Facts
@@ -273,10 +302,10 @@ enum System {
     return (Int64(pages) ?? 0) * Int64(sysconf(Int32(_SC_PAGESIZE)))
   }
 
-  /// bytes that this user may still write on the file system of `path`
-  static func freeDisk(_ path: String) -> Int64 {
+  /// bytes that this user may still write on the file system of `path`; nil when nothing stands there
+  static func freeDisk(_ path: String) -> Int64? {
     var status = statvfs()
-    guard unsafe statvfs(path, &status) == 0 else { return 0 }
+    guard unsafe statvfs(path, &status) == 0 else { return nil }
     return Int64(status.f_bavail) * Int64(status.f_frsize)
   }
 
@@ -320,5 +349,18 @@ enum System {
   /// Ends the process at once, without closing the database: after a failed sync SQLite must not touch it again.
   static func end(_ code: ExitCode) -> Never {
     exit(code.rawValue)
+  }
+
+  /// The same, and says why.
+  static func end(_ failure: Failure) -> Never {
+    if !failure.message.isEmpty { report(failure.message) }
+    end(failure.code)
+  }
+}
+
+extension System.Transfer {
+  /// What `errno` says of a transfer.
+  fileprivate static var failure: Self {
+    errno == EPIPE || errno == ECONNRESET ? .ended : .failed(System.errorText())
   }
 }

@@ -24,20 +24,10 @@ import Testing
     #expect(Int64(time, radix: 16) == test.now)
   }
 
-  @Test func everyBitThatMayBeRandomIs() {
-    func id(_ bits: UInt64) -> String {
-      Identifier.make(.uuid, Environment(now: { 0 }, random: { bits }), now: 0)
-    }
-    #expect(id(0) == "00000000-0000-7000-8000-000000000000")
-    #expect(id(.max) == "00000000-0000-7fff-bfff-ffffffffffff")
-    let late = Environment(now: { 0 }, random: { 0 })
-    #expect(Identifier.make(.uuid, late, now: 1 << 48 - 1) == "ffffffff-ffff-7000-8000-000000000000")
-  }
-
   @Test func randomIdsHave256BitsInBase64URL() {
     var words: [UInt64] = [0x0706_0504_0302_0100, 0x0F0E_0D0C_0B0A_0908, .max, 0xFB]
     let environment = Environment(now: { 0 }, random: { words.removeFirst() })
-    let id = Identifier.make(.random, environment, now: 0)
+    let id = Identifier.random(environment)
     #expect(id == "AAECAwQFBgcICQoLDA0OD___________-wAAAAAAAAA")
     #expect(id.count == 43)
     #expect(words.isEmpty)

@@ -6,6 +6,7 @@ that would hang for ever into one that fails.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import select
@@ -31,6 +32,19 @@ JSON = Any
 for _number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
+
+
+CONTRACT = Path(__file__).parents[2] / "protocol" / "openrpc.json"
+
+#: what the wire answers before it knows of a method
+BEFORE_ANY_METHOD = {"parse_error", "invalid_request", "method_not_found"}
+
+
+@functools.cache
+def listed_errors() -> dict[str, set[str]]:
+    """The kinds of errors that the contract lists, by method."""
+    methods = json.loads(CONTRACT.read_text())["methods"]
+    return {method["name"]: {error["$ref"].rsplit("/", 1)[1] for error in method["errors"]} for method in methods}
 
 
 class Refused(Exception):
@@ -91,6 +105,8 @@ class Sidecar:
         self._buffer = bytearray()
         self._ended = False
         self._last_id = 0
+        #: by id as JSON: the methods that were called with it
+        self._called: dict[str, set[str]] = {}
         #: notifications that came while an answer was awaited, oldest first
         self.notifications: list[dict[str, JSON]] = []
 
@@ -112,6 +128,10 @@ class Sidecar:
 
     def send(self, *messages: JSON) -> None:
         """Writes the messages, one line each, in one go."""
+        for message in messages:
+            for call in message if isinstance(message, list) else [message]:
+                if isinstance(call, dict) and "id" in call and isinstance(call.get("method"), str):
+                    self._called.setdefault(json.dumps(call["id"]), set()).add(call["method"])
         self.send_bytes(b"".join(line(message) for message in messages))
 
     def notify(self, method: str, **params: JSON) -> None:
@@ -158,7 +178,19 @@ class Sidecar:
         """The next line as JSON."""
         text = self.read_line()
         assert text is not None, f"the output has ended; stderr: {self.stderr()!r}"
-        return json.loads(text)
+        message = json.loads(text)
+        self._check(message)
+        return message
+
+    def _check(self, message: JSON) -> None:
+        """No method ever answers with a kind of error that its entry in the contract does not list."""
+        for answer in message if isinstance(message, list) else [message]:
+            if not isinstance(answer, dict) or "error" not in answer:
+                continue
+            kind = answer["error"]["data"]["kind"]
+            for method in self._called.get(json.dumps(answer.get("id")), set()):
+                listed = listed_errors().get(method, set()) | BEFORE_ANY_METHOD
+                assert kind in listed, f"{method} answered {kind}, which openrpc.json does not list: {answer}"
 
     def receive_answer(self) -> JSON:
         """The next answer (or array of answers); notifications before it are kept."""

@@ -290,3 +290,127 @@ def test_a_dump_in_which_tasks_still_hold_their_payloads_loads(
         assert sidecar.refusal("require_task_input", **again).data["parameter"] == "input_requests.q"
         size = sidecar.call("peek_task_messages", task_id=asking["task_id"], limit=0)["size"]
         assert size == len(sidecar.call("peek_task_messages", task_id=asking["task_id"])["messages"])
+
+
+# --- What a dump may say
+
+
+def said(kind: str, **members: Any) -> Callable[[str], tuple[str, int]]:
+    """Changes members of the first record of a kind."""
+
+    def make(text: str) -> tuple[str, int]:
+        number = first_of(text, kind)
+
+        def change(line: str) -> str:
+            record = json.loads(line)
+            record[kind] |= members
+            return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+        return changed(text, number, change), number
+
+    return make
+
+
+HUGE = 2**63 - 1
+
+CONTRADICTIONS = {
+    "header revision": (said("mcp_session_store_dump", revision=HUGE), "'revision'"),
+    "header audit number": (said("mcp_session_store_dump", audit_number=HUGE), "'audit_number'"),
+    "header last uuid": (said("mcp_session_store_dump", last_uuid="ffffffff-ffff-7fff-bfff-ffffffffffff"), "last_uuid"),
+    "event floor below 0": (said("session", event_floor=-1), "'event_floor'"),
+    "last event id": (said("session", event_floor=0, last_event_id=HUGE), "'last_event_id'"),
+    "floor over the last": (said("session", event_floor=10**6), "'event_floor'"),
+    "log floor over the last": (said("session", log_floor=10**6), "'log_floor'"),
+    "checkpoint over the last": (said("session", log_checkpoint=10**6), "'log_checkpoint'"),
+    "metadata": (said("session", metadata=5), "'metadata' is an object"),
+    "capabilities": (said("session", client_capabilities=[]), "'client_capabilities' is an object"),
+    "status": (said("session", status="asleep"), "'status' is one of"),
+    "an id that is too long": (said("session", session_id="x" * 257), "'session_id' is 1 to 256"),
+    "an id that is not visible": (said("session", session_id="a b"), "'session_id' is 1 to 256"),
+    "an owner that is too long": (said("session", principal="ü" * 513), "'principal' is a string of 1 to 1,024"),
+    "an empty owner": (said("session", tenant_id=""), "'tenant_id'"),
+    "a time out of range": (said("session", last_activity=HUGE), "'last_activity'"),
+    "a time before all": (said("session", created_at=-HUGE), "'created_at'"),
+    "a duration below 0": (said("session", inactivity_timeout=-1), "'inactivity_timeout'"),
+    "violations": (said("session", violations=HUGE), "'violations'"),
+    "a fraction": (said("session", violations=1.5), "'violations'"),
+    "an event beyond the last": (said("event", id=10**9), "'id'"),
+    "an event without a session": (said("event", session=10**9), "there is no session"),
+    "retry": (said("event", retry=-5), "'retry'"),
+    "a loss of nothing": (said("stream_loss", lost=0), "'lost'"),
+    "a loss that is turned round": (said("stream_loss", first_id=5, last_id=1), "'first_id'"),
+    "an entry beyond the last": (said("log_entry", seq=10**9), "'seq'"),
+    "message ids": (said("log_message_ids", ids=["a", 1]), "'ids' is an array of numbers"),
+    "an odd number of message ids": (said("log_message_ids", ids=[1]), "'ids'"),
+    "an ordinal beyond the last": (said("log_message_ids", ordinal=10**9), "'ordinal'"),
+    "a task's time": (said("task", created_at=HUGE), "'created_at'"),
+    "a task's deadline": (said("task", expires_at=5), "'expires_at'"),
+    "a result": (said("task_payload", field="result", payload={"other": 1}), "'payload' is an object with"),
+    "an error that is none": (said("task_payload", field="result", payload={"error": 1}), "'payload' is an object with"),
+    "input keys": (said("task_input_key", key=""), "'key'"),
+    "input requests": (said("task_payload", field="input_requests", payload=[1]), "'payload' is an object"),
+    "a task's revision": (said("task", revision=2**52), "over the one that the header names"),
+    "a message of no task": (said("task_message", task=10**9), "there is no task"),
+    "a value's key": (said("value", key=""), "'key'"),
+    "a nonce's time": (said("nonce", expires_at=HUGE), "'expires_at'"),
+    "a rate limit": (said("rate_limit", arrival=-1), "'arrival'"),
+    "a ring": (said("audit_event", ring="security"), "ring"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_what_contradicts_itself_is_refused_by_line_and_leaves_no_file(rich: Path, tmp_path: Path, case: str) -> None:
+    make, mention = CONTRADICTIONS[case]
+    bad, number = make(dumped(rich))
+    folder = tmp_path / "new"
+    folder.mkdir()
+    is_refused(load(folder / "new.db", bad), 65, "nothing was loaded", f"line {number}: ", mention)
+    assert list(folder.iterdir()) == []
+
+
+def test_what_follows_from_the_rest_is_worked_out(rich: Path, tmp_path: Path, spawn: Callable[..., Sidecar]) -> None:
+    """The size of a state, and when a sweep looks: without it nothing that has expired would ever go."""
+    text = dumped(rich)
+    bad, _ = said("session", state_bytes=0, check_at=None)(text)
+    assert bad != text
+    target = tmp_path / "target.db"
+    assert load(target, bad).returncode == 0
+    assert [line for line in dumped(target).split("\n") if '"session":{' in line[:12]] == [
+        line for line in text.split("\n") if '"session":{' in line[:12]
+    ]
+    sidecar = spawn(database=target)
+    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+    sidecar.finish()
+
+
+def test_ids_go_on_behind_those_of_a_dump(rich: Path, tmp_path: Path, spawn: Callable[..., Sidecar]) -> None:
+    header = json.loads(dumped(rich).split("\n")[0])
+    last = "0fffffff-ffff-7000-8000-000000000000"  # in the year 2527
+    header["mcp_session_store_dump"]["last_uuid"] = last
+    target = tmp_path / "target.db"
+    done = load(target, json.dumps(header) + '\n{"end":{"records":0}}\n')
+    assert done.returncode == 0, done
+    sidecar = spawn(database=target)
+    ids = [sidecar.call("create_session")["session_id"] for _ in range(3)]
+    assert [last, *ids] == sorted({last, *ids})
+    assert ids[-1].startswith("0fffffff-ffff-7")
+    sidecar.finish()
+    assert json.loads(dumped(target).split("\n")[0])["mcp_session_store_dump"]["last_uuid"] == ids[-1]
+
+
+def test_a_signal_leaves_no_file(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    child = subprocess.Popen(
+        [BINARY, "load", "--database", str(folder / "new.db")], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=clean_environment(),
+    )  # fmt: skip
+    assert child.stdin and child.stderr
+    child.stdin.write(b'{"mcp_session_store_dump":{"format":1,"schema":3,"revision":0,"audit_number":0}}\n')
+    child.stdin.flush()
+    while not list(folder.iterdir()):
+        assert child.poll() is None
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(PATIENCE) == 74 and b"nothing was loaded" in child.stderr.read()
+    child.stdin.close(), child.stderr.close()
+    assert list(folder.iterdir()) == []

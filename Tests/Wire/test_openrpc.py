@@ -119,11 +119,29 @@ def errors(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", method_names())
-def test_error_codes_are_unique(name: str) -> None:
-    codes = [DOCUMENT["components"]["errors"][kind]["code"] for kind in errors(name)]
+def test_error_kinds_are_unique_and_codes_too(name: str) -> None:
+    """A cursor is a parameter, so one that is of no use has the code of a bad one."""
+    assert len(errors(name)) == len(set(errors(name)))
+    codes = [
+        DOCUMENT["components"]["errors"][kind]["code"] for kind in errors(name) if kind != "invalid_cursor"
+    ]
     assert len(codes) == len(set(codes))
     for kind in errors(name):
         assert DOCUMENT["components"]["errors"][kind]["data"]["kind"] == kind
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_errors_follow_from_the_declaration(name: str) -> None:
+    parameters = {parameter["name"] for parameter in METHODS[name]["params"]}
+    assert ("invalid_cursor" in errors(name)) == ("cursor" in parameters or name == "transaction")
+    assert {"invalid_params", "payload_too_large", "shutting_down", "outcome_unknown"} <= set(errors(name))
+    if name == "transaction":
+        inner = {name for name, method in METHODS.items() if method["x-transactional"]}
+        assert set().union(*map(errors, inner)) <= set(errors(name))
+
+
+def test_what_opens_a_subscription_may_not_be_repeated() -> None:
+    assert not any(METHODS[name]["x-repeatable"] for name in METHODS if name.startswith("subscribe_"))
 
 
 @pytest.mark.parametrize("name", method_names())

@@ -323,7 +323,7 @@ def test_a_signal_ends_it_even_when_nobody_reads(sidecar: Sidecar) -> None:
     # The pipe is full when the process has more than it can write, which is when its output is ready and stays so.
     until(lambda: pipe_is_full(sidecar), "the pipe is full")
     sidecar.process.send_signal(signal.SIGTERM)
-    assert sidecar.wait() == 74
+    assert sidecar.wait() == 74 and "answers are lost" in sidecar.stderr()
 
 
 def pipe_is_full(sidecar: Sidecar) -> bool:
@@ -336,6 +336,121 @@ def test_a_reader_that_went_away_ends_it(sidecar: Sidecar) -> None:
     sidecar.call("session_count")
     sidecar.process.stdout.close()  # type: ignore[union-attr]
     assert sidecar.wait() == 74  # without another request: nobody will ever read an answer
+    said = sidecar.stderr()
+    assert said == "mcp-session-store: the reader of standard output is gone; what it has not taken is lost\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--watch-parent",)], ids=["", "watching"])
+@pytest.mark.parametrize("asked", [False, True], ids=["idle", "asked"])
+def test_a_reader_behind_a_socket_that_went_away_ends_it(options: tuple[str, ...], asked: bool, database: Path) -> None:
+    """Node's pipes are sockets. The input stays open, as one does that leaked into another child."""
+    reader, writer = socket.socketpair()
+    with reader, subprocess.Popen(
+        [BINARY, "--database", str(database), *options], stdin=subprocess.PIPE, stdout=writer, stderr=subprocess.PIPE,
+        env=clean_environment(), bufsize=0,
+    ) as process:  # fmt: skip
+        writer.close()
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(line(COUNT))
+        assert reader.recv(1 << 16).endswith(b"\n")
+        reader.close()
+        if asked:
+            try:
+                process.stdin.write(line(COUNT))
+            except BrokenPipeError:
+                pass
+        assert process.wait(PATIENCE) == 74
+        said = process.stderr.read()
+        assert said.count(b"\n") == 1 and b"reader of standard output" in said
+
+
+def test_a_reader_that_only_writes_no_more_is_served(database: Path) -> None:
+    """Half of its socket is closed, which is no reason to spin nor to end: processor time, not wall-clock."""
+    reader, writer = socket.socketpair()
+    with reader, subprocess.Popen(
+        [BINARY, "--database", str(database)], stdin=subprocess.PIPE, stdout=writer, env=clean_environment()
+    ) as process:  # fmt: skip
+        writer.close()
+        reader.shutdown(socket.SHUT_WR)
+        assert process.stdin is not None
+        for _ in range(2):
+            process.stdin.write(line(COUNT))
+            process.stdin.flush()
+            assert reader.recv(1 << 16).endswith(b"\n")
+            time.sleep(0.5)
+        assert processor_time(process.pid) < 0.4
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0 and reader.recv(1) == b""
+
+
+def test_a_reader_that_reads_no_more_ends_it_with_the_next_answer(database: Path) -> None:
+    reader, writer = socket.socketpair()
+    with reader, subprocess.Popen(
+        [BINARY, "--database", str(database)], stdin=subprocess.PIPE, stdout=writer, stderr=subprocess.PIPE,
+        env=clean_environment(),
+    ) as process:  # fmt: skip
+        writer.close()
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write(line(COUNT))
+        process.stdin.flush()
+        assert reader.recv(1 << 16).endswith(b"\n")
+        reader.shutdown(socket.SHUT_RD)
+        time.sleep(0.5)
+        assert processor_time(process.pid) < 0.4
+        process.stdin.write(line(COUNT))
+        process.stdin.flush()
+        assert process.wait(PATIENCE) == 74 and b"reader of standard output" in process.stderr.read()
+
+
+def processor_time(process: int) -> float:
+    words = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_one_socket_in_both_directions_is_served_to_its_end(database: Path) -> None:
+    """As inetd has it: the end of the input is not the end of the reader."""
+    theirs, ours = socket.socketpair()
+    with ours, subprocess.Popen(
+        [BINARY, "--database", str(database)], stdin=theirs, stdout=theirs, env=clean_environment()
+    ) as process:  # fmt: skip
+        theirs.close()
+        ours.sendall(line(COUNT) * 100)
+        ours.shutdown(socket.SHUT_WR)
+        received = b""
+        while chunk := ours.recv(1 << 16):
+            received += chunk
+        assert received.count(b"\n") == 100 and process.wait(PATIENCE) == 0
+
+
+def test_letting_go_of_both_ends_with_nothing_owed_is_a_good_end(spawn: Callable[..., Sidecar]) -> None:
+    """What a parent that ends does, in whatever order."""
+    for order in (("stdin", "stdout"), ("stdout", "stdin")):
+        sidecar = spawn()
+        sidecar.call("session_count")
+        sidecar.process.send_signal(signal.SIGSTOP)
+        for name in order:
+            getattr(sidecar.process, name).close()
+        sidecar.process.send_signal(signal.SIGCONT)
+        assert sidecar.wait() == 0 and sidecar.stderr() == ""
+
+
+def test_an_output_that_cannot_be_written_is_said(database: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [BINARY, "--database", str(database)], input=line(COUNT), stdout=full, stderr=subprocess.PIPE,
+            timeout=PATIENCE, env=clean_environment(), check=False,
+        )  # fmt: skip
+    assert done.returncode == 74 and b"No space left" in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_an_input_that_cannot_be_read_is_said(database: Path, tmp_path: Path) -> None:
+    directory = os.open(tmp_path, os.O_RDONLY)
+    done = subprocess.run(
+        [BINARY, "--database", str(database)], stdin=directory, capture_output=True, timeout=PATIENCE,
+        env=clean_environment(), check=False,
+    )  # fmt: skip
+    os.close(directory)
+    assert done.returncode == 74 and b"cannot read standard input" in done.stderr
 
 
 def test_a_reader_that_went_away_under_load_ends_it(spawn: Callable[..., Sidecar]) -> None:

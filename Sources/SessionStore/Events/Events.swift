@@ -147,6 +147,9 @@ extension Store {
       return max(excess, 0)
     }
     counters.events += 1 - evicted
+    done.eventsStored += 1
+    done.eventBytesStored += Int64(event.data.bytes.count)
+    done.eventsEvicted += evicted
     noteMade(1)
     if evicted > 0 { try trimEvents(slot, atLeast: Self.trimBatch) }
     noteChange(ofSession: number)

@@ -51,6 +51,7 @@ extension Store {
 
   /// Starts a job on a thread and a connection of its own, which see the database as it is at one moment from now on.
   package func start(_ job: Job) throws -> Background<Job.Outcome> {
+    try checkPlace()
     let path = path
     let busyTimeout = Int32(clamping: limits.busyTimeout)
     return try Background { progress in

@@ -217,7 +217,7 @@ package struct Schema {
     CREATE INDEX rate_limits_by_check ON rate_limits (check_at);
     """
 
-  private static let third = [rowsOfSessions, ownerIndexes, endsOfSessions, splitTasks].joined(separator: "\n")
+  private static let third = [rowsOfSessions, ownerIndexes, endsOfSessions, splitTasks, lastUUID].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
   /// before belongs to the session that has its id now only where it cannot have belonged to a former one: numbers
@@ -286,5 +286,11 @@ package struct Schema {
       key TEXT NOT NULL,
       UNIQUE (task, key)
     ) STRICT;
+    """
+
+  /// The UUID that was given last, so that they ascend over restarts, processes and clocks that go back.
+  private static let lastUUID = """
+    ALTER TABLE store ADD COLUMN last_uuid_high INTEGER NOT NULL DEFAULT 0; -- 48 bits of time, 12 of rand_a
+    ALTER TABLE store ADD COLUMN last_uuid_low INTEGER NOT NULL DEFAULT 0;  -- 62 bits of rand_b
     """
 }

@@ -29,8 +29,11 @@ extension Store {
       if let lock, !isWhole { _ = try judge(connection, path, log: DatabaseFile.logPath(lock.resolved), schema) }
       try connection.configureForWriting(syncEachCommit: durability == .full, exclusive: exclusive)
       try migrate(connection, schema)
+      let place =
+        isInMemory
+        ? nil : try DatabasePlace(path, of: connection, exclusive: exclusive, witness: rootPage(connection, "store"))
       let store = Store(
-        connection: connection, lock: lock?.file, schemaVersion: schema.version, limits: limits,
+        connection: connection, lock: lock?.file, place: place, schemaVersion: schema.version, limits: limits,
         environment: environment, path: connection.resolvedPath, durability: durability, isExclusive: exclusive)
       if !exclusive { lock?.file.release() }
       return store
@@ -147,8 +150,15 @@ extension Store {
     }
   }
 
+  private static func rootPage(_ connection: Connection, _ table: String) throws -> Int64 {
+    var select = try connection.statement("SELECT rootpage FROM sqlite_schema WHERE name = $1")
+    select.bind(1, table)
+    return try select.step() ? select.integer(0) : 1
+  }
+
   static func openError(_ error: any Error, _ path: String, to purpose: String = "for writing") -> OpenError {
     if let error = error as? OpenError { return error }
+    if let change = error as? DatabasePlace.Change { return .replaced(change.sentence) }
     guard let error = error as? SQLiteError else { return .inputOutput("\(path): \(error)") }
     return switch error.class {
     case .notADatabase: .foreign("\(path) is not a SQLite database; name another file")

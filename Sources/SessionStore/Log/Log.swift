@@ -106,6 +106,7 @@ extension Store {
     insert.bind(3, entry.kind?.rawValue)
     try insert.run(binding: 4, payload(entry.entry, "entry"))
     counters.logEntries += 1
+    done.logEntriesAppended += 1
     noteMade(1)
     cache.update(slot) { row in
       row.lastLogSeq = seq

@@ -15,6 +15,8 @@ struct DumpHeader {
   var revision: Int64
   /// the last number that was given to an audit event
   var auditNumber: Int64
+  /// the UUID that was given last; nil when none was, and in dumps that do not tell
+  var lastUUID: LastUUID?
 
   func write(to writer: inout JSONWriter) {
     writer.beginObject()
@@ -24,6 +26,7 @@ struct DumpHeader {
     writer.member("schema", schema)
     writer.member("revision", revision)
     writer.member("audit_number", auditNumber)
+    if let lastUUID { writer.member("last_uuid", lastUUID.text) }
     writer.endObject()
     writer.endObject()
     writer.raw("\n")
@@ -50,7 +53,10 @@ extension Store {
       return (number: cache.rows[slot].number, id: id)
     }
     var writer = JSONWriter()
-    DumpHeader(revision: counters.revision, auditNumber: counters.auditNumber).write(to: &writer)
+    DumpHeader(
+      revision: counters.revision, auditNumber: counters.auditNumber,
+      lastUUID: counters.lastUUID == LastUUID() ? nil : counters.lastUUID
+    ).write(to: &writer)
     var records: Int64 = 0
     for kind in RecordKind.all {
       var conditions = Filter(.server)
@@ -125,10 +131,10 @@ extension RecordKind {
         continue
       }
       switch column.content {
-      case .integer, .number, .reference, .former, .revision: writer.integer(row.integer(index))
+      case .integer, .time, .nanoseconds, .number, .reference, .former, .revision: writer.integer(row.integer(index))
       case .boolean: writer.boolean(row.boolean(index))
-      case .text, .choice: writer.string(row.string(index))
-      case .json: writer.validated { row.append(index, to: &$0) }
+      case .text, .id, .name, .nameOrNone, .choice: writer.string(row.string(index))
+      case .json, .object, .strings, .messageIDs, .outcome: writer.validated { row.append(index, to: &$0) }
       }
     }
     writer.endObject()

@@ -41,6 +41,7 @@ package struct Loader: ~Copyable {
   private var numbers: [String: Set<Int64>] = [:]
   private var bases: [String: Int64] = [:]
   private var members: [JSONMember] = []
+  private var rules = RecordRules()
 
   /// Begins; ``Store/load(_:)`` brackets it with a group.
   fileprivate init(_ store: Store) throws {
@@ -110,11 +111,22 @@ package struct Loader: ~Copyable {
   private func readHeader(_ value: JSONText) throws -> DumpHeader {
     let known = ["format", "schema", "revision", "audit_number"]
     var integers: [String: Int64] = [:]
+    var lastUUID: LastUUID?
     for member in value.members() {
-      guard let name = member.name, known.contains(name), let integer = member.value.integer, integer >= 0 else {
-        throw wrong("the header has \(known.joined(separator: ", ")), which are integers")
+      if member.name == "last_uuid" {
+        lastUUID = member.value.decodedString.flatMap { LastUUID($0) }
+        if lastUUID == nil { throw wrong("'last_uuid' is a UUID of version 7, or not there") }
+        continue
       }
-      integers[name] = integer
+      guard let name = member.name, known.contains(name) else {
+        throw wrong("the header has \(known.joined(separator: ", ")), and last_uuid or not")
+      }
+      if let expectation = RecordRules.expectation(.integer, member.value) {
+        throw wrong("'\(name)' is \(expectation)")
+      }
+      if integers.updateValue(member.value.integer ?? 0, forKey: name) != nil {
+        throw wrong("'\(name)' is given twice")
+      }
     }
     let format = integers["format"] ?? 0
     if format != DumpHeader.format {
@@ -129,7 +141,13 @@ package struct Loader: ~Copyable {
     guard let revision = integers["revision"], let auditNumber = integers["audit_number"] else {
       throw wrong("the header lacks revision or audit_number")
     }
-    return DumpHeader(schema: schema, revision: revision, auditNumber: auditNumber)
+    for (name, number, given) in [
+      ("revision", revision, store.counters.revision), ("audit_number", auditNumber, store.counters.auditNumber),
+    ] where number.addingClamped(given) > RecordRules.largest {
+      throw wrong("'\(name)' and what the store has given out are together over \(RecordRules.largest)")
+    }
+    return DumpHeader(
+      schema: schema, revision: revision, auditNumber: auditNumber, lastUUID: lastUUID)
   }
 
   private mutating func end(_ value: JSONText) throws {
@@ -150,6 +168,11 @@ package struct Loader: ~Copyable {
       try bind(values[index], column, kind, to: &statement, Int32(index + 1))
     }
     try checkOrder(kind, values)
+    do throws(RecordRules.Broken) {
+      try rules.check(kind) { name in kind.column(name).map { values[$0] }.flatMap { $0.isNull ? nil : $0 } }
+    } catch {
+      throw wrong(error.message)
+    }
     do {
       try statement.run()
     } catch {
@@ -186,53 +209,40 @@ package struct Loader: ~Copyable {
   ) throws {
     // A column that is not bound is NULL.
     if value.isNull, column.isOptional { return }
+    if let expectation = RecordRules.expectation(column.content, value) {
+      throw wrong("'\(column.name)' is \(expectation)")
+    }
+    let integer = value.integer ?? 0
     switch column.content {
-    case .json: statement.bind(index, value)
-    case .text: statement.bind(index, try text(value, column))
-    case .choice(let names):
-      let text = try text(value, column)
-      guard names.contains(text) else { throw wrong("'\(column.name)' is one of \(names.joined(separator: ", "))") }
-      statement.bind(index, text)
-    case .boolean:
-      guard value.kind == .boolean else { throw wrong("'\(column.name)' is true or false") }
-      statement.bind(index, value.string == "true")
-    case .integer: statement.bind(index, try integer(value, column))
+    case .json, .object, .strings, .messageIDs, .outcome: statement.bind(index, value)
+    case .text, .id, .name, .nameOrNone, .choice: statement.bind(index, value.decodedString)
+    case .boolean: statement.bind(index, value.string == "true")
+    case .integer, .time, .nanoseconds: statement.bind(index, integer)
     case .number:
-      let number = try number(value, column)
-      try checkRange(number, kind)
-      if RecordKind.referredTo.contains(kind.name) { numbers[kind.name, default: []].insert(number) }
-      statement.bind(index, number + (bases[kind.name] ?? 0))
+      try checkRange(integer, kind)
+      if RecordKind.referredTo.contains(kind.name) { numbers[kind.name, default: []].insert(integer) }
+      statement.bind(index, try moved(integer, kind.name, column))
     case .reference(let other):
-      let number = try number(value, column)
-      guard numbers[other]?.contains(number) == true else {
-        throw wrong("there is no \(other) with the number \(number) before it")
+      guard numbers[other]?.contains(integer) == true else {
+        throw wrong("there is no \(other) with the number \(integer) before it")
       }
-      statement.bind(index, number + (bases[other] ?? 0))
+      statement.bind(index, try moved(integer, other, column))
     case .former(let other):
-      let number = try number(value, column)
-      try checkRange(number, .session)
-      statement.bind(index, number + (bases[other] ?? 0))
+      try checkRange(integer, .session)
+      statement.bind(index, try moved(integer, other, column))
     case .revision:
-      let revision = try number(value, column)
-      try checkRange(revision, .session)
-      statement.bind(index, revision + (bases[RecordKind.session.name] ?? 0))
+      try checkRange(integer, .session)
+      statement.bind(index, try moved(integer, RecordKind.session.name, column))
     }
   }
 
-  private func text(_ value: JSONText, _ column: RecordKind.Column) throws -> String {
-    guard let text = value.decodedString else { throw wrong("'\(column.name)' is a string") }
-    return text
-  }
-
-  private func integer(_ value: JSONText, _ column: RecordKind.Column) throws -> Int64 {
-    guard let integer = value.integer else { throw wrong("'\(column.name)' is an integer") }
-    return integer
-  }
-
-  private func number(_ value: JSONText, _ column: RecordKind.Column) throws -> Int64 {
-    let number = try integer(value, column)
-    guard number > 0, number < 1 << 53 else { throw wrong("'\(column.name)' is a whole number from 1") }
-    return number
+  /// The number that it has in the store.
+  private func moved(_ number: Int64, _ kind: String, _ column: RecordKind.Column) throws -> Int64 {
+    let moved = number.addingClamped(bases[kind] ?? 0)
+    guard moved <= RecordRules.largest else {
+      throw wrong("'\(column.name)' would be over \(RecordRules.largest), behind what is in the store")
+    }
+    return moved
   }
 
   /// The header says how far the counters had come.
@@ -260,7 +270,8 @@ package struct Loader: ~Copyable {
     switch kind.name {
     case "session":
       store.counters.sessions += 1
-      store.counters.events += integer("last_event_id") - integer("event_floor")
+    case "event":
+      if rules.isReadable(event: integer("id"), ofSession: integer("session")) { store.counters.events += 1 }
     case "task": store.counters.tasks += 1
     case "value": store.counters.values += 1
     case "log_entry": store.counters.logEntries += 1
@@ -278,6 +289,42 @@ package struct Loader: ~Copyable {
     try TaskSplit.run(in: store.tables.connection(.server))
     store.counters.revision += header.revision
     store.counters.auditNumber += header.auditNumber
+    if let lastUUID = header.lastUUID { store.counters.lastUUID = max(store.counters.lastUUID, lastUUID) }
+    try recompute()
+  }
+
+  /// What follows from the rest: the size of a state, and when a sweep has to look, where that would be too late.
+  private func recompute() throws {
+    var sizes = try store.tables.statement(
+      .server,
+      """
+      UPDATE sessions SET state_bytes = found.bytes FROM (
+        SELECT number, (
+          SELECT coalesce(sum(length(CAST(key AS BLOB)) + length(CAST(value AS BLOB)) + 4), 0)
+          FROM session_state WHERE session = sessions.number
+        ) AS bytes FROM sessions WHERE number > $1
+      ) AS found
+      WHERE sessions.number = found.number AND state_bytes <> found.bytes
+      """)
+    sizes.bind(1, bases[RecordKind.session.name] ?? 0)
+    try sizes.run()
+    var checks = try store.tables.statement(
+      .server,
+      """
+      UPDATE sessions SET check_at = found.deadline FROM (
+        SELECT number, CASE
+          WHEN status = 'expired' THEN 0
+          WHEN status = 'suspended' THEN NULL
+          ELSE min(coalesce(expires_at, last_activity + inactivity_timeout),
+            coalesce(last_activity + inactivity_timeout, expires_at))
+          END AS deadline
+        FROM sessions WHERE number > $1
+      ) AS found
+      WHERE sessions.number = found.number AND found.deadline IS NOT NULL
+        AND (check_at IS NULL OR check_at > found.deadline)
+      """)
+    checks.bind(1, bases[RecordKind.session.name] ?? 0)
+    try checks.run()
   }
 }
 

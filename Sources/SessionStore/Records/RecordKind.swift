@@ -4,9 +4,27 @@
 struct RecordKind: Sendable {
   struct Column: Sendable {
     enum Content: Sendable {
-      case integer, text, boolean
-      /// kept byte for byte
+      /// from 0 to the largest integer of the contract
+      case integer
+      /// Unix milliseconds
+      case time
+      /// Unix nanoseconds
+      case nanoseconds
+      case text, boolean
+      /// 1 to 256 visible ASCII characters
+      case id
+      /// 1 to 1,024 bytes
+      case name
+      /// the same, or empty for none
+      case nameOrNone
+      /// kept byte for byte, as are those below
       case json
+      case object
+      case strings
+      /// where message ids were first appended: [seq, id, seq, id, …]
+      case messageIDs
+      /// {"success": …} or {"error": {…}}
+      case outcome
       case choice([String])
       /// by which rows of other kinds know this one
       case number
@@ -23,6 +41,13 @@ struct RecordKind: Sendable {
     var isOptional = false
 
     static func integer(_ name: String) -> Column { Column(name: name, content: .integer) }
+    static func time(_ name: String) -> Column { Column(name: name, content: .time) }
+    static func id(_ name: String) -> Column { Column(name: name, content: .id) }
+    static func name(_ name: String) -> Column { Column(name: name, content: .name) }
+    static func nameOrNone(_ name: String) -> Column { Column(name: name, content: .nameOrNone) }
+    static func object(_ name: String) -> Column { Column(name: name, content: .object) }
+    static func outcome(_ name: String) -> Column { Column(name: name, content: .outcome) }
+    static func strings(_ name: String) -> Column { Column(name: name, content: .strings) }
     static func text(_ name: String) -> Column { Column(name: name, content: .text) }
     static func json(_ name: String) -> Column { Column(name: name, content: .json) }
     static func boolean(_ name: String) -> Column { Column(name: name, content: .boolean) }
@@ -74,12 +99,12 @@ struct RecordKind: Sendable {
   static let session = RecordKind(
     name: "session", table: "sessions",
     columns: [
-      .number, .text("session_id"), .optional(.text("tenant_id")), .optional(.text("principal")),
-      .choice("status", SessionStatus.allCases.map(\.rawValue)), .optional(.text("user_id")),
-      .optional(.json("client_capabilities")), .optional(.json("server_capabilities")), .json("metadata"),
-      .boolean("is_initialized"), .integer("created_at"), .integer("last_activity"),
-      .optional(.integer("expires_at")), .optional(.integer("inactivity_timeout")),
-      .optional(.integer("suspended_at")), .optional(.integer("check_at")), .integer("last_event_id"),
+      .number, .id("session_id"), .optional(.name("tenant_id")), .optional(.name("principal")),
+      .choice("status", SessionStatus.allCases.map(\.rawValue)), .optional(.name("user_id")),
+      .optional(.object("client_capabilities")), .optional(.object("server_capabilities")), .object("metadata"),
+      .boolean("is_initialized"), .time("created_at"), .time("last_activity"),
+      .optional(.time("expires_at")), .optional(.integer("inactivity_timeout")),
+      .optional(.time("suspended_at")), .optional(.time("check_at")), .integer("last_event_id"),
       .integer("event_floor"), .integer("event_trimmed"), .integer("state_bytes"), .integer("last_log_seq"),
       .integer("log_floor"), .integer("log_checkpoint"), .integer("log_ids"), .integer("log_ids_seq"),
       .optional(.text("ip_address")), .optional(.text("user_agent")), .integer("violations"), .revision,
@@ -88,20 +113,20 @@ struct RecordKind: Sendable {
 
   static let state = RecordKind(
     name: "state", table: "session_state",
-    columns: [.number, .reference("session"), .text("key"), .json("value")], key: ["number"])
+    columns: [.number, .reference("session"), .name("key"), .json("value")], key: ["number"])
 
   static let event = RecordKind(
     name: "event", table: "events",
     columns: [
-      .reference("session"), .integer("id"), .optional(.text("stream_id")), .optional(.text("event_type")),
-      .integer("timestamp"), .optional(.integer("retry")), .json("data"),
+      .reference("session"), .integer("id"), .optional(.name("stream_id")), .optional(.text("event_type")),
+      .time("timestamp"), .optional(.integer("retry")), .json("data"),
     ],
     key: ["session", "id"])
 
   static let streamLoss = RecordKind(
     name: "stream_loss", table: "stream_losses",
     columns: [
-      .reference("session"), .text("stream_id"), .integer("lost"), .integer("first_id"), .integer("last_id"),
+      .reference("session"), .name("stream_id"), .integer("lost"), .integer("first_id"), .integer("last_id"),
     ],
     key: ["session", "stream_id"])
 
@@ -115,15 +140,16 @@ struct RecordKind: Sendable {
 
   static let logMessageIDs = RecordKind(
     name: "log_message_ids", table: "log_message_ids",
-    columns: [.reference("session"), .integer("ordinal"), .json("ids")], key: ["session", "ordinal"])
+    columns: [.reference("session"), .integer("ordinal"), Column(name: "ids", content: .messageIDs)],
+    key: ["session", "ordinal"])
 
   static let task = RecordKind(
     name: "task", table: "tasks",
     columns: [
-      .number, .text("task_id"), .optional(.text("session_id")), .optional(.text("tenant_id")),
-      .optional(.text("principal")), .choice("status", TaskStatus.allCases.map(\.rawValue)),
-      .optional(.text("status_message")), .integer("created_at"), .integer("last_updated_at"),
-      .optional(.integer("ttl")), .optional(.integer("expires_at")), .optional(.integer("poll_interval")),
+      .number, .id("task_id"), .optional(.id("session_id")), .optional(.name("tenant_id")),
+      .optional(.name("principal")), .choice("status", TaskStatus.allCases.map(\.rawValue)),
+      .optional(.text("status_message")), .time("created_at"), .time("last_updated_at"),
+      .optional(.integer("ttl")), .optional(.time("expires_at")), .optional(.integer("poll_interval")),
       .optional(.text("original_method")), .boolean("cancel_requested"), .revision, .optional(.former("session")),
     ],
     key: ["number"], numbering: .revision,
@@ -137,7 +163,7 @@ struct RecordKind: Sendable {
     key: ["number"])
 
   static let taskInputKey = RecordKind(
-    name: "task_input_key", table: "task_input_keys", columns: [.number, .reference("task"), .text("key")],
+    name: "task_input_key", table: "task_input_keys", columns: [.number, .reference("task"), .name("key")],
     key: ["number"])
 
   static let taskMessage = RecordKind(
@@ -147,17 +173,18 @@ struct RecordKind: Sendable {
   static let value = RecordKind(
     name: "value", table: "named_values",
     columns: [
-      .number, .text("tenant_id"), .text("principal"), .text("collection"), .text("key"), .json("value"),
-      .optional(.integer("expires_at")), .revision,
+      .number, .nameOrNone("tenant_id"), .nameOrNone("principal"), .name("collection"), .name("key"), .json("value"),
+      .optional(.time("expires_at")), .revision,
     ],
     key: ["number"], numbering: .revision)
 
   static let nonce = RecordKind(
-    name: "nonce", table: "nonces", columns: [.text("nonce"), .text("principal"), .integer("expires_at")],
+    name: "nonce", table: "nonces", columns: [.name("nonce"), .nameOrNone("principal"), .time("expires_at")],
     key: ["nonce", "principal"])
 
   static let rateLimit = RecordKind(
-    name: "rate_limit", table: "rate_limits", columns: [.text("key"), .integer("arrival"), .integer("check_at")],
+    name: "rate_limit", table: "rate_limits",
+    columns: [.name("key"), Column(name: "arrival", content: .nanoseconds), .time("check_at")],
     key: ["key"])
 
   static let auditEvent = RecordKind(
@@ -165,9 +192,9 @@ struct RecordKind: Sendable {
     columns: [
       .number, .choice("ring", Store.AuditRing.allCases.map(\.rawValue)),
       .choice("type", LifecycleChange.allCases.map(\.rawValue) + SecurityEventType.allCases.map(\.rawValue)),
-      .optional(.choice("severity", Severity.allCases.map(\.rawValue))), .integer("timestamp"),
-      .optional(.text("session_id")), .optional(.text("user_id")), .optional(.text("tenant_id")),
-      .optional(.text("principal")),
+      .optional(.choice("severity", Severity.allCases.map(\.rawValue))), .time("timestamp"),
+      .optional(.id("session_id")), .optional(.name("user_id")), .optional(.name("tenant_id")),
+      .optional(.name("principal")),
       .optional(.choice("status_before", SessionStatus.allCases.map(\.rawValue))),
       .optional(.choice("status_after", SessionStatus.allCases.map(\.rawValue))), .optional(.text("message")),
       .optional(.text("ip_address")), .optional(.choice("action", SecurityAction.allCases.map(\.rawValue))),

@@ -180,7 +180,8 @@ extension Store {
   ///   `maxSessionsReached`, `maxUserSessionsReached`, `payloadTooLarge`, `invalidParameter`
   package func createSession(_ new: NewSession, owner: Owner) throws -> Session {
     let state = try new.state.map { try stateEntries($0) } ?? []
-    let sessionID = new.sessionID ?? Identifier.make(new.idFormat ?? limits.idFormat, environment, now: now)
+    let made = new.sessionID == nil ? makeIdentifier(new.idFormat ?? limits.idFormat) : nil
+    let sessionID = new.sessionID ?? made?.text ?? ""
     let taken = try findSession(sessionID, owner: .server)
     if let taken, effectiveStatus(taken) != .expired { throw StoreError.sessionExists(sessionID) }
     // Before anything is removed: a refused call leaves everything as it was.
@@ -205,6 +206,8 @@ extension Store {
     try insert(row, new, createdAt: createdAt)
     for entry in state { try insertState(session: number, entry.key, entry.value) }
     counters.sessions += 1
+    done.sessionsCreated += 1
+    note(made)
     noteMade(Self.sessionRows)
     let slot = cache.insert(row)
     try audit(.created, row, userID: new.userID, from: nil, to: new.status, reason: nil)
@@ -380,6 +383,7 @@ extension Store {
     try delete.run()
     cache.remove(slot)
     counters.sessions -= 1
+    done.sessionsRemoved += 1
     counters.events -= row.eventCount
     counters.logEntries -= row.logCount
     noteChange(ofSession: row.number)

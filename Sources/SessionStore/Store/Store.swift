@@ -21,6 +21,7 @@ package final class Store {
     var auditNumber: Int64 = 0
     var lifecycleEvents: Int64 = 0
     var securityEvents: Int64 = 0
+    var lastUUID = LastUUID()
   }
 
   let tables: Tables
@@ -28,6 +29,10 @@ package final class Store {
   private var connection: Connection { tables.connection(.server) }
   /// nil in memory, where there is nobody to exclude, and when the file was opened for reading
   private let lock: FileLock?
+  /// nil in the same cases
+  private let place: DatabasePlace?
+  /// when readers looked last whether the files are in their place, Unix milliseconds
+  private var lastLook: Int64 = 0
   /// what must stay as it is while a file that nobody had open is read
   let stillness: StillFile?
   private let schemaVersion: Int64
@@ -42,6 +47,10 @@ package final class Store {
   package private(set) var now: Int64
   var counters = Counters()
   private var storedCounters = Counters()
+  /// what commits of this process have done
+  package private(set) var totals = Totals()
+  /// what the open group has done so far
+  var done = Totals()
   var cache = SessionCache()
   var messageIDs = MessageIDCache()
   /// where the sweep stands that is under way
@@ -63,11 +72,13 @@ package final class Store {
   private var hasWaitedInVain = false
 
   init(
-    connection: Connection, lock: FileLock?, stillness: StillFile? = nil, schemaVersion: Int64, limits: Limits,
-    environment: Environment, path: String, durability: Durability, isExclusive: Bool
+    connection: Connection, lock: FileLock?, place: DatabasePlace? = nil, stillness: StillFile? = nil,
+    schemaVersion: Int64, limits: Limits, environment: Environment, path: String, durability: Durability,
+    isExclusive: Bool
   ) {
     tables = Tables(connection)
     self.lock = lock
+    self.place = place
     self.stillness = stillness
     self.schemaVersion = schemaVersion
     self.limits = limits
@@ -82,6 +93,8 @@ package final class Store {
     // SQLite's last act on a file may be a checkpoint, and checkpoints happen under the lock. Without it the log stays
     // for the next one who opens the file.
     if let lock, !isExclusive { _ = lock.acquire(timeout: 100) }
+    // By its name SQLite would delete the log of whatever stands there now.
+    if let place, (try? place.checkBeforeCommit()) == nil { connection.keepLog() }
   }
 
   package func currentTime() -> Int64 { environment.now() }
@@ -98,6 +111,7 @@ package final class Store {
 
   /// Pins a snapshot for one request outside a group.
   package func beginRead() throws {
+    if now &- lastLook >= Self.lookInterval || now < lastLook { try checkPlace() }
     try connection.begin()
     do {
       try refresh()
@@ -121,6 +135,8 @@ package final class Store {
     if version == dataVersion { return }
     foreignCommits += 1
     forgetRows()
+    // Another process may have begun a new log beside the one that is open.
+    try checkPlace()
     let found = try connection.pragma("user_version")
     if found != schemaVersion { throw StoreError.tooNew(found: found, supported: schemaVersion) }
     try loadCounters()
@@ -132,7 +148,7 @@ package final class Store {
       .server,
       """
       SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
-        security_events, tasks_removed
+        security_events, tasks_removed, last_uuid_high, last_uuid_low
       FROM store WHERE id = 1
       """)
     guard try select.step() else {
@@ -142,7 +158,9 @@ package final class Store {
       revision: select.integer(0), sessions: select.integer(1), events: select.integer(2), tasks: select.integer(3),
       tasksRemoved: select.integer(9), values: select.integer(4), logEntries: select.integer(5),
       auditNumber: select.integer(6),
-      lifecycleEvents: select.integer(7), securityEvents: select.integer(8))
+      lifecycleEvents: select.integer(7), securityEvents: select.integer(8),
+      lastUUID: LastUUID(
+        high: UInt64(truncatingIfNeeded: select.integer(10)), low: UInt64(truncatingIfNeeded: select.integer(11))))
     storedCounters = counters
   }
 
@@ -166,6 +184,7 @@ package final class Store {
       throw error
     }
     isInGroup = true
+    done = Totals()
     hasWaitedInVain = false
   }
 
@@ -184,6 +203,7 @@ package final class Store {
     do {
       try flushSessions()
       try flushCounters()
+      try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkBeforeCommit() }
     } catch {
       abandonGroup()
       throw error
@@ -200,6 +220,9 @@ package final class Store {
         throw StoreError.outcomeUnknown(code: error.code, message: error.message)
       }
     }
+    // Whoever takes the files away after this takes away what is in them.
+    try guardPlace(committed: true) { place throws(DatabasePlace.Change) in try place.checkAfterCommit() }
+    totals.add(done)
     endGroup()
     cache.trim()
     messageIDs.commit()
@@ -238,7 +261,8 @@ package final class Store {
       .server,
       """
       UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5, log_entries = $6,
-        audit_number = $7, lifecycle_events = $8, security_events = $9, tasks_removed = $10
+        audit_number = $7, lifecycle_events = $8, security_events = $9, tasks_removed = $10, last_uuid_high = $11,
+        last_uuid_low = $12
       WHERE id = 1
       """)
     update.bind(1, counters.revision)
@@ -251,6 +275,8 @@ package final class Store {
     update.bind(8, counters.lifecycleEvents)
     update.bind(9, counters.securityEvents)
     update.bind(10, counters.tasksRemoved)
+    update.bind(11, Int64(truncatingIfNeeded: counters.lastUUID.high))
+    update.bind(12, Int64(truncatingIfNeeded: counters.lastUUID.low))
     try update.run()
     storedCounters = counters
   }
@@ -259,7 +285,7 @@ package final class Store {
   /// be refused after the first one.
   package func atomically<Result>(_ body: () throws -> Result) throws -> Result {
     try flushSessions()
-    let before = counters
+    let before = (counters, done)
     let mark = messageIDs.mark
     try connection.execute("SAVEPOINT request")
     do {
@@ -274,7 +300,7 @@ package final class Store {
       }
       forgetRows()
       messageIDs.takeBack(to: mark)
-      counters = before
+      (counters, done) = before
       throw error
     }
   }
@@ -324,7 +350,43 @@ package final class Store {
   package func checkpoint() throws -> Int {
     if let lock, !isExclusive, !lock.acquire(timeout: 0) { return 0 }
     defer { releaseLock() }
+    try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkBeforeCommit() }
+    defer { place?.noteCheckpoint() }
     return try connection.checkpoint()
+  }
+
+  // MARK: - The place of the files
+
+  /// How long readers may go on with files that are not in their place any more: milliseconds.
+  private static let lookInterval: Int64 = 100
+
+  /// Whether the names of the files still lead to those that are open.
+  /// - Throws: `databaseReplaced`
+  package func checkPlace() throws {
+    lastLook = now
+    try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkNames() }
+  }
+
+  private func guardPlace(
+    committed: Bool, _ check: (DatabasePlace) throws(DatabasePlace.Change) -> Void
+  ) throws {
+    guard let place else { return }
+    do throws(DatabasePlace.Change) {
+      try check(place)
+    } catch {
+      if !committed { connection.rollback() }
+      throw StoreError.databaseReplaced(change: error.sentence + settle(error, place), wasCommitted: committed)
+    }
+  }
+
+  private func settle(_ change: DatabasePlace.Change, _ place: DatabasePlace) -> String {
+    guard let lock else { return "" }
+    if !lock.isHeld {
+      guard lock.acquire(timeout: limits.busyTimeout) else { return "" }
+      defer { lock.release() }
+      return place.settle(change)
+    }
+    return place.settle(change)
   }
 
   // MARK: - Facts about the file

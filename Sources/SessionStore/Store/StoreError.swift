@@ -27,6 +27,17 @@ package enum StoreError: Error, Equatable {
   case backupFailed(path: String, code: Int32, message: String)
   /// a commit failed in a way that leaves open whether it is on disk
   case outcomeUnknown(code: Int32, message: String)
+  /// The database's files are not where they were opened, or not what they were. `change` is a sentence without its
+  /// full stop; what was committed as it happened may be lost or not.
+  case databaseReplaced(change: String, wasCommitted: Bool)
+
+  /// Whether nothing can be relied on any more: the process must end.
+  package var endsProcess: Bool {
+    switch self {
+    case .outcomeUnknown, .databaseReplaced: true
+    default: false
+    }
+  }
 }
 
 /// Why a file was not opened.
@@ -41,4 +52,6 @@ package enum OpenError: Error, Equatable {
   case cannotCreate(String)
   case locked(String)
   case inputOutput(String)
+  /// while it was opened
+  case replaced(String)
 }

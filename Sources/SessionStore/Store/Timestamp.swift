@@ -30,6 +30,9 @@ package enum Timestamp {
   }
 
   /// Unix milliseconds of an RFC 3339 timestamp with any fraction and offset; nil when it is none.
+  ///
+  /// A leap second (`23:59:60` UTC at the end of a month, as the last one was in 2016) counts as the second after it,
+  /// for Unix time has no number for it.
   package static func milliseconds(_ text: String) -> Int64? {
     var bytes = Array(text.utf8)[...]
     func number(_ digits: Int) -> Int64? {
@@ -50,7 +53,7 @@ package enum Timestamp {
     guard let year = number(4), take("-") != nil, let month = number(2), take("-") != nil, let day = number(2),
       take("Tt ") != nil, let hour = number(2), take(":") != nil, let minute = number(2), take(":") != nil,
       let second = number(2), (1...12).contains(month), day >= 1, day <= daysIn(month, year), hour < 24, minute < 60,
-      second < 60
+      second <= 60
     else { return nil }
     var fraction: Int64 = 0
     if take(".") != nil {
@@ -76,7 +79,9 @@ package enum Timestamp {
     }
     guard bytes.isEmpty else { return nil }
     let seconds = (hour * 60 + minute) * 60 + second
-    return days(year, month, day) * dayMilliseconds + seconds * 1_000 + fraction - offset
+    let time = days(year, month, day) * dayMilliseconds + seconds * 1_000 - offset
+    if second == 60, time % dayMilliseconds != 0 || civil(time / dayMilliseconds).day != 1 { return nil }
+    return time + fraction
   }
 
   // MARK: - The Gregorian calendar, counted in eras of 400 years from 1 March

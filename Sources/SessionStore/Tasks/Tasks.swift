@@ -101,7 +101,8 @@ extension Store {
     let params = try new.originalParams.map { try payload($0, "original_params") }
     let meta = try new.meta.map { try payload($0, "meta") }
     let slot = try new.sessionID.map { try session($0, owner: owner, for: .write(requested: "create a task")) }
-    let taskID = new.taskID ?? Identifier.make(new.idFormat ?? limits.idFormat, environment, now: now)
+    let made = new.taskID == nil ? makeIdentifier(new.idFormat ?? limits.idFormat) : nil
+    let taskID = new.taskID ?? made?.text ?? ""
     let taken = try findTask(taskID)
     if let taken, !taken.hasLapsed(at: now) { throw StoreError.taskExists(taskID) }
     // Before anything is removed: a refused call leaves everything as it was.
@@ -124,6 +125,8 @@ extension Store {
     if let params { try setTaskPayload(task.number, .originalParams, params) }
     if let meta { try setTaskPayload(task.number, .meta, meta) }
     counters.tasks += 1
+    done.tasksCreated += 1
+    note(made)
     noteMade(Self.taskRows)
     if let slot { touch(slot) }
     noteChange(ofTask: task.number, session: task.session)
@@ -367,6 +370,7 @@ extension Store {
     try delete.run()
     counters.tasks -= 1
     counters.tasksRemoved += 1
+    done.tasksRemoved += 1
     noteChange(ofTask: number, session: session)
   }
 

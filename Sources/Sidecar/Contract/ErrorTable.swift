@@ -17,6 +17,8 @@ struct ErrorKind: Sendable {
   }
 
   static let invalidParams = ErrorKind(-32602, "invalid_params", "A parameter is missing, unknown or unusable.")
+  static let invalidCursor = ErrorKind(-32602, "invalid_cursor", "The cursor is of another list; begin anew.")
+  static let methodNotFound = ErrorKind(-32601, "method_not_found", "There is no such method.")
   static let sessionNotFound = ErrorKind(1001, "session_not_found", "No such session, or another owner's.")
   static let sessionExists = ErrorKind(1002, "session_exists", "The id is taken.")
   static let sessionExpired = ErrorKind(1003, "session_expired", "The session's deadline has passed.")
@@ -44,19 +46,22 @@ struct ErrorKind: Sendable {
   static let databaseError = ErrorKind(1405, "database_error", "SQLite met an error.")
   static let databaseTooNew = ErrorKind(1406, "database_too_new", "Another process has migrated the file.")
   static let outcomeUnknown = ErrorKind(1407, "outcome_unknown", "The write may or may not be on disk.")
+  static let databaseReplaced = ErrorKind(
+    1408, "database_replaced", "The file was deleted, moved, replaced or written over while it was open.")
   static let shuttingDown = ErrorKind(1501, "shutting_down", "The sidecar has been told to shut down.")
 
   static let all: [ErrorKind] =
     [
-      invalidParams, sessionNotFound, sessionExists, sessionExpired, invalidSessionStatus, maxSessionsReached,
-      maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached, taskNotFound, taskExists, invalidTransition,
-      terminalState, maxTasksReached, queueFull, maxValuesReached, maxInputKeysReached, concurrentModification,
-      requirementFailed, payloadTooLarge,
+      methodNotFound, invalidParams, invalidCursor, sessionNotFound, sessionExists, sessionExpired,
+      invalidSessionStatus, maxSessionsReached, maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached,
+      taskNotFound, taskExists, invalidTransition, terminalState, maxTasksReached, queueFull, maxValuesReached,
+      maxInputKeysReached, concurrentModification, requirementFailed, payloadTooLarge,
     ] + anyDatabase + [shuttingDown]
 
   /// What any method that reads or writes the file may answer.
   static let anyDatabase: [ErrorKind] = [
     databaseBusy, databaseFull, databaseReadOnly, databaseCorrupt, databaseError, databaseTooNew, outcomeUnknown,
+    databaseReplaced,
   ]
 
   func error(
@@ -163,6 +168,10 @@ extension RPCError {
       return ErrorKind.outcomeUnknown.error(
         "The disk failed while committing (\(message)); whether this took effect shows after a restart.",
         outcome: .unknown, sqlite(code, message))
+    case .databaseReplaced(let change, let wasCommitted):
+      return ErrorKind.databaseReplaced.error(
+        "\(change). The sidecar ends; start it again\(wasCommitted ? ", and look whether this took effect" : "").",
+        outcome: wasCommitted ? .unknown : .notApplied)
     }
   }
 

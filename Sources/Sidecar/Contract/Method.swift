@@ -69,6 +69,27 @@ final class Method: Sendable {
   }
 }
 
+extension Method {
+  /// All that it may answer with: what it says itself, and what follows from its declaration.
+  var allErrors: [ErrorKind] {
+    func takes(_ name: ParameterName) -> Bool { parameters.contains { $0.name == name } }
+    var all = [ErrorKind.invalidParams]
+    if takes(.cursor) { all.append(.invalidCursor) }
+    all += errors
+    // What it runs may answer for it.
+    if takes(.calls) {
+      all += [.methodNotFound] + MethodTable.all.methods.filter(\.isTransactional).flatMap(\.allErrors)
+    }
+    // Any payload, any answer, and the answer to the batch that it stands in may be too large.
+    all.append(.payloadTooLarge)
+    // A group that is lost for good takes along what needs nothing of the file.
+    all += access == .none ? [.outcomeUnknown, .databaseReplaced] : ErrorKind.anyDatabase
+    all.append(.shuttingDown)
+    var seen: Set<String> = []
+    return all.filter { seen.insert($0.kind).inserted }
+  }
+}
+
 /// All methods by name.
 struct MethodTable: Sendable {
   let methods: [Method]

@@ -51,9 +51,7 @@ enum OpenRPC {
     writer.endObject()
     writer.name("errors")
     writer.beginArray()
-    for error in [.invalidParams] + method.errors + (method.access == .none ? [] : ErrorKind.anyDatabase) {
-      reference("errors/\(error.kind)", to: &writer)
-    }
+    for error in method.allErrors { reference("errors/\(error.kind)", to: &writer) }
     writer.endArray()
     writer.name("examples")
     writer.beginArray()

@@ -75,6 +75,8 @@ extension Sidecar {
           }
         }
       }
+    } catch let error as StoreError where error.endsProcess {
+      giveUp(error)
     } catch {
       // The database could not be read. Requests are told so; subscribers are served when it can be read again.
       nextDelivery = store.now + Self.pollInterval

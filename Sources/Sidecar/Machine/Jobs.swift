@@ -70,6 +70,7 @@ extension Sidecar {
         jobs.running = Jobs.Running(request: request, work: work, startedAt: store.currentTime())
       } catch {
         answer(request) { _ in throw error }
+        if let error = error as? StoreError, error.endsProcess { giveUp(error) }
       }
     }
   }

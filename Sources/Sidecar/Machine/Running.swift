@@ -62,7 +62,7 @@ extension Sidecar {
         return begin(job, request.index, id: request.id.map { Array(JSONText(validated: unit.text).cut($0).bytes) })
       }
     } catch {
-      if isOutcomeUnknown(error) || voidsGroup(error) { throw error }
+      if endsProcess(error) || voidsGroup(error) { throw error }
       group.answers.fail(unit, RPCError.of(error), method: request.index, id: id, since: mark)
     }
     group.answers.end(unit, isNotification: request.isNotification, since: mark)

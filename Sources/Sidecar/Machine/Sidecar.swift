@@ -32,13 +32,13 @@ package final class Sidecar {
   package struct Host {
     /// resident bytes
     package var memoryUsage: () -> Int64
-    /// bytes that are free on the file system of this path
-    package var freeDisk: (String) -> Int64
+    /// bytes that are free on the file system of this path; nil when nothing is known
+    package var freeDisk: (String) -> Int64?
     /// nanoseconds since some moment; never goes back
     package var monotonic: () -> Int64
 
     package init(
-      memoryUsage: @escaping () -> Int64 = { 0 }, freeDisk: @escaping (String) -> Int64 = { _ in 0 },
+      memoryUsage: @escaping () -> Int64 = { 0 }, freeDisk: @escaping (String) -> Int64? = { _ in nil },
       monotonic: @escaping () -> Int64 = { 0 }
     ) {
       self.memoryUsage = memoryUsage
@@ -51,7 +51,7 @@ package final class Sidecar {
     case serving
     /// told to stop by `shutdown`; the process exits with 0 when the output is written
     case shuttingDown
-    /// A commit failed to sync; nobody may be told anything more.
+    /// A commit failed to sync, or the file is not the one that is open; nobody may be told anything more.
     case failed
   }
 
@@ -77,6 +77,8 @@ package final class Sidecar {
   var seenCommits: Int64 = 0
   /// why the last sweep failed
   var sweepFailure: String?
+  /// why the service has failed
+  package private(set) var failure: StoreError?
   private var groupWasClosed = false
   /// Bytes of earlier output that the reader has not taken yet. Notifications wait while these are many: a subscription
   /// is a cursor, and a reader that is slow to take them must not bring the requests to a stand.
@@ -148,7 +150,7 @@ package final class Sidecar {
     do {
       try answer(unit, request, since: mark)
     } catch {
-      let isUnknown = isOutcomeUnknown(error)
+      let isUnknown = endsProcess(error)
       return take(group.handle(isUnknown ? .outcomeUnknown(running: unit, mark) : .lost(running: unit)), error)
     }
     guard group.state == .open else {
@@ -194,7 +196,9 @@ package final class Sidecar {
     case .goOn: break
     case .commit: commit()
     case .runAlone(let units): runAlone(units)
-    case .refuse(let units): refuse(units, RPCError.of(error ?? RPCError.internalError))
+    case .refuse(let units):
+      failure = error as? StoreError
+      refuse(units, RPCError.of(error ?? RPCError.internalError))
     }
   }
 
@@ -205,7 +209,7 @@ package final class Sidecar {
       try store.commitGroup()
     } catch {
       return take(
-        group.handle(isOutcomeUnknown(error) ? .outcomeUnknown(running: nil, group.answers.mark) : .lost(running: nil)),
+        group.handle(endsProcess(error) ? .outcomeUnknown(running: nil, group.answers.mark) : .lost(running: nil)),
         error)
     }
     let end = host.monotonic()
@@ -260,12 +264,11 @@ package final class Sidecar {
     if store.hasChanges { noteChanges() }
   }
 
-  func isOutcomeUnknown(_ error: any Error) -> Bool {
-    if case StoreError.outcomeUnknown? = error as? StoreError { true } else { false }
-  }
+  func endsProcess(_ error: any Error) -> Bool { (error as? StoreError)?.endsProcess == true }
 
-  /// Ends the service between two groups after the disk has failed.
-  func giveUp() {
+  /// Ends the service between two groups: nobody may be told anything more.
+  package func giveUp(_ error: StoreError) {
+    failure = error
     _ = group.handle(.outcomeUnknown(running: nil, group.answers.mark))
   }
 

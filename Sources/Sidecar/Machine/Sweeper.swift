@@ -48,8 +48,8 @@ extension Sidecar {
       noteChanges()
     } catch StoreError.busy {
       nextSweep = now + Self.sweepPause
-    } catch StoreError.outcomeUnknown {
-      giveUp()
+    } catch let error as StoreError where error.endsProcess {
+      giveUp(error)
     } catch {
       // Expiry is checked on every access, so nothing wrong is seen meanwhile; health tells.
       sweepFailure = RPCError.of(error).message

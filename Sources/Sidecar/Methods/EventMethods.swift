@@ -158,7 +158,7 @@ enum EventMethods {
   private static let subscribe = Method(
     name: "subscribe_events",
     summary: "Sends the session's events as notifications, the backlog after the cursor first, then live.",
-    access: .read, isTransactional: false,
+    access: .read, isTransactional: false, isRepeatable: false,
     parameters: [
       .sessionID, .optional(.afterEventID, .integer(.safe), "The last id that was seen; from now on when absent."),
       stream,

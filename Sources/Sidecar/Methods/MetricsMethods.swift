@@ -54,6 +54,10 @@ enum MetricsMethods {
       + [
         ("uptime", .optional(.described(.integer, "Milliseconds."))),
         (
+          "totals",
+          .optional(.described(.object, "Committed by this process since it began, by name; none ever falls back."))
+        ),
+        (
           "commits",
           .optional(
             .members([
@@ -112,6 +116,10 @@ extension Sidecar {
     writer.member("requests", metrics.requests)
     writer.member("errors", metrics.errors)
     writer.member("uptime", max(0, store.now - metrics.startedAt))
+    writer.name("totals")
+    writer.beginObject()
+    for total in store.totals.named { writer.member(total.name, total.count) }
+    writer.endObject()
     writer.name("commits")
     writer.beginObject()
     writer.member("count", metrics.commits.count)
@@ -161,6 +169,9 @@ extension Sidecar {
     page.single("wal_bytes", .gauge, "The write-ahead log.", summary.walBytes)
     page.single("resident_memory_bytes", .gauge, "Of this process.", host.memoryUsage())
     page.single("subscriptions", .gauge, "Open subscriptions of this process.", Int64(subscriptionCount))
+    for total in store.totals.named {
+      page.single(total.name + "_total", .counter, total.help, total.count)
+    }
     page.single("received_bytes_total", .counter, "Bytes of requests.", metrics.bytesReceived)
     page.single("sent_bytes_total", .counter, "Bytes of answers and notifications.", metrics.bytesSent)
     page.family("requests_total", .counter, "Requests by method.")
@@ -180,6 +191,21 @@ extension Sidecar {
     page.histogram("commit_duration_seconds", [], metrics.commits)
     page.single("committed_requests_total", .counter, "Requests that commits made durable.", metrics.committed)
     return page.text
+  }
+}
+
+extension Totals {
+  fileprivate var named: [(name: String, count: Int64, help: String)] {
+    [
+      ("sessions_created", sessionsCreated, "Sessions that this process made."),
+      ("sessions_removed", sessionsRemoved, "Sessions that it deleted, or swept when they had expired."),
+      ("events_stored", eventsStored, "Events that it stored."),
+      ("event_bytes_stored", eventBytesStored, "Bytes of their payloads."),
+      ("events_evicted", eventsEvicted, "Events that made room for newer ones."),
+      ("tasks_created", tasksCreated, "Tasks that it made."),
+      ("tasks_removed", tasksRemoved, "Tasks that it deleted, or swept when they had lapsed."),
+      ("log_entries_appended", logEntriesAppended, "Entries that it appended to logs."),
+    ]
   }
 }
 

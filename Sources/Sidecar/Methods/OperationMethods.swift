@@ -139,12 +139,13 @@ enum OperationMethods {
     )
   ) { sidecar, _, writer in
     let store = sidecar.store
+    try store.checkPlace()
     let freeDisk = store.path.isEmpty ? nil : sidecar.host.freeDisk(store.path)
     var reasons: [String] = []
     let degraded = Int64(sidecar.options.degradedSessions)
     if degraded > 0, store.sessionRows >= degraded { reasons.append("\(store.sessionRows) sessions") }
     if store.walBytes > walBound { reasons.append("the write-ahead log has \(store.walBytes) bytes") }
-    if let freeDisk, freeDisk < diskBound { reasons.append("\(freeDisk) bytes of disk are free") }
+    if let freeDisk, freeDisk < diskBound { reasons.append("\(freeDisk) bytes are free on the disk of the file") }
     if let failure = sidecar.sweepFailure { reasons.append("the last sweep failed: \(failure)") }
     writer.beginObject()
     writer.member("status", reasons.isEmpty ? "healthy" : "degraded")

@@ -490,7 +490,7 @@ enum TaskMethods {
 
   private static let subscribe = Method(
     name: "subscribe_tasks", summary: "Sends a notification for each change of a task, or of any task of a session.",
-    access: .read, isTransactional: false,
+    access: .read, isTransactional: false, isRepeatable: false,
     parameters: [
       .optional(.taskID, .identifier, "The task."), .optional(.sessionID, .identifier, "Or the session."),
     ] + Parameter.owners,

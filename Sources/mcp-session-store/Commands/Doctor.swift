@@ -139,7 +139,7 @@ private struct Checkup {
   }
 
   private mutating func disk() {
-    let free = System.freeDisk(directory)
+    let free = System.freeDisk(directory) ?? 0
     let message = "\(Size.text(free)) free"
     if free < Self.diskBound {
       add("disk", .problem, message, remedy: "free some space: writes will soon fail")

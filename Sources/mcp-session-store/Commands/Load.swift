@@ -6,9 +6,9 @@ extension Command {
     Command(
       name: "load", summary: "reads a dump from standard input into the file, all of it or nothing",
       details: [
-        "The file is made when missing. Into one that holds something, numbers and revisions move up, so that they "
-          + "stay unique; an id that is there already is an error. Caps are not asked for, and nothing is written to "
-          + "the audit trail.",
+        "A file that is missing is made once all of the dump is right. Into one that holds something, numbers and "
+          + "revisions move up, so that they stay unique; an id that is there already is an error. Caps are not asked "
+          + "for, and nothing is written to the audit trail.",
         "It holds up other writers from its first line to its last, which sidecars answer with database_busy.",
       ],
       options: [.database, .durability, .busyTimeout, .exclusive], run: load)
@@ -24,12 +24,28 @@ extension Command {
       throw Failure(code: .configuration, message: "standard input is closed; a dump is read from there")
     }
     if System.isTerminal(0) { System.report("reading a dump from the terminal; end with Ctrl-D") }
+    System.installSignals()
     if arguments.database == nil { System.makeDirectories(for: path) }
+    let records = System.exists(path) ? try load(into: path, arguments) : try loadNew(path, arguments)
+    try Output.write("loaded \(records) record\(records == 1 ? "" : "s") into \(path)\n")
+    return .success
+  }
+
+  /// A new file gets its name when everything is in it, so that a dump that is not loaded leaves nothing behind.
+  private static func loadNew(_ path: String, _ arguments: Arguments) throws(Failure) -> Int64 {
+    let partial = "\(path).partial-\(System.process())"
+    defer { System.removeDatabase(partial) }
+    let records = try load(into: partial, arguments)
+    if let reason = System.place(partial, at: path) {
+      throw Failure(code: .cannotCreate, message: "nothing was loaded: cannot make \(path): \(reason)")
+    }
+    return records
+  }
+
+  private static func load(into path: String, _ arguments: Arguments) throws(Failure) -> Int64 {
     let store = try arguments.opened(path)
     do {
-      let records = try store.load { loader in try feed(&loader) }
-      try Output.write("loaded \(records) record\(records == 1 ? "" : "s") into \(path)\n")
-      return .success
+      return try store.load { loader in try feed(&loader) }
     } catch let error as LoadError {
       let place = error.line > 0 ? "line \(error.line): " : ""
       throw Failure(code: .data, message: "nothing was loaded: \(place)\(Terminal.printable(error.message))")
@@ -50,13 +66,17 @@ extension Command {
       }
     }
     reading: while true {
+      _ = System.wait(input: 0, output: nil, wantsToWrite: false, milliseconds: nil)
+      if System.stopRequested { throw Failure(code: .inputOutput, message: "told to end; nothing was loaded") }
       switch System.read(0, into: &buffer) {
       case .bytes(let count):
         lines.append(Array(buffer[..<count]))
         while let line = lines.next() { try take(line) }
         progress.update(loader.records, of: nil)
-      case .wouldBlock: _ = System.wait(input: 0, output: 2, wantsToWrite: false, milliseconds: nil)
+      case .wouldBlock: break
       case .ended: break reading
+      case .failed(let reason):
+        throw Failure(code: .inputOutput, message: "nothing was loaded: cannot read standard input: \(reason)")
       }
     }
     if let line = lines.finish() { try take(line) }

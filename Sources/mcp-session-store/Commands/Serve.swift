@@ -30,13 +30,15 @@ extension Command {
       memoryUsage: System.memoryUsage, freeDisk: System.freeDisk, monotonic: System.monotonicNanoseconds)
     var server = Server(
       Sidecar(store: store, options: options, host: host), store, output: output, watchParent: arguments.watchParent)
-    let code = server.serve()
-    // Only after a good end is the file closed, which may write to it: where something failed, the log stays as it is
-    // for the next one who opens the file.
-    if code != .success { System.end(code) }
-    return code
+    do {
+      try server.serve()
+    } catch {
+      // Only after a good end is the file closed, which may write to it: where something failed, the log stays as it is
+      // for the next one who opens the file.
+      System.end(error)
+    }
+    return .success
   }
-
 }
 
 extension Arguments {
