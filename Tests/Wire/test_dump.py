@@ -346,7 +346,7 @@ CONTRADICTIONS = {
     "a task's time": (said("task", created_at=HUGE), "'created_at'"),
     "a task's deadline": (said("task", expires_at=5), "'expires_at'"),
     "a result": (said("task_payload", field="result", payload={"other": 1}), "'payload' is an object with"),
-    "an error that is none": (said("task_payload", field="result", payload={"error": 1}), "'payload' is an object with"),
+    "an error that is none": (said("task_payload", field="result", payload={"error": 1}), "'payload' is an object"),
     "input keys": (said("task_input_key", key=""), "'key'"),
     "input requests": (said("task_payload", field="input_requests", payload=[1]), "'payload' is an object"),
     "a task's revision": (said("task", revision=2**52), "over the one that the header names"),

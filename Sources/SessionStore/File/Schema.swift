@@ -217,7 +217,9 @@ package struct Schema {
     CREATE INDEX rate_limits_by_check ON rate_limits (check_at);
     """
 
-  private static let third = [rowsOfSessions, ownerIndexes, endsOfSessions, splitTasks, lastUUID].joined(separator: "\n")
+  private static let third = [
+    rowsOfSessions, ownerIndexes, endsOfSessions, splitTasks, lastUUID,
+  ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
   /// before belongs to the session that has its id now only where it cannot have belonged to a former one: numbers

@@ -143,7 +143,7 @@ package struct Loader: ~Copyable {
     }
     for (name, number, given) in [
       ("revision", revision, store.counters.revision), ("audit_number", auditNumber, store.counters.auditNumber),
-    ] where number.addingClamped(given) > RecordRules.largest {
+    ] where (Saturating(number) + given).value > RecordRules.largest {
       throw wrong("'\(name)' and what the store has given out are together over \(RecordRules.largest)")
     }
     return DumpHeader(
@@ -238,7 +238,7 @@ package struct Loader: ~Copyable {
 
   /// The number that it has in the store.
   private func moved(_ number: Int64, _ kind: String, _ column: RecordKind.Column) throws -> Int64 {
-    let moved = number.addingClamped(bases[kind] ?? 0)
+    let moved = (Saturating(number) + (bases[kind] ?? 0)).value
     guard moved <= RecordRules.largest else {
       throw wrong("'\(column.name)' would be over \(RecordRules.largest), behind what is in the store")
     }

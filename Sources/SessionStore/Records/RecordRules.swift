@@ -139,7 +139,7 @@ struct RecordRules {
       for (field, content) in Self.taskFields {
         if let value = members(field) { try Self.check(field, content, value) }
       }
-      let expected = members("ttl")?.integer.map { integer("created_at").addingClamped($0) }
+      let expected = members("ttl")?.integer.map { (Saturating(integer("created_at")) + $0).value }
       try require(
         members("expires_at")?.integer == expected,
         "'expires_at' is 'created_at' and 'ttl' together, or null without one")
