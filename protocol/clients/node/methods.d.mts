@@ -4,7 +4,9 @@ import type { CallOptions } from './store.mjs'
 
 /** The kinds of errors in answers, all of the contract's table. */
 export type ErrorKind =
+  | 'method_not_found'
   | 'invalid_params'
+  | 'invalid_cursor'
   | 'session_not_found'
   | 'session_exists'
   | 'session_expired'
@@ -31,11 +33,10 @@ export type ErrorKind =
   | 'database_error'
   | 'database_too_new'
   | 'outcome_unknown'
+  | 'database_replaced'
   | 'shutting_down'
   | 'parse_error'
   | 'invalid_request'
-  | 'method_not_found'
-  | 'invalid_cursor'
   | 'internal_error'
 
 /** The same by name, at run time. */
@@ -218,6 +219,8 @@ export interface Metrics {
   errors?: number
   /** Milliseconds. */
   uptime?: number
+  /** Committed by this process since it began, by name; none ever falls back. */
+  totals?: Record<string, unknown>
   commits?: {
     count: number
     /** Microseconds, at most a fourth too high. */

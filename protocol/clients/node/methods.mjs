@@ -11,14 +11,12 @@ export const REPEATABLE = new Set([
   'get_events_after',
   'get_recent_events',
   'event_count',
-  'subscribe_events',
   'get_task',
   'list_tasks',
   'list_tasks_for_session',
   'get_task_result',
   'peek_task_messages',
   'task_count',
-  'subscribe_tasks',
   'get_value',
   'list_values',
   'load_log',
@@ -34,7 +32,9 @@ export const REPEATABLE = new Set([
 
 /** The kinds of errors in answers, by name. A newer sidecar may have others. */
 export const ErrorKind = Object.freeze({
+  method_not_found: 'method_not_found',
   invalid_params: 'invalid_params',
+  invalid_cursor: 'invalid_cursor',
   session_not_found: 'session_not_found',
   session_exists: 'session_exists',
   session_expired: 'session_expired',
@@ -61,11 +61,10 @@ export const ErrorKind = Object.freeze({
   database_error: 'database_error',
   database_too_new: 'database_too_new',
   outcome_unknown: 'outcome_unknown',
+  database_replaced: 'database_replaced',
   shutting_down: 'shutting_down',
   parse_error: 'parse_error',
   invalid_request: 'invalid_request',
-  method_not_found: 'method_not_found',
-  invalid_cursor: 'invalid_cursor',
   internal_error: 'internal_error',
 })
 

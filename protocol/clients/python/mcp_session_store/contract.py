@@ -17,7 +17,7 @@ REPEATABLE = frozenset({
     "get_session", "get_session_state", "get_task", "get_task_result", "get_value", "health", "initialize",
     "list_audit_events", "list_session_ids", "list_session_state_keys", "list_sessions", "list_tasks",
     "list_tasks_for_session", "list_values", "load_log", "peek_task_messages", "rpc.discover", "server_info",
-    "session_count", "subscribe_events", "subscribe_tasks", "task_count",
+    "session_count", "task_count",
 })
 
 #: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
@@ -288,6 +288,8 @@ class Metrics(TypedDict):
     errors: NotRequired[int]
     uptime: NotRequired[int]
     """Milliseconds."""
+    totals: NotRequired[dict[str, Any]]
+    """Committed by this process since it began, by name; none ever falls back."""
     commits: NotRequired[MetricsCommits]
     methods: NotRequired[dict[str, Any]]
     """By name, for each that was called: requests, errors, and p50_us and p99_us from taking a request up until its
@@ -792,6 +794,7 @@ class ErrorKind(str, enum.Enum):
     DATABASE_ERROR = "database_error"
     DATABASE_FULL = "database_full"
     DATABASE_READ_ONLY = "database_read_only"
+    DATABASE_REPLACED = "database_replaced"
     DATABASE_TOO_NEW = "database_too_new"
     INTERNAL_ERROR = "internal_error"
     INVALID_CURSOR = "invalid_cursor"
@@ -821,8 +824,16 @@ class ErrorKind(str, enum.Enum):
     TERMINAL_STATE = "terminal_state"
 
 
+class MethodNotFound(RequestError):
+    """There is no such method. Code -32601, kind `method_not_found`."""
+
+
 class InvalidParams(RequestError):
     """A parameter is missing, unknown or unusable. Code -32602, kind `invalid_params`."""
+
+
+class InvalidCursor(RequestError):
+    """The cursor is of another list; begin anew. Code -32602, kind `invalid_cursor`."""
 
 
 class SessionNotFound(RequestError):
@@ -929,13 +940,19 @@ class OutcomeUnknown(RequestError):
     """The write may or may not be on disk. Code 1407, kind `outcome_unknown`."""
 
 
+class DatabaseReplaced(RequestError):
+    """The file was deleted, moved, replaced or written over while it was open. Code 1408, kind `database_replaced`."""
+
+
 class ShuttingDown(RequestError):
     """The sidecar has been told to shut down. Code 1501, kind `shutting_down`."""
 
 
 #: The class of each kind of error.
 ERRORS: dict[str, type[RequestError]] = {
+    "method_not_found": MethodNotFound,
     "invalid_params": InvalidParams,
+    "invalid_cursor": InvalidCursor,
     "session_not_found": SessionNotFound,
     "session_exists": SessionExists,
     "session_expired": SessionExpired,
@@ -962,5 +979,6 @@ ERRORS: dict[str, type[RequestError]] = {
     "database_error": DatabaseError,
     "database_too_new": DatabaseTooNew,
     "outcome_unknown": OutcomeUnknown,
+    "database_replaced": DatabaseReplaced,
     "shutting_down": ShuttingDown,
 }
