@@ -246,3 +246,18 @@ test('what fails is told as what it is', async (t) => {
   assert.deepEqual([answer.status, answer.headers.get('retry-after')], [503, '1'])
   assert.equal(served.errors.at(-1).name, 'ChildError')
 })
+
+test('that a client without sessions came is told the log once; one that falls back is served', async (t) => {
+  const store = await openStore(t)
+  const { ask, open } = await serve(t, store)
+  const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' }
+  for (let n = 0; n < 2; n++) {
+    const answer = await ask({ jsonrpc: '2.0', id: n, method: 'server/discover', params: { _meta } })
+    assert.equal(answer.status, 400, 'which is what makes it fall back')
+    await answer.text()
+  }
+  await open()
+  const hints = store.remarks.filter((line) => line.includes('2026-07-28'))
+  assert.equal(hints.length, 1)
+  assert.ok(hints[0].includes('DurableSessions'), hints[0])
+})

@@ -19,8 +19,9 @@ async function serve(t, store, options) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.after(() => server.close())
   const address = `http://127.0.0.1:${server.address().port}/mcp`
-  return async function ask({ session, user, body, method = 'POST' } = {}) {
+  return async function ask({ session, user, body, method = 'POST', headers: others = {} } = {}) {
     const headers = {
+      ...others,
       ...(session === undefined ? {} : { 'Mcp-Session-Id': session }),
       ...(user === undefined ? {} : { 'X-User': user }),
     }
@@ -404,4 +405,87 @@ test('an open stream keeps its session, unless that is not wanted', async (t) =>
   const opened = await eventually(async () => (await isTouchedAt(last_activity)) && Date.now(), 'the request')
   await eventually(() => isTouchedAt(opened), 'the touch while the stream is open')
   await eventually(() => notKept.isOver, 'the end of the session that nobody touches')
+})
+
+/** A server with a health route; `probe` asks there. */
+async function serveHealth(t, store, options = {}) {
+  const faults = []
+  const sessions = httpSessions(store, { health: '/healthz', onError: (error) => faults.push(error), ...options })
+  const server = createServer((request, response) => sessions(request, response, () => response.end('passed')))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.after(() => server.close())
+  async function probe({ path = '/healthz', ...request } = {}) {
+    const response = await fetch(`http://127.0.0.1:${server.address().port}${path}`, request)
+    const text = await response.text()
+    return { status: response.status, headers: response.headers, text, json: text.startsWith('{') && JSON.parse(text) }
+  }
+  return { probe, faults }
+}
+
+test('a probe is answered before all else, and nothing else is', async (t) => {
+  const store = await openStore(t)
+  const owner = () => assert.fail('nobody asks whose probe it is')
+  const { probe } = await serveHealth(t, store, { owner, rateLimit: { limit: 1, window: 3_600_000 } })
+  for (const path of ['/healthz', '/healthz?a=b']) {
+    const { status, headers, json } = await probe({ path, headers: { 'Mcp-Session-Id': 'unknown' } })
+    assert.deepEqual([status, json], [200, { status: 'ok' }])
+    assert.equal(headers.get('cache-control'), 'no-store')
+  }
+  const head = await probe({ method: 'HEAD' })
+  assert.deepEqual([head.status, head.text], [200, ''])
+  const post = await probe({ method: 'POST', body: '{}' })
+  assert.deepEqual([post.status, post.headers.get('allow')], [405, 'GET, HEAD'])
+  // Without the option, and beside its path, requests take the way of all.
+  const others = await serveHealth(t, store)
+  for (const path of ['/healthz/', '/health', '/mcp/healthz']) {
+    assert.equal((await others.probe({ path })).text, 'passed')
+  }
+  assert.equal((await (await serveHealth(t, store, { health: undefined })).probe()).text, 'passed')
+  for (const health of ['healthz', '', '/a b', '/a?b', true]) {
+    assert.throws(() => httpSessions(store, { health }), TypeError)
+  }
+})
+
+test('who is not well says why, in bounded time, and names no file', async (t) => {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  const store = await openStore(t, { database, options: { degraded_sessions: 1 } })
+  const { probe, faults } = await serveHealth(t, store)
+  assert.equal((await probe()).status, 200)
+  await store.createSession({ status: 'active' })
+  const degraded = await probe()
+  assert.deepEqual([degraded.status, degraded.json], [503, { status: 'unhealthy', reasons: ['1 sessions'] }])
+  signal(store.pid, 'SIGSTOP')
+  const slow = await Promise.all([probe(), probe()])
+  for (const { json } of slow) assert.deepEqual(json.reasons, ['the store does not answer in time'])
+  signal(store.pid, 'SIGCONT')
+  await store.close()
+  const { status, json, text } = await probe()
+  assert.deepEqual([status, json.reasons], [503, ['the store cannot be asked']])
+  assert.ok(!text.includes(database))
+  assert.deepEqual(faults.map(({ name }) => name), ['CallTimeout', 'ChildError'], 'who ask at once ask once')
+})
+
+test('what the system says of a failure stays inside', async (t) => {
+  const reasons = ['the last sweep failed: unable to open /srv/secret.db', '/srv/secret.db is odd', '9 sessions']
+  const { probe } = await serveHealth(t, { health: async () => ({ status: 'degraded', reasons }) })
+  const { text, json } = await probe()
+  assert.deepEqual(json.reasons, ['the last sweep failed', 'the store is not well', '9 sessions'])
+  assert.ok(!text.includes('/srv'))
+})
+
+test('that a client without sessions came is told the log once', async (t) => {
+  const store = await openStore(t)
+  const hints = () => store.remarks.filter((line) => line.includes('2026-07-28'))
+  const bothEras = await serve(t, store, { hint: false })
+  const ask = await serve(t, store)
+  const modern = { 'Mcp-Protocol-Version': '2026-07-28' }
+  await bothEras({ headers: modern })
+  for (const version of ['2025-11-25', '2025-06-18', 'zzz']) {
+    await ask({ headers: { 'Mcp-Protocol-Version': version } })
+  }
+  assert.deepEqual(hints(), [])
+  for (let n = 0; n < 3; n++) assert.equal((await ask({ headers: modern })).json.session, null)
+  await (await serve(t, store, {}))({ headers: modern })
+  assert.equal(hints().length, 1)
+  assert.ok(hints()[0].includes('httpSessions'), hints()[0])
 })

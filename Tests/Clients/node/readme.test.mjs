@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { host, outcome, root, temporaryFolder } from './fixture.mjs'
 
-const folder = join(root, 'protocol/clients/node')
-const readme = readFileSync(join(folder, 'README.md'), 'utf8')
+const folderOfClient = join(root, 'protocol/clients/node')
+const readme = readFileSync(join(folderOfClient, 'README.md'), 'utf8')
 const blocks = [...readme.matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, code]) => code)
 
 test('the first program of the README runs as it stands', async (t) => {
@@ -20,11 +20,47 @@ test('the first program of the README runs as it stands', async (t) => {
   assert.equal(stderr, '')
 })
 
+const counting = blocks.find((code) => code.includes("registerTool('count'"))
+
+/** A process with the tool of the README, which is called as the SDKs call tools; it is killed in the end. */
+function countIn(folder) {
+  const code = `
+    import { ErrorKind } from ${JSON.stringify(join(folderOfClient, 'index.mjs'))}
+    const store = await SessionStore.open({ binary, cwd: ${JSON.stringify(folder)}, database: 'counter.db' })
+    let count
+    const server = { registerTool: (name, { description }, tool) => (count = tool) }
+    ${counting}
+    const alice = { authInfo: { clientId: 'alice' } }
+    const answers = await Promise.all([count(alice), count({ http: alice }), count({ http: {} })])
+    process.stdout.write(JSON.stringify(answers.map(({ content: [{ text }] }) => text)), () => {
+      process.kill(process.pid, 'SIGKILL')
+    })`
+  return outcome(host(code))
+}
+
+test('the tool of the README counts for clients of both eras, each caller by itself, over kills', async (t) => {
+  const folder = temporaryFolder(t)
+  for (const [first, second, anonymous] of [[1, 2, 1], [3, 4, 2]]) {
+    const { stdout, signal, stderr } = await countIn(folder)
+    assert.deepEqual([signal, stderr], ['SIGKILL', ''])
+    const [one, other, nobody] = JSON.parse(stdout)
+    assert.deepEqual([one, other].sort(), [`Call ${first}.`, `Call ${second}.`])
+    assert.equal(nobody, `Call ${anonymous}.`)
+  }
+})
+
+test('below each adapter stands whom it serves', () => {
+  const adapters = readme.slice(readme.indexOf('### EventStore'), readme.indexOf('## Seeing what it does'))
+  const sections = adapters.split(/^### /m).slice(1)
+  assert.equal(sections.length, 5)
+  for (const section of sections) assert.match(section, /^.*\n\n\*[^*]*20\d\d-\d\d-\d\d[^*]*\*\n/, section.slice(0, 40))
+})
+
 test('what programs of the README import is there', async () => {
   const imports = readme.matchAll(/^import \{ (.*) \} from '\.\/mcp-session-store\/(.*)'$/gm)
   let count = 0
   for (const [, names, file] of imports) {
-    const module = await import(join(folder, file))
+    const module = await import(join(folderOfClient, file))
     for (const name of names.split(', ')) {
       assert.equal(typeof module[name], 'function', `${name} in ${file}`)
       count += 1
@@ -47,7 +83,7 @@ test('every option that is declared stands in the README', () => {
     ['durable-sessions.d.mts', 'DurableSessionsOptions'],
   ]) {
     const declaration = new RegExp(`interface ${name}.*\\{\\n([\\s\\S]*?)^\\}`, 'm')
-    const [, body] = readFileSync(join(folder, file), 'utf8').match(declaration)
+    const [, body] = readFileSync(join(folderOfClient, file), 'utf8').match(declaration)
     const options = [...body.replace(/@deprecated.*\n.*/g, '').matchAll(/^ {2}(\w+)\??:/gm)].map(([, option]) => option)
     assert.ok(options.length > 0, name)
     for (const option of options) assert.ok(readme.includes(option), `${option} of ${name}`)
@@ -55,6 +91,6 @@ test('every option that is declared stands in the README', () => {
 })
 
 test('every error that is exported stands in the README', async () => {
-  const errors = Object.keys(await import(join(folder, 'errors.mjs')))
+  const errors = Object.keys(await import(join(folderOfClient, 'errors.mjs')))
   for (const name of errors) assert.ok(readme.includes(`\`${name}`), name)
 })

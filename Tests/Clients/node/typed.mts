@@ -17,6 +17,7 @@ import {
 import { EventStore } from '../../../protocol/clients/node/event-store.mjs'
 import { DurableSessions } from '../../../protocol/clients/node/durable-sessions.mjs'
 import { httpSessions } from '../../../protocol/clients/node/http-sessions.mjs'
+import { contextOf, currentTrace, instrument, type Trace } from '../../../protocol/clients/node/otel.mjs'
 import { TaskMessageQueue, TaskStore } from '../../../protocol/clients/node/task-store.mjs'
 import { TaskService, useRequestState, type DetailedTask } from '../../../protocol/clients/node/task-service.mjs'
 
@@ -200,3 +201,26 @@ if (detailed?.status === 'failed') console.log(detailed.error.code)
 // @ts-expect-error: an event store is bound to a session
 new EventStore(store, {})
 export { answered, events, first, middleware, queue, service, tasks }
+
+interface OTelContext {
+  getValue(key: symbol): unknown
+  setValue(key: symbol, value: unknown): OTelContext
+}
+declare const api: {
+  trace: { getTracer(name: string, version?: string): object }
+  metrics: { getMeter(name: string, version?: string): object }
+  context: { active(): OTelContext }
+  propagation: {
+    inject<Carrier>(context: OTelContext, carrier: Carrier, setter?: object): void
+    extract<Carrier>(context: OTelContext, carrier: Carrier, getter?: object): OTelContext
+  }
+  SpanKind: { CLIENT: 2 }
+  SpanStatusCode: { ERROR: 2 }
+}
+const stop: () => void = instrument(api, { store })
+const kept: Trace = currentTrace(api)
+await new TaskService(store).create({ context: { done: 0 }, trace: kept })
+const asked: Task = await store.createTask({})
+contextOf(api, asked).getValue(Symbol('span'))
+httpSessions(store, { health: '/healthz', hint: false })
+store.remark('a line')

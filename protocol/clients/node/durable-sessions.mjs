@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { tell } from './callback.mjs'
+import { hintAtEra, isModern } from './era.mjs'
 import { RequestError, StoreError } from './errors.mjs'
 import { EventStore } from './event-store.mjs'
 import { asJSON } from './json.mjs'
@@ -100,8 +101,11 @@ export class DurableSessions {
     const owners = await this.#ownersOf(request, options)
     const session_id = request.headers.get('mcp-session-id')
     if (session_id !== null) return this.#serve(session_id, owners, request, options)
+    const version = request.headers.get('mcp-protocol-version')
+    if (isModern(version)) hintAtEra(this.#store, 'DurableSessions')
     if (request.method !== 'POST') throw new Refusal(400, -32000, 'Bad Request: Mcp-Session-Id header is required')
     const body = await bodyOf(request, options)
+    if (isModern(version, body)) hintAtEra(this.#store, 'DurableSessions')
     const initialize = [body].flat().find((message) => message?.method === 'initialize')
     if (initialize === undefined) {
       throw new Refusal(400, -32000, 'Bad Request: Mcp-Session-Id header is required')

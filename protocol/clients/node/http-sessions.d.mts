@@ -38,6 +38,13 @@ export interface HttpSessionsOptions<Request = any> {
         /** What is screened, when it is not every text in the body. */
         text?: (request: Request) => Awaitable<string>
       }
+  /**
+   * A path, as `/healthz`, where GET is answered with 200 `{"status":"ok"}`, or with 503 and `reasons`; before all
+   * else, and for everybody. Below where this is mounted.
+   */
+  health?: string
+  /** Whether the store's log is told, once, that a client of MCP 2026-07-28 came; false where those are served. */
+  hint?: boolean
   /** Where the session is put on the request; "mcpSession". It is null for a request that names none. */
   property?: string
   /** What kept the store from being asked, answered with 503; or what a function of yours threw, answered with 500. */

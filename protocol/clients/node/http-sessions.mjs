@@ -1,5 +1,7 @@
 import { tell } from './callback.mjs'
+import { hintAtEra, isModern } from './era.mjs'
 import { RequestError, RequestTooLarge, StoreError } from './errors.mjs'
+import { HealthRoute } from './health-route.mjs'
 import { HALF_A_PAIR, toName } from './names.mjs'
 import { SessionWatch } from './session-watch.mjs'
 
@@ -65,7 +67,9 @@ class HostFault extends Error {
  */
 export function httpSessions(store, options = {}) {
   const { owner = () => ({}), touch = true, rateLimit, screen, property = 'mcpSession', onError = () => {} } = options
+  const { health, hint = true } = options
   checkRateLimit(rateLimit)
+  const healthRoute = health === undefined ? null : new HealthRoute(store, health, onError)
   const watch = new SessionWatch(store, { touch })
 
   async function check(request) {
@@ -74,6 +78,9 @@ export function httpSessions(store, options = {}) {
     const id = request.headers['mcp-session-id']
     request[property] = id === undefined ? null : await findSession(id, owners)
     if (screen) await checkInput(request)
+    if (hint && id === undefined && isModern(request.headers['mcp-protocol-version'], request.body)) {
+      hintAtEra(store, 'httpSessions')
+    }
     return owners
   }
 
@@ -127,6 +134,10 @@ export function httpSessions(store, options = {}) {
   }
 
   return async function sessions(request, response, next) {
+    if (healthRoute?.isAskedBy(request)) {
+      await healthRoute.answer(request, response)
+      return
+    }
     let owners
     try {
       owners = await check(request)

@@ -179,6 +179,9 @@ export declare class SessionStore extends Methods {
   /** A task, or the tasks of a session: as they are now, and then each change. */
   subscribeTasks(params: SubscribeTasksParams, options?: TaskSubscriptionOptions): TaskSubscription
 
+  /** Hands a line to the store's log, as the adapters do. Never throws. */
+  remark(line: string): void
+
   /**
    * Ends all subscriptions, lets be answered what was called, and ends the process: within 250 ms when it is idle.
    * After `patience` milliseconds (5,000; formerly `timeout`) it gets SIGTERM, a second later SIGKILL, and what was not

@@ -1,6 +1,7 @@
 import { tell } from './callback.mjs'
 import { CallQueue, JOBS, onceAborted } from './calls.mjs'
 import { Child, GRACE, toArguments } from './child.mjs'
+import { isTraced, trace } from './diagnostics.mjs'
 import { AbortError, ChildError, RequestError } from './errors.mjs'
 import { Methods, REPEATABLE } from './methods.mjs'
 import { toLimit, toOptions } from './options.mjs'
@@ -141,9 +142,19 @@ export class SessionStore extends Methods {
     return this.#closing
   }
 
+  /** Hands a line to the store's log, as the adapters do. Never throws. */
+  remark(line) {
+    this.#log(line)
+  }
+
   // --- Calls
 
   #request(method, params, callbacks, options) {
+    if (!isTraced()) this.#make(method, params, callbacks, options)
+    else trace(this, method, callbacks, (told) => this.#make(method, params, told, options))
+  }
+
+  #make(method, params, callbacks, options) {
     checkOwners(method, params)
     if (method === 'transaction') for (const each of params?.calls ?? []) checkOwners(each.method, each.params)
     const { timeout = JOBS.has(method) ? null : this.#options.timeout } = options

@@ -1,3 +1,4 @@
+import type { Trace } from './otel.mjs'
 import type { Signal, SessionStore } from './store.mjs'
 
 /** A task as the extension `io.modelcontextprotocol/tasks` of MCP 2026-07-28 has it. */
@@ -39,6 +40,8 @@ export interface CreateTask extends TaskAccess {
   pollIntervalMs?: number
   /** What a worker needs to take it up again after a restart. */
   context?: unknown
+  /** The trace of who asks, kept beside the members of `context`, in the task's `meta`; other members are left out. */
+  trace?: Trace
   /** The request that the task stands for. */
   request?: { method: string; params?: unknown }
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { AbortError, RequestError } from './errors.mjs'
 import { asJSON } from './json.mjs'
+import { traceIn } from './otel.mjs'
 import { ownersFor } from './owners.mjs'
 import { orElse, unstored } from './task-store.mjs'
 import { isUnstorable } from './unstorable.mjs'
@@ -35,6 +36,15 @@ function toDetailedTask(stored) {
   return { ...task, error: result?.error ?? { code: -32603, message: status_message ?? 'The task failed.' } }
 }
 
+/** What a worker needs, and beside it the trace of who asked, where there is one. */
+function withTrace(context, given) {
+  const trace = traceIn(given)
+  if (Object.keys(trace).length === 0) return context
+  if (context === undefined || context === null) return trace
+  if (typeof context === 'object' && !Array.isArray(context)) return { ...context, ...trace }
+  throw new TypeError('trace: it stands beside the members of `context`, which must be an object then.')
+}
+
 /**
  * The tasks extension of MCP 2026-07-28 over the store: what `tasks/get`, `tasks/update` and `tasks/cancel` answer, and
  * the side of the worker. Who asks is always said: a call without a principal is the anonymous caller.
@@ -59,7 +69,7 @@ export class TaskService {
 
   /** The task is durable when this resolves: `get` finds it. Its id has 256 random bits. */
   async create(task = {}) {
-    const { ttlMs = this.#ttlMs, pollIntervalMs = this.#pollIntervalMs, context, request, ...access } = task
+    const { ttlMs = this.#ttlMs, pollIntervalMs = this.#pollIntervalMs, context, request, trace, ...access } = task
     const owners = this.#access(access)
     const made = await this.#store.createTask({
       ...owners,
@@ -68,7 +78,7 @@ export class TaskService {
       original_params: asJSON(request?.params),
       ttl: ttlMs ?? undefined,
       poll_interval: pollIntervalMs ?? undefined,
-      meta: asJSON(context),
+      meta: withTrace(asJSON(context), trace),
     })
     this.#remember(made.task_id, owners)
     return toTask(made)
