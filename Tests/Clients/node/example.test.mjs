@@ -7,7 +7,7 @@ import { request as httpRequest } from 'node:http'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
-import { binary, environment, openStore, root, temporaryFolder } from './fixture.mjs'
+import { binary, environment, eventually, openStore, root, temporaryFolder } from './fixture.mjs'
 
 const numbers = (first, last) => Array.from({ length: last - first + 1 }, (_, n) => first + n)
 
@@ -172,4 +172,66 @@ test('what is wrong is refused, and what is over is 404', async (t) => {
   assert.deepEqual([gone.status, gone.json.error.data.retry], [404, 're-initialize'])
   child.kill('SIGTERM')
   assert.deepEqual(await once(child, 'exit'), [0, null])
+})
+
+/** What a client of MCP 2026-07-28 sends: each request says by itself who asks, and what the client can do. */
+async function postModern(address, method, params = {}, { tasks = true, version = '2026-07-28', headers = {} } = {}) {
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': version,
+    'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+    'io.modelcontextprotocol/clientCapabilities': tasks ? { extensions: { 'io.modelcontextprotocol/tasks': {} } } : {},
+  }
+  const routing = { 'MCP-Protocol-Version': version, 'Mcp-Method': method, ...headers }
+  const { status, json } = await post(address, { id: 1, method, params: { ...params, _meta } }, undefined, routing)
+  return { status, ...json }
+}
+
+test('for clients without sessions the count is a task, which goes on after each kill', async (t) => {
+  const database = join(temporaryFolder(t), 'example.db')
+  let { address, child } = await start(t, database)
+  const { result: found } = await postModern(address, 'server/discover')
+  assert.deepEqual([found.resultType, found.supportedVersions], ['complete', ['2026-07-28']])
+  assert.ok(found.capabilities.extensions['io.modelcontextprotocol/tasks'])
+  let killsInTheMiddle = 0
+  while (killsInTheMiddle === 0) {
+    const call = { name: 'count', arguments: { to: 60, every_ms: 5 } }
+    const { result: made } = await postModern(address, 'tools/call', call)
+    assert.deepEqual([made.resultType, made.status], ['task', 'working'])
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    if (await isUnfinished(t, database)) killsInTheMiddle += 1
+    ;({ address, child } = await start(t, database))
+    const task = await eventually(async () => {
+      const { result } = await postModern(address, 'tasks/get', { taskId: made.taskId })
+      return result.status !== 'working' && result
+    }, 'the end of the count')
+    assert.deepEqual([task.resultType, task.status, task.statusMessage], ['complete', 'completed', '60 of 60'])
+    assert.deepEqual(task.result, { content: [{ type: 'text', text: 'Counted to 60.' }] })
+  }
+})
+
+test('a count that is not wanted any more is cancelled; who does not know tasks gets the answer itself', async (t) => {
+  const { address } = await start(t, join(temporaryFolder(t), 'example.db'))
+  const call = { name: 'count', arguments: { to: 10_000, every_ms: 1 } }
+  const { result: { taskId } } = await postModern(address, 'tools/call', call)
+  assert.equal((await postModern(address, 'tasks/cancel', { taskId })).result.resultType, 'complete')
+  await eventually(async () => (await postModern(address, 'tasks/get', { taskId })).result.status === 'cancelled', 'it')
+  const few = { name: 'count', arguments: { to: 3 } }
+  const { result } = await postModern(address, 'tools/call', few, { tasks: false })
+  assert.deepEqual([result.resultType, result.content[0].text], ['complete', 'Counted to 3.'])
+})
+
+test('what is wrong in the newer era is told with its codes', async (t) => {
+  const { address } = await start(t, join(temporaryFolder(t), 'example.db'))
+  const refused = async (...request) => {
+    const { status, error } = await postModern(address, ...request)
+    return [status, error.code]
+  }
+  assert.deepEqual(await refused('server/discover', {}, { version: '2027-01-01' }), [400, -32022])
+  assert.deepEqual(await refused('tools/list', {}, { headers: { 'Mcp-Method': 'other' } }), [400, -32020])
+  assert.deepEqual(await refused('no/such'), [404, -32601])
+  assert.deepEqual(await refused('tools/call', { name: 'count', arguments: { to: 2.5 } }), [400, -32602])
+  assert.deepEqual(await refused('tasks/get', { taskId: 'x' }), [400, -32602])
+  assert.deepEqual(await refused('tasks/get', {}), [400, -32602])
+  assert.deepEqual(await refused('tasks/get', { taskId: 'x' }, { tasks: false }), [400, -32021])
 })

@@ -184,6 +184,19 @@ test('the queue is first in, first out, and its bound is one step with putting',
   await assert.rejects(queue.enqueue('no-such-task', message(1)), { kind: 'task_not_found' })
 })
 
+test('looking at a queue takes nothing away', async (t) => {
+  const { tasks, queue } = await openTasks(t)
+  const { taskId } = await tasks.createTask({}, 1, request, 'one')
+  assert.deepEqual([await queue.peek(taskId, 'one'), await queue.size(taskId, 'one')], [undefined, 0])
+  for (const timestamp of [1, 2]) await queue.enqueue(taskId, { type: 'notification', timestamp, message: {} }, 'one')
+  for (let n = 0; n < 3; n++) assert.equal((await queue.peek(taskId, 'one')).timestamp, 1)
+  assert.equal(await queue.size(taskId, 'one'), 2)
+  for (const [id, session] of [[taskId, 'other'], ['no such task', 'one']]) {
+    assert.deepEqual([await queue.peek(id, session), await queue.size(id, session)], [undefined, 0])
+  }
+  assert.deepEqual((await queue.dequeueAll(taskId, 'one')).map(({ timestamp }) => timestamp), [1, 2])
+})
+
 test('clearing a queue never rejects, for nobody waits for it', async (t) => {
   const store = await openStore(t)
   const errors = []

@@ -1,17 +1,26 @@
-// An MCP server on node:http (Streamable HTTP, the era up to 2025-11-25) with a tool that takes its time. Kill it in
-// the middle and start it again: the tool goes on where it was, and a client that comes back with its Last-Event-ID
-// gets what it missed, each message once and in order.
+// An MCP server on node:http (Streamable HTTP) with a tool that takes its time. Kill it in the middle and start it
+// again: the tool goes on where it was, and a client that comes back with its Last-Event-ID gets what it missed, each
+// message once and in order.
+//
+// Clients of MCP 2026-07-28 have no sessions. For those that know tasks the count is one, and goes on as well; to the
+// others it is answered when it is done, as long as they and this process are there.
 //
 //     node example.mjs [PORT] [DATABASE]
 
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
+import { isModern } from './era.mjs'
 import { EventStore } from './event-store.mjs'
 import { httpSessions } from './http-sessions.mjs'
 import { SessionStore, RequestError } from './index.mjs'
+import { TaskService } from './task-service.mjs'
 
 const [port = '3000', database = 'example.db'] = process.argv.slice(2)
 const VERSIONS = ['2025-11-25', '2025-06-18', '2025-03-26']
+const MODERN = '2026-07-28'
+const META = 'io.modelcontextprotocol'
+const TASKS = `${META}/tasks`
+const INFO = { name: 'example', version: '1.0.0' }
 const HOSTS = ['localhost', '127.0.0.1']
 const COUNT = {
   name: 'count',
@@ -24,7 +33,13 @@ const COUNT = {
 }
 
 const store = await SessionStore.open({ database })
-const sessions = httpSessions(store, { screen: true, rateLimit: { limit: 600, window: 60_000 } })
+const tasks = new TaskService(store, { pollIntervalMs: 500 })
+const sessions = httpSessions(store, {
+  screen: true,
+  rateLimit: { limit: 600, window: 60_000 },
+  health: '/healthz',
+  hint: false,
+})
 
 // --- The tool. A task in the store stands for each call: what was asked, and how far it is.
 
@@ -55,13 +70,16 @@ async function work(task) {
   }
 }
 
+const resultOf = (to) => ({ content: [{ type: 'text', text: `Counted to ${to}.` }] })
+
 async function step(task, to) {
-  const { task_id, session_id, revision } = task
-  const { stream_id, request_id, progress_token, done } = task.meta
+  const { task_id, session_id, revision, cancel_requested } = task
+  if (cancel_requested) return store.cancelTask({ task_id })
+  const { stream_id, request_id, progress_token = null, done } = task.meta
   const tell = (data) => ({ method: 'store_event', params: { session_id, stream_id, data } })
   const progress = done + 1
   const isLast = progress === to
-  const result = { content: [{ type: 'text', text: `Counted to ${to}.` }] }
+  const result = resultOf(to)
   const status_message = `${progress} of ${to}`
   const next = { task_id, status_message, meta: { ...task.meta, done: progress } }
   const calls = [{ method: 'update_task', params: { task: next, if_revision: revision } }]
@@ -70,7 +88,7 @@ async function step(task, to) {
     calls.push(tell({ jsonrpc: '2.0', method: 'notifications/progress', params }))
   }
   if (isLast) {
-    calls.push(tell({ jsonrpc: '2.0', id: request_id, result }))
+    if (session_id !== null) calls.push(tell({ jsonrpc: '2.0', id: request_id, result }))
     calls.push({ method: 'complete_task', params: { task_id, result, status_message } })
   }
   const { results } = await store.transaction({ calls })
@@ -130,8 +148,14 @@ async function handleGet(request, response, { session_id }) {
   await stream(response, session_id, event.stream_id, id, { isOver: event.data.id !== undefined })
 }
 
-async function handlePost({ body, mcpSession }, response) {
+function isCount({ name, arguments: { to, every_ms = 0 } = {} }) {
+  return name === COUNT.name && Number.isInteger(to) && to >= 1 && to <= 10_000 && every_ms >= 0 && every_ms <= 60_000
+}
+
+async function handlePost(request, response) {
+  const { body, headers, mcpSession } = request
   const { id, method, params = {} } = body
+  if (isModern(headers['mcp-protocol-version'], body)) return handleModern(request, response)
   if (method === 'initialize') {
     const { capabilities, clientInfo, protocolVersion } = params
     const version = VERSIONS.includes(protocolVersion) ? protocolVersion : VERSIONS[0]
@@ -141,8 +165,7 @@ async function handlePost({ body, mcpSession }, response) {
       client_capabilities: capabilities,
       metadata: { protocolVersion: version, clientInfo },
     })
-    const serverInfo = { name: 'example', version: '1.0.0' }
-    const result = { protocolVersion: version, capabilities: { tools: {} }, serverInfo }
+    const result = { protocolVersion: version, capabilities: { tools: {} }, serverInfo: INFO }
     return answer(response, 200, { jsonrpc: '2.0', id, result }, { 'Mcp-Session-Id': session_id })
   }
   if (mcpSession === null) return refuse(response, 400, 'An Mcp-Session-Id is needed: initialize first.', { id })
@@ -154,14 +177,75 @@ async function handlePost({ body, mcpSession }, response) {
   if (method === 'ping') return answer(response, 200, { jsonrpc: '2.0', id, result: {} })
   if (method === 'tools/list') return answer(response, 200, { jsonrpc: '2.0', id, result: { tools: [COUNT] } })
   if (method !== 'tools/call') return refuse(response, 200, `There is no ${method}.`, { id, code: -32601 })
-  const { to, every_ms = 0 } = params.arguments ?? {}
-  if (params.name !== COUNT.name || !(to >= 1 && to <= 10_000) || !(every_ms >= 0)) {
+  if (!isCount(params)) {
     return refuse(response, 200, 'There is no such tool, or it cannot count that far.', { id, code: -32602 })
   }
   const stream_id = randomUUID()
   const { priming, task } = await beginCall(session_id, stream_id, body)
   workInBackground(task)
   await stream(response, session_id, stream_id, priming.id)
+}
+
+// --- Clients of MCP 2026-07-28: each request stands by itself
+
+/** Answers with what was asked for, as the era has it: each result says of which type it is, and by whom. */
+function complete(response, id, result) {
+  const _meta = { [`${META}/serverInfo`]: INFO }
+  answer(response, 200, { jsonrpc: '2.0', id, result: { resultType: 'complete', _meta, ...result } })
+}
+
+async function handleModern({ headers, body }, response) {
+  const { id, method, params = {} } = body
+  const fail = (status, code, message, data) => {
+    answer(response, status, { jsonrpc: '2.0', id: id ?? null, error: { code, message, data } })
+  }
+  const requested = params._meta?.[`${META}/protocolVersion`] ?? headers['mcp-protocol-version']
+  if (requested !== MODERN) {
+    return fail(400, -32022, 'Unsupported protocol version', { supported: [MODERN, ...VERSIONS], requested })
+  }
+  const said = { 'mcp-protocol-version': MODERN, 'mcp-method': method }
+  const differs = Object.keys(said).find((name) => headers[name] !== said[name])
+  if (differs !== undefined) return fail(400, -32020, `The header ${differs} does not say what the body says.`)
+  if (id === undefined) return answer(response, 202)
+
+  const isCacheable = { ttlMs: 0, cacheScope: 'private' }
+  if (method === 'server/discover') {
+    const capabilities = { tools: {}, extensions: { [TASKS]: {} } }
+    return complete(response, id, { supportedVersions: [MODERN], capabilities, ...isCacheable })
+  }
+  if (method === 'tools/list') return complete(response, id, { tools: [COUNT], ...isCacheable })
+  const knowsTasks = params._meta?.[`${META}/clientCapabilities`]?.extensions?.[TASKS] !== undefined
+  if (method === 'tools/call') {
+    if (!isCount(params)) return fail(400, -32602, 'There is no such tool, or it cannot count that far.')
+    return complete(response, id, knowsTasks ? await countAsTask(params) : await countNow(params, response))
+  }
+  const ofTask = {
+    'tasks/get': () => tasks.get(params.taskId),
+    'tasks/update': () => tasks.update(params.taskId, params.inputResponses ?? {}),
+    'tasks/cancel': () => tasks.cancel(params.taskId),
+  }[method]
+  if (ofTask === undefined) return fail(404, -32601, `There is no ${method}.`)
+  if (!knowsTasks) {
+    const requiredCapabilities = { extensions: { [TASKS]: {} } }
+    return fail(400, -32021, 'Only a client that declares tasks may ask for them.', { requiredCapabilities })
+  }
+  const found = typeof params.taskId === 'string' && (await ofTask())
+  if (!found) return fail(400, -32602, 'There is no such task.')
+  complete(response, id, found === true ? {} : found)
+}
+
+async function countAsTask({ name, arguments: { to, every_ms = 0 } }) {
+  const request = { method: 'tools/call', params: { name, arguments: { to, every_ms } } }
+  const made = await tasks.create({ request, context: { done: 0 } })
+  workInBackground(await store.getTask({ task_id: made.taskId }))
+  return { ...made, resultType: 'task' }
+}
+
+async function countNow({ arguments: { to, every_ms = 0 } }, response) {
+  for (let done = 0; done < to && !response.destroyed; done++) {
+    await new Promise((resolve) => setTimeout(resolve, every_ms))
+  }
+  return resultOf(to)
 }
 
 async function handle(request, response) {
@@ -194,9 +278,13 @@ server.listen(Number(port), '127.0.0.1', () => console.log(`http://127.0.0.1:${s
 await resumeTasks()
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.on(signal, async () => {
-    server.close()
-    await store.close()
-    process.exit()
+  process.once(signal, () => {
+    // Whoever resumes gets from the next process what this one has not told.
+    const cut = setTimeout(() => server.closeAllConnections(), 5000)
+    server.close(async () => {
+      clearTimeout(cut)
+      await store.close()
+      process.exit()
+    })
   })
 }

@@ -76,6 +76,12 @@ export declare class TaskMessageQueue {
   /** The oldest message; undefined when there is none. */
   dequeue(taskId: string, sessionId?: string): Promise<any>
 
+  /** The oldest message, which stays where it is; undefined when there is none. */
+  peek(taskId: string, sessionId?: string): Promise<any>
+
+  /** How many messages there are; 0 for a task that is not there. */
+  size(taskId: string, sessionId?: string): Promise<number>
+
   /** Never rejects: the SDK clears queues without waiting for it. What there was before a failure. */
   dequeueAll(taskId: string, sessionId?: string): Promise<any[]>
 }

@@ -170,6 +170,21 @@ export class TaskMessageQueue {
     return exists ? message : undefined
   }
 
+  /** The oldest message, which stays where it is; undefined when there is none. */
+  async peek(taskId, sessionId) {
+    return (await this.#look(taskId, sessionId, 1)).messages[0]
+  }
+
+  /** How many messages there are. */
+  async size(taskId, sessionId) {
+    return (await this.#look(taskId, sessionId, 0)).size
+  }
+
+  async #look(taskId, sessionId, limit) {
+    const call = { ...(await this.#scope.of(sessionId)), task_id: taskId, limit }
+    return orElse({ messages: [], size: 0 }, this.#store.peekTaskMessages(call))
+  }
+
   /** Never rejects: the SDK clears queues without waiting for it, so nobody could catch what is thrown here. */
   async dequeueAll(taskId, sessionId) {
     const all = []
