@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import neighbours
 from part import Finding, Form
 from preloaded import Clock, Statements, can_preload
 from sidecar import Sidecar, clean_environment, line, request
@@ -561,6 +562,7 @@ def run(form: Form) -> list[Finding]:
         Finding("and stays as it is", tried, tally.broken["change"]),
         try_taken_ids(world, things),
         try_subscriptions(world),
+        neighbours.run(form, clock),
     ]
     world.stop()
     twin.stop()

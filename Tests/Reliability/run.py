@@ -35,9 +35,11 @@ PARTS = (
     "fuzz",
     "isolation",
     "state_machine",
+    "growth",
     "lifecycle",
     "upgrade",
     "endurance",
+    "planted",
 )
 #: of what broke, this many are shown for each promise
 SHOWN = 10

@@ -11,16 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Verbosity, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+import invariants
 from part import Finding, Form
 from preloaded import Clock, can_preload
 from sidecar import Sidecar, request
 
 #: orders of steps, and steps in each
 SHORT, LONG = (60, 50), (3_000, 100)
+#: to shorten what breaks something takes minutes
+PHASES = (Phase.generate, Phase.shrink)
 MAX_SUSPENSION = 7 * 86_400_000
 SESSION_TTL = 86_400_000
 ABSENT = "(absent)"
@@ -533,9 +536,9 @@ def run(form: Form) -> list[Finding]:
     try:
         run_state_machine_as_test(seed(form.seed)(Machine), settings=settings(
             max_examples=examples, stateful_step_count=steps, deadline=None, database=None, print_blob=False,
-            verbosity=Verbosity.quiet, suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.quiet, phases=PHASES, suppress_health_check=list(HealthCheck),
         ))  # fmt: skip
     except Exception as error:  # whatever a step meets, with the shortest order of steps that meets it
         broken.append("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))
     return [Finding("in any order of calls, kills and times it does what a small model does",
-                    f"{examples} orders, {Machine.steps:,} calls", broken)]  # fmt: skip
+                    f"{examples} orders, {Machine.steps:,} calls", broken), *invariants.run(form)]  # fmt: skip

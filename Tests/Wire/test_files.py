@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -443,6 +444,17 @@ def test_a_writer_that_does_not_take_the_lock_makes_it_wait_and_then_busy(
         assert [sidecar.receive()["error"]["code"] for _ in range(3)] == [1401] * 3
         assert sidecar.call("event_count") == {"count": 0}
         connection.execute("COMMIT")
+    assert sidecar.call("store_event", session_id="s", data=1)["id"] == 1
+
+
+def test_a_write_takes_the_lock(spawn: Callable[..., Sidecar], database: Path) -> None:
+    """Also while nobody is in a transaction: the lock is what writes and checkpoints take turns by."""
+    sidecar = spawn("--busy-timeout", "50ms")
+    sidecar.call("create_session", session_id="s")
+    with database.with_name(database.name + "-lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert sidecar.refusal("store_event", session_id="s", data=1).kind == "database_busy"
+        assert sidecar.call("event_count") == {"count": 0}
     assert sidecar.call("store_event", session_id="s", data=1)["id"] == 1
 
 
