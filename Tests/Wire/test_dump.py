@@ -323,7 +323,6 @@ CONTRADICTIONS = {
     "log floor over the last": (said("session", log_floor=10**6), "'log_floor'"),
     "checkpoint over the last": (said("session", log_checkpoint=10**6), "'log_checkpoint'"),
     "metadata": (said("session", metadata=5), "'metadata' is an object"),
-    "capabilities": (said("session", client_capabilities=[]), "'client_capabilities' is an object"),
     "status": (said("session", status="asleep"), "'status' is one of"),
     "an id that is too long": (said("session", session_id="x" * 257), "'session_id' is 1 to 256"),
     "an id that is not visible": (said("session", session_id="a b"), "'session_id' is 1 to 256"),

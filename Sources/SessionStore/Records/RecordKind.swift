@@ -101,7 +101,7 @@ struct RecordKind: Sendable {
     columns: [
       .number, .id("session_id"), .optional(.name("tenant_id")), .optional(.name("principal")),
       .choice("status", SessionStatus.allCases.map(\.rawValue)), .optional(.name("user_id")),
-      .optional(.object("client_capabilities")), .optional(.object("server_capabilities")), .object("metadata"),
+      .optional(.json("client_capabilities")), .optional(.json("server_capabilities")), .object("metadata"),
       .boolean("is_initialized"), .time("created_at"), .time("last_activity"),
       .optional(.time("expires_at")), .optional(.integer("inactivity_timeout")),
       .optional(.time("suspended_at")), .optional(.time("check_at")), .integer("last_event_id"),
