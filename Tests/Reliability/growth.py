@@ -29,7 +29,7 @@ from preloaded import Clock, build, can_preload
 from sidecar import PATIENCE, Sidecar, request
 
 FEW, MANY = 100, 5_000
-#: With fifty times the data what is looked up in a tree costs a little more: MANY ** 0.15 is not quite twice FEW ** 0.15.
+#: With fifty times the data what is looked up in a tree costs a little more: 50 ** 0.15 is 1.8.
 FLAT = 0.15
 SUBSCRIPTIONS = 10_000
 #: each call is made so often, and counted for what the cheapest one took: the first ones fill caches

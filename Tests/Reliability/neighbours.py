@@ -200,7 +200,7 @@ class Pair:
             params = calls.params(method, [name for name in methods if name in TRANSACTIONAL], **self.owners[who])
             for name, inner in calls_of(method, params):
                 self.aim(calls, name, inner)
-            made.append((params, calls.line(method, 1, params, in_ascii)))
+            made.append((params, calls.line(method, "a line", params, in_ascii)))
         makes = [(name, inner) for name, inner in calls_of(method, made[0][0]) if self.makes(name, inner)]
         if not all(self.is_free(name, inner) for name, inner in makes):
             return
@@ -262,7 +262,7 @@ class Pair:
             # Revisions are others there, and of tasks he has none.
             left = ("if_revision", "delete_tasks")
             plainly = {name: value for name, value in params.items() if name not in left}
-            other.sidecar.send_bytes(other.calls[who].line(method, 1, plainly, in_ascii))
+            other.sidecar.send_bytes(other.calls[who].line(method, "a line", plainly, in_ascii))
             other.sidecar.receive_answer()
             self.share()  # should it be gone by now
 
