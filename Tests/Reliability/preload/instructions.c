@@ -1,6 +1,6 @@
-// Under callgrind: a count of instructions for each request. Whenever the program has read something from standard input
-// and has nothing more to do, what it took since the last time is written out, and a byte into the pipe that TEST_IDLE
-// names. Counting begins once the file that TEST_BEGIN names is there. In front of libc by LD_PRELOAD.
+// Under callgrind: a count of instructions for each request. Whenever the program has read something from standard
+// input and has nothing more to do, what it took since the last time is written out, and a byte into the pipe that
+// TEST_IDLE names. Counting begins once the file that TEST_BEGIN names is there. In front of libc by LD_PRELOAD.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
