@@ -53,3 +53,16 @@ def test_counters_are_named_as_prometheus_wants(sidecar: Sidecar) -> None:
     text = sidecar.call("get_metrics", format="prometheus")["text"]
     kinds = dict(re.findall(r"^# TYPE (\S+) (\w+)$", text, re.MULTILINE))
     assert kinds and all(name.endswith("_total") == (kind == "counter") for name, kind in kinds.items()), kinds
+
+
+def test_times_at_the_end_of_their_range_end_nothing(spawn: Callable[..., Sidecar]) -> None:
+    """Not now, and not after a restart."""
+    sidecar = spawn()
+    sidecar.call("create_session", last_activity=2**53 - 1)
+    for _ in range(2):
+        shown = exposed(sidecar)
+        assert shown["sessions_created_today"] == 1
+        assert sidecar.call("get_metrics")["average_session_duration"] > 0
+        assert sidecar.call("health")["status"] == "healthy"
+        sidecar.finish()
+        sidecar = spawn()

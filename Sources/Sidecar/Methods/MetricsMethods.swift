@@ -153,7 +153,7 @@ extension Sidecar {
     page.single("sessions_created_today", .gauge, "Created since midnight UTC and still there.", summary.createdToday)
     page.single(
       "session_duration_average_seconds", .gauge, "From creation to the last activity.",
-      seconds: summary.averageDuration * 1_000_000)
+      seconds: (Saturating(summary.averageDuration) * 1_000_000).value)
     page.single("events", .gauge, "Events that can be read.", summary.events)
     page.family("tasks", .gauge, "Tasks by status.")
     for status in TaskStatus.allCases {
