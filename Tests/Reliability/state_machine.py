@@ -399,7 +399,9 @@ class Machine(RuleBasedStateMachine):
         task = self.task(id, caller)
         found = self.result("task_not_found" if task is None else None, "dequeue_task_message", caller, task_id=id)
         if task is not None:
-            assert found == {"exists": bool(task.queue), "message": task.queue.pop(0) if task.queue else None}
+            exists = bool(task.queue)
+            message = task.queue.pop(0) if task.queue else None
+            assert found == {"exists": exists, "message": message, "size": len(task.queue)}
 
     @rule(id=tasks, caller=callers)
     def delete_task(self, id: str, caller: str | None) -> None:
