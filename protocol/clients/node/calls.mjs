@@ -25,7 +25,7 @@ class Call {
     this.id = id
     this.method = method
     this.line = line
-    this.bytes = Buffer.byteLength(line)
+    this.bytes = Buffer.byteLength(line) + 1
     this.repeatable = repeatable
     this.perishable = perishable
     this.onProgress = onProgress
@@ -149,7 +149,7 @@ export class CallQueue {
       return
     }
     const id = ++this.#lastID
-    const call = new Call(id, method, toLine(id, method, params) + '\n', callbacks, options)
+    const call = new Call(id, method, toLine(id, method, params), callbacks, options)
     const refusal = options.internal ? undefined : this.#refusal(call)
     if (refusal !== undefined) {
       callbacks.reject(refusal)
@@ -366,7 +366,10 @@ export class CallQueue {
       this.#waitingBytes -= call.bytes
       lines.push(call.line)
     }
-    if (lines.length > 0) this.#isFull = !this.#child.write(lines.join(''))
+    if (lines.length === 0) return
+    // Joined with their ends once: an end at each line would make a copy of it.
+    lines.push('')
+    this.#isFull = !this.#child.write(lines.join('\n'))
   }
 
   #hasRoomFor({ bytes, losses }) {

@@ -38,9 +38,18 @@ export class LineSplitter {
   /** Calls `take(text, bytes)` for each line that `chunk` ends. */
   push(chunk, take) {
     let start = 0
-    for (let end; (end = chunk.indexOf(NEWLINE, start)) >= 0; start = end + 1) {
-      this.#pieces.push(chunk.subarray(start, end))
+    const last = chunk.lastIndexOf(NEWLINE)
+    if (last >= 0 && this.#pieces.length > 0) {
+      start = chunk.indexOf(NEWLINE) + 1
+      this.#pieces.push(chunk.subarray(0, start - 1))
       this.end(take)
+    }
+    if (last >= start) {
+      // All whole lines are read at once: one by one is dearer than to cut text.
+      const text = chunk.toString('utf8', start, last)
+      const isShort = text.length === last - start
+      for (const line of text.split('\n')) take(line, isShort ? line.length : Buffer.byteLength(line))
+      start = last + 1
     }
     if (start < chunk.length) {
       this.#pieces.push(chunk.subarray(start))

@@ -6,6 +6,9 @@ const [start, end, asyncStart, asyncEnd, error] = ['start', 'end', 'asyncStart',
   return channel(`${NAME}:${part}`)
 })
 
+/** Where a call is told as it is made, and when its caller knows how it went. */
+export const channels = { start, asyncEnd }
+
 /** Whether anybody wants to hear of calls. */
 export function isTraced() {
   return start.hasSubscribers || asyncEnd.hasSubscribers || error.hasSubscribers || asyncStart.hasSubscribers ||

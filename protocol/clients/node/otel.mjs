@@ -1,7 +1,6 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { tell } from './callback.mjs'
+import { channels } from './diagnostics.mjs'
 
-const CHANNEL = 'tracing:mcp-session-store:call'
 const SCOPE = 'mcp-session-store'
 /** Seconds: the bounds that OpenTelemetry advises for calls of databases. */
 const BOUNDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10]
@@ -46,14 +45,11 @@ export function instrument(api, { store: only } = {}) {
   }
 
   const isMeant = (call) => only === undefined || call.store === only
-  const listeners = Object.entries({ start: begin, asyncEnd: end }).map(([part, listener]) => {
-    // What an exporter throws must not end the host.
-    return [`${CHANNEL}:${part}`, (call) => isMeant(call) && tell(listener, call)]
-  })
-  for (const [name, listener] of listeners) subscribe(name, listener)
-  return () => {
-    for (const [name, listener] of listeners) unsubscribe(name, listener)
-  }
+  // What an exporter throws must not end the host.
+  const listeners = [begin, end].map((listener) => (call) => isMeant(call) && tell(listener, call))
+  const all = [channels.start, channels.asyncEnd]
+  all.forEach((channel, at) => channel.subscribe(listeners[at]))
+  return () => all.forEach((channel, at) => channel.unsubscribe(listeners[at]))
 }
 
 /** The trace that is active, as `{traceparent, tracestate}` to keep with a task; empty when there is none. */
