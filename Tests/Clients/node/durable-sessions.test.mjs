@@ -250,9 +250,13 @@ test('what fails is told as what it is', async (t) => {
 test('that a client without sessions came is told the log once; one that falls back is served', async (t) => {
   const store = await openStore(t)
   const { ask, open } = await serve(t, store)
+  const silent = await serve(t, store, { hint: false })
   const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' }
+  const discover = { jsonrpc: '2.0', id: 1, method: 'server/discover', params: { _meta } }
+  assert.equal((await silent.ask(discover)).status, 400)
+  assert.ok(!store.remarks.some((line) => line.includes('2026-07-28')))
   for (let n = 0; n < 2; n++) {
-    const answer = await ask({ jsonrpc: '2.0', id: n, method: 'server/discover', params: { _meta } })
+    const answer = await ask(discover)
     assert.equal(answer.status, 400, 'which is what makes it fall back')
     await answer.text()
   }

@@ -41,6 +41,11 @@ export interface DurableSessionsOptions {
   failInterrupted?: boolean
   /** Milliseconds after which a transport that nobody uses is closed, to free its memory; 600,000. */
   idle?: number
+  /**
+   * Whether the store's log is told, once, that a client of MCP 2026-07-28 came, for which this keeps nothing; true.
+   * False for a server that keeps what those need otherwise.
+   */
+  hint?: boolean
   /** Hears what failed: the store, a function of yours, a message that cannot be stored. */
   onError?: (error: unknown) => void
 }

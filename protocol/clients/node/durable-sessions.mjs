@@ -48,6 +48,7 @@ export class DurableSessions {
   #inactivityTimeout
   #failInterrupted
   #idle
+  #hint
   #onError
   #watch
   /** By id: `{transport, owners, usedAt, busy}`, or the promise of one. */
@@ -57,7 +58,7 @@ export class DurableSessions {
 
   constructor(store, options) {
     const { connect, owner = () => ({}), ttl, inactivityTimeout, failInterrupted = true } = options
-    const { idle = 10 * MINUTE, onError = () => {} } = options
+    const { idle = 10 * MINUTE, hint = true, onError = () => {} } = options
     if (typeof connect !== 'function') throw new TypeError('connect: a function is expected.')
     this.#store = store
     this.#connect = connect
@@ -66,6 +67,7 @@ export class DurableSessions {
     this.#inactivityTimeout = inactivityTimeout
     this.#failInterrupted = failInterrupted
     this.#idle = idle
+    this.#hint = hint
     this.#onError = onError
     this.#watch = new SessionWatch(store, { touch: true })
   }
@@ -102,10 +104,10 @@ export class DurableSessions {
     const session_id = request.headers.get('mcp-session-id')
     if (session_id !== null) return this.#serve(session_id, owners, request, options)
     const version = request.headers.get('mcp-protocol-version')
-    if (isModern(version)) hintAtEra(this.#store, 'DurableSessions')
+    if (this.#hint && isModern(version)) hintAtEra(this.#store, 'DurableSessions')
     if (request.method !== 'POST') throw new Refusal(400, -32000, 'Bad Request: Mcp-Session-Id header is required')
     const body = await bodyOf(request, options)
-    if (isModern(version, body)) hintAtEra(this.#store, 'DurableSessions')
+    if (this.#hint && isModern(version, body)) hintAtEra(this.#store, 'DurableSessions')
     const initialize = [body].flat().find((message) => message?.method === 'initialize')
     if (initialize === undefined) {
       throw new Refusal(400, -32000, 'Bad Request: Mcp-Session-Id header is required')

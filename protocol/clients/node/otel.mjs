@@ -19,8 +19,14 @@ export function instrument(api, { store: only } = {}) {
     unit: 's',
     advice: { explicitBucketBoundaries: BOUNDS },
   })
-  const calls = meter.createCounter('mcp_session_store.calls', { description: 'Calls that are settled.' })
-  const errors = meter.createCounter('mcp_session_store.errors', { description: 'Calls that failed.' })
+  const calls = meter.createCounter('mcp_session_store.calls', {
+    description: 'Calls that are settled.',
+    unit: '{call}',
+  })
+  const errors = meter.createCounter('mcp_session_store.errors', {
+    description: 'Calls that failed.',
+    unit: '{call}',
+  })
   const spans = new WeakMap()
 
   function begin(call) {
