@@ -154,7 +154,8 @@ def primes_between(start: int, end: int) -> int:
 def main() -> None:
     listener = socket.create_server(("127.0.0.1", arguments.port))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp (process {os.getpid()})", flush=True)
-    app = streamable_http_app(mcp, store, fail_interrupted=False, retry_interval=100)
+    # Clients without sessions are served by tasks, so no hint is due.
+    app = streamable_http_app(mcp, store, fail_interrupted=False, hint=False, retry_interval=100)
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listener])
 
 

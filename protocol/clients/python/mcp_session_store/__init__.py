@@ -1,6 +1,7 @@
 """Durable sessions, event streams, tasks and values for MCP servers, in a process beside yours."""
 
 from .blocking_store import BlockingStore, BlockingSubscription
+from .call_record import CallRecord
 from .contract import ErrorKind
 from .errors import (
     AnswerError, CallTimeout, ChildError, Outcome, Overloaded, Reason, RequestError, RequestTooLarge, StoreError,
@@ -12,7 +13,7 @@ from .unset import UNSET, Unset
 from .version import __version__
 
 __all__ = [
-    "UNSET", "AnswerError", "BlockingStore", "BlockingSubscription", "CallTimeout", "ChildError", "ErrorKind",
+    "UNSET", "AnswerError", "BlockingStore", "BlockingSubscription", "CallRecord", "CallTimeout", "ChildError", "ErrorKind",
     "EventSubscription", "Gap", "Outcome", "Overloaded", "Reason", "RequestError", "RequestTooLarge", "Restart",
     "Retry", "State", "Store", "StoreError", "TaskChange", "TaskSubscription", "Unset", "__version__",
 ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
+    from .call_record import CallRecord
     from .contract import BackupResult, ServerInfo
     from .store import State
     from .subscription import Gap
@@ -93,12 +94,12 @@ class BlockingStore(BlockingMethods):
         restart: Restart | None | Unset = UNSET, retry: Retry | None = Retry(),
         timeout: float | None = 30.0, start_timeout: float | None = 10.0, max_in_flight: int = 16 << 20,
         max_waiting: int = 64 << 20, on_state: Callable[[State, ChildError | None], object] | None = None,
-        logger: logging.Logger | None = None,
+        on_call: Callable[[CallRecord], object] | None = None, logger: logging.Logger | None = None,
     ) -> None:
         self._store = Store(
             database, binary=binary, options=options, cwd=cwd, env=env, client=client, require=require,
             restart=restart, retry=retry, timeout=timeout, start_timeout=start_timeout, max_in_flight=max_in_flight,
-            max_waiting=max_waiting, on_state=on_state, logger=logger)
+            max_waiting=max_waiting, on_state=on_state, on_call=on_call, logger=logger)
         self._forget()
         BlockingStore._alive.add(self)
 

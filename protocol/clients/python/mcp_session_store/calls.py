@@ -80,6 +80,7 @@ class CallQueue:
         self._suspect: Call | None = None
         self._is_ticking = False
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
         self._emptied: asyncio.Future[None] | None = None
 
     def clear(self) -> None:
@@ -88,6 +89,7 @@ class CallQueue:
         self._written.clear()
         self.waiting = self.in_flight = 0
         self._child = self._suspect = self._alarm = self._emptied = None
+        self._alarm_at = math.inf
         self._is_ticking = False
 
     def __len__(self) -> int:
@@ -105,13 +107,20 @@ class CallQueue:
         size = len(call.line)
         if size - 1 > self._max_line:
             raise RequestTooLarge(call.method, size - 1, int(self._max_line))
+        if call.deadline < self._alarm_at:
+            self._watch(call.deadline)
+        # At once what comes alone, and in one piece what comes beside others in one turn of the event loop.
+        child = self._child
+        if not self._written and not self._waiting and child is not None and child.is_writable and not call.losses:
+            call.is_written = True
+            self._written[call.id] = call
+            self.in_flight += size
+            child.write(call.line)
+            return
         if self.waiting and self.waiting + size > self._max_waiting:
             raise Overloaded(call.method, self.waiting, self._max_waiting)
         self._waiting[call.id] = call
         self.waiting += size
-        if call.deadline < math.inf:
-            self._watch(call.deadline)
-        # At once what comes alone, and in one piece what comes beside others in one turn of the event loop.
         if not self._written or self.waiting >= CHUNK:
             self.pump()
         elif not self._is_ticking:
@@ -128,7 +137,11 @@ class CallQueue:
         """The call that was answered; it is forgotten."""
         call = self._written.pop(number, None)
         if call is not None:
-            self._release(call)
+            self.in_flight -= len(call.line)
+            if call is self._suspect:
+                self._suspect = None
+            if self._waiting and self._child is not None and self._child.is_writable:
+                self._on_room()
         return call
 
     def get(self, number: int) -> Call | None:
@@ -139,13 +152,6 @@ class CallQueue:
     def oldest(self) -> int | None:
         """The call whose turn it is to be answered: answers come in the order of the calls, jobs apart."""
         return next((call.id for call in self._written.values() if call.method not in JOBS), None)
-
-    def _release(self, call: Call) -> None:
-        self.in_flight -= len(call.line)
-        if call is self._suspect:
-            self._suspect = None
-        if self._waiting:
-            self._on_room()
 
     # The process
 
@@ -190,27 +196,28 @@ class CallQueue:
 
     def pump(self) -> None:
         """Writes what waits, as far as there is room and the system takes it."""
-        while self._waiting and self._child is not None and self._child.is_writable and self._suspect is None:
+        waiting, written = self._waiting, self._written
+        while waiting and self._child is not None and self._child.is_writable and self._suspect is None:
             lines: list[bytes] = []
             size = 0
-            while self._waiting and size < CHUNK and self._suspect is None:
-                call = next(iter(self._waiting.values()))
+            while waiting and size < CHUNK and self._suspect is None:
+                number, call = waiting.popitem(last=False)
                 length = len(call.line)
+                if written and (self.in_flight + length > self._max_in_flight or call.losses == LOSSES - 1):
+                    if not call.future.done():
+                        waiting[number] = call
+                        waiting.move_to_end(number, last=False)
+                        break
+                self.waiting -= length
                 if call.future.done():  # its turn to be dropped comes in this turn of the event loop
-                    self.drop(call)
                     continue
                 if length - 1 > self._max_line:
-                    self.drop(call)
                     call.future.set_exception(RequestTooLarge(call.method, length - 1, int(self._max_line)))
                     continue
-                if self._written and (self.in_flight + length > self._max_in_flight or call.losses == LOSSES - 1):
-                    break
                 if call.losses == LOSSES - 1:
                     self._suspect = call
-                del self._waiting[call.id]
-                self.waiting -= length
                 call.is_written = True
-                self._written[call.id] = call
+                written[number] = call
                 self.in_flight += length
                 lines.append(call.line)
                 size += length
@@ -227,14 +234,16 @@ class CallQueue:
 
     def _watch(self, deadline: float) -> None:
         """One alarm for all calls, at the earliest deadline: a timer for each would cost a tenth of the call."""
-        if self._alarm is None or deadline < self._alarm.when():
+        if deadline < self._alarm_at:
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm = asyncio.get_running_loop().call_at(deadline, self._expire)
+            self._alarm_at = deadline
 
     def _expire(self) -> None:
         """Ends calls whose time is over, and sets the alarm for the next one."""
         self._alarm = None
+        self._alarm_at = math.inf
         now = asyncio.get_running_loop().time()
         next_one = math.inf
         for call in self:
@@ -253,6 +262,7 @@ class CallQueue:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+            self._alarm_at = math.inf
 
     async def emptied(self) -> None:
         """Returns when nothing waits to be written."""

@@ -14,8 +14,8 @@ from .errors import ChildError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-#: bytes that are read at once
-CHUNK = 262_144
+#: bytes that are read at once; a pipe holds no more
+CHUNK = 65_536
 #: bytes of a line that never ends, after which it is no line of the store's
 LONGEST_LINE = 256 << 20
 #: characters of one line of standard error that are handed on
@@ -130,7 +130,13 @@ class Child(asyncio.SubprocessProtocol):
         if self._unwritten:
             self._unwritten = memoryview(bytes(self._unwritten) + data)
             return
-        self._unwritten = memoryview(data)
+        try:
+            size = os.write(self._stdin, data)
+        except OSError:
+            size = 0  # once more below, where it is told why
+        if size == len(data):
+            return
+        self._unwritten = memoryview(data)[size:]
         self._flush()
         if self._unwritten and self._stdin is not None:
             self.is_writable = False

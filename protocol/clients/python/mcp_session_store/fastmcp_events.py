@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from .health_route import HealthRoute
 from .mcp_sessions import DurableSessions
 from .presence import presence_of
 from .sdk_internals import UnsupportedSDK
@@ -28,7 +29,8 @@ TRIED = ("4.1.2",)
 
 def http_app(
     server: FastMCP[Any], store: Store, *, tenant_id: str | None = None, ttl: float | None = None,
-    inactivity_timeout: float | None = None, fail_interrupted: bool = True, **options: Any,
+    inactivity_timeout: float | None = None, fail_interrupted: bool = True, health: str | None = None,
+    hint: bool = True, **options: Any,
 ) -> StarletteWithLifespan:
     """What `server.http_app(**options)` builds, with durable sessions; the store opens and closes with it.
 
@@ -36,7 +38,7 @@ def http_app(
         uvicorn.run(http_app(mcp, Store("sessions.db")))
 
     FastMCP's own event store names each transport's streams at random, so that no id of before a restart is known
-    after it; here the names are the session's own. The other parameters are those of `DurableSessions`.
+    after it; here the names are the session's own. The other parameters are those of `streamable_http_app`.
 
     Raises ValueError for options that leave no sessions to keep, UnsupportedSDK when FastMCP has changed.
     """
@@ -51,6 +53,8 @@ def http_app(
         raise ValueError("Sessions that are kept bring their event store: leave event_store out.")
     app = server.http_app(**options)
     holder = _holder_of(app)
+    if health is not None:
+        app.add_middleware(HealthRoute, store=store, path=health)
     run = app.router.lifespan_context
 
     @asynccontextmanager
@@ -60,7 +64,7 @@ def http_app(
                 # FastMCP makes a new manager each time that the app is started.
                 DurableSessions(
                     holder.session_manager, store, tenant_id=tenant_id, ttl=ttl, inactivity_timeout=inactivity_timeout,
-                    fail_interrupted=fail_interrupted)
+                    fail_interrupted=fail_interrupted, hint=hint)
                 yield state
             await presence_of(store).withdraw()
 

@@ -14,36 +14,24 @@ import math
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from .contract import (
     InvalidParams, MaxSessionsReached, MaxUserSessionsReached, PayloadTooLarge, SessionExists, SessionExpired,
     SessionNotFound,
 )
+from .era import hint_at_era, is_modern
 from .errors import RequestTooLarge, StoreError
+from .health_route import HealthRoute, get_route_path
 from .session_watch import until_over
 
-try:  # where it is installed, what a path is behind its mounts is Starlette's to say
-    from starlette._utils import get_route_path as _route_path
-except ImportError:
-
-    def _route_path(scope: Scope) -> str:
-        path, root = str(scope["path"]), str(scope.get("root_path") or "")
-        behind = path.removeprefix(root)
-        return behind if root and path.startswith(root) and behind[:1] in ("", "/") else path
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterator
 
     from .contract import Session
+    from .health_route import Application, Message, Receive, Scope, Send
     from .store import Store
-
-    Scope: TypeAlias = MutableMapping[str, Any]
-    Message: TypeAlias = MutableMapping[str, Any]
-    Receive: TypeAlias = Callable[[], Awaitable[Message]]
-    Send: TypeAlias = Callable[[Message], Awaitable[None]]
-    Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SESSION_ID = b"mcp-session-id"
 #: statuses of a session that may be spoken to
@@ -94,12 +82,15 @@ class HTTPSessions:
     max_text: bytes of text in the parameters of a request. Longer ones, and such with control characters or scripts,
         are answered with 400. This reads the body before the server does. None: nothing is looked at.
     max_body: bytes of a body that is looked at; beyond it the answer is 413.
+    health: a path, as `/healthz`, where GET is answered with 200 `{"status":"ok"}`, or with 503 and reasons; before all
+        else, so that probes need no owner. None: there is none.
+    hint: tell the log, once, when a client comes that has no sessions; False for a server that serves such otherwise.
     """
 
     def __init__(
         self, app: Application, store: Store, *, owner: Callable[[Scope], Owner | Awaitable[Owner]] | None = None,
         path: str | None = "/mcp", creates: bool = True, rate_limit: RateLimit | None = None,
-        max_text: int | None = None, max_body: int = 4 << 20,
+        max_text: int | None = None, max_body: int = 4 << 20, health: str | None = None, hint: bool = True,
     ) -> None:
         self._app = app
         self._store = store
@@ -109,11 +100,18 @@ class HTTPSessions:
         self._rate_limit = rate_limit
         self._max_text = max_text
         self._max_body = max_body
+        self._health = None if health is None else HealthRoute(app, store, health)
+        self._hint = hint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._health is not None and self._health.is_asked_by(scope):
+            await self._health.answer(scope, send)
+            return
         if not self._is_meant(scope):
             await self._app(scope, receive, send)
             return
+        if self._hint and is_modern(scope):
+            hint_at_era(self._store, "HTTPSessions", logger)
         try:
             request = Request(scope, receive, await self._find_owner(scope))
             refusal = await self._refusal(request)
@@ -140,7 +138,7 @@ class HTTPSessions:
             return False
         if self._path is None:
             return True
-        behind = normal(_route_path(scope))
+        behind = normal(get_route_path(scope))
         if self._path == "/":
             return behind == "/" or normal(scope["path"]) == "/"
         # Whoever mounts this further out does not know what is mounted further in, or decoded once more there.

@@ -5,15 +5,41 @@ from __future__ import annotations
 import json
 import secrets
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: digits that any interpreter converts, whatever `sys.set_int_max_str_digits` says
 DIGITS = 600
 #: digits of an integer that is one in Python; what is longer, and would take long, is a Decimal, as exact
 LONGEST_INTEGER = 100_000
 
-_decode = json.JSONDecoder().decode
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decoder = json.JSONDecoder()
+_decode = _decoder.decode
+_scan = _decoder.scan_once  # type: ignore[attr-defined]
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _made_once() -> Callable[[Any], str]:
+    """The encoder's `encode`, without making what does the work anew for each value, which takes longer than most
+    values do. Where Python has changed inside, `encode` itself."""
+    try:
+        write: Any = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+            None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False)
+
+        def written(value: Any) -> str:
+            parts = write(value, 0)
+            return parts[0] if len(parts) == 1 else "".join(parts)
+
+        if written({"a": [1, "b", None]}) == _encoder.encode({"a": [1, "b", None]}):
+            return written
+    except (AttributeError, TypeError):
+        pass
+    return _encoder.encode
+
+
+_encode = _made_once()
 
 
 def encode(value: Any) -> str:
@@ -58,7 +84,13 @@ def decode(line: bytes) -> Any:
     """What a line says. Raises ValueError when it is no JSON."""
     text = line.decode()
     try:
-        return _decode(text)
+        try:
+            value, end = _scan(text, 0)
+            if end == len(text):
+                return value
+        except StopIteration:
+            pass
+        return _decode(text)  # with blanks around it, or none
     except json.JSONDecodeError:
         raise
     except RecursionError:

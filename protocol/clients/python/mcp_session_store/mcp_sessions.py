@@ -20,7 +20,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
 from .contract import InvalidParams, MaxSessionsReached, MaxUserSessionsReached, PayloadTooLarge
+from .era import hint_at_era, is_modern
 from .errors import RequestError, RequestTooLarge, StoreError
+from .health_route import HealthRoute
 from .mcp_events import EventStore, looks_like_a_number, name_of, request_id_of
 from .presence import RENEWAL, presence_of
 from .sdk_internals import Manager, is_going_away, keep_events, read_body
@@ -70,7 +72,8 @@ def served_session() -> Session | None:
 
 def streamable_http_app(
     server: Any, store: Store, *, tenant_id: str | None = None, ttl: float | None = None,
-    inactivity_timeout: float | None = None, fail_interrupted: bool = True, **options: Any,
+    inactivity_timeout: float | None = None, fail_interrupted: bool = True, health: str | None = None,
+    hint: bool = True, **options: Any,
 ) -> Starlette:
     """What `server.streamable_http_app(**options)` builds, with durable sessions; the store opens and closes with it.
 
@@ -78,6 +81,8 @@ def streamable_http_app(
         uvicorn.run(streamable_http_app(mcp, Store("sessions.db")))
 
     server: An `MCPServer` or low-level `Server` of version 2, a `FastMCP` of version 1.
+    health: A path, as `/healthz`, where GET is answered with 200 `{"status":"ok"}`, or with 503 and reasons, before
+        authentication and all else.
     The other parameters are those of `DurableSessions`.
     """
     if not hasattr(type(server), "session_manager") or not hasattr(server, "streamable_http_app"):
@@ -87,7 +92,9 @@ def streamable_http_app(
     app: Starlette = server.streamable_http_app(**options)
     DurableSessions(
         server.session_manager, store, tenant_id=tenant_id, ttl=ttl, inactivity_timeout=inactivity_timeout,
-        fail_interrupted=fail_interrupted)
+        fail_interrupted=fail_interrupted, hint=hint)
+    if health is not None:
+        app.add_middleware(HealthRoute, store=store, path=health)
     run = app.router.lifespan_context
 
     @asynccontextmanager
@@ -139,12 +146,14 @@ class DurableSessions:
     fail_interrupted: Answer a request whose server process has ended with an error, once its stream is resumed. Others
         on the same database go on with theirs: each tells by a mark in the store that it is alive. False for a server
         that takes such work up again, and then answers itself, with the `EventStore` of the session.
+    hint: Tell the log, once, when a client of MCP 2026-07-28 comes, which has no sessions, and for which this keeps
+        nothing. False for a server that keeps what these need otherwise.
     """
 
     def __init__(
         self, manager: StreamableHTTPSessionManager, store: Store, *, tenant_id: str | None = None,
         ttl: float | None = None, inactivity_timeout: float | None = None, fail_interrupted: bool = True,
-        logger: logging.Logger | None = None,
+        hint: bool = True, logger: logging.Logger | None = None,
     ) -> None:
         if manager.stateless:
             raise ValueError("A stateless manager has no sessions to keep: make it with stateless=False.")
@@ -156,6 +165,7 @@ class DurableSessions:
         self._ttl = _milliseconds(ttl)
         self._inactivity_timeout = _milliseconds(inactivity_timeout)
         self._fail_interrupted = fail_interrupted
+        self._hint = hint
         self._logger = logger or logging.getLogger("mcp_session_store")
         self._kept: weakref.WeakKeyDictionary[StreamableHTTPServerTransport, _Kept] = weakref.WeakKeyDictionary()
         self._restoring: dict[tuple[str, str | None], asyncio.Future[bool]] = {}
@@ -172,6 +182,8 @@ class DurableSessions:
                 "The session manager does not run: enter the lifespan of the app around serving it. What is mounted "
                 "below another app needs that app to do so, `Starlette(routes=[Mount(…, app)], "
                 "lifespan=lambda _: app.router.lifespan_context(app))`.")
+        if self._hint and is_modern(scope):
+            hint_at_era(self._store, "DurableSessions", self._logger)
         session_id = Headers(scope=scope).get(SESSION_ID)
         message = None
         if scope["method"] == "POST":

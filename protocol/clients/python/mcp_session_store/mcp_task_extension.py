@@ -19,6 +19,7 @@ from .contract import PayloadTooLarge
 from .errors import RequestTooLarge, StoreError
 from .mcp_sessions import INTERRUPTED, principal_of
 from .presence import presence_of
+from .trace_context import trace_in
 from .task_service import (
     ACKNOWLEDGEMENT, EXTENSION, OVER, POLL_INTERVAL, TTL, CancelRequested, TaskEnded, TaskHandle, TaskService,
 )
@@ -158,7 +159,7 @@ class TaskExtension(Extension):
         called = {"name": params.name, "arguments": params.arguments}
         return await self._service.create(
             self._principal(ctx), tenant_id=self._tenant_id, method="tools/call", params=called,
-            meta={"server": presence.id})
+            meta={"server": presence.id}, trace=trace_of(params, ctx))
 
     async def is_to_be_cancelled(self, task: TaskHandle) -> bool:
         """Whether the client wants it cancelled, as it is now."""
@@ -300,6 +301,12 @@ def caller_of(ctx: ServerRequestContext[Any, Any]) -> str | None:
     """Who is authenticated in the SDK; None: nobody is, or there is no HTTP request, as over stdio."""
     scope = getattr(ctx.request, "scope", None)
     return None if scope is None else principal_of(scope)
+
+
+def trace_of(params: CallToolRequestParams, ctx: ServerRequestContext[Any, Any]) -> dict[str, str]:
+    """The trace of the call: what MCP has in `_meta`, or else what HTTP has in its headers."""
+    meta: Any = params.meta
+    return trace_in(meta) or trace_in(getattr(ctx.request, "headers", None))
 
 
 def missing() -> MCPError:

@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Literal
 
+from .call_record import CallRecord, ids_of
 from .calls import JOBS, Call, CallQueue
 from .child import Child, arguments
 from .contract import ERRORS, NULLS
@@ -75,6 +76,8 @@ class Store(Methods):
     max_in_flight: bytes of calls that are written and not answered; at that, further calls wait for their turn.
     max_waiting: bytes of calls that wait; beyond it calls are refused with Overloaded.
     on_state: is told each change of `state`, and the error that is the reason.
+    on_call: is told of each call, once it is over, how it went; `telemetry.Telemetry()` makes spans and metrics of it.
+    logger: gets the process's standard error, as warnings; where it is enabled for DEBUG, a record of each call.
     """
 
     _alive: weakref.WeakSet[Store] = weakref.WeakSet()
@@ -86,7 +89,7 @@ class Store(Methods):
         restart: Restart | None | Unset = UNSET, retry: Retry | None = Retry(),
         timeout: float | None = 30.0, start_timeout: float | None = 10.0, max_in_flight: int = 16 << 20,
         max_waiting: int = 64 << 20, on_state: Callable[[State, ChildError | None], object] | None = None,
-        logger: logging.Logger | None = None,
+        on_call: Callable[[CallRecord], object] | None = None, logger: logging.Logger | None = None,
     ) -> None:
         path = None if binary is None else os.fspath(binary)
         # A path counts from where it was said, wherever the host goes meanwhile.
@@ -105,6 +108,7 @@ class Store(Methods):
         self._start_timeout = seconds("start_timeout", start_timeout)
         self._logger = logger or logging.getLogger("mcp_session_store")
         self._on_state = on_state
+        self._on_call = on_call
         whole("max_in_flight", max_in_flight, 1)
         whole("max_waiting", max_waiting, 1)
         self._queue = CallQueue(max_in_flight, max_waiting, lambda: self._wake_next())
@@ -399,34 +403,85 @@ class Store(Methods):
         """
         if method in RESERVED:
             raise ValueError(f"{method} cannot be called by its name: use {RESERVED[method]}.")
-        return await self.request(method, params, timeout, on_result, on_progress)
+        if self._on_call is not None or self._logger.isEnabledFor(logging.DEBUG):
+            return await self._observed(method, params, timeout, on_result, on_progress)
+        # Not in a coroutine of its own, which each of very many answers would pass through.
+        call = self._made(method, params, timeout, on_result, on_progress)
+        self._queue.add(call)
+        try:
+            return await call.future
+        except RequestError as error:
+            refused = error
+        finally:
+            if not call.is_written:
+                self._queue.drop(call)
+        return await self._repeated(call, refused)
 
     async def request(
         self, method: str, params: Mapping[str, Any] | str | None, timeout: float | None | Unset,
-        on_result: Callable[[Any], None] | None = None, on_progress: Callable[[int, int], None] | None = None,
+        on_result: Callable[[Any], None] | None = None,
     ) -> Any:
         """A call, whatever the method."""
-        call = self._made(method, params, timeout, on_result, on_progress)
+        if self._on_call is not None or self._logger.isEnabledFor(logging.DEBUG):
+            return await self._observed(method, params, timeout, on_result, None)
+        return await self._answered(self._made(method, params, timeout, on_result, None))
+
+    async def _observed(
+        self, method: str, params: Mapping[str, Any] | str | None, timeout: float | None | Unset,
+        on_result: Callable[[Any], None] | None, on_progress: Callable[[int, int], None] | None,
+    ) -> Any:
+        """A call of which somebody wants to know how it went."""
+        record = CallRecord(method, *ids_of(params))
+        call: Call | None = None
+        try:
+            call = self._made(method, params, timeout, on_result, on_progress)
+            result = await self._answered(call)
+            record.end(None, "ok")
+            return result
+        except StoreError as error:
+            record.end(error, error.outcome)
+            raise
+        except BaseException as error:
+            record.end(error, "not_applied" if call is None else call.outcome)
+            raise
+        finally:
+            self._log(str(record), logging.DEBUG)
+            if self._on_call is not None:
+                self.tell(self._on_call, record)
+
+    async def _answered(self, call: Call) -> Any:
+        """The result of a call, which is made again where that is due."""
         self._queue.add(call)
+        try:
+            return await call.future
+        except RequestError as error:
+            refused = error
+        finally:
+            if not call.is_written:
+                self._queue.drop(call)
+        return await self._repeated(call, refused)
+
+    async def _repeated(self, call: Call, refused: RequestError) -> Any:
+        """The result of a call that was refused, from another attempt."""
         repeated = 0
         while True:
+            pause = self._pause(call, refused, repeated)
+            if pause is None:
+                raise refused
+            await self._sleep(call, pause)
+            repeated += 1
+            try:
+                self._admit(call.method)
+                self._queue.add(call)
+            except (Overloaded, ChildError):
+                raise refused from None
             try:
                 return await call.future
             except RequestError as error:
-                pause = self._pause(call, error, repeated)
-                if pause is None:
-                    raise
                 refused = error
             finally:
                 if not call.is_written:
                     self._queue.drop(call)
-            await self._sleep(call, pause)
-            repeated += 1
-            try:
-                self._admit(method)
-                self._queue.add(call)
-            except (Overloaded, ChildError):
-                raise refused from None
 
     def _made(
         self, method: str, params: Mapping[str, Any] | str | None, timeout: float | None | Unset,
@@ -439,9 +494,12 @@ class Store(Methods):
         text = one_object(params) if isinstance(params, str) else encode(given(method, params or {}))
         if method not in NULLS:
             method = encode(method)[1:-1]  # another program's, with who knows what in it
-        self._admit(method)
+        if self._closed is not None or self._state != "ready":
+            self._admit(method)
         loop = asyncio.get_running_loop()
-        number = self._next_id()
+        if loop is not self._loop:
+            self._admit(method)
+        self._last_id = number = self._last_id + 1
         call = Call(number, method, self._line(number, method, text), loop.create_future(), timeout, on_result,
                     on_progress)
         if timeout is not None:

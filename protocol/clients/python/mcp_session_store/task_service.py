@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from .contract import InvalidParams, TaskNotFound, TerminalState
 from .errors import StoreError
+from .trace_context import trace_in, with_trace
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -104,18 +105,21 @@ class TaskService:
     async def create(
         self, principal: str | None, *, tenant_id: str | None = None, ttl: int | None | Unset = UNSET,
         poll_interval: int | None | Unset = UNSET, status_message: str | None = None, method: str | None = None,
-        params: Any = None, meta: Any = None,
+        params: Any = None, meta: Any = None, trace: Mapping[str, Any] | None = None,
     ) -> TaskHandle:
         """Makes a task, `working`. It is on disk, and `get` finds it, before this returns.
 
         ttl, poll_interval: milliseconds; None: for ever, and no hint; left out: the service's.
         method, params, meta: what it stands for, to take it up again after a restart; never shown to clients.
+        trace: where the caller's `traceparent` and `tracestate` stand, such as the `_meta` of the request; these two
+            are kept beside the members of `meta`.
         """
         task = await self._store.create_task(
             id_format="random", principal=principal, tenant_id=tenant_id,
             ttl=self._ttl if isinstance(ttl, Unset) else ttl,
             poll_interval=self._poll_interval if isinstance(poll_interval, Unset) else poll_interval,
-            status_message=status_message, original_method=method, original_params=params, meta=meta)
+            status_message=status_message, original_method=method, original_params=params,
+            meta=with_trace(meta, trace))
         return TaskHandle(self._store, task)
 
     async def handle(self, task_id: str, principal: str | None, *, tenant_id: str | None = None) -> TaskHandle | None:
@@ -205,6 +209,12 @@ class TaskHandle:
     def record(self) -> Task:
         """The store's record, as it was when this was made."""
         return self._task
+
+    @property
+    def trace(self) -> dict[str, str]:
+        """`traceparent` and `tracestate` of who asked for it; empty when nobody said. `telemetry` goes on from it."""
+        meta = self._task["meta"]
+        return trace_in(meta) if isinstance(meta, dict) else {}
 
     @property
     def created(self) -> TaskResult:
