@@ -19,7 +19,7 @@ from sidecar import BINARY, PATIENCE, clean_environment
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = (
-    "README.md", "Sources/README.md", "Tests/Benchmarks/README.md", "protocol/README.md",
+    "README.md", "Sources/README.md", "Tests/Benchmarks/README.md", "protocol/README.md", "protocol/first-steps.md",
     "protocol/transcripts/README.md", "protocol/clients/README.md", "protocol/clients/behaviour/README.md",
     "protocol/clients/node/README.md", "protocol/clients/python/README.md", "protocol/packages/README.md",
     "protocol/deploying/README.md", "protocol/ancestors.md",
