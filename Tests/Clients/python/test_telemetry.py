@@ -183,7 +183,8 @@ def test_a_worker_goes_on_in_the_trace_of_who_asked(binary: Path, database: Path
                 await found.complete({})
             done = collector.spans["mcp_session_store complete_task"]
             assert done.context.trace_id == asked.trace_id and done.parent.span_id == asked.span_id
-            assert untraced.trace == {} and not get_current_span(context_of(untraced.record)).get_span_context().is_valid
+            assert untraced.trace == {}
+            assert not get_current_span(context_of(untraced.record)).get_span_context().is_valid
             said = {"meta": None, "original_params": {"_meta": {"traceparent": PARENT}}}
             assert get_current_span(context_of(said)).get_span_context().trace_id == int(TRACE, 16)
 

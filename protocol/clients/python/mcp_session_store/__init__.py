@@ -13,7 +13,7 @@ from .unset import UNSET, Unset
 from .version import __version__
 
 __all__ = [
-    "UNSET", "AnswerError", "BlockingStore", "BlockingSubscription", "CallRecord", "CallTimeout", "ChildError", "ErrorKind",
-    "EventSubscription", "Gap", "Outcome", "Overloaded", "Reason", "RequestError", "RequestTooLarge", "Restart",
-    "Retry", "State", "Store", "StoreError", "TaskChange", "TaskSubscription", "Unset", "__version__",
+    "UNSET", "AnswerError", "BlockingStore", "BlockingSubscription", "CallRecord", "CallTimeout", "ChildError",
+    "ErrorKind", "EventSubscription", "Gap", "Outcome", "Overloaded", "Reason", "RequestError", "RequestTooLarge",
+    "Restart", "Retry", "State", "Store", "StoreError", "TaskChange", "TaskSubscription", "Unset", "__version__",
 ]
