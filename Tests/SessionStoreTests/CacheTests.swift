@@ -105,6 +105,24 @@ import Testing
     #expect(test.store.cache.rows.count < count)
   }
 
+  /// A slot says where a row stands in the cache, and must not be kept past the moment when the cache forgets its rows.
+  @Test func aSlotThatIsKeptTooLongTraps() async {
+    await #expect(processExitsWith: .success) {
+      let test = try TestStore()
+      try test.create("s")
+      let slot = try #require(try test.read { try $0.findSession("s", owner: .server) })
+      _ = test.store.cache.rows[slot].number
+    }
+    await #expect(processExitsWith: .failure) {
+      let test = try TestStore()
+      try test.create("s")
+      let slot = try #require(try test.read { try $0.findSession("s", owner: .server) })
+      test.store.cache.removeAll()
+      try test.create("other")
+      _ = test.store.cache.rows[slot].number
+    }
+  }
+
   @Test func detailsAreDroppedBeforeTheyAreTooMany() throws {
     let test = try TestStore()
     let large = JSONText(validated: Array("\"\(String(repeating: "x", count: 3_000))\"".utf8)[...])

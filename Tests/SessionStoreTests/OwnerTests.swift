@@ -187,6 +187,7 @@ import Testing
     Owner(tenant: .unspecified, principal: .named("p")), Owner(tenant: .unspecified, principal: .anonymous),
     Owner(tenant: .named("t"), principal: .unspecified), Owner(tenant: .named("t"), principal: .named("p")),
     Owner(tenant: .anonymous, principal: .named("p")), Owner(tenant: .anonymous, principal: .anonymous),
+    Owner(tenant: .anonymous, principal: .unspecified), Owner(tenant: .named("t"), principal: .anonymous),
   ])
   func whatAnOwnerSeesIsSearchedFor(owner: Owner) throws {
     let test = try TestStore()

@@ -400,6 +400,53 @@ import Testing
 
   // MARK: - The files of earlier versions
 
+  /// What is made at once is what the migrations make one after the other: tables, indexes, columns and first rows.
+  @Test func aNewFileIsWhatTheMigrationsMake() throws {
+    let (new, migrated) = (try TestStore(), try TestStore(schema: Schema(migrations: Schema.current.migrations)))
+    let parts = try structure(new.store)
+    #expect(parts.filter { $0.hasPrefix("table") }.count == Schema.tables(of: Schema.current.version).count)
+    #expect(parts.contains { $0.hasPrefix("column tasks session INTEGER") })
+    let others = try structure(migrated.store)
+    for (part, other) in zip(parts, others) where part != other {
+      Issue.record("at once: \(part)\none after the other: \(other)")
+    }
+    #expect(parts.count == others.count)
+  }
+
+  private func structure(_ store: Store) throws -> [String] {
+    let connection = store.tables.connection(.server)
+    var parts: [String] = []
+    var tables: [String] = []
+    do {
+      var select = try connection.statement(
+        "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
+      while try select.step() {
+        if select.string(0) == "table" { tables.append(select.string(1)) }
+        let names = (0..<3).map { select.string($0) }.joined(separator: " ")
+        parts.append("\(names) \(Self.withoutLayout(select.string(3)))")
+      }
+    }
+    for table in tables {
+      var info = try connection.statement(composed: "PRAGMA table_info(\(table))")
+      while try info.step() {
+        parts.append("column \(table) " + (1...5).map { info.string($0) }.joined(separator: " "))
+      }
+    }
+    var first = try connection.statement(composed: "SELECT * FROM store")
+    while try first.step() { parts.append("row " + (0..<13).map { first.string($0) }.joined(separator: " ")) }
+    return parts
+  }
+
+  /// SQL without its comments and blanks that mean nothing.
+  private static func withoutLayout(_ sql: String) -> String {
+    let code = sql.split(separator: "\n").map { line in
+      line.range(of: "--").map { String(line[..<$0.lowerBound]) } ?? String(line)
+    }
+    return code.joined(separator: " ").split(separator: " ").joined(separator: " ")
+      .replacingOccurrences(of: " ,", with: ",").replacingOccurrences(of: "( ", with: "(")
+      .replacingOccurrences(of: " )", with: ")")
+  }
+
   private func newer(_ migrations: String...) -> Schema {
     Schema(migrations: Schema.current.migrations + migrations)
   }

@@ -52,6 +52,12 @@ import Testing
     #expect(lines(StoreRules.scopeIsBound(noun(text))) == [2, 4, 6])
   }
 
+  @Test func bytesThatAreBoundBesidePayloadsAreFound() {
+    let text = "a.bind(1, text: b)\na.run(binding: 1,\n  b.c(), text: d)\na.bind(1, b)\na.run(text: b)"
+    #expect(lines(StoreRules.payloadsAreChecked(noun(text))) == [1, 2])
+    #expect(StoreRules.payloadsAreChecked(SourceFile("Sources/SessionStore/Store/Payload.swift", text)).isEmpty)
+  }
+
   @Test func reckoningWithNumbersFromOutsideIsFound() {
     let text = """
       a = row.createdAt + ttl

@@ -64,6 +64,20 @@ enum StoreRules {
     }
   }
 
+  /// What is stored as it came goes through ``Payload``, which has looked at its size: bytes are bound in its
+  /// file alone.
+  static func payloadsAreChecked(_ file: SourceFile) -> [Finding] {
+    guard let place = place(file), place.path != "Store/Payload.swift" else { return [] }
+    let code = file.code
+    return code.words.compactMap { word in
+      guard ["bind", "run"].contains(word.text), word.behind == UInt8(ascii: "(") else { return nil }
+      let end = code.end(ofBracketFrom: word.range.upperBound, "(", ")")
+      let call = String(decoding: code.bytes[word.range.upperBound..<end], as: UTF8.self)
+      guard call.contains(", text:") else { return nil }
+      return Finding(file.path, word.line, "bytes are bound without a look at their size: bind a Payload")
+    }
+  }
+
   // MARK: - Numbers from outside
 
   /// Names of numbers that a client, an option, a dump or a file can give: times, durations, and what is made of them.

@@ -53,6 +53,8 @@ import Testing
     report(repository.swift.flatMap(StoreRules.scopeIsBound))
   }
 
+  @Test func payloadsAreChecked() { report(repository.swift.flatMap(StoreRules.payloadsAreChecked)) }
+
   @Test func numbersFromOutsideSaturate() { report(repository.swift.flatMap(StoreRules.numbersSaturate)) }
 
   // MARK: - Text

@@ -77,19 +77,21 @@ extension Store {
   package func storeEvent(
     _ sessionID: String, _ event: NewEvent, owner: Owner
   ) throws -> (id: Int64, timestamp: Int64) {
+    let data = try payload(event.data, "data")
     let slot = try session(sessionID, owner: owner, for: .write(requested: "store an event"))
     try checkEventCap(slot, adding: 1)
-    return (try append(event, to: slot), event.timestamp ?? now)
+    return (try append(event, data, to: slot), event.timestamp ?? now)
   }
 
   /// Appends all of `events` or none. `events` must not be empty.
   package func storeEvents(
     _ sessionID: String, _ events: [NewEvent], owner: Owner
   ) throws -> (firstID: Int64, lastID: Int64) {
+    let payloads = try events.map { try payload($0.data, "events.data") }
     let slot = try session(sessionID, owner: owner, for: .write(requested: "store events"))
     try checkEventCap(slot, adding: Int64(events.count))
     let first = cache.rows[slot].lastEventID + 1
-    for event in events { _ = try append(event, to: slot) }
+    for (event, data) in zip(events, payloads) { _ = try append(event, data, to: slot) }
     return (first, cache.rows[slot].lastEventID)
   }
 
@@ -97,6 +99,7 @@ extension Store {
   /// is meant for one principal never lands in a session that answers to anyone. All or none.
   /// - Returns: how many sessions got it
   package func broadcastEvent(_ event: NewEvent, _ filter: SessionFilter) throws -> Int {
+    let data = try payload(event.data, "data")
     try flushSessions()
     var conditions = Filter(boundTo: filter.owner)
     if let userID = filter.userID { conditions.add(ofUser: userID) }
@@ -110,20 +113,20 @@ extension Store {
       for sessionID in sessionIDs {
         let slot = try session(sessionID, owner: .server, for: .write(requested: "store an event"))
         try checkEventCap(slot, adding: 1)
-        _ = try append(event, to: slot)
+        _ = try append(event, data, to: slot)
       }
       return sessionIDs.count
     }
   }
 
-  private func checkEventCap(_ slot: Int, adding count: Int64) throws {
+  private func checkEventCap(_ slot: SessionSlot, adding count: Int64) throws {
     guard limits.maxEventsPerSession > 0, limits.eventOverflow == .error else { return }
     if cache.rows[slot].eventCount + count > Int64(limits.maxEventsPerSession) {
       throw StoreError.maxEventsReached(limit: limits.maxEventsPerSession)
     }
   }
 
-  private func append(_ event: NewEvent, to slot: Int) throws -> Int64 {
+  private func append(_ event: NewEvent, _ data: Payload, to slot: SessionSlot) throws -> Int64 {
     let number = cache.rows[slot].number
     let id = cache.rows[slot].lastEventID + 1
     var insert = try tables.statement(
@@ -137,7 +140,7 @@ extension Store {
     insert.bind(4, event.eventType == NewEvent.defaultType ? nil : event.eventType)
     insert.bind(5, event.timestamp ?? now)
     insert.bind(6, event.retry)
-    try insert.run(binding: 7, text: event.data.bytes.span)
+    try insert.run(binding: 7, data)
 
     let evicted = cache.update(slot) { row in
       row.lastEventID = id
@@ -148,7 +151,7 @@ extension Store {
     }
     counters.events += 1 - evicted
     done.eventsStored += 1
-    done.eventBytesStored += Int64(event.data.bytes.count)
+    done.eventBytesStored += Int64(data.text.bytes.count)
     done.eventsEvicted += evicted
     noteMade(1)
     if evicted > 0 { try trimEvents(slot, atLeast: Self.trimBatch) }
@@ -174,7 +177,7 @@ extension Store {
   }
 
   /// Deletes the rows that lie under the floor, once they are at least `count`.
-  func trimEvents(_ slot: Int, atLeast count: Int64) throws {
+  func trimEvents(_ slot: SessionSlot, atLeast count: Int64) throws {
     let row = cache.rows[slot]
     guard row.eventFloor - row.eventTrimmed >= count else { return }
     var losses = try tables.statement(
@@ -277,7 +280,7 @@ extension Store {
   }
 
   func readEvents(
-    _ slot: Int, after: Int64, streamID: String?, limit: Int, visit: (borrowing EventRow) throws -> Bool
+    _ slot: SessionSlot, after: Int64, streamID: String?, limit: Int, visit: (borrowing EventRow) throws -> Bool
   ) throws -> EventPage {
     let row = cache.rows[slot]
     var page = EventPage(

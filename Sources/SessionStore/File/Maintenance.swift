@@ -134,7 +134,7 @@ extension Store {
   /// Deletes what belongs to an expired session, the oldest first. It is over from then on, whatever the limits and the
   /// clock of another process say: half of it is gone.
   /// - Returns: whether there may be more
-  private func shrink(_ slot: Int, _ budget: inout SliceBudget) throws -> Bool {
+  private func shrink(_ slot: SessionSlot, _ budget: inout SliceBudget) throws -> Bool {
     try endForGood(slot)
     let session = cache.rows[slot].number
     return try budget.inChunks { try deleteOldestEvents(slot, $0) }
@@ -144,7 +144,7 @@ extension Store {
       || budget.inChunks { try deleteMessageIDBlocks(session, $0) }
   }
 
-  private func endForGood(_ slot: Int) throws {
+  private func endForGood(_ slot: SessionSlot) throws {
     let row = cache.rows[slot]
     if row.status == .expired { return }
     var select = try tables.statement(of: row.number, "SELECT user_id FROM sessions WHERE number = $1")
@@ -158,7 +158,7 @@ extension Store {
     try audit(.expired, row, userID: userID, from: row.status, to: .expired, reason: nil)
   }
 
-  private func deleteOldestEvents(_ slot: Int, _ limit: Int64) throws -> Int64 {
+  private func deleteOldestEvents(_ slot: SessionSlot, _ limit: Int64) throws -> Int64 {
     let row = cache.rows[slot]
     let through = min((Saturating(row.eventTrimmed) + limit).value, row.lastEventID)
     if through == row.eventTrimmed { return 0 }
@@ -171,7 +171,7 @@ extension Store {
     return through - row.eventTrimmed
   }
 
-  private func deleteOldestLogEntries(_ slot: Int, _ limit: Int64) throws -> Int64 {
+  private func deleteOldestLogEntries(_ slot: SessionSlot, _ limit: Int64) throws -> Int64 {
     let row = cache.rows[slot]
     let through = min((Saturating(row.logFloor) + limit).value, row.lastLogSeq)
     if through == row.logFloor { return 0 }

@@ -127,7 +127,8 @@ extension Store {
     return version
   }
 
-  /// Brings the file to the newest schema, each step in a transaction of its own.
+  /// Brings the file to the newest schema, each step in a transaction of its own. One that nobody has put anything into
+  /// gets there in one step.
   private static func migrate(_ connection: Connection, _ schema: Schema) throws {
     while true {
       try connection.beginImmediate()
@@ -138,10 +139,16 @@ extension Store {
           connection.rollback()
           return
         }
-        try connection.execute(schema.migrations[Int(version)])
-        try Schema.moves[version + 1]?(connection)
+        var next = version + 1
+        if version == 0, let whole = schema.whole {
+          try connection.execute(whole)
+          next = schema.version
+        } else {
+          try connection.execute(schema.migrations[Int(version)])
+          try Schema.moves[next]?(connection)
+        }
         try connection.execute("PRAGMA application_id = \(Schema.applicationID)")
-        try connection.execute("PRAGMA user_version = \(version + 1)")
+        try connection.execute("PRAGMA user_version = \(next)")
         try connection.commit()
       } catch {
         connection.rollback()

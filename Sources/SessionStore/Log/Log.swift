@@ -96,7 +96,7 @@ extension Store {
   }
 
   /// Appends an entry whose message id is noted.
-  private func append(_ entry: NewLogEntry, to slot: Int) throws -> Int64 {
+  private func append(_ entry: NewLogEntry, to slot: SessionSlot) throws -> Int64 {
     let number = cache.rows[slot].number
     let seq = cache.rows[slot].lastLogSeq + 1
     var insert = try tables.statement(
@@ -118,7 +118,7 @@ extension Store {
     return seq
   }
 
-  private func clearLog(_ slot: Int) throws {
+  private func clearLog(_ slot: SessionSlot) throws {
     try writeMessageIDs(slot)
     let row = cache.rows[slot]
     if row.logCount > 0 { try deleteLogEntries(session: row.number, through: .max) }

@@ -232,7 +232,7 @@ extension Store {
   /// Notes the id of an entry that is about to be appended.
   /// - Parameter deduplicate: whether a known one is to be left as it is
   /// - Returns: where the message was first appended, if it is known and was to be left
-  func noteMessage(_ entry: NewLogEntry, deduplicate: Bool, _ slot: Int) throws -> Int64? {
+  func noteMessage(_ entry: NewLogEntry, deduplicate: Bool, _ slot: SessionSlot) throws -> Int64? {
     guard let key = entry.messageKey, let messageID = entry.messageID else { return nil }
     let ids = try messageIDs(slot)
     let (seq, count) = (cache.rows[slot].lastLogSeq + 1, cache.rows[slot].logIDs)
@@ -250,7 +250,7 @@ extension Store {
   }
 
   /// Puts the ids that stand only in entries into a block, before the entries go or once they are many.
-  func writeMessageIDs(_ slot: Int) throws {
+  func writeMessageIDs(_ slot: SessionSlot) throws {
     let row = cache.rows[slot]
     if row.logIDs == 0 || row.logIDsSeq == row.lastLogSeq { return }
     let ids = try messageIDs(slot)
@@ -262,7 +262,7 @@ extension Store {
       var insert = try tables.statement(
         of: row.number, "INSERT INTO log_message_ids (session, ordinal, ids) VALUES ($1, $2, $3)")
       insert.bind(2, row.logIDs)
-      insert.bind(3, block)
+      insert.bind(3, Payload(own: block))
       try insert.run()
     }
     var delete = try tables.statement(
@@ -296,7 +296,7 @@ extension Store {
   }
 
   /// The ids of a session, read again when they are not in memory.
-  func messageIDs(_ slot: Int) throws -> LogMessageIDs {
+  func messageIDs(_ slot: SessionSlot) throws -> LogMessageIDs {
     let row = cache.rows[slot]
     if let known = messageIDs.ids(row.number), try catchUp(known, row) { return known }
     let ids = LogMessageIDs(count: row.logIDs, lastEntry: row.logIDsSeq)

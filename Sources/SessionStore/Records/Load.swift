@@ -214,7 +214,7 @@ package struct Loader: ~Copyable {
     }
     let integer = value.integer ?? 0
     switch column.content {
-    case .json, .object, .strings, .messageIDs, .outcome: statement.bind(index, value)
+    case .json, .object, .strings, .messageIDs, .outcome: statement.bind(index, Payload(own: value))
     case .text, .id, .name, .nameOrNone, .choice: statement.bind(index, value.decodedString)
     case .boolean: statement.bind(index, value.string == "true")
     case .integer, .time, .nanoseconds: statement.bind(index, integer)

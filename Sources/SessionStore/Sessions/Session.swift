@@ -33,11 +33,11 @@ struct SessionRow {
   let sessionID: String
   let tenantID: String?
   let principal: String?
-  var status: SessionStatus
+  var status: SessionStatus { didSet { isDirtyInIndexes = true } }
   var lastActivity: Int64
   var expiresAt: Int64?
   var inactivityTimeout: Int64?
-  var suspendedAt: Int64?
+  var suspendedAt: Int64? { didSet { isDirtyInIndexes = true } }
   var lastEventID: Int64
   /// events up to this id are gone for every reader
   var eventFloor: Int64
@@ -58,7 +58,8 @@ struct SessionRow {
   var checkAt: Int64?
 
   var isDirty = false
-  var checkIsDirty = false
+  /// whether something of it that stands in an index has changed
+  var isDirtyInIndexes = false
 
   func admits(_ owner: Owner) -> Bool { owner.admits(tenant: tenantID, principal: principal) }
 
@@ -95,7 +96,7 @@ struct SessionRow {
     guard let deadline = deadline(maxSuspension: maxSuspension) else { return }
     if let checkAt, checkAt <= deadline { return }
     checkAt = deadline
-    checkIsDirty = true
+    isDirtyInIndexes = true
   }
 
   var eventCount: Int64 { lastEventID - eventFloor }

@@ -1,29 +1,67 @@
+/// The place of a session's row in the cache, for as long as the cache remembers its rows: what is kept longer traps in
+/// debug builds, and so in tests. Only the cache makes one.
+struct SessionSlot {
+  fileprivate let index: UInt32
+  fileprivate let generation: UInt32
+
+  @inline(__always)
+  fileprivate func index(in rows: SessionCache.Rows) -> Int {
+    assert(generation == rows.generation, "the rows that this slot is one of have been forgotten")
+    return Int(index)
+  }
+}
+
 /// The rows of sessions that were used lately, with the changes that the open group has not written yet.
 struct SessionCache {
+  struct Rows {
+    fileprivate var rows: [SessionRow] = []
+    /// how often all of them were forgotten
+    fileprivate var generation: UInt32 = 0
+
+    var count: Int { rows.count }
+    var first: SessionRow? { rows.first }
+
+    subscript(slot: SessionSlot) -> SessionRow {
+      // A row is large, and mostly one field of it is asked for.
+      @inline(__always) _read { yield rows[slot.index(in: self)] }
+      @inline(__always) _modify { yield &rows[slot.index(in: self)] }
+    }
+
+    fileprivate mutating func append(_ row: SessionRow) -> SessionSlot {
+      rows.append(row)
+      return SessionSlot(index: UInt32(truncatingIfNeeded: rows.count - 1), generation: generation)
+    }
+
+    fileprivate mutating func forget() {
+      rows.removeAll(keepingCapacity: true)
+      generation &+= 1
+    }
+  }
+
   /// rows kept from one request to the next
   private static let capacity = 16_384
   /// bytes of details kept, in all and of one session
   private static let detailsCapacity = 2 << 20
   private static let largestDetails = 4_096
 
-  private(set) var rows: [SessionRow] = []
+  private(set) var rows = Rows()
   /// of the rows at the same places
   private var details: [SessionDetails?] = []
   private(set) var detailsBytes = 0
-  private var slots: [String: Int] = [:]
-  private var dirtySlots: [Int] = []
+  private var slots: [String: SessionSlot] = [:]
+  private var dirtySlots: [SessionSlot] = []
 
-  func slot(_ sessionID: String) -> Int? { slots[sessionID] }
+  func slot(_ sessionID: String) -> SessionSlot? { slots[sessionID] }
 
-  mutating func insert(_ row: SessionRow) -> Int {
-    rows.append(row)
+  mutating func insert(_ row: SessionRow) -> SessionSlot {
+    let slot = rows.append(row)
     details.append(nil)
-    slots[row.sessionID] = rows.count - 1
-    return rows.count - 1
+    slots[row.sessionID] = slot
+    return slot
   }
 
   /// Changes a row; the change is written at the end of the group or before SQL that reads sessions.
-  mutating func update<Result>(_ slot: Int, _ change: (inout SessionRow) throws -> Result) rethrows -> Result {
+  mutating func update<Result>(_ slot: SessionSlot, _ change: (inout SessionRow) throws -> Result) rethrows -> Result {
     let result = try change(&rows[slot])
     if !rows[slot].isDirty {
       rows[slot].isDirty = true
@@ -33,29 +71,30 @@ struct SessionCache {
   }
 
   /// Those that were kept, unless what they say has changed since.
-  func details(_ slot: Int) -> SessionDetails? {
-    details[slot].flatMap { $0.revision == rows[slot].revision ? $0 : nil }
+  func details(_ slot: SessionSlot) -> SessionDetails? {
+    details[slot.index(in: rows)].flatMap { $0.revision == rows[slot].revision ? $0 : nil }
   }
 
-  mutating func keep(_ new: SessionDetails, _ slot: Int) {
+  mutating func keep(_ new: SessionDetails, _ slot: SessionSlot) {
     if new.bytes > Self.largestDetails { return }
     if detailsBytes + new.bytes > Self.detailsCapacity { dropDetails() }
-    detailsBytes += new.bytes - (details[slot]?.bytes ?? 0)
-    details[slot] = new
+    let index = slot.index(in: rows)
+    detailsBytes += new.bytes - (details[index]?.bytes ?? 0)
+    details[index] = new
   }
 
   private mutating func dropDetails() {
-    for slot in details.indices { details[slot] = nil }
+    for index in details.indices { details[index] = nil }
     detailsBytes = 0
   }
 
   /// Takes over a `checkAt` that is in the database already.
-  mutating func setCheck(_ slot: Int, _ checkAt: Int64?) {
+  mutating func setCheck(_ slot: SessionSlot, _ checkAt: Int64?) {
     rows[slot].checkAt = checkAt
   }
 
   /// Forgets a session whose row is deleted.
-  mutating func remove(_ slot: Int) {
+  mutating func remove(_ slot: SessionSlot) {
     slots[rows[slot].sessionID] = nil
     rows[slot].isDirty = false
   }
@@ -65,13 +104,13 @@ struct SessionCache {
     for slot in dirtySlots where rows[slot].isDirty {
       try write(rows[slot])
       rows[slot].isDirty = false
-      rows[slot].checkIsDirty = false
+      rows[slot].isDirtyInIndexes = false
     }
     dirtySlots.removeAll(keepingCapacity: true)
   }
 
   mutating func removeAll() {
-    rows.removeAll(keepingCapacity: true)
+    rows.forget()
     details.removeAll(keepingCapacity: true)
     detailsBytes = 0
     slots.removeAll(keepingCapacity: true)

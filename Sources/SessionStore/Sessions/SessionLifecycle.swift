@@ -103,7 +103,7 @@ extension Store {
   }
 
   /// Notes that a session is used from elsewhere; at low severity, because people move and browsers are updated.
-  private func hijacking(_ reason: InvalidReason, _ slot: Int, from address: String?) throws -> InvalidReason {
+  private func hijacking(_ reason: InvalidReason, _ slot: SessionSlot, from address: String?) throws -> InvalidReason {
     guard isInGroup else { throw NeedsGroup() }
     let row = cache.rows[slot]
     try audit(

@@ -4,7 +4,7 @@ import SQLite
 /// One key of a session's state.
 struct StateEntry {
   let key: String
-  let value: JSONText
+  let value: Payload
 }
 
 /// The key-value map of a session: one row for each key, so that setting one costs the same however large the rest is.
@@ -12,10 +12,11 @@ extension Store {
   /// - Returns: the session's new revision
   /// - Throws: what a write on a session throws; `payloadTooLarge` when the whole state would become too large
   package func setSessionState(_ sessionID: String, _ key: String, _ value: JSONText, owner: Owner) throws -> Int64 {
+    let value = try payload(value, "value")
     let slot = try session(sessionID, owner: owner, for: .write(requested: "set state"))
     let number = cache.rows[slot].number
     let before = try stateValueSize(session: number, key).map { Self.bytes(key, $0) } ?? 0
-    let size = cache.rows[slot].stateBytes - before + Self.bytes(key, value.bytes.count)
+    let size = cache.rows[slot].stateBytes - before + Self.bytes(key, value.text.bytes.count)
     try checkStateSize(size)
     try insertState(session: number, key, value)
     cache.update(slot) { $0.stateBytes = size }
@@ -75,7 +76,7 @@ extension Store {
     return try select.step() ? select.withText(0) { $0.count } : nil
   }
 
-  func insertState(session: SessionNumber, _ key: String, _ value: JSONText) throws {
+  func insertState(session: SessionNumber, _ key: String, _ value: Payload) throws {
     var upsert = try tables.statement(
       of: session,
       """
@@ -103,7 +104,7 @@ extension Store {
       entries.append((select.integer(0), select.string(1), JSONText(validated: select.bytes(2)[...])))
     }
     entries.sort { $0.number < $1.number }
-    return stateObject(entries.map { StateEntry(key: $0.key, value: $0.value) }, bytes: row.stateBytes)
+    return stateObject(entries.map { StateEntry(key: $0.key, value: Payload(own: $0.value)) }, bytes: row.stateBytes)
   }
 
   /// - Parameter bytes: what the entries count for
@@ -115,7 +116,7 @@ extension Store {
     writer.beginObject()
     for entry in entries {
       writer.escapedName(entry.key)
-      writer.text(entry.value)
+      writer.text(entry.value.text)
     }
     writer.endObject()
     return JSONText(validated: writer.take()[...])
@@ -133,10 +134,7 @@ extension Store {
       guard keys.insert(key.exact).inserted else {
         throw StoreError.invalidParameter(name: "state.\(key)", expected: "each key once")
       }
-      guard limits.maxPayloadBytes == 0 || member.value.bytes.count <= limits.maxPayloadBytes else {
-        throw StoreError.payloadTooLarge(what: "The value of a state key", limit: limits.maxPayloadBytes)
-      }
-      return StateEntry(key: key, value: member.value)
+      return StateEntry(key: key, value: try Payload(member.value, what: "The value of a state key", limits))
     }
     try checkStateSize(Self.bytes(entries))
     return entries
@@ -152,6 +150,6 @@ extension Store {
   private static func bytes(_ key: String, _ valueBytes: Int) -> Int64 { Int64(key.utf8.count + valueBytes + 4) }
 
   static func bytes(_ entries: [StateEntry]) -> Int64 {
-    entries.reduce(0) { $0 + bytes($1.key, $1.value.bytes.count) }
+    entries.reduce(0) { $0 + bytes($1.key, $1.value.text.bytes.count) }
   }
 }

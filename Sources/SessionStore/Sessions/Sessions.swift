@@ -51,6 +51,33 @@ package struct SessionUpdate {
   package init() {}
 }
 
+/// What of a session's record can be large, as it is stored.
+private struct SessionPayloads {
+  let clientCapabilities: Payload?
+  let serverCapabilities: Payload?
+  let metadata: Payload
+
+  init(_ new: NewSession, _ store: Store) throws {
+    clientCapabilities = try new.clientCapabilities.map { try store.payload($0, "client_capabilities") }
+    serverCapabilities = try new.serverCapabilities.map { try store.payload($0, "server_capabilities") }
+    metadata = try store.payload(new.metadata ?? .emptyObject, "metadata")
+  }
+
+  /// What an update leaves as it is may be larger than the limit is now.
+  init(_ update: SessionUpdate, _ old: SessionDetails, _ store: Store) throws {
+    func payload(_ change: Change<JSONText?>, _ old: JSONText?, _ name: StaticString) throws -> Payload? {
+      guard case .set(let new) = change else { return old.map { Payload(own: $0) } }
+      return try new.map { try store.payload($0, name) }
+    }
+    clientCapabilities = try payload(update.clientCapabilities, old.clientCapabilities, "session.client_capabilities")
+    serverCapabilities = try payload(update.serverCapabilities, old.serverCapabilities, "session.server_capabilities")
+    metadata =
+      if case .set(let new) = update.metadata { try store.payload(new, "session.metadata") } else {
+        Payload(own: old.metadata)
+      }
+  }
+}
+
 /// What was deleted with a session.
 package struct DeletedSession: Equatable {
   package var deleted = false
@@ -70,7 +97,7 @@ extension Store {
   }
 
   /// The cached row of a session that answers to `owner`, whatever its status; nil when there is none.
-  func findSession(_ sessionID: String, owner: Owner) throws -> Int? {
+  func findSession(_ sessionID: String, owner: Owner) throws -> SessionSlot? {
     if let slot = cache.slot(sessionID), cache.rows[slot].admits(owner) { return slot }
     // A foreign one too is looked for in the database each time and not remembered: a missing one costs the same.
     guard let row = try selectSession(sessionID), row.admits(owner) else { return nil }
@@ -79,7 +106,7 @@ extension Store {
 
   /// The cached row of a session that may be used so.
   /// - Throws: `sessionNotFound` (also for a foreign one), `sessionExpired`, `invalidSessionStatus`
-  func session(_ sessionID: String, owner: Owner, for access: SessionAccess) throws -> Int {
+  func session(_ sessionID: String, owner: Owner, for access: SessionAccess) throws -> SessionSlot {
     guard let slot = try findSession(sessionID, owner: owner) else { throw StoreError.sessionNotFound(sessionID) }
     let status = effectiveStatus(slot)
     switch (status, access) {
@@ -94,17 +121,17 @@ extension Store {
     }
   }
 
-  func effectiveStatus(_ slot: Int) -> SessionStatus {
+  func effectiveStatus(_ slot: SessionSlot) -> SessionStatus {
     cache.rows[slot].status(at: now, maxSuspension: limits.maxSuspension)
   }
 
   /// Slides the inactivity deadline: every write on a session does.
-  func touch(_ slot: Int) {
+  func touch(_ slot: SessionSlot) {
     cache.update(slot) { $0.touch(now, maxSuspension: limits.maxSuspension) }
   }
 
   /// Marks that the caller's own content of the session changed.
-  func revise(_ slot: Int) {
+  func revise(_ slot: SessionSlot) {
     let revision = nextRevision()
     cache.update(slot) { $0.revision = revision }
   }
@@ -138,32 +165,39 @@ extension Store {
   func flushSessions() throws {
     try cache.flush { row in
       var update = try tables.statement(
-        of: row.number, as: 16,
+        of: row.number, as: 14,
         """
-        UPDATE sessions SET status = $1, last_activity = $2, expires_at = $3, inactivity_timeout = $4,
-          suspended_at = $5, last_event_id = $6, event_floor = $7, event_trimmed = $8, state_bytes = $9, revision = $10,
-          last_log_seq = $11, log_floor = $12, log_checkpoint = $13, log_ids = $14, log_ids_seq = $15
-        WHERE number = $16
+        UPDATE sessions SET last_activity = $1, expires_at = $2, inactivity_timeout = $3, last_event_id = $4,
+          event_floor = $5, event_trimmed = $6, state_bytes = $7, revision = $8, last_log_seq = $9, log_floor = $10,
+          log_checkpoint = $11, log_ids = $12, log_ids_seq = $13
+        WHERE number = $14
         """)
-      update.bind(1, row.status.rawValue)
-      update.bind(2, row.lastActivity)
-      update.bind(3, row.expiresAt)
-      update.bind(4, row.inactivityTimeout)
-      update.bind(5, row.suspendedAt)
-      update.bind(6, row.lastEventID)
-      update.bind(7, row.eventFloor)
-      update.bind(8, row.eventTrimmed)
-      update.bind(9, row.stateBytes)
-      update.bind(10, row.revision)
-      update.bind(11, row.lastLogSeq)
-      update.bind(12, row.logFloor)
-      update.bind(13, row.logCheckpoint)
-      update.bind(14, row.logIDs)
-      update.bind(15, row.logIDsSeq)
+      update.bind(1, row.lastActivity)
+      update.bind(2, row.expiresAt)
+      update.bind(3, row.inactivityTimeout)
+      update.bind(4, row.lastEventID)
+      update.bind(5, row.eventFloor)
+      update.bind(6, row.eventTrimmed)
+      update.bind(7, row.stateBytes)
+      update.bind(8, row.revision)
+      update.bind(9, row.lastLogSeq)
+      update.bind(10, row.logFloor)
+      update.bind(11, row.logCheckpoint)
+      update.bind(12, row.logIDs)
+      update.bind(13, row.logIDsSeq)
       try update.run()
-      // Apart, because it stands in an index, and an index is written even when the value stays.
-      if row.checkIsDirty { try setCheck(row.number, row.checkAt) }
+      if row.isDirtyInIndexes { try writeIndexed(row) }
     }
+  }
+
+  /// Apart, because it stands in indexes, and an index is written even when the value stays.
+  private func writeIndexed(_ row: SessionRow) throws {
+    var update = try tables.statement(
+      of: row.number, as: 4, "UPDATE sessions SET status = $1, suspended_at = $2, check_at = $3 WHERE number = $4")
+    update.bind(1, row.status.rawValue)
+    update.bind(2, row.suspendedAt)
+    update.bind(3, row.checkAt)
+    try update.run()
   }
 
   func setCheck(_ number: SessionNumber, _ checkAt: Int64?) throws {
@@ -180,6 +214,7 @@ extension Store {
   ///   `maxSessionsReached`, `maxUserSessionsReached`, `payloadTooLarge`, `invalidParameter`
   package func createSession(_ new: NewSession, owner: Owner) throws -> Session {
     let state = try new.state.map { try stateEntries($0) } ?? []
+    let payloads = try SessionPayloads(new, self)
     let made = new.sessionID == nil ? makeIdentifier(new.idFormat ?? limits.idFormat) : nil
     let sessionID = new.sessionID ?? made?.text ?? ""
     let taken = try findSession(sessionID, owner: .server)
@@ -202,8 +237,8 @@ extension Store {
       inactivityTimeout: timeout > 0 ? timeout : nil, suspendedAt: nil, lastEventID: 0, eventFloor: 0,
       eventTrimmed: 0, stateBytes: Self.bytes(state), revision: number.value, checkAt: nil)
     row.rearm(maxSuspension: limits.maxSuspension)
-    row.checkIsDirty = false
-    try insert(row, new, createdAt: createdAt)
+    row.isDirtyInIndexes = false
+    try insert(row, new, payloads, createdAt: createdAt)
     for entry in state { try insertState(session: number, entry.key, entry.value) }
     counters.sessions += 1
     done.sessionsCreated += 1
@@ -220,7 +255,7 @@ extension Store {
     return record(slot, details, includeState: true)
   }
 
-  private func insert(_ row: SessionRow, _ new: NewSession, createdAt: Int64) throws {
+  private func insert(_ row: SessionRow, _ new: NewSession, _ payloads: SessionPayloads, createdAt: Int64) throws {
     var insert = try tables.statement(
       of: row.number,
       """
@@ -240,9 +275,9 @@ extension Store {
     insert.bind(10, row.revision)
     insert.bind(11, row.checkAt)
     insert.bind(12, new.userID)
-    insert.bind(13, new.clientCapabilities)
-    insert.bind(14, new.serverCapabilities)
-    insert.bind(15, new.metadata ?? .emptyObject)
+    insert.bind(13, payloads.clientCapabilities)
+    insert.bind(14, payloads.serverCapabilities)
+    insert.bind(15, payloads.metadata)
     insert.bind(16, new.isInitialized)
     insert.bind(17, createdAt)
     try insert.run()
@@ -318,20 +353,21 @@ extension Store {
   }
 
   /// Taking over a session is having one more.
-  private func checkUserCap(_ slot: Int, _ update: SessionUpdate) throws {
+  private func checkUserCap(_ slot: SessionSlot, _ update: SessionUpdate) throws {
     guard limits.maxSessionsPerUser > 0, case .set(let userID?) = update.userID else { return }
     let old = try details(slot, includeState: false).userID
     if let old, old.isSame(as: userID) { return }
     try checkUserCap(userID, tenantID: cache.rows[slot].tenantID)
   }
 
-  private func updateDetails(_ slot: Int, _ update: SessionUpdate) throws {
+  private func updateDetails(_ slot: SessionSlot, _ update: SessionUpdate) throws {
     switch (update.userID, update.clientCapabilities, update.serverCapabilities, update.metadata, update.isInitialized)
     {
     case (.keep, .keep, .keep, .keep, .keep): return
     default: break
     }
     let old = try details(slot, includeState: false)
+    let payloads = try SessionPayloads(update, old, self)
     var statement = try tables.statement(
       of: cache.rows[slot].number, as: 6,
       """
@@ -340,9 +376,9 @@ extension Store {
       WHERE number = $6
       """)
     statement.bind(1, update.userID.applied(to: old.userID))
-    statement.bind(2, update.clientCapabilities.applied(to: old.clientCapabilities))
-    statement.bind(3, update.serverCapabilities.applied(to: old.serverCapabilities))
-    statement.bind(4, update.metadata.applied(to: old.metadata))
+    statement.bind(2, payloads.clientCapabilities)
+    statement.bind(3, payloads.serverCapabilities)
+    statement.bind(4, payloads.metadata)
     statement.bind(5, update.isInitialized.applied(to: old.isInitialized))
     try statement.run()
   }
@@ -366,7 +402,7 @@ extension Store {
 
   /// Deletes all rows of a session but its tasks and its audit trail.
   /// - Parameter change: what the trail is told; nil for nothing
-  func removeSession(_ slot: Int, as change: LifecycleChange?) throws {
+  func removeSession(_ slot: SessionSlot, as change: LifecycleChange?) throws {
     let status = effectiveStatus(slot)
     let row = cache.rows[slot]
     if row.stateBytes > 0 { try deleteState(session: row.number) }
@@ -400,7 +436,7 @@ extension Store {
 
   // MARK: - The whole record
 
-  private func details(_ slot: Int, includeState: Bool) throws -> SessionDetails {
+  private func details(_ slot: SessionSlot, includeState: Bool) throws -> SessionDetails {
     if let known = cache.details(slot) { return known }
     let row = cache.rows[slot]
     var select = try tables.statement(
@@ -420,13 +456,13 @@ extension Store {
     return details
   }
 
-  func record(_ slot: Int, includeState: Bool) throws -> Session {
+  func record(_ slot: SessionSlot, includeState: Bool) throws -> Session {
     let details = try details(slot, includeState: includeState)
     return record(slot, details, includeState: includeState)
   }
 
   @inline(__always)
-  private func record(_ slot: Int, _ details: SessionDetails, includeState: Bool) -> Session {
+  private func record(_ slot: SessionSlot, _ details: SessionDetails, includeState: Bool) -> Session {
     let row = cache.rows[slot]
     return Session(
       sessionID: row.sessionID, status: effectiveStatus(slot), userID: details.userID, tenantID: row.tenantID,
@@ -449,11 +485,4 @@ extension Statement {
     optionalBytes(column).map { JSONText(validated: $0[...]) }
   }
 
-  mutating func bind(_ index: Int32, _ value: JSONText) {
-    bind(index, text: value.bytes.span)
-  }
-
-  mutating func bind(_ index: Int32, _ value: JSONText?) {
-    if let value { bind(index, value) }
-  }
 }

@@ -20,12 +20,14 @@ struct Filter {
   init(visibleTo owner: Owner) {
     add(visibleTo: owner.tenant, column: "tenant_id")
     add(visibleTo: owner.principal, column: "principal")
+    divideUnbound(owner)
   }
 
   /// What is bound to exactly these owners, where they are named; an explicit null: to nobody.
   init(boundTo owner: Owner) {
     add(boundTo: owner.tenant, column: "tenant_id")
     add(boundTo: owner.principal, column: "principal")
+    divideUnbound(owner)
   }
 
   /// The rows of a session: its events, state or log.
@@ -57,8 +59,22 @@ struct Filter {
   private mutating func add(boundTo claim: OwnerClaim, column: String) {
     switch claim {
     case .unspecified: break
-    case .anonymous: add("\(column) IS NULL")
+    case .anonymous: ways = ways.map { $0 + ["\(column) IS NULL"] }
     case .named(let name): add("\(column) = ?", name)
+    }
+  }
+
+  /// Where one of the owners does not matter and the other one is nobody, what is bound to neither is a way of its own:
+  /// only the index of both has it.
+  private mutating func divideUnbound(_ owner: Owner) {
+    let (unbound, other) =
+      switch (owner.tenant, owner.principal) {
+      case (.unspecified, .anonymous), (.unspecified, .named): ("principal IS NULL", "tenant_id")
+      case (.anonymous, .unspecified), (.named, .unspecified): ("tenant_id IS NULL", "principal")
+      default: ("", "")
+      }
+    ways = ways.flatMap { way in
+      way.contains(unbound) ? [way + ["\(other) IS NULL"], way + ["\(other) IS NOT NULL"]] : [way]
     }
   }
 

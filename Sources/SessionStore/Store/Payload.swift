@@ -39,4 +39,8 @@ extension Statement {
   mutating func bind(_ index: Int32, _ value: Payload) {
     bind(index, text: value.text.bytes.span)
   }
+
+  mutating func bind(_ index: Int32, _ value: Payload?) {
+    if let value { bind(index, value) }
+  }
 }

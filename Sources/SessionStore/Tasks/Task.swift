@@ -87,11 +87,8 @@ package struct TaskRecord {
 
   package func payload(_ field: TaskField) throws -> JSONText? { try store.taskPayload(number, field) }
 
-  /// Appends a payload as it came.
-  /// - Returns: false when it has none
-  package func appendPayload(_ field: TaskField, to bytes: inout [UInt8]) throws -> Bool {
-    try store.appendTaskPayload(number, field, to: &bytes)
-  }
+  /// All that it has.
+  package func payloads() throws -> TaskPayloads { try store.taskPayloads(number) }
 }
 
 extension TaskRecord {

@@ -1,4 +1,4 @@
-import JSON
+package import JSON
 import SQLite
 
 /// What of a task can be large. It stands beside the task's row and is read only to be shown.
@@ -13,6 +13,34 @@ package enum TaskField: String, Sendable, CaseIterable {
   case meta
 }
 
+/// The payloads of one task, as they were stored.
+package struct TaskPayloads {
+  private var texts: (JSONText?, JSONText?, JSONText?, JSONText?, JSONText?) = (nil, nil, nil, nil, nil)
+
+  package init() {}
+
+  package subscript(_ field: TaskField) -> JSONText? {
+    get {
+      switch field {
+      case .originalParams: texts.0
+      case .result: texts.1
+      case .inputRequests: texts.2
+      case .inputResponses: texts.3
+      case .meta: texts.4
+      }
+    }
+    set {
+      switch field {
+      case .originalParams: texts.0 = newValue
+      case .result: texts.1 = newValue
+      case .inputRequests: texts.2 = newValue
+      case .inputResponses: texts.3 = newValue
+      case .meta: texts.4 = newValue
+      }
+    }
+  }
+}
+
 extension Store {
   /// Which payloads a task has; their text is not read.
   func taskFields(_ task: TaskNumber) throws -> Set<TaskField> {
@@ -25,30 +53,26 @@ extension Store {
   }
 
   func taskPayload(_ task: TaskNumber, _ field: TaskField) throws -> JSONText? {
-    var select = try taskPayloadStatement(task, field)
+    var select = try tables.statement(of: task, "SELECT payload FROM task_payloads WHERE task = $1 AND field = $2")
+    select.bind(2, field.rawValue)
     return try select.step() ? select.json(0) : nil
   }
 
-  /// Appends a payload as it was stored.
-  /// - Returns: false when there is none
-  func appendTaskPayload(_ task: TaskNumber, _ field: TaskField, to bytes: inout [UInt8]) throws -> Bool {
-    var select = try taskPayloadStatement(task, field)
-    guard try select.step() else { return false }
-    select.append(0, to: &bytes)
-    return true
-  }
-
-  private func taskPayloadStatement(_ task: TaskNumber, _ field: TaskField) throws -> Statement {
-    var select = try tables.statement(of: task, "SELECT payload FROM task_payloads WHERE task = $1 AND field = $2")
-    select.bind(2, field.rawValue)
-    return select
+  /// All of them in one statement: to ask for each by its name takes as long again.
+  func taskPayloads(_ task: TaskNumber) throws -> TaskPayloads {
+    var select = try tables.statement(of: task, "SELECT field, payload FROM task_payloads WHERE task = $1")
+    var payloads = TaskPayloads()
+    while try select.step() {
+      if let field = TaskField(rawValue: select.string(0)) { payloads[field] = select.json(1) }
+    }
+    return payloads
   }
 
   /// Replaces a payload; nil removes it.
   func setTaskPayload(_ task: TaskNumber, _ field: TaskField, _ payload: Payload?) throws {
     guard let payload else {
       var delete = try tables.statement(of: task, "DELETE FROM task_payloads WHERE task = $1 AND field = $2")
-        delete.bind(2, field.rawValue)
+      delete.bind(2, field.rawValue)
       return try delete.run()
     }
     var upsert = try tables.statement(

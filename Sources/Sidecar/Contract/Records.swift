@@ -36,7 +36,7 @@ extension JSONWriter {
 
   /// - Parameter isShort: leaves out what is large and says so
   package mutating func task(_ task: TaskRecord, isShort: Bool = false) throws {
-    let fields = try task.fields()
+    let payloads = isShort ? TaskPayloads() : try task.payloads()
     beginObject()
     member("task_id", task.taskID)
     member("session_id", task.sessionID)
@@ -49,24 +49,17 @@ extension JSONWriter {
     member("ttl", task.ttl)
     member("poll_interval", task.pollInterval)
     member("original_method", task.originalMethod)
-    try payload(.originalParams, of: task, isShort ? [] : fields)
-    try payload(.result, of: task, isShort ? [] : fields)
-    try payload(.inputRequests, of: task, isShort ? [] : fields)
-    try payload(.inputResponses, of: task, isShort ? [] : fields)
-    member("cancel_requested", task.cancelRequested)
-    try payload(.meta, of: task, isShort ? [] : fields)
-    member("revision", task.revision)
-    if isShort { member("omitted", strings: TaskField.allCases.filter(fields.contains).map(\.rawValue)) }
-    endObject()
-  }
-
-  /// Straight from the file to the answer.
-  private mutating func payload(_ field: TaskField, of task: TaskRecord, _ fields: Set<TaskField>) throws {
-    name(field.rawValue)
-    guard fields.contains(field) else { return null() }
-    try validated { bytes in
-      if try !task.appendPayload(field, to: &bytes) { bytes += Array("null".utf8) }
+    for field: TaskField in [.originalParams, .result, .inputRequests, .inputResponses] {
+      member(field.rawValue, payloads[field])
     }
+    member("cancel_requested", task.cancelRequested)
+    member(TaskField.meta.rawValue, payloads[.meta])
+    member("revision", task.revision)
+    if isShort {
+      let fields = try task.fields()
+      member("omitted", strings: TaskField.allCases.filter(fields.contains).map(\.rawValue))
+    }
+    endObject()
   }
 
   package mutating func event(_ event: borrowing EventRow) {

@@ -1,0 +1,219 @@
+/// The newest version in one go, for a file that is made: the migrations, one after the other, take a new store half as
+/// long again to start. A test proves that both make the same.
+extension Schema {
+  static let newest = """
+    -- One row: the counters that every writing group takes along.
+    CREATE TABLE store (
+      id INTEGER PRIMARY KEY CHECK (id = 1),
+      revision INTEGER NOT NULL,       -- the last revision that was given out; also the last insertion number
+      sessions INTEGER NOT NULL,       -- rows, expired ones included
+      events INTEGER NOT NULL,         -- events above their session's floor
+      tasks INTEGER NOT NULL,
+      named_values INTEGER NOT NULL,
+      log_entries INTEGER NOT NULL DEFAULT 0,
+      audit_number INTEGER NOT NULL DEFAULT 0,  -- the last that was given out
+      lifecycle_events INTEGER NOT NULL DEFAULT 0,  -- rows of the audit trail, by ring
+      security_events INTEGER NOT NULL DEFAULT 0,
+      tasks_removed INTEGER NOT NULL DEFAULT 0,  -- ever: tells a reader to look for ends
+      last_uuid_high INTEGER NOT NULL DEFAULT 0,  -- 48 bits of time, 12 of rand_a
+      last_uuid_low INTEGER NOT NULL DEFAULT 0  -- 62 bits of rand_b
+    ) STRICT;
+    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+    CREATE TABLE sessions (
+      number INTEGER PRIMARY KEY,      -- the order of creation; never reused
+      session_id TEXT NOT NULL UNIQUE,
+      tenant_id TEXT,
+      principal TEXT,
+      status TEXT NOT NULL,
+      last_activity INTEGER NOT NULL,  -- all times: Unix milliseconds
+      expires_at INTEGER,
+      inactivity_timeout INTEGER,
+      suspended_at INTEGER,
+      last_event_id INTEGER NOT NULL,
+      event_floor INTEGER NOT NULL,    -- events up to this id are gone for every reader
+      event_trimmed INTEGER NOT NULL,  -- and up to this id their rows are deleted
+      state_bytes INTEGER NOT NULL,    -- size of the state, keys and values
+      revision INTEGER NOT NULL,
+      check_at INTEGER,                -- not after the earliest deadline: when a sweep has to look at the row
+      user_id TEXT,
+      client_capabilities TEXT,
+      server_capabilities TEXT,
+      metadata TEXT NOT NULL,
+      is_initialized INTEGER NOT NULL,
+      created_at INTEGER NOT NULL,
+      ip_address TEXT,                 -- the first ones that validate_session saw
+      user_agent TEXT,
+      last_log_seq INTEGER NOT NULL DEFAULT 0,
+      log_floor INTEGER NOT NULL DEFAULT 0,  -- entries up to this seq are gone
+      log_checkpoint INTEGER NOT NULL DEFAULT 0,  -- seq of the newest checkpoint; 0: none
+      log_ids INTEGER NOT NULL DEFAULT 0,  -- message ids that were ever noted
+      log_ids_seq INTEGER NOT NULL DEFAULT 0,  -- up to this seq they are in blocks
+      violations INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE INDEX sessions_by_check ON sessions (check_at) WHERE check_at IS NOT NULL;
+    CREATE INDEX sessions_by_user ON sessions (user_id, number) WHERE user_id IS NOT NULL;
+    CREATE INDEX sessions_by_owners ON sessions (tenant_id, principal, number);
+    CREATE INDEX sessions_by_principal ON sessions (principal, number)
+      WHERE principal IS NOT NULL OR tenant_id IS NOT NULL;
+    CREATE INDEX sessions_by_tenant ON sessions (tenant_id, number)
+      WHERE principal IS NOT NULL OR tenant_id IS NOT NULL;
+    CREATE INDEX sessions_by_suspension ON sessions (suspended_at) WHERE suspended_at IS NOT NULL;
+    CREATE INDEX sessions_invalidated ON sessions (number) WHERE status = 'invalidated';
+
+    CREATE TABLE session_state (
+      number INTEGER PRIMARY KEY,      -- the order in which keys were first set
+      session INTEGER NOT NULL,
+      key TEXT NOT NULL,
+      value TEXT NOT NULL,
+      UNIQUE (session, key)
+    ) STRICT;
+
+    -- A rowid table, so that appends stay at the end of the file whatever the session.
+    CREATE TABLE events (
+      session INTEGER NOT NULL,
+      id INTEGER NOT NULL,             -- from 1 in each session, contiguous as stored, never reused
+      stream_id TEXT,
+      event_type TEXT,                 -- NULL: "message"
+      timestamp INTEGER NOT NULL,
+      retry INTEGER,
+      data TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX events_by_session ON events (session, id);
+
+    -- What a stream lost when event rows were deleted: it tells a reader of one stream whether it missed something.
+    CREATE TABLE stream_losses (
+      session INTEGER NOT NULL,
+      stream_id TEXT NOT NULL,
+      lost INTEGER NOT NULL,           -- events
+      first_id INTEGER NOT NULL,
+      last_id INTEGER NOT NULL,
+      PRIMARY KEY (session, stream_id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE tasks (
+      number INTEGER PRIMARY KEY,
+      task_id TEXT NOT NULL UNIQUE,
+      session_id TEXT,
+      tenant_id TEXT,
+      principal TEXT,
+      status TEXT NOT NULL,
+      status_message TEXT,
+      created_at INTEGER NOT NULL,
+      last_updated_at INTEGER NOT NULL,
+      ttl INTEGER,
+      expires_at INTEGER,              -- created_at + ttl; the task has lapsed when now is later
+      poll_interval INTEGER,
+      original_method TEXT,
+      original_params TEXT,
+      result TEXT,                     -- {"success": …} or {"error": …}
+      input_requests TEXT,             -- what is still asked for
+      input_responses TEXT,            -- all that was ever answered
+      input_keys TEXT,                 -- an array of all keys that were ever asked for: none is used twice
+      cancel_requested INTEGER NOT NULL,
+      meta TEXT,
+      revision INTEGER NOT NULL,
+      session INTEGER,  -- number of the session, which may be gone by now
+      queue_size INTEGER NOT NULL DEFAULT 0,  -- rows of task_messages
+      input_keys_used INTEGER NOT NULL DEFAULT 0  -- rows of task_input_keys
+    ) STRICT;
+    CREATE INDEX tasks_by_expiry ON tasks (expires_at) WHERE expires_at IS NOT NULL;
+    CREATE INDEX tasks_by_session ON tasks (session_id, session, number) WHERE session_id IS NOT NULL;
+    CREATE INDEX tasks_by_owners ON tasks (tenant_id, principal, number);
+    CREATE INDEX tasks_by_principal ON tasks (principal, number)
+      WHERE principal IS NOT NULL OR tenant_id IS NOT NULL;
+    CREATE INDEX tasks_by_tenant ON tasks (tenant_id, number)
+      WHERE principal IS NOT NULL OR tenant_id IS NOT NULL;
+    CREATE INDEX tasks_by_revision ON tasks (session, revision) WHERE session IS NOT NULL;
+    CREATE INDEX tasks_by_status ON tasks (status, number);
+
+    CREATE TABLE task_messages (
+      number INTEGER PRIMARY KEY,
+      task INTEGER NOT NULL,
+      message TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX task_messages_by_task ON task_messages (task, number);
+
+    CREATE TABLE nonces (
+      nonce TEXT NOT NULL,
+      principal TEXT NOT NULL,         -- '' without an owner: names are never empty
+      expires_at INTEGER NOT NULL,
+      PRIMARY KEY (nonce, principal)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX nonces_by_expiry ON nonces (expires_at);
+
+    CREATE TABLE named_values (
+      number INTEGER PRIMARY KEY,
+      tenant_id TEXT NOT NULL,         -- '' without one, as above
+      principal TEXT NOT NULL,
+      collection TEXT NOT NULL,
+      key TEXT NOT NULL,
+      value TEXT NOT NULL,
+      expires_at INTEGER,
+      revision INTEGER NOT NULL,
+      UNIQUE (tenant_id, principal, collection, key)
+    ) STRICT;
+    CREATE INDEX named_values_in_order ON named_values (tenant_id, principal, collection, number);
+    CREATE INDEX named_values_by_expiry ON named_values (expires_at) WHERE expires_at IS NOT NULL;
+
+    CREATE TABLE log_entries (
+      session INTEGER NOT NULL,
+      seq INTEGER NOT NULL,            -- from 1 in each session, contiguous, never reused
+      kind TEXT,
+      entry TEXT NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX log_entries_by_session ON log_entries (session, seq);
+
+    -- What tells a repeated message from a new one outlives the entries: blocks of message ids, written once an entry's
+    -- ids are many or it goes.
+    CREATE TABLE log_message_ids (
+      session INTEGER NOT NULL,
+      ordinal INTEGER NOT NULL,        -- of the last id in it: they are counted by session, and the last so many known
+      ids TEXT NOT NULL,               -- [seq, id, seq, id, …]: where each was first appended
+      PRIMARY KEY (session, ordinal)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE audit_events (
+      number INTEGER PRIMARY KEY,
+      ring TEXT NOT NULL,              -- lifecycle or security: each is trimmed by itself
+      type TEXT NOT NULL,
+      severity TEXT,
+      timestamp INTEGER NOT NULL,
+      session_id TEXT,                 -- copied, because the trail outlives the session
+      user_id TEXT,
+      tenant_id TEXT,
+      principal TEXT,
+      status_before TEXT,
+      status_after TEXT,
+      message TEXT,
+      ip_address TEXT,
+      action TEXT,
+      session INTEGER                  -- number of the session, which may be gone by now; NULL where there was none
+    ) STRICT;
+    CREATE INDEX audit_events_by_ring ON audit_events (ring, number);
+    CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'deleted');
+
+    CREATE TABLE rate_limits (
+      key TEXT PRIMARY KEY,
+      arrival INTEGER NOT NULL,        -- the theoretical arrival time: Unix nanoseconds
+      check_at INTEGER NOT NULL        -- Unix milliseconds, not after it: when a sweep has to look at the row
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX rate_limits_by_check ON rate_limits (check_at);
+
+    CREATE TABLE task_payloads (
+      number INTEGER PRIMARY KEY,
+      task INTEGER NOT NULL,
+      field TEXT NOT NULL,             -- original_params, result, input_requests, input_responses or meta
+      payload TEXT NOT NULL,
+      UNIQUE (task, field)
+    ) STRICT;
+
+    -- All keys that a task ever asked for: none is used twice.
+    CREATE TABLE task_input_keys (
+      number INTEGER PRIMARY KEY,
+      task INTEGER NOT NULL,
+      key TEXT NOT NULL,
+      UNIQUE (task, key)
+    ) STRICT;
+    """
+}
