@@ -22,6 +22,13 @@ package final class Store {
     var lifecycleEvents: Int64 = 0
     var securityEvents: Int64 = 0
     var lastUUID = LastUUID()
+
+    /// All but the counts of rows that requests make.
+    func differsInWhatIsSeldom(from other: Counters) -> Bool {
+      tasksRemoved != other.tasksRemoved || auditNumber != other.auditNumber
+        || lifecycleEvents != other.lifecycleEvents || securityEvents != other.securityEvents
+        || lastUUID != other.lastUUID
+    }
   }
 
   let tables: Tables
@@ -257,6 +264,7 @@ package final class Store {
 
   func flushCounters() throws {
     if counters == storedCounters { return }
+    if !counters.differsInWhatIsSeldom(from: storedCounters) { return try flushUsualCounters() }
     var update = try tables.statement(
       .server,
       """
@@ -277,6 +285,24 @@ package final class Store {
     update.bind(10, counters.tasksRemoved)
     update.bind(11, Int64(truncatingIfNeeded: counters.lastUUID.high))
     update.bind(12, Int64(truncatingIfNeeded: counters.lastUUID.low))
+    try update.run()
+    storedCounters = counters
+  }
+
+  /// Most groups change no more of the row, and each column that is bound costs every one of them.
+  private func flushUsualCounters() throws {
+    var update = try tables.statement(
+      .server,
+      """
+      UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5, log_entries = $6
+      WHERE id = 1
+      """)
+    update.bind(1, counters.revision)
+    update.bind(2, counters.sessions)
+    update.bind(3, counters.events)
+    update.bind(4, counters.tasks)
+    update.bind(5, counters.values)
+    update.bind(6, counters.logEntries)
     try update.run()
     storedCounters = counters
   }

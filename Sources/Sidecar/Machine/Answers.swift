@@ -30,16 +30,14 @@ struct Answers {
     fileprivate let errors: Int
   }
 
-  // Inlined, because otherwise all of this is copied out of the object that holds it, and given back, at each look.
+  /// Mutating, although it changes nothing, as is what else every request asks: to look at a part of what an object
+  /// holds would copy the whole, which is five hundred instructions.
   var mark: Mark {
-    @inline(__always) get { makeMark() }
-  }
-
-  @inline(__always)
-  private func makeMark() -> Mark {
-    Mark(
-      output: output.count, batch: batch, subscriptions: subscriptions.mark, isShuttingDown: isShuttingDown,
-      errors: errors.count)
+    mutating get {
+      Mark(
+        output: output.count, batch: batch, subscriptions: subscriptions.mark, isShuttingDown: isShuttingDown,
+        errors: errors.count)
+    }
   }
 
   mutating func rewind(to mark: Mark) {
@@ -51,7 +49,7 @@ struct Answers {
   }
 
   /// whether nothing waits for ``settle()``
-  var isSettled: Bool { @inline(__always) get { errors.isEmpty && subscriptions.isSettled } }
+  var isSettled: Bool { mutating get { errors.isEmpty && subscriptions.isSettled } }
 
   /// What was answered holds: no mark from before is returned to any more.
   mutating func settle() {
@@ -60,7 +58,6 @@ struct Answers {
   }
 
   /// bytes since a mark
-  @inline(__always)
   func count(since mark: Mark) -> Int { output.count - mark.output }
 
   // MARK: - One answer
@@ -73,8 +70,7 @@ struct Answers {
 
   /// Bytes that the result of a request may have: a batch shares the limit of one answer.
   /// - Throws: `payload_too_large` when nothing is left
-  @inline(__always)
-  func budget(_ unit: Unit, limit: Int) throws -> Int {
+  mutating func budget(_ unit: Unit, limit: Int) throws -> Int {
     if !unit.isInBatch { return limit }
     let budget = limit - (output.count - batch.start)
     if budget <= 0 {

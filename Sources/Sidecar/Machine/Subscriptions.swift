@@ -59,8 +59,8 @@ struct Subscriptions {
   private var deadlines = Deadlines()
   private var changes: [Change] = []
 
-  var isEmpty: Bool { @inline(__always) get { open.isEmpty } }
-  var count: Int { @inline(__always) get { open.count } }
+  var isEmpty: Bool { open.isEmpty }
+  var count: Int { open.count }
 
   // MARK: - Opening and closing
 
@@ -88,7 +88,7 @@ struct Subscriptions {
     return true
   }
 
-  var mark: Mark { @inline(__always) get { Mark(counter: counter, changes: changes.count) } }
+  var mark: Mark { Mark(counter: counter, changes: changes.count) }
 
   /// Takes back what was opened and closed since. What nobody was told the id of gives its number back.
   mutating func rewind(to mark: Mark) {
@@ -101,7 +101,7 @@ struct Subscriptions {
     counter = mark.counter
   }
 
-  var isSettled: Bool { @inline(__always) get { changes.isEmpty } }
+  var isSettled: Bool { changes.isEmpty }
 
   /// What was opened and closed holds.
   mutating func settle() { changes.removeAll(keepingCapacity: true) }
