@@ -57,7 +57,7 @@ struct Arguments {
     var words = words
     while let word = words.popFirst() {
       if word == "--help" || word == "-h" { return .help(command) }
-      if word == "--version" { return .version }
+      if word == "--version" || word == "-V" { return .version }
       if word == "--", command != nil {
         operands += words
         break

@@ -20,6 +20,8 @@ struct Command {
   /// what help says beyond that, each element a paragraph
   var details: [String] = []
   var options: [Option] = []
+  /// whether it tells of unknown variables itself
+  var tellsVariables = false
   /// - Returns: how the process ends; a failure is said on standard error
   let run: (Arguments) throws(Failure) -> ExitCode
 }
@@ -27,7 +29,10 @@ struct Command {
 extension Command {
   /// in the order in which help lists them; the first is meant where none is named
   static var all: [Command] {
-    [serve, status, sessions, events, tasks, backup, check, dump, load, report, describe, doctor, completions, help]
+    [
+      serve, status, sessions, events, tasks, backup, check, dump, load, report, describe, doctor, completions, version,
+      help,
+    ]
   }
 
   static func named(_ name: String) throws(Failure) -> Command {
@@ -40,6 +45,8 @@ extension Command {
     guard let command else { return "--help lists the \(what)" }
     return "'mcp-session-store \(command.name) --help' lists its \(what)"
   }
+
+  var readsVariables: Bool { options.contains(where: \.hasVariable) }
 
   var usage: String {
     let operands = operands.map { " " + ($0.isRequired ? $0.name : "[\($0.name)]") }.joined()

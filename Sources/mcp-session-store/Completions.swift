@@ -1,8 +1,14 @@
 /// The scripts that complete command lines in a shell, made from the table of commands.
 enum Completions {
-  static let shells = ["bash", "zsh"]
+  static let shells = ["bash", "zsh", "fish"]
 
-  static func script(_ shell: String) -> String { shell == "zsh" ? zsh : bash }
+  static func script(_ shell: String) -> String {
+    switch shell {
+    case "zsh": zsh
+    case "fish": fish
+    default: bash
+    }
+  }
 
   private static let always = ["--help", "--version"]
 
@@ -108,7 +114,7 @@ enum Completions {
         local curcontext="$curcontext" state line
         typeset -A opt_args
         _arguments -C \\
-          '(- *)'--help'[help]' '(- *)'--version'[one line with the version]' \\
+          '(- *)'{-h,--help}'[help]' '(- *)'{-V,--version}'[one line with the version]' \\
       \((commands.first.map(zshOptions) ?? []).joined(separator: "\n"))
           '1:command:->command' '*:: :->operands'
         case $state in
@@ -163,6 +169,78 @@ enum Completions {
       let text = "[" + option.summary.map { "[]".contains($0) ? "\\\($0)" : String($0) }.joined() + "]"
       return "      " + quoted(option.name + (action.isEmpty ? text : "=" + text + action.dropFirst())) + " \\"
     }
+  }
+
+  // MARK: - fish
+
+  private static var fish: String {
+    let commands = Command.all
+    let valued = Set(commands.flatMap(\.options).filter(hasValue).map(\.name)).sorted()
+    return """
+      # fish completion for mcp-session-store: source it, or put it as mcp-session-store.fish into
+      # ~/.config/fish/completions.
+
+      # Whether $argv[1] is the command of the line ('none': it has none yet), and $argv[2] operands stand behind it.
+      function __mcp_session_store_is
+        set -l valued \(valued.joined(separator: " "))
+        set -l words (commandline -opc)
+        set -e words[1]
+        set -l command none
+        set -l count 0
+        set -l option ''
+        for word in $words
+          if test -n "$option"
+            set option ''
+          else if string match -q -- '-*' $word
+            contains -- $word $valued; and set option $word
+          else if test $command = none
+            set command $word
+          else
+            set count (math $count + 1)
+          end
+        end
+        # Without a command serve is meant.
+        contains -- $command $argv[1]; or test $command$argv[1] = noneserve; or return 1
+        test (count $argv) -lt 2; or test $count = $argv[2]
+      end
+
+      complete -c mcp-session-store -f
+      complete -c mcp-session-store -s h -l help -d help
+      complete -c mcp-session-store -s V -l version -d 'one line with the version'
+      \(commands.flatMap { fishCommand($0, commands) }.joined(separator: "\n"))
+
+      """
+  }
+
+  private static func fishCommand(_ command: Command, _ commands: [Command]) -> [String] {
+    func line(_ condition: String, _ rest: String) -> String {
+      "complete -c mcp-session-store -n '__mcp_session_store_is \(condition)' \(rest)"
+    }
+    var lines = [line("none", "-a \(command.name) -d \(fishQuoted(command.summary))")]
+    for option in command.options {
+      var text = "-l \(option.name.dropFirst(2)) -d \(fishQuoted(option.summary))"
+      if case .choice(let names, _) = option.value {
+        text += " -x -a \(fishQuoted(names.joined(separator: " ")))"
+      } else if hasValue(option) {
+        text += takesFile(option) ? " -r -F" : " -x"
+      }
+      lines.append(line(command.name, text))
+    }
+    for (index, operand) in command.operands.enumerated() {
+      switch operand.kind {
+      case .text: break
+      case .file: lines.append(line("\(command.name) \(index)", "-F"))
+      case .command:
+        lines.append(line("\(command.name) \(index)", "-a \(fishQuoted(commands.map(\.name).joined(separator: " ")))"))
+      case .choice(let names):
+        lines.append(line("\(command.name) \(index)", "-a \(fishQuoted(names.joined(separator: " ")))"))
+      }
+    }
+    return lines
+  }
+
+  private static func fishQuoted(_ text: String) -> String {
+    "'" + text.map { "\\'".contains($0) ? "\\\($0)" : String($0) }.joined() + "'"
   }
 
   private static func quoted(_ text: String) -> String {

@@ -24,8 +24,8 @@ enum Help {
     text += """
 
       Others:
-        --help                          this text
-        --version                       one line with the version
+        --help, -h                      this text
+        --version, -V                   one line with the version
 
       TIME is 500ms, 30s, 30m, 24h, 7d or 0; BYTES is 65536, 512KiB or 16MiB. Each option of serve is also
       an environment variable, for the other commands that take it as well: --max-sessions is

@@ -11,7 +11,11 @@ enum Main {
       switch try Arguments.parse(CommandLine.arguments.dropFirst()) {
       case .help(let command): try Output.write(Help.text(command))
       case .version: try Output.write("mcp-session-store \(Sidecar.version)\n")
-      case .run(let command, let arguments): System.end(try command.run(arguments))
+      case .run(let command, let arguments):
+        if command.readsVariables, !command.tellsVariables, let complaint = Variables.complaint {
+          System.report(complaint)
+        }
+        System.end(try command.run(arguments))
       }
     } catch {
       System.end(error)

@@ -290,6 +290,17 @@ enum System {
     return unsafe String(cString: value)
   }
 
+  /// the names of all variables
+  static var environmentNames: [String] {
+    var names: [String] = []
+    var entry = unsafe environ
+    while let text = unsafe entry.pointee {
+      names.append(String(unsafe String(cString: text).prefix { $0 != "=" }))
+      unsafe entry += 1
+    }
+    return names
+  }
+
   static func parentProcess() -> Int32 { getppid() }
   static func process() -> Int32 { getpid() }
 

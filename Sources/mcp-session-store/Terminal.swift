@@ -104,6 +104,9 @@ struct Terminal {
   struct Progress {
     private static let interval: Int64 = 100
     private static let barWidth = 30
+    /// milliseconds that nobody minds to wait
+    private static let patience: Int64 = 1_000
+    private static let clearing = "\r\u{1B}[K"
 
     private let what: String
     private let terminal: Terminal
@@ -132,9 +135,23 @@ struct Terminal {
       System.writeError("\r\(line.prefix((terminal.width ?? 80) - 1))\u{1B}[K")
     }
 
+    /// Does what gives no sign of how far it is; from its second second on the time that it took so far is shown.
+    static func during<Result, Problem: Error>(
+      _ what: String, _ terminal: Terminal = .error, _ body: () throws(Problem) -> Result
+    ) throws(Problem) -> Result {
+      if !terminal.isTerminal { return try body() }
+      let start = System.monotonic()
+      defer { if System.monotonic() - start >= patience { System.writeError(clearing) } }
+      return try Ticker.during(
+        {
+          let elapsed = System.monotonic() - start
+          if elapsed >= patience { System.writeError("\r\(what), \(elapsed / 1_000) s\u{1B}[K") }
+        }, body)
+    }
+
     /// Takes the bar away, so that what is said next stands on a line of its own.
     mutating func finish() {
-      if isDrawn { System.writeError("\r\u{1B}[K") }
+      if isDrawn { System.writeError(Self.clearing) }
       isDrawn = false
     }
   }

@@ -168,4 +168,16 @@ import Testing
       return
     }
   }
+
+  @Test func aQuickCheckSaysHowFarItCame() throws {
+    let test = try TestStore()
+    try test.create("s")
+    try test.event("s")
+    let whole = try test.read { try $0.quickCheck(Interruption()) }
+    #expect(whole.problems.isEmpty && whole.reach == .everything)
+    let interruption = Interruption()
+    interruption.interrupt()
+    let part = try test.read { try $0.quickCheck(interruption) }
+    #expect(part.problems.isEmpty && part.reach == .part)
+  }
 }

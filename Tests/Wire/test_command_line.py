@@ -70,10 +70,39 @@ def test_help_wins_over_everything_and_touches_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_version() -> None:
-    done = run("--version")
+@pytest.mark.parametrize("word", ["--version", "-V", "version"])
+def test_version(word: str) -> None:
+    done = run(word)
     assert done.returncode == 0 and done.stderr == ""
     assert re.fullmatch(r"mcp-session-store \d+\.\d+\.\d+\n", done.stdout)
+
+
+UNKNOWN = "mcp-session-store: unknown variable"
+
+
+@pytest.mark.parametrize("words", [[], ["serve"], ["sessions"]])
+def test_an_unknown_variable_is_named_and_ignored(words: list[str], tmp_path: Path) -> None:
+    """It may be misspelt, or a newer program's: either way work goes on, and its value is not told."""
+    assert run("--database", str(tmp_path / "a.db")).stderr == ""
+    done = run(*words, "--database", str(tmp_path / "a.db"), MCP_SESSION_STORE_MAX_SESION="secret")
+    assert done.returncode == 0 and done.stderr.count("\n") == 1 and "secret" not in done.stderr
+    assert done.stderr.startswith(f"{UNKNOWN} ") and "MCP_SESSION_STORE_MAX_SESION (did you mean " in done.stderr
+    assert "'MCP_SESSION_STORE_MAX_SESSIONS'" in done.stderr
+
+
+def test_unknown_variables_are_told_in_one_line_that_does_not_grow(tmp_path: Path) -> None:
+    many = {f"MCP_SESSION_STORE_{'X' * 5_000}{number}\x1b": "1" for number in range(50)}
+    done = run("--database", str(tmp_path / "a.db"), **many)
+    assert done.returncode == 0 and done.stderr.startswith(f"{UNKNOWN}s ") and done.stderr.endswith(" and 40 more\n")
+    assert len(done.stderr) < 2_000 and "\x1b" not in done.stderr
+
+
+def test_variables_of_the_clients_and_of_others_are_let_be(tmp_path: Path) -> None:
+    others = {"MCP_SESSION_STORE_BINARY": "x", "MCP_SESSION_STOREY": "x", "mcp_session_store_x": "x"}
+    assert run("--database", str(tmp_path / "a.db"), **others).stderr == ""
+    # What reads no variable has nothing to say of them.
+    for word in ("--help", "--version", "describe"):
+        assert run(word, MCP_SESSION_STORE_NO="x").stderr == ""
 
 
 def is_usage_error(done: subprocess.CompletedProcess[str], *mentions: str) -> None:

@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_bash_completes_commands(tmp_path: Path) -> None:
     assert completed(["--database", "x", "--exclusive", "sess"], tmp_path) == ["sessions"]
     assert completed(["--database", "=", "x", "sess"], tmp_path) == ["sessions"]
     assert completed(["help", "sess"], tmp_path) == ["sessions"]
-    assert completed(["completions", ""], tmp_path) == ["bash", "zsh"]
+    assert completed(["completions", ""], tmp_path) == ["bash", "zsh", "fish"]
     assert completed(["sess", "--database"], tmp_path) == [""]
 
 
@@ -97,6 +98,7 @@ def test_zsh_completes(tmp_path: Path) -> None:
             ("events x --fol", "<events><x><--follow>"),
             ("help tas", "<help><tasks>"),
             ("completions z", "<completions><zsh>"),
+            ("--vers", "<--version>"),
             ("--exclusive doc", "<--exclusive><doctor>"),
             ("--durability=no", "<--durability=normal>"),
             ("status --database sto", "<status><--database><store.db>"),
@@ -109,3 +111,51 @@ def test_zsh_completes(tmp_path: Path) -> None:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         os.close(terminal)
+
+
+@pytest.fixture
+def fish(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """What fish offers behind a line, each with its description."""
+    (tmp_path / "mcp-session-store").symlink_to(BINARY)
+    environment = clean_environment(PATH=f"{tmp_path}:{os.environ['PATH']}", HOME=str(tmp_path))
+
+    def offered(line: str) -> dict[str, str]:
+        done = subprocess.run(
+            ["fish", "--no-config", "-c", "mcp-session-store completions fish | source; complete -C $argv[1]", line],
+            capture_output=True, text=True, timeout=PATIENCE, check=True, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        assert done.stderr == "", done
+        return {word: description for word, _, description in (row.partition("\t") for row in done.stdout.splitlines())}
+
+    return offered
+
+
+needs_fish = pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+
+
+@needs_fish
+def test_the_script_for_fish_is_correct(tmp_path: Path) -> None:
+    script = tmp_path / "script.fish"
+    script.write_text(output("completions", "fish"))
+    subprocess.run(["fish", "--no-execute", script], timeout=PATIENCE, check=True)
+
+
+@needs_fish
+def test_fish_completes(fish: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "store.db").touch()
+    offered = fish("mcp-session-store ")
+    assert COMMANDS.keys() == offered.keys() and offered["check"] == "looks for damage in the whole file"
+    for line, words in (
+        ("sess", {"sessions"}), ("--database x --exclusive sess", {"sessions"}), ("--database=x sess", {"sessions"}),
+        ("help sess", {"sessions"}), ("completions ", {"bash", "zsh", "fish"}), ("completions zsh ", set()),
+        ("--durability ", {"full", "normal"}), ("serve --durability no", {"normal"}),
+        ("sessions --status su", {"suspended"}), ("tasks --status=wo", {"--status=working"}),
+        ("status --database st", {"store.db"}), ("backup st", {"store.db"}), ("sessions --limit ", set()),
+    ):  # fmt: skip
+        assert fish(f"mcp-session-store {line}").keys() == words, line
+
+
+@needs_fish
+@pytest.mark.parametrize("name", ["serve", "sessions", "report", "version"])
+def test_fish_completes_the_options_of_each_command(name: str, fish: Callable[[str], dict[str, str]]) -> None:
+    assert fish(f"mcp-session-store {name} --").keys() == options(name) | {"--help", "--version"}

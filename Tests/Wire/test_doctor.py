@@ -41,6 +41,40 @@ def test_doctor_on_a_store_that_is_well(closed: Path) -> None:
     ]
 
 
+def test_doctor_looks_at_the_contents(closed: Path) -> None:
+    check = checkup(closed)["contents"]
+    assert check["result"] == "ok" and "the structure and the store's rules are kept" in check["message"]
+    # A row that is gone without the counters that go with it breaks a rule of the store, not one of SQLite's.
+    with closing(sqlite3.connect(closed)) as connection, connection:
+        connection.execute("DELETE FROM events WHERE id = (SELECT max(id) FROM events)")
+    check = checkup(closed, status=1)["contents"]
+    assert check["result"] == "problem" and "events" in check["message"]
+    assert f"check --database {closed}" in check["remedy"]
+    assert check["message"].split(", and ")[0] in command("check", "--database", closed).stdout
+
+
+def test_doctor_finds_damage_in_the_structure(closed: Path) -> None:
+    with closing(sqlite3.connect(closed)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'audit_events'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with open(closed, "r+b") as file:
+        file.seek((page - 1) * size + 3)
+        file.write(b"\xff\xff")
+    checks = checkup(closed, status=1)
+    assert "malformed" in checks["file"]["message"] or checks["contents"]["result"] == "problem"
+    # Whatever could not be looked at is not called well.
+    assert checks["contents"]["result"] != "ok"
+
+
+def test_doctor_names_unknown_variables(closed: Path) -> None:
+    assert checkup(closed)["variables"]["result"] == "ok"
+    done = command("doctor", "--json", "--database", closed, MCP_SESSION_STORE_MAX_SESION="1")
+    check = next(check for check in json.loads(done.stdout)["checks"] if check["name"] == "variables")
+    assert done.returncode == 0 and done.stderr == "" and check["result"] == "warning"
+    assert "MCP_SESSION_STORE_MAX_SESION (did you mean 'MCP_SESSION_STORE_MAX_SESSIONS'?)" in check["message"]
+
+
 def test_doctor_beside_sidecars(filled: Sidecar, spawn: Callable[..., Sidecar], database: Path) -> None:
     second = spawn()
     second.call("server_info")

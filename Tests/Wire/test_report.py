@@ -85,6 +85,15 @@ def bars(page: Page, title: str) -> dict[str, int]:
     }
 
 
+def figure(page: Page, what: str) -> Any:
+    return page.locator("figure", has=page.get_by_text(what, exact=True))
+
+
+def columns(page: Page, what: str) -> int:
+    """How much the columns of a plot hold together."""
+    return sum(int(title.rsplit(": ")[1]) for title in figure(page, what).locator("rect title").all_text_contents())
+
+
 def test_the_page_tells_what_is_in_the_store(reported: Path, browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     assert output("report", "--database", reported, "--output", file) == ""
@@ -99,11 +108,10 @@ def test_the_page_tells_what_is_in_the_store(reported: Path, browser: Browser, t
     tiles = dict(zip(page.locator(".tile span").all_inner_texts(), page.locator(".tile b").all_inner_texts()))
     assert (tiles["sessions"], tiles["events"], tiles["tasks"]) == ("8", "96", "4")
     # The columns hold every event, each in its time.
-    titles = page.locator("rect title").all_text_contents()
-    assert sum(int(title.rsplit(": ")[1]) for title in titles) == 96
-    assert 48 <= len(titles) <= 60
+    assert columns(page, "Events") == 96 and page.locator("figure rect").count() > 45
+    assert columns(page, "Sessions created") == 8 and columns(page, "Tasks created") == 4
     largest = page.locator("section", has=page.get_by_role("heading", name="Largest sessions")).locator("tbody tr")
-    assert largest.first.locator("td").all_inner_texts()[:4] == ["session-…", "username…", "–", "96"]
+    assert largest.first.locator("td").all_inner_texts()[:4] == ["sessi…-4711", "usern…-4711", "–", "96"]
     assert largest.count() == 8
 
 
@@ -173,6 +181,81 @@ def test_an_empty_store_has_a_page_too(
     page = show(browser, file)
     assert "There are no events." in page.locator("body").inner_text()
     assert set(bars(page, "Sessions").values()) == {0}
+
+
+def test_a_store_without_events_shows_its_tasks_over_time(
+    spawn: Callable[..., Sidecar], database: Path, browser: Browser, tmp_path: Path
+) -> None:
+    """As servers of 2026-07-28 leave it: neither sessions nor events, and all within a moment."""
+    sidecar = spawn()
+    for _ in range(3):
+        sidecar.call("create_task")
+    sidecar.finish()
+    file = tmp_path / "report.html"
+    output("report", "--database", database, "--output", file)
+    page = show(browser, file)
+    assert columns(page, "Tasks created") == 3 and page.locator("figure").count() == 1
+    assert "There are no events." in page.locator("body").inner_text()
+    # Even so little has room on both axes: ten minutes, and more than one thing.
+    assert figure(page, "Tasks created").locator(".y span").all_inner_texts()[0] == "0"
+    assert int(figure(page, "Tasks created").locator(".y span").last.inner_text()) >= 4
+    times = figure(page, "Tasks created").locator(".x span").all_inner_texts()
+    assert len(times) >= 3 and all(re.fullmatch(r"\d\d[:-]\d\d", time) for time in times)
+    plot = figure(page, "Tasks created").locator("svg").bounding_box()
+    widths = [column.bounding_box()["width"] for column in figure(page, "Tasks created").locator("rect").all()]
+    assert plot and max(widths) < plot["width"] / 20
+
+
+def test_ids_of_one_minute_are_told_apart(
+    spawn: Callable[..., Sidecar], database: Path, browser: Browser, tmp_path: Path
+) -> None:
+    sidecar = spawn()
+    ids = [sidecar.call("create_session")["session_id"] for _ in range(5)]
+    sidecar.finish()
+    file = tmp_path / "report.html"
+    output("report", "--database", database, "--output", file)
+    page = show(browser, file)
+    section = page.locator("section", has=page.get_by_role("heading", name="Largest sessions"))
+    shown = section.locator("tbody td:first-child").all_inner_texts()
+    assert sorted(shown) == sorted(f"{name[:8]}…{name[-6:]}" for name in ids) and len(set(shown)) == 5
+    # Nobody has a user or a principal, so there are no columns for them.
+    titles = section.locator("th").all_inner_texts()
+    assert titles[:2] == ["session", "events"] and "user" not in titles and "principal" not in titles
+
+
+def test_severities_have_their_order_and_addresses_are_cut(
+    spawn: Callable[..., Sidecar], database: Path, browser: Browser, tmp_path: Path
+) -> None:
+    addresses = ["10.0.0.1", "2001:db8:85a3::7334", "host.example.org", "::1"]
+    sidecar = spawn()
+    for severity, count, address in zip(("low", "critical", "medium", "high"), (4, 1, 3, 2), addresses):
+        for _ in range(count):
+            sidecar.call(
+                "record_security_event", type="unauthorized_access", severity=severity, message="m", ip_address=address
+            )
+    sidecar.finish()
+    file = tmp_path / "report.html"
+    output("report", "--database", database, "--output", file)
+    names = [name.split("(")[1] for name in bars(show(browser, file), "Security events")]
+    assert names == ["critical)", "high)", "medium)", "low)"]
+    hidden = file.read_text(encoding="utf-8")
+    assert not any(f">{address}<" in hidden for address in addresses) and "10.0…" in hidden and "2001:db8…" in hidden
+    output("report", "--database", database, "--output", file, "--payloads", "--force")
+    assert all(f">{address}<" in file.read_text(encoding="utf-8") for address in addresses)
+
+
+def test_a_table_that_scrolls_shows_it(reported: Path, browser: Browser, tmp_path: Path) -> None:
+    """A shadow stands at the edge behind which there is more, and goes when that edge is reached."""
+    file = tmp_path / "report.html"
+    output("report", "--database", reported, "--output", file)
+    page = show(browser, file, 390)
+    frame = page.get_by_role("region", name="Largest sessions")
+    frame.scroll_into_view_if_needed()
+    assert frame.evaluate("frame => frame.scrollWidth > frame.clientWidth")
+    assert frame.evaluate("frame => getComputedStyle(frame).backgroundAttachment") == "local, local, scroll, scroll"
+    before = frame.screenshot()
+    frame.evaluate("frame => frame.scrollLeft = frame.scrollWidth")
+    assert frame.screenshot() != before
 
 
 def test_a_file_that_is_there_is_replaced_only_by_force(reported: Path, tmp_path: Path) -> None:

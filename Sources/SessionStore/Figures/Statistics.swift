@@ -2,12 +2,6 @@ import SQLite
 
 /// The store in more figures than ``Summary``, for a report.
 package struct Statistics {
-  /// So many events in the time from `start` on, one bucket long.
-  package struct EventBucket: Equatable {
-    package var start: Int64
-    package var count: Int64
-  }
-
   package struct LargeSession {
     package var sessionID: String
     package var userID: String?
@@ -37,10 +31,16 @@ package struct Statistics {
     package var count: Int64
   }
 
-  /// milliseconds that a bucket is long; 0 without events
+  /// Unix milliseconds at which the first bucket begins
+  package var bucketStart: Int64 = 0
+  /// milliseconds that a bucket is long; 0 where nothing is stored
   package var bucketLength: Int64 = 0
-  /// without holes, oldest first
-  package var eventBuckets: [EventBucket] = []
+  /// events by their time, as many as there are buckets, oldest first
+  package var eventBuckets: [Int64] = []
+  /// sessions by when they were created
+  package var sessionBuckets: [Int64] = []
+  /// tasks by when they were created
+  package var taskBuckets: [Int64] = []
   /// of tasks that have ended, by how long they took: as many as ``durationBounds`` and one more
   package var durations: [Int64] = []
   package var largestSessions: [LargeSession] = []
@@ -56,6 +56,8 @@ extension Store {
   /// rows of each list
   private static let listed = 10
   private static let bucketLimit: Int64 = 60
+  /// milliseconds that the buckets cover at least, for a moment is no time to look at
+  private static let shortestSpan: Int64 = 600_000
   /// lengths that a reader can name, in milliseconds: a second to a year
   private static let bucketLengths: [Int64] =
     [1, 5, 15, 30, 60, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800, 2_592_000, 31_536_000].map {
@@ -68,7 +70,7 @@ extension Store {
   package func statistics(auditSince since: Int64) throws -> Statistics {
     try flushSessions()
     var statistics = Statistics()
-    try countEvents(&statistics)
+    try countOverTime(&statistics)
     statistics.durations = try durations()
     statistics.largestSessions = try largestSessions()
     statistics.oldestTasks = try oldestTasks()
@@ -78,29 +80,48 @@ extension Store {
   }
 
   /// the events that can be read, not those that only wait to be deleted
-  private static let readable = "id > (SELECT event_floor FROM sessions WHERE number = session)"
+  private static let readable =
+    "id > (SELECT event_floor FROM sessions WHERE number = session AND status <> 'invalidated')"
 
-  private func countEvents(_ statistics: inout Statistics) throws {
-    var range = try tables.statement(
-      .server, composed: "SELECT min(timestamp), max(timestamp) FROM events WHERE \(Self.readable)")
-    guard try range.step(), let first = range.optionalInteger(0), let last = range.optionalInteger(1) else { return }
+  /// what is counted over time, and by which of its times
+  private static var series: [(rows: String, time: String, buckets: WritableKeyPath<Statistics, [Int64]>)] {
+    [
+      ("events WHERE \(readable)", "timestamp", \.eventBuckets), ("sessions", "created_at", \.sessionBuckets),
+      ("tasks", "created_at", \.taskBuckets),
+    ]
+  }
+
+  /// All in the same buckets, so that they can be compared.
+  private func countOverTime(_ statistics: inout Statistics) throws {
+    var (first, last) = (Int64.max, Int64.min)
+    for series in Self.series {
+      var range = try tables.statement(
+        .server, composed: "SELECT min(\(series.time)), max(\(series.time)) FROM \(series.rows)")
+      guard try range.step(), let earliest = range.optionalInteger(0), let latest = range.optionalInteger(1) else {
+        continue
+      }
+      (first, last) = (min(first, earliest), max(last, latest))
+    }
+    if first > last { return }
+    // Where little time has passed, what was before it is shown, and not what is to come.
+    first = min(first, (Saturating(last) - Self.shortestSpan).value)
     let span = (Saturating(last) - first).value
     let length = Self.bucketLengths.first { span / $0 < Self.bucketLimit } ?? span / Self.bucketLimit + 1
     let start = (Saturating(first) - first % length).value
-    var select = try tables.statement(
-      .server,
-      composed: """
-        SELECT (timestamp - $1) / $2 AS bucket, count(*) FROM events WHERE \(Self.readable) GROUP BY bucket
-        """)
-    select.bind(1, start)
-    select.bind(2, length)
-    statistics.bucketLength = length
-    statistics.eventBuckets = (0...max(0, (Saturating(last) - start).value / length)).map {
-      Statistics.EventBucket(start: (Saturating($0) * length + start).value, count: 0)
-    }
-    while try select.step() {
-      let bucket = Int(select.integer(0))
-      if statistics.eventBuckets.indices.contains(bucket) { statistics.eventBuckets[bucket].count = select.integer(1) }
+    (statistics.bucketStart, statistics.bucketLength) = (start, length)
+    let count = Int((Saturating(last) - start).value / length) + 1
+    for series in Self.series {
+      var buckets = [Int64](repeating: 0, count: count)
+      var select = try tables.statement(
+        .server,
+        composed: "SELECT (\(series.time) - $1) / $2 AS bucket, count(*) FROM \(series.rows) GROUP BY bucket")
+      select.bind(1, start)
+      select.bind(2, length)
+      while try select.step() {
+        let bucket = Int(select.integer(0))
+        if buckets.indices.contains(bucket) { buckets[bucket] = select.integer(1) }
+      }
+      statistics[keyPath: series.buckets] = buckets
     }
   }
 
@@ -165,7 +186,9 @@ extension Store {
       .server,
       """
       SELECT type, severity, count(*) FROM audit_events WHERE timestamp >= $1
-      GROUP BY type, severity ORDER BY severity IS NULL, count(*) DESC, type
+      GROUP BY type, severity
+      ORDER BY severity IS NULL,
+        CASE severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, count(*) DESC, type
       """)
     select.bind(1, since)
     var counts: [Statistics.AuditCount] = []

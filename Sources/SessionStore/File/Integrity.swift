@@ -11,12 +11,7 @@ enum Integrity {
   static func problems(in connection: Connection, _ progress: WorkProgress) throws -> [String] {
     var problems: [String] = []
     do {
-      var check = try connection.statement(composed: "PRAGMA integrity_check(\(limit))")
-      while try check.step() {
-        // One row may hold several findings, under a line that names the database.
-        let lines = check.string(0).split(separator: "\n").map(String.init)
-        problems += lines.filter { !$0.hasPrefix("***") && $0 != "ok" }
-      }
+      problems = try damage(in: connection, "integrity_check")
       // What a damaged tree holds cannot be counted, and another version may have other rules.
       if problems.isEmpty, try connection.pragma("user_version") == Schema.current.version {
         problems = try brokenRules(in: connection, progress)
@@ -31,6 +26,22 @@ enum Integrity {
     try progress.check()
     return Array(problems.prefix(limit))
   }
+
+  /// What SQLite finds wrong.
+  /// - Parameter pragma: `quick_check`, which does not compare indexes with their tables, or `integrity_check`
+  static func damage(in connection: Connection, _ pragma: String) throws(SQLiteError) -> [String] {
+    var problems: [String] = []
+    var check = try connection.statement(composed: "PRAGMA \(pragma)(\(limit))")
+    while try check.step() {
+      // One row may hold several findings, under a line that names the database.
+      let lines = check.string(0).split(separator: "\n").map(String.init)
+      problems += lines.filter { !$0.hasPrefix("***") && $0 != "ok" }
+    }
+    return problems
+  }
+
+  /// how many rules there are
+  static var ruleCount: Int { counts.count + faults.count }
 
   /// What table `store` says, and what there is.
   private static let counts: [(what: String, sql: StaticString)] = [
@@ -152,17 +163,22 @@ enum Integrity {
   ]
 
   /// What the store's own rules find wrong, one sentence for each.
-  static func brokenRules(in connection: Connection, _ progress: WorkProgress) throws -> [String] {
+  /// - Parameter tested: told how many rules were tested
+  static func brokenRules(
+    in connection: Connection, _ progress: WorkProgress, tested: (Int) -> Void = { _ in }
+  ) throws -> [String] {
     var problems: [String] = []
-    for (what, sql) in counts {
+    for (index, (what, sql)) in counts.enumerated() {
       try progress.check()
+      tested(index)
       var select = try connection.statement(sql)
       guard try select.step() else { continue }
       let (counted, found) = (select.integer(0), select.integer(1))
       if counted != found { problems.append("table 'store' counts \(counted) \(what), but there are \(found)") }
     }
-    for (what, sql) in faults {
+    for (index, (what, sql)) in faults.enumerated() {
       try progress.check()
+      tested(counts.count + index)
       var select = try connection.statement(sql)
       guard try select.step() else { continue }
       let count = select.integer(0)

@@ -10,7 +10,10 @@ extension Command {
   }
 
   private static func check(_ arguments: Arguments) throws(Failure) -> ExitCode {
-    let (outcome, elapsed) = try arguments.run(.integrityCheck, "checking")
+    // One statement of SQLite's, which says nothing before its end.
+    let (outcome, elapsed) = try Terminal.Progress.during("checking") { () throws(Failure) in
+      try arguments.run(.integrityCheck, "checking")
+    }
     guard case .checked(let problems) = outcome else { return .defect }
     if arguments.json {
       try Output.write(.integrityCheck, outcome, elapsed)

@@ -2,11 +2,12 @@ extension Command {
   static var completions: Command {
     Command(
       name: "completions", operands: [Operand(name: "SHELL", kind: .choice(Completions.shells))],
-      summary: "prints the script that completes command lines in bash or zsh",
+      summary: "prints the script that completes command lines in bash, zsh or fish",
       details: [
         """
           source <(mcp-session-store completions bash)
           source <(mcp-session-store completions zsh)
+          mcp-session-store completions fish | source
         """
       ],
       run: completions)

@@ -8,8 +8,9 @@ extension Command {
       name: "doctor", summary: "looks for what may go wrong with the file, and says what to do about it",
       details: [
         "Each line is ok, a warning or a problem. It ends with 1 when there is a problem, with 0 otherwise.",
+        "The contents are looked at for a few seconds; what that did not reach is said. 'check' looks at everything.",
       ],
-      options: [.database, .json("one JSON object with a list of checks")], run: doctor)
+      options: [.database, .json("one JSON object with a list of checks")], tellsVariables: true, run: doctor)
   }
 
   private static func doctor(_ arguments: Arguments) throws(Failure) -> ExitCode {
@@ -28,7 +29,7 @@ extension Command {
 
 /// What was looked at, and what was found.
 private struct Checkup {
-  enum Result: String {
+  enum Finding: String {
     case ok, warning, problem
 
     var style: Terminal.Style {
@@ -42,7 +43,7 @@ private struct Checkup {
 
   struct Check {
     let name: String
-    var result = Result.ok
+    var result = Finding.ok
     let message: String
     var remedy: String?
   }
@@ -51,6 +52,8 @@ private struct Checkup {
   private static let walBound: Int64 = 256 << 20
   /// less free disk than this, and writes will soon fail
   private static let diskBound: Int64 = 64 << 20
+  /// milliseconds that are spent on the contents
+  private static let contentsBound: Int64 = 3_000
 
   private let path: String
   private var checks: [Check] = []
@@ -71,6 +74,7 @@ private struct Checkup {
     let openers = FileFacts.openers([file, lock])
     versions(openers[0], openers[1])
     contents()
+    variables()
     if FileFacts(directory) == nil { return }
     fileSystem()
     disk()
@@ -83,7 +87,7 @@ private struct Checkup {
 
   private mutating func add(_ name: String, _ message: String) { add(name, .ok, message) }
 
-  private mutating func add(_ name: String, _ result: Result, _ message: String, remedy: String? = nil) {
+  private mutating func add(_ name: String, _ result: Finding, _ message: String, remedy: String? = nil) {
     checks.append(Check(name: name, result: result, message: message, remedy: remedy))
   }
 
@@ -105,21 +109,61 @@ private struct Checkup {
     }
   }
 
+  private mutating func variables() {
+    guard let complaint = Variables.complaint else { return add("variables", "each is known") }
+    add("variables", .warning, complaint, remedy: "correct its name, or take it away")
+  }
+
   private mutating func contents() {
     do {
       let store = try Store.openForReading(path, environment: Environment(now: System.now))
-      let summary = try store.read { try store.summary() }
-      add("file", "\(path): schema \(summary.schema), \(summary.sessionCount) sessions, \(summary.events) events")
+      // Damage is told before what it keeps from being counted.
+      let check = try quickCheck(store)
+      let summary = Result { try store.read { try store.summary() } }
+      if case .failure(let error) = summary, error is FileChanged { throw error }
+      integrity(check)
+      let figures = try summary.get()
+      add("file", "\(path): schema \(figures.schema), \(figures.sessionCount) sessions, \(figures.events) events")
     } catch is FileChanged {
       contents()
     } catch {
       // What passes by itself, or with the next start of a sidecar, is no problem.
-      let result: Result =
+      let result: Finding =
         switch error {
         case OpenError.locked, OpenError.tooOld: .warning
         default: .problem
         }
       add("file", result, Failure(error, path).message)
+      if file != nil, !checks.contains(where: { $0.name == "contents" }) {
+        add("contents", .warning, "not looked at", remedy: "see the line above")
+      }
+    }
+  }
+
+  private func quickCheck(_ store: Store) throws -> QuickCheck {
+    let (start, interruption) = (System.monotonic(), Interruption())
+    return try Ticker.during(
+      { if System.monotonic() - start >= Self.contentsBound { interruption.interrupt() } },
+      { () throws in try store.read { try store.quickCheck(interruption) } })
+  }
+
+  private mutating func integrity(_ check: QuickCheck) {
+    let all = "mcp-session-store check --database \(Self.quoted(path))"
+    if let first = check.problems.first {
+      let more = check.problems.count > 1 ? ", and \(check.problems.count - 1) more" : ""
+      return add(
+        "contents", .problem, first + more, remedy: "copy the file and those beside it; see all of it with: \(all)")
+    }
+    let seconds = Self.contentsBound / 1_000
+    switch check.reach {
+    case .everything: add("contents", "the structure and the store's rules are kept; indexes were not compared")
+    case .structure(let rules, let count):
+      add(
+        "contents",
+        "the structure is sound and \(rules) of \(count) rules are kept; \(seconds) s were not enough for more, see "
+          + all)
+    case .part:
+      add("contents", "\(seconds) s were not enough to look at all; nothing was found until then, see \(all)")
     }
   }
 

@@ -30,11 +30,13 @@ extension Command {
       throw Failure(code: .cannotCreate, message: "\(output) is there already; --force replaces it")
     }
     let now = System.now()
-    let page = try arguments.reading { store in
-      try store.read {
-        Page(
-          summary: try store.summary(ends: false), statistics: try store.statistics(auditSince: now - auditWindow),
-          path: store.path, now: now, showsPayloads: arguments.payloads)
+    let page = try Terminal.Progress.during("reading") { () throws(Failure) in
+      try arguments.reading { store in
+        try store.read {
+          Page(
+            summary: try store.summary(ends: false), statistics: try store.statistics(auditSince: now - auditWindow),
+            path: store.path, now: now, showsPayloads: arguments.payloads)
+        }
       }
     }
     let html = Array(page.html().utf8)

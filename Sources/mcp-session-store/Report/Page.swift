@@ -14,13 +14,34 @@ struct Page {
   // MARK: - What may be shown
 
   /// An id or a name: whoever knows the id of a session may be able to use it.
+  ///
+  /// The beginning alone would not tell ids apart: those that are made here begin alike for a minute. At most half is
+  /// shown of what is not short.
   private func name(_ name: String?) -> String {
-    guard let name else { return "–" }
-    return showsPayloads || name.count <= 8 ? name : name.prefix(8) + "…"
+    guard let name, !name.isEmpty else { return Self.nothing }
+    if showsPayloads || name.count <= 8 { return name }
+    let shown = min(14, name.count / 2)
+    let tail = min(6, shown / 2)
+    return name.prefix(shown - tail) + "…" + name.suffix(tail)
   }
 
+  /// An address of the net: the part that says where it is, not whose it is.
+  private func address(_ address: String?) -> String {
+    guard let address, !address.isEmpty else { return Self.nothing }
+    if showsPayloads { return address }
+    for separator in [".", ":"] as [Character] {
+      let parts = address.split(separator: separator, omittingEmptySubsequences: false)
+      let isAddress = parts.allSatisfy { $0.count <= 4 && $0.allSatisfy(\.isHexDigit) }
+      if parts.count > 2, isAddress { return parts.prefix(2).joined(separator: "\(separator)") + "…" }
+    }
+    return address.prefix(min(4, address.count / 2)) + "…"
+  }
+
+  /// in the place of what is not there
+  private static let nothing = "–"
+
   private func words(_ text: String?) -> String {
-    guard let text, !text.isEmpty else { return "–" }
+    guard let text, !text.isEmpty else { return Self.nothing }
     return showsPayloads ? text : "(hidden)"
   }
 
@@ -43,7 +64,7 @@ struct Page {
     html.escaped(", \(Timestamp.minute(now)) UTC, version \(Sidecar.version), schema \(summary.schema)")
     html.markup("</p></header><main>")
     addTiles(&html)
-    addEvents(&html)
+    addTimes(&html)
     addStatuses(&html)
     addLists(&html)
     addAudit(&html)
@@ -51,7 +72,8 @@ struct Page {
     html.escaped(
       showsPayloads
         ? "Names and texts are shown in full: keep this page as safe as the store."
-        : "Ids and names are cut after 8 characters and texts are hidden; --payloads shows them. All times are UTC.")
+        : "Of ids and names longer than 8 characters only the ends are shown, of addresses the beginning, and texts "
+          + "are hidden; --payloads shows all. All times are UTC.")
     html.markup("</p></footer></body></html>\n")
     return html.text
   }
@@ -72,12 +94,20 @@ struct Page {
     html.markup("</section>")
   }
 
-  private func addEvents(_ html: inout HTML) {
-    html.markup("<section class=\"wide\"><h2>Events over time</h2>")
-    if statistics.eventBuckets.isEmpty {
-      html.element("p", "There are no events.", class: "none")
-    } else {
-      html.columns(statistics.eventBuckets, length: statistics.bucketLength)
+  private func addTimes(_ html: inout HTML) {
+    html.markup("<section class=\"wide\"><h2>Over time</h2>")
+    let axis = TimeAxis(
+      start: statistics.bucketStart, bucketLength: statistics.bucketLength, buckets: statistics.sessionBuckets.count)
+    for (what, buckets, none) in [
+      ("Events", statistics.eventBuckets, "There are no events."),
+      ("Sessions created", statistics.sessionBuckets, "There are no sessions."),
+      ("Tasks created", statistics.taskBuckets, "There are no tasks."),
+    ] {
+      if buckets.contains(where: { $0 > 0 }) {
+        html.columns(what, buckets, axis)
+      } else {
+        html.element("p", none, class: "none")
+      }
     }
     html.markup("</section>")
   }
@@ -110,7 +140,8 @@ struct Page {
   private func addLists(_ html: inout HTML) {
     html.markup("<section class=\"wide\"><h2>Largest sessions</h2>")
     table(
-      &html, ["session", "user", "principal", "events", "bytes", "state", "log", "last active"], numbers: 3...6,
+      &html, "Largest sessions",
+      ["session", "user", "principal", "events", "bytes", "state", "log", "last active"], numbers: 3...6,
       statistics.largestSessions.map { session in
         [
           name(session.sessionID), name(session.userID), name(session.principal), session.events.grouped,
@@ -120,10 +151,11 @@ struct Page {
       })
     html.markup("</section><section class=\"wide\"><h2>Oldest running tasks</h2>")
     table(
-      &html, ["task", "status", "method", "principal", "running for", "last heard of", "message"], numbers: 4...4,
+      &html, "Oldest running tasks",
+      ["task", "status", "method", "principal", "running for", "last heard of", "message"], numbers: 4...4,
       statistics.oldestTasks.map { task in
         [
-          name(task.taskID), task.status.rawValue.spaced, task.method ?? "–", name(task.principal),
+          name(task.taskID), task.status.rawValue.spaced, task.method ?? Self.nothing, name(task.principal),
           (Saturating(now) - task.createdAt).value.duration, Timestamp.minute(task.lastUpdatedAt),
           words(task.statusMessage),
         ]
@@ -151,12 +183,13 @@ struct Page {
     }
     html.markup("<section class=\"wide\"><h2>Newest entries of the audit, last 24 hours</h2>")
     table(
-      &html, ["time", "what", "severity", "session", "user", "status", "address", "message"], numbers: nil,
+      &html, "Newest entries of the audit",
+      ["time", "what", "severity", "session", "user", "status", "address", "message"], numbers: nil,
       statistics.newestAudit.map { event in
         let status = [event.statusBefore, event.statusAfter].compactMap { $0 }.joined(separator: " → ")
         return [
-          Timestamp.minute(event.timestamp), event.type.spaced, event.severity ?? "–", name(event.sessionID),
-          name(event.userID), status.isEmpty ? event.action ?? "–" : status, name(event.ipAddress),
+          Timestamp.minute(event.timestamp), event.type.spaced, event.severity ?? Self.nothing, name(event.sessionID),
+          name(event.userID), status.isEmpty ? event.action ?? Self.nothing : status, address(event.ipAddress),
           words(event.message),
         ]
       })
@@ -165,18 +198,22 @@ struct Page {
 
   /// - Parameter numbers: columns that are set flush right
   private func table(
-    _ html: inout HTML, _ titles: [String], numbers: ClosedRange<Int>?, _ rows: [[String]]
+    _ html: inout HTML, _ label: String, _ titles: [String], numbers: ClosedRange<Int>?, _ rows: [[String]]
   ) {
     if rows.isEmpty { return html.element("p", "There are none.", class: "none") }
-    html.markup("<div class=\"scroll\" tabindex=\"0\"><table class=\"list\"><thead><tr>")
-    for (column, title) in titles.enumerated() {
-      html.element("th", title, class: numbers?.contains(column) == true ? "n" : "t")
+    // A column in which nothing stands only takes room.
+    let used = titles.indices.filter { column in rows.contains { $0[column] != Self.nothing } }
+    html.markup("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"")
+    html.escaped(label)
+    html.markup("\"><table class=\"list\"><thead><tr>")
+    for column in used {
+      html.element("th", titles[column], class: numbers?.contains(column) == true ? "n" : "t")
     }
     html.markup("</tr></thead><tbody>")
     for row in rows {
       html.markup("<tr>")
-      for (column, cell) in row.enumerated() {
-        html.element("td", cell, class: numbers?.contains(column) == true ? "n" : "t")
+      for column in used {
+        html.element("td", row[column], class: numbers?.contains(column) == true ? "n" : "t")
       }
       html.markup("</tr>")
     }
@@ -187,9 +224,10 @@ struct Page {
 
   private static let style: StaticString = """
     :root{color-scheme:light dark;--bg:#f5f6f8;--card:#fff;--fg:#1b1f24;--dim:#57606a;--line:#d8dee4;--a:#2f6fd0;
-    --good:#1a7f4b;--warn:#9a6700;--bad:#c4302b;--rest:#8c959f}
+    --good:#1a7f4b;--warn:#9a6700;--bad:#c4302b;--rest:#8c959f;--axis:#8c959f;--shade:rgba(31,35,40,.28)}
     @media (prefers-color-scheme:dark){:root{--bg:#0f1318;--card:#181d24;--fg:#e6e9ee;--dim:#9aa4b0;--line:#2c333c;
-    --a:#5b9bf5;--good:#3fb871;--warn:#d9a433;--bad:#f0665f;--rest:#6b7480}}
+    --a:#5b9bf5;--good:#3fb871;--warn:#d9a433;--bad:#f0665f;--rest:#6b7480;
+    --axis:#6b7480;--shade:rgba(0,0,0,.75)}}
     *{box-sizing:border-box}
     body{margin:0;background:var(--bg);color:var(--fg);
     font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
@@ -213,13 +251,27 @@ struct Page {
     .n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;padding-left:10px}
     .a{background:var(--a);fill:var(--a)}.good{background:var(--good)}.warn{background:var(--warn)}
     .bad{background:var(--bad)}.dim{background:var(--rest)}
-    figure{margin:0}svg{display:block;width:100%;height:150px;border-bottom:1px solid var(--line)}
-    .axis{display:flex;justify-content:space-between;gap:12px;color:var(--dim);font-size:13px;padding-top:4px}
-    .scroll{overflow-x:auto;margin:0 -18px;padding:0 18px}
+    figure{margin:0}.none+.plot,.plot+.plot,.plot+.none{margin-top:14px}
+    figcaption b{color:var(--fg);font-weight:600}
+    .area{position:relative;margin:8px 28px 0 52px;height:110px}
+    svg{display:block;width:100%;height:100%;border:solid var(--axis);border-width:0 0 1px 1px;overflow:visible}
+    .grid{stroke:var(--line);stroke-width:1;vector-effect:non-scaling-stroke}
+    .x,.y{color:var(--dim);font-size:12px;font-variant-numeric:tabular-nums}
+    .y span{position:absolute;right:100%;padding-right:7px;line-height:1;transform:translateY(50%);white-space:nowrap}
+    .x{position:relative;height:20px;margin:4px 28px 0 52px}
+    .x span{position:absolute;transform:translateX(-50%);white-space:nowrap}
+    @media (max-width:600px){.x span:nth-child(even){display:none}}
+    .scroll{overflow-x:auto;margin:0 -18px;padding:0 18px 2px;scrollbar-width:thin;
+    background:linear-gradient(to right,var(--card) 40%,transparent) 0 0/48px 100%,
+    linear-gradient(to left,var(--card) 40%,transparent) 100% 0/48px 100%,
+    linear-gradient(to right,var(--shade),transparent) 0 0/16px 100%,
+    linear-gradient(to left,var(--shade),transparent) 100% 0/16px 100%;
+    background-repeat:no-repeat;background-attachment:local,local,scroll,scroll}
     .list th{text-align:left;font-weight:600;font-size:13px;color:var(--dim)}.list th.n{text-align:right}
     .list th,.list td{padding:5px 14px 5px 0;border-bottom:1px solid var(--line);white-space:nowrap}
     .list td.t{max-width:260px;overflow:hidden;text-overflow:ellipsis}
     .list tbody tr:last-child td{border-bottom:0}
+    .list .n+.t{padding-left:16px}
     .none{color:var(--dim);margin:0}
     """
 }
