@@ -185,10 +185,14 @@ class Sidecar:
     def _check(self, message: JSON) -> None:
         """No method ever answers with a kind of error that its entry in the contract does not list."""
         for answer in message if isinstance(message, list) else [message]:
-            if not isinstance(answer, dict) or "error" not in answer:
+            if not isinstance(answer, dict) or "method" in answer:
+                continue
+            # An id may be used again once it is answered, also by a line that is written as it is.
+            called = self._called.pop(json.dumps(answer.get("id")), set())
+            if "error" not in answer:
                 continue
             kind = answer["error"]["data"]["kind"]
-            for method in self._called.get(json.dumps(answer.get("id")), set()):
+            for method in called:
                 listed = listed_errors().get(method, set()) | BEFORE_ANY_METHOD
                 assert kind in listed, f"{method} answered {kind}, which openrpc.json does not list: {answer}"
 

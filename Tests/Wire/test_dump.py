@@ -42,7 +42,8 @@ def rich(spawn: Callable[..., Sidecar], database: Path) -> Path:
         sidecar.call("append_log_entry", session_id=session, entry={"message_id": f"later-{number}"})
     sidecar.call("compact_log", session_id="session-canary-of-bob", checkpoint={"kind": "checkpoint"})
     sidecar.call("suspend_session", session_id="session-canary-of-bob", reason="why")
-    sidecar.call("require_task_input", task_id="own-task-canary-of-ada", input_requests={"q": None})
+    for task in ("own-task-canary-of-ada", "task-canary-of-ada"):
+        sidecar.call("require_task_input", task_id=task, input_requests={"q": None})
     sidecar.finish()
     return database
 

@@ -35,7 +35,7 @@ def test_a_whole_state_over_the_limit_of_a_payload_can_be_sent_back(spawn: Any) 
 
 
 def test_times_at_the_end_are_answered_and_taken_back(spawn: Any) -> None:
-    sidecar = spawn("--log-dedup-window", "9223372036854775807")
+    sidecar = spawn("--log-dedup-window", "9007199254740991")
     made = sidecar.call(
         "create_session", session_id="s", status="active", created_at=LATEST, last_activity=LATEST, ttl=LATEST,
         inactivity_timeout=LATEST,
