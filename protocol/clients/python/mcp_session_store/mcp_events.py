@@ -54,7 +54,8 @@ HASHED = "sha256:"
 #: characters of an event id; a longer one is none of ours
 MAX_EVENT_ID = 4_096
 #: a number that Python's JSON does not read again
-HUGE_NUMBER = re.compile(r"(?<![0-9])[0-9]{4301}")
+HUGE = 4_300
+HUGE_NUMBER = re.compile(rf"(?<![0-9])[0-9]{{{HUGE + 1}}}")
 HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
@@ -304,6 +305,8 @@ class EventStore(SDKEventStore):
 
 def name_of(stream_id: StreamId) -> str:
     """What the store calls a stream: its own name, or where the contract takes none such, a hash."""
+    if stream_id.isascii() and 0 < len(stream_id) <= NAME and not stream_id.startswith(HASHED):
+        return stream_id  # as nearly all of them
     encoded = stream_id.encode("utf-8", "surrogatepass")
     if 0 < len(encoded) <= NAME and not stream_id.startswith(HASHED) and not HALF_A_PAIR.search(stream_id):
         return stream_id
@@ -343,7 +346,7 @@ def _text_of(message: JSONRPCMessage) -> str:
     except ValueError:
         mend(getattr(message, "root", message))
         text = message.model_dump_json(by_alias=True, **_LEAVES_OUT)
-    if HUGE_NUMBER.search(text):
+    if len(text) > HUGE and HUGE_NUMBER.search(text):
         json.loads(text)
     return text
 
