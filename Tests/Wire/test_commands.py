@@ -97,7 +97,7 @@ def test_serve_by_its_name_is_what_is_meant_without_one(database: Path) -> None:
         (["status", "--database", ":memory:"], ["memory"]),
         (["--", "status"], ["'--'"]),
         (["completions"], ["SHELL"]),
-        (["completions", "fish"], ["'fish'", "bash", "zsh"]),
+        (["completions", "tcsh"], ["'tcsh'", "bash", "zsh"]),
         (["--json"], ["'serve'", "--json"]),
     ],
 )
@@ -113,7 +113,10 @@ def test_the_environment_names_the_file_and_what_a_command_does_not_take_is_not_
         "MCP_SESSION_STORE_LIMIT": "1",
         "MCP_SESSION_STORE_JSON": "1",
     }
-    assert output("sessions", "--limit", "0", **environment) == output("sessions", "--database", closed)
+    done = command("sessions", "--limit", "0", **environment)
+    assert done.returncode == 0 and done.stdout == output("sessions", "--database", closed)
+    # What is no option of the service has no variable, and is named as unknown.
+    assert "MCP_SESSION_STORE_JSON" in done.stderr and "MCP_SESSION_STORE_MAX_SESSIONS" not in done.stderr
     is_refused(command("status", **environment | {"MCP_SESSION_STORE_MAX_SUSPENSION": "x"}), 64, "MAX_SUSPENSION")
 
 
