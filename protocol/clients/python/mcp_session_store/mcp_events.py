@@ -170,7 +170,8 @@ class EventStore(SDKEventStore):
             else:
                 number = (await self._store.call("store_event", params))["id"]
         self._newest_id = max(self._newest_id, number)
-        return self._event_id(Cursor(number, name, self._tag_of(stream_id)))
+        # What `_event_id` says, without a cursor: one is made for each event that is stored.
+        return f"{number}.{_mark(self.session_id, name, self._tag_of(stream_id))}"
 
     async def replay_events_after(self, last_event_id: EventId, send_callback: EventCallback) -> StreamId | None:
         """Sends what the client missed on the stream that the id belongs to, and gives that stream.
