@@ -84,7 +84,8 @@ def readings(sidecar: Sidecar, moved: int) -> Differences:
         "session_id": "session-1", "status": "active", "user_id": "u", "tenant_id": None, "principal": "p",
         "client_capabilities": {"roots": {}}, "server_capabilities": None, "metadata": {}, "is_initialized": True,
         "created_at": made_at, "last_activity": made_at, "expires_at": made_at + 86_400_000,
-        "inactivity_timeout": 1_800_000, "suspended_at": None, "last_event_id": 4, "revision": 3,
+        "inactivity_timeout": 1_800_000, "suspended_at": None, "suspended_ms": 0, "suspensions": 0,
+        "last_event_id": 4, "revision": 3,
     }  # fmt: skip
     state = {"cart": ["book", 1.50]}
     found.compare("get_session", call("get_session", **of), {**session, "state": state})

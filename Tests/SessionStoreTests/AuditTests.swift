@@ -35,6 +35,39 @@ extension TestStore {
 
   init() throws { directory = try TemporaryDirectory() }
 
+  // MARK: - Counting
+
+  @Test func eventsAreCountedByWhatTheyName() throws {
+    let test = try TestStore()
+    let events: [(Severity, String?, String?)] = [
+      (.low, "u1", "a1"), (.high, "u1", "a2"), (.medium, "u2", "a2"), (.low, nil, "a2"), (.low, "u3", nil),
+    ]
+    for (severity, user, address) in events {
+      test.now += 1
+      _ = try test.write {
+        try $0.recordSecurityEvent(
+          NewSecurityEvent(type: .sessionAuth, severity: severity, userID: user, ipAddress: address))
+      }
+    }
+    func counts(
+      _ key: Store.AuditKey, limit: Int = 10, _ change: (inout AuditFilter) -> Void = { _ in }
+    ) throws -> [String] {
+      var filter = AuditFilter()
+      change(&filter)
+      let found = try test.read { try $0.auditCounts(by: key, filter, limit: limit) }
+      return found.counts.map { "\($0.value) \($0.events)" } + (found.hasMore ? ["more"] : [])
+    }
+    #expect(try counts(.ipAddress) == ["a2 3", "a1 1"])
+    #expect(try counts(.userID) == ["u1 2", "u2 1", "u3 1"])
+    #expect(try counts(.userID, limit: 1) == ["u1 2", "more"])
+    #expect(try counts(.userID) { $0.ipAddress = "a2" } == ["u1 1", "u2 1"])
+    #expect(try counts(.ipAddress) { $0.minSeverity = .medium } == ["a2 2"])
+    #expect(try counts(.type) { $0.userID = "u1" } == ["session_auth 2"])
+    let times = try test.read { try $0.auditCounts(by: .ipAddress, AuditFilter(), limit: 1) }.counts.first
+    #expect(times?.firstAt == test.now - 3 && times?.lastAt == test.now - 1)
+    #expect(try test.audit { $0.ipAddress = "a2" }.map(\.userID) == ["u1", "u2", nil])
+  }
+
   // MARK: - Lifecycle changes
 
   @Test func eachStepIsRecordedOnceWithWhatItChanged() throws {

@@ -84,6 +84,10 @@ import Testing
       "INSERT INTO log_entries (session, seq, entry) VALUES (77, 1, '{}'); UPDATE store SET log_entries = 101",
       "1 sessions that are gone and have log entries"
     ),
+    (
+      "INSERT INTO log_participants VALUES (1, 77, 'a', 1, 1, 1, 1)",
+      "1 participants in logs of sessions that are gone"
+    ),
     ("INSERT INTO log_message_ids VALUES (77, 1, '[]')", "1 blocks of message ids of sessions that are gone"),
     ("INSERT INTO session_state VALUES (9, 77, 'k', '1')", "1 entries in the state of sessions that are gone"),
     ("INSERT INTO stream_losses VALUES (77, 's', 1, 1, 1)", "1 losses of streams of sessions that are gone"),

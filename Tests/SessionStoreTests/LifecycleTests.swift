@@ -298,6 +298,28 @@ import Testing
     #expect(try test.step("s", .activate).expiresAt == created.expiresAt.map { $0 + 5_000 })
   }
 
+  @Test func suspensionsAreCountedOnceTheyAreOver() throws {
+    let test = try TestStore()
+    let created = try test.create("s")
+    #expect((created.suspendedTime, created.suspensions) == (0, 0))
+    try test.step("s", .suspend)
+    test.now += 700
+    let suspended = try #require(try test.get("s"))
+    #expect((suspended.suspendedTime, suspended.suspensions) == (0, 0))
+    try test.step("s", .resume)
+    test.now += 50
+    try test.step("s", .suspend)
+    // A clock that was set back takes nothing off.
+    test.now -= 10
+    try test.step("s", .activate)
+    try test.step("s", .suspend)
+    test.now += 33
+    let ended = try test.step("s", .invalidate)
+    #expect((ended.suspendedTime, ended.suspensions) == (733, 3))
+    let read = try #require(try test.get("s"))
+    #expect((read.suspendedTime, read.suspensions) == (733, 3))
+  }
+
   @Test func aClockThatWentBackDoesNotShortenADeadline() throws {
     let test = try TestStore()
     let created = try test.create("s")

@@ -265,11 +265,131 @@ extension TestStore {
       slices += 1
       try #require(slices < 100)
     }
-    for table in ["sessions", "log_entries", "log_message_ids"] { #expect(try test.rows(table) == 0) }
+    for table in ["sessions", "log_entries", "log_message_ids", "log_participants"] {
+      #expect(try test.rows(table) == 0)
+    }
     #expect(test.store.counters.logEntries == 0)
   }
 
+  // MARK: - Participants
+
+  private func say(
+    _ test: TestStore, _ sender: String, kind: NewLogEntry.Kind? = .incoming, at: Int64? = nil
+  ) throws {
+    let entry = NewLogEntry(.emptyObject, kind: kind, sender: sender, receivedAt: at)
+    _ = try test.write { try $0.appendLogEntry("s", entry, deduplicate: true, owner: .server) }
+  }
+
+  private func participants(_ test: TestStore, after: Int64 = 0, limit: Int = 10_000) throws -> [LogParticipant] {
+    var found: [LogParticipant] = []
+    _ = try test.read {
+      try $0.logParticipants("s", after: after, limit: limit, owner: .server) { found.append($0) == () }
+    }
+    return found
+  }
+
+  @Test func entriesAreCountedBySender() throws {
+    let test = try file()
+    try test.create("s")
+    try say(test, "a")
+    test.now += 10
+    try say(test, "b", kind: nil, at: 5)
+    try say(test, "a")
+    // What the runtime writes is nobody's, and the empty name is none.
+    for kind in [NewLogEntry.Kind.internal, .checkpoint] { try say(test, "_runtime", kind: kind) }
+    try say(test, "")
+    let start = test.now - 10
+    let expected = [
+      LogParticipant(number: 1, sender: "a", entries: 2, firstSeen: start, lastSeen: test.now, lastSeq: 3),
+      LogParticipant(number: 2, sender: "b", entries: 1, firstSeen: 5, lastSeen: 5, lastSeq: 2),
+    ]
+    #expect(try participants(test) == expected)
+    #expect(try participants(test, limit: 1) == [expected[0]])
+    #expect(try participants(test, after: 1) == [expected[1]])
+    // A compaction takes the entries and not who wrote them.
+    _ = try test.write { try $0.compactLog("s", NewLogEntry(.emptyObject, kind: .checkpoint), owner: .server) }
+    try test.reopen()
+    #expect(try participants(test) == expected)
+    let entry = NewLogEntry(.emptyObject, sender: "c")
+    _ = try test.write { try $0.replaceLog("s", [entry, entry], owner: .server) }
+    #expect(try participants(test).map { "\($0.sender ?? "-") \($0.entries)" } == ["c 2"])
+    _ = try test.write { try $0.deleteSession("s", owner: .server, deleteTasks: false) }
+    #expect(try test.rows("log_participants") == 0)
+  }
+
+  @Test func aLogTellsSoManySendersApart() throws {
+    let test = try TestStore()
+    try test.create("s")
+    try test.write { store in
+      for index in 1...(Store.maxParticipants + 5) {
+        let entry = NewLogEntry(.emptyObject, sender: "a\(index)")
+        _ = try store.appendLogEntry("s", entry, deduplicate: true, owner: .server)
+      }
+    }
+    let found = try participants(test)
+    #expect(found.count == Int(Store.maxParticipants) + 1)
+    #expect(found.last?.sender == nil && found.last?.entries == 5)
+    // Who is known stays so.
+    try say(test, "a1")
+    #expect(try participants(test).first?.entries == 2)
+  }
+
   // MARK: - Known messages
+
+  @Test func idsThatWereSeenElsewhereAreKnown() throws {
+    let test = try file()
+    try test.create("s")
+    try test.append("s", "m1")
+    let ids = ["m1", "x1", "", "x1"] + (2...600).map { "x\($0)" }
+    #expect(try test.write { try $0.noteLogMessageIDs("s", ids, owner: .server) } == 600)
+    #expect(try test.write { try $0.noteLogMessageIDs("s", ids, owner: .server) } == 0)
+    for _ in 1...2 {
+      #expect(try test.append("s", "x1") == (0, true))
+      #expect(try test.append("s", "x600") == (0, true))
+      #expect(try test.append("s", "m1") == (1, true))
+      try test.reopen()
+    }
+    #expect(try test.append("s", "m2") == (2, false))
+    try test.reopen()
+    #expect(try test.append("s", "m2") == (2, true))
+    #expect(try test.append("s", "x300") == (0, true))
+    #expect(try test.log("s").seqs == [1, 2])
+  }
+
+  @Test func idsThatWereSeenElsewhereCountInTheWindow() throws {
+    let test = try TestStore { $0.logDedupWindow = 10 }
+    try test.create("s")
+    try test.append("s", "m1")
+    #expect(try test.write { try $0.noteLogMessageIDs("s", (1...10).map { "x\($0)" }, owner: .server) } == 10)
+    #expect(try test.append("s", "x1") == (0, true))
+    #expect(try test.append("s", "m1") == (2, false))
+    #expect(try test.append("s", "x1") == (3, false))
+    // However many come, no more are kept.
+    for round in 1...40 {
+      _ = try test.write { try $0.noteLogMessageIDs("s", (1...50).map { "y\(round)-\($0)" }, owner: .server) }
+    }
+    #expect(try test.rows("log_message_ids") <= 2)
+    let number = try #require(test.store.cache.rows.first?.number)
+    #expect(try #require(test.store.messageIDs.ids(number)).placeCount <= 100)
+  }
+
+  @Test func idsOfACallThatIsTakenBackAreNotKnown() throws {
+    struct Stop: Error {}
+    let test = try TestStore()
+    try test.create("s")
+    try test.append("s", "m1")
+    #expect(throws: Stop.self) {
+      try test.write { store in
+        _ = try store.appendLogEntry("s", TestStore.entry("m2"), deduplicate: true, owner: .server)
+        _ = try store.noteLogMessageIDs("s", ["x1"], owner: .server)
+        _ = try store.appendLogEntry("s", TestStore.entry("m3"), deduplicate: true, owner: .server)
+        throw Stop()
+      }
+    }
+    #expect(try test.append("s", "x1") == (2, false))
+    #expect(try test.append("s", "m2") == (3, false))
+    #expect(try test.append("s", "m1") == (1, true))
+  }
 
   @Test(arguments: [1, 3, 255, 256, 257, 1_000]) func theWindowIsExact(window: Int) throws {
     let test = try file { $0.logDedupWindow = window }

@@ -559,6 +559,7 @@ final class ModelRun {
         SELECT 'state', session FROM session_state WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
         SELECT 'loss', session FROM stream_losses WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
         SELECT 'ids', session FROM log_message_ids WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
+        SELECT 'sender', session FROM log_participants WHERE session NOT IN (SELECT number FROM sessions) UNION ALL
         SELECT 'payload', task FROM task_payloads WHERE task NOT IN (SELECT number FROM tasks) UNION ALL
         SELECT 'key', task FROM task_input_keys WHERE task NOT IN (SELECT number FROM tasks) UNION ALL
         SELECT 'message', task FROM task_messages WHERE task NOT IN (SELECT number FROM tasks)

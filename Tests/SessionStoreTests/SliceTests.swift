@@ -9,7 +9,7 @@ import Testing
 @Suite struct SliceTests {
   private static let belongings = [
     "events", "log_entries", "session_state", "stream_losses", "log_message_ids", "tasks", "task_messages",
-    "task_input_keys",
+    "task_input_keys", "log_participants",
   ]
 
   private func rows(_ test: TestStore) throws -> Int64 { try Self.belongings.reduce(0) { $0 + (try test.rows($1)) } }

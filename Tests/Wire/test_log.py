@@ -54,6 +54,103 @@ def test_what_the_log_reads_must_be_what_it_should(session: Sidecar, entry: Any,
     assert session.call("load_log", **S)["newest_seq"] == 0
 
 
+#: as the MACP runtime writes an entry
+MACP = (
+    '{"message_id":"m-1","received_at_ms":1795210000000,"sender":"agent-a","message_type":"Proposal",'
+    '"raw_payload":[222,173],"entry_kind":"Incoming","session_id":"macp","mode":"m","macp_version":"1.0",'
+    '"timestamp_unix_ms":1795210000000}'
+)
+
+
+def test_entries_of_macp_are_understood_and_come_back_byte_for_byte() -> None:
+    checkpoint = '{"message_id":"","entry_kind" : "CHECKPOINT","sender":"_runtime","raw_payload":[]}'
+    last = '{"entry_kind":"internal","message_type":"SessionSuspend"}'
+    answers = converse(
+        request("create_session", 1, status="active", **S), append(MACP), append(checkpoint), append(last),
+        append(MACP), request("load_log", 3, from_last_checkpoint=True, **S),
+        request("load_log", 4, kind="incoming", **S), request("log_participants", 5, **S),
+    )  # fmt: skip
+    assert json.loads(answers[4])["result"] == {"seq": 1, "duplicate": True}
+    from_checkpoint = f'"entries":[{{"seq":2,"entry":{checkpoint}}},{{"seq":3,"entry":{last}}}]'
+    assert from_checkpoint.encode() in answers[5]
+    assert f'"entries":[{{"seq":1,"entry":{MACP}}}]'.encode() in answers[6]
+    assert json.loads(answers[7])["result"]["participants"] == [{
+        "sender": "agent-a", "entries": 1, "first_seen": 1795210000000, "last_seen": 1795210000000, "last_seq": 1,
+    }]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["kind", "entry_kind"])
+@pytest.mark.parametrize("kind", ["checkpoint", "Checkpoint", "CHECKPOINT", "checkPoint"])
+def test_a_kind_may_be_written_in_any_case(session: Sidecar, name: str, kind: str) -> None:
+    session.call("append_log_entry", entry={}, **S)
+    session.call("append_log_entry", entry={name: kind}, **S)
+    page = session.call("load_log", from_last_checkpoint=True, **S)
+    assert page["entries"] == [{"seq": 2, "entry": {name: kind}}]
+
+
+@pytest.mark.parametrize("entry, parameter", [
+    ({"kind": "incoming", "entry_kind": "Internal"}, "entry_kind"), ({"entry_kind": "Outgoing"}, "entry_kind"),
+    ({"entry_kind": 2}, "entry_kind"), ({"entry_kind": "chec\u212apoint"}, "entry_kind"),
+    ({"received_at": 1, "received_at_ms": 2}, "received_at_ms"), ({"received_at_ms": "now"}, "received_at_ms"),
+    ({"received_at_ms": -1}, "received_at_ms"),
+])  # fmt: skip
+def test_two_names_that_differ_are_refused(session: Sidecar, entry: Any, parameter: str) -> None:
+    for method, name, value, path in (
+        ("append_log_entry", "entry", entry, "entry"), ("replace_log", "entries", [{}, entry], "entries[1]"),
+    ):  # fmt: skip
+        refused = session.refusal(method, **{name: value}, **S)
+        assert (refused.kind, refused.data["parameter"]) == ("invalid_params", f"{path}.{parameter}")
+    assert session.call("load_log", **S)["newest_seq"] == 0
+
+
+def test_two_names_that_agree_are_one(session: Sidecar) -> None:
+    entry = {"kind": "checkpoint", "entry_kind": "Checkpoint", "received_at": 5, "received_at_ms": 5}
+    assert session.call("append_log_entry", entry=entry, **S)["seq"] == 1
+    assert session.call("load_log", kind="checkpoint", **S)["entries"] == [{"seq": 1, "entry": entry}]
+    refused = session.refusal("compact_log", checkpoint={"entry_kind": "Incoming"}, **S)
+    assert refused.data["parameter"] == "checkpoint.entry_kind"
+
+
+@pytest.mark.parametrize("sender", [None, 7, ["a"], {"id": "a"}, "", "x" * 1_025])
+def test_a_sender_that_is_no_name_is_the_callers_own(session: Sidecar, sender: Any) -> None:
+    assert session.call("append_log_entry", entry={"sender": sender}, **S)["seq"] == 1
+    assert session.call("log_participants", **S) == {"participants": [], "next_cursor": None}
+
+
+def test_participants_come_in_pages_and_to_their_owner(sidecar: Sidecar) -> None:
+    sidecar.call("create_session", status="active", principal="alice", **S)
+    for sender in "cabca":
+        sidecar.call("append_log_entry", entry={"sender": sender}, **S)
+    seen, cursor = [], None
+    while True:
+        page = sidecar.call("log_participants", limit=2, cursor=cursor, principal="alice", **S)
+        seen += [(entry["sender"], entry["entries"], entry["last_seq"]) for entry in page["participants"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == [("c", 2, 4), ("a", 2, 5), ("b", 1, 3)]
+    for method, params in (("log_participants", {}), ("note_log_message_ids", {"message_ids": ["m"]})):
+        foreign = sidecar.refusal(method, principal="bob", **params, **S)
+        missing = sidecar.refusal(method, principal="bob", session_id="none", **params)
+        assert foreign.kind == missing.kind == "session_not_found"
+    assert sidecar.refusal("log_participants", cursor="s-1", **S).kind == "invalid_cursor"
+
+
+def test_ids_that_were_seen_elsewhere_are_known(session: Sidecar, spawn: Callable[..., Sidecar]) -> None:
+    session.call("append_log_entry", entry={"message_id": "a"}, **S)
+    assert session.call("note_log_message_ids", message_ids=["a", "b", "b"], **S) == {"noted": 1, "known": 2}
+    assert session.call("append_log_entry", entry={"message_id": "b"}, **S) == {"seq": 0, "duplicate": True}
+    other = spawn()
+    assert other.call("append_log_entry", entry={"message_id": "b"}, **S) == {"seq": 0, "duplicate": True}
+    other.call("note_log_message_ids", message_ids=["c"], **S)
+    assert session.call("append_log_entry", entry={"message_id": "c"}, **S) == {"seq": 0, "duplicate": True}
+    assert session.call("append_log_entry", entry={"message_id": "a"}, **S) == {"seq": 1, "duplicate": True}
+    assert session.call("append_log_entry", entry={"message_id": "d"}, **S) == {"seq": 2, "duplicate": False}
+    assert session.call("check_integrity") == {"ok": True, "problems": []}
+    for ids, parameter in (([], "message_ids"), ([7], "message_ids[0]"), (["x" * 1_025], "message_ids[0]")):
+        assert session.refusal("note_log_message_ids", message_ids=ids, **S).data["parameter"] == parameter
+
+
 def test_a_member_given_twice_is_refused_however_it_is_spelled() -> None:
     twice = '{"message_id":"a","message\\u005fid":"b"}'
     answers = converse(request("create_session", 1, status="active", **S), append(twice))

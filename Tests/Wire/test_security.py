@@ -158,3 +158,29 @@ def test_what_was_stored_or_screened_is_in_no_trail_and_no_error(spawn: Callable
     assert CANARY not in json.dumps(answers) + json.dumps(trail(sidecar)) + json.dumps(sidecar.call("get_metrics"))
     sidecar.finish()
     assert CANARY not in sidecar.stderr()
+
+
+# --- Who and where
+
+
+def test_the_trail_is_filtered_and_counted_by_address(sidecar: Sidecar) -> None:
+    for user, address in (("u1", "192.0.2.7"), ("u1", "192.0.2.9"), ("u2", "192.0.2.9"), ("u3", None)):
+        sidecar.call(
+            "record_security_event", type="session_auth", severity="low", user_id=user, ip_address=address
+        )
+    assert [event["user_id"] for event in trail(sidecar, ip_address="192.0.2.9")] == ["u1", "u2"]
+    assert trail(sidecar, ip_address="192.0.2") == []
+    counted = sidecar.call("audit_counts", by="ip_address")
+    assert [(entry["value"], entry["events"]) for entry in counted["counts"]] == [("192.0.2.9", 2), ("192.0.2.7", 1)]
+    assert counted["has_more"] is False
+    counted = sidecar.call("audit_counts", by="user_id", limit=1)
+    assert ([entry["value"] for entry in counted["counts"]], counted["has_more"]) == (["u1"], True)
+    assert sidecar.refusal("audit_counts", by="message").data["parameter"] == "by"
+    assert sidecar.refusal("audit_counts").data["parameter"] == "by"
+
+
+def test_what_is_over_the_cap_is_not_counted(spawn: Callable[..., Sidecar]) -> None:
+    sidecar = spawn("--max-audit-events", "2")
+    for number in range(5):
+        sidecar.call("record_security_event", type="session_auth", severity="low", user_id=f"u{number}")
+    assert [entry["value"] for entry in sidecar.call("audit_counts", by="user_id")["counts"]] == ["u3", "u4"]

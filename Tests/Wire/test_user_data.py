@@ -27,7 +27,7 @@ def fill(sidecar: Sidecar, name: str) -> None:
     sidecar.call("store_events", session_id=session, events=[{"data": word, "stream_id": word}] * 5)
     sidecar.call("delete_events_before", session_id=session, before_event_id=3)
     for number in range(3):
-        sidecar.call("append_log_entry", session_id=session, entry={"message_id": f"{word}-{number}", "x": word})
+        sidecar.call("append_log_entry", session_id=session, entry={"message_id": f"{word}-{number}", "sender": word})
     sidecar.call("validate_session", session_id=session, ip_address=word, user_agent=word)
     sidecar.call("validate_session", session_id=session, ip_address=word + "2")
     sidecar.call("create_task", task_id=f"task-{word}", session_id=session, original_params=word)
@@ -75,8 +75,8 @@ def test_an_export_has_all_of_one_and_nothing_of_the_other(people: Sidecar, sele
         (kind,) = record
         kinds[kind] = kinds.get(kind, 0) + 1
     expected = {
-        "session": 1, "state": 1, "event": 3, "log_entry": 3, "task": 1, "task_payload": 1, "task_message": 1,
-        "audit_event": 5,
+        "session": 1, "state": 1, "event": 3, "log_entry": 3, "log_participant": 1, "task": 1, "task_payload": 1,
+        "task_message": 1, "audit_event": 5,
     }  # fmt: skip
     if "principal" in selector or "tenant_id" in selector:
         expected |= {"task": 2, "task_payload": 2, "task_message": 2, "value": 1}

@@ -101,6 +101,7 @@ package struct AuditFilter {
   package var sessionID: String?
   package var userID: String?
   package var type: String?
+  package var ipAddress: String?
   /// leaves out lifecycle changes
   package var minSeverity: Severity?
   /// Unix milliseconds, inclusive
@@ -269,19 +270,8 @@ extension Store {
   package func listAuditEvents(
     _ filter: AuditFilter, after: Int64, limit: Int, visit: (AuditEvent) throws -> Bool
   ) throws -> Bool {
-    var conditions = Filter(.server)
+    var conditions = try self.conditions(filter)
     conditions.add("number > ?", after)
-    if let sessionID = filter.sessionID { conditions.add("session_id = ?", sessionID) }
-    if let userID = filter.userID { conditions.add("user_id = ?", userID) }
-    if let type = filter.type { conditions.add("type = ?", type) }
-    if let since = filter.since { conditions.add("timestamp >= ?", since) }
-    if let severities = filter.minSeverity?.andAbove {
-      conditions.add("severity IN (" + severities.map { "'\($0.rawValue)'" }.joined(separator: ", ") + ")")
-    }
-    for ring in AuditRing.allCases {
-      let floor = try auditFloor(ring)
-      if floor > 0 { conditions.add("(ring <> '\(ring.rawValue)' OR number > ?)", floor) }
-    }
     var select = try tables.statement(
       conditions, "SELECT \(AuditEvent.columns) FROM audit_events", limit: limit + 1)
     var count = 0
@@ -290,6 +280,60 @@ extension Store {
       count += 1
     }
     return false
+  }
+
+  private func conditions(_ filter: AuditFilter) throws -> Filter {
+    var conditions = Filter(.server)
+    if let sessionID = filter.sessionID { conditions.add("session_id = ?", sessionID) }
+    if let userID = filter.userID { conditions.add("user_id = ?", userID) }
+    if let type = filter.type { conditions.add("type = ?", type) }
+    if let ipAddress = filter.ipAddress { conditions.add("ip_address = ?", ipAddress) }
+    if let since = filter.since { conditions.add("timestamp >= ?", since) }
+    if let severities = filter.minSeverity?.andAbove {
+      conditions.add("severity IN (" + severities.map { "'\($0.rawValue)'" }.joined(separator: ", ") + ")")
+    }
+    for ring in AuditRing.allCases {
+      let floor = try auditFloor(ring)
+      if floor > 0 { conditions.add("(ring <> '\(ring.rawValue)' OR number > ?)", floor) }
+    }
+    return conditions
+  }
+
+  /// What events of the trail are counted by.
+  package enum AuditKey: String, CaseIterable, Sendable {
+    case userID = "user_id"
+    case ipAddress = "ip_address"
+    case sessionID = "session_id"
+    case type
+  }
+
+  /// Events with the same user, address, session or type.
+  package struct AuditCount: Equatable {
+    package let value: String
+    package let events: Int64
+    package let firstAt: Int64
+    package let lastAt: Int64
+  }
+
+  /// Counts events by what they name; what names none is left out. The most frequent first.
+  /// - Returns: `limit` at most, and whether there are more
+  package func auditCounts(
+    by key: AuditKey, _ filter: AuditFilter, limit: Int
+  ) throws -> (counts: [AuditCount], hasMore: Bool) {
+    var conditions = try conditions(filter)
+    conditions.add("\(key.rawValue) IS NOT NULL")
+    var select = try tables.statement(
+      conditions,
+      "SELECT \(key.rawValue), count(*), min(timestamp), max(timestamp) FROM audit_events",
+      suffix: " GROUP BY \(key.rawValue) ORDER BY count(*) DESC, \(key.rawValue)")
+    var counts: [AuditCount] = []
+    while try select.step() {
+      if counts.count == limit { return (counts, true) }
+      counts.append(
+        AuditCount(
+          value: select.string(0), events: select.integer(1), firstAt: select.integer(2), lastAt: select.integer(3)))
+    }
+    return (counts, false)
   }
 
   /// the number up to which a ring's events are too many and only wait to be deleted

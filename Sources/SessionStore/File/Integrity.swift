@@ -111,6 +111,10 @@ enum Integrity {
       "SELECT count(*) FROM log_message_ids WHERE session NOT IN (SELECT number FROM sessions)"
     ),
     (
+      "participants in logs of sessions that are gone",
+      "SELECT count(*) FROM log_participants WHERE session NOT IN (SELECT number FROM sessions)"
+    ),
+    (
       "entries in the state of sessions that are gone",
       "SELECT count(*) FROM session_state WHERE session NOT IN (SELECT number FROM sessions)"
     ),

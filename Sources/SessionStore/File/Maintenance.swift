@@ -142,6 +142,7 @@ extension Store {
       || budget.inChunks { try deleteStateRows(session, $0) }
       || budget.inChunks { try deleteLossRows(session, $0) }
       || budget.inChunks { try deleteMessageIDBlocks(session, $0) }
+      || budget.inChunks { try deleteParticipants(session: session, limit: $0) }
   }
 
   private func endForGood(_ slot: SessionSlot) throws {

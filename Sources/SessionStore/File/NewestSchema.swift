@@ -49,7 +49,9 @@ extension Schema {
       log_checkpoint INTEGER NOT NULL DEFAULT 0,  -- seq of the newest checkpoint; 0: none
       log_ids INTEGER NOT NULL DEFAULT 0,  -- message ids that were ever noted
       log_ids_seq INTEGER NOT NULL DEFAULT 0,  -- up to this seq they are in blocks
-      violations INTEGER NOT NULL DEFAULT 0
+      violations INTEGER NOT NULL DEFAULT 0,
+      suspended_ms INTEGER,            -- by all suspensions that are over; NULL until one is
+      suspensions INTEGER              -- how many those were
     ) STRICT;
     CREATE INDEX sessions_by_check ON sessions (check_at) WHERE check_at IS NOT NULL;
     CREATE INDEX sessions_by_user ON sessions (user_id, number) WHERE user_id IS NOT NULL;
@@ -199,6 +201,17 @@ extension Schema {
       check_at INTEGER NOT NULL        -- Unix milliseconds, not after it: when a sweep has to look at the row
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX rate_limits_by_check ON rate_limits (check_at);
+
+    CREATE TABLE log_participants (
+      number INTEGER PRIMARY KEY,      -- the order in which they were first seen
+      session INTEGER NOT NULL,
+      sender TEXT NOT NULL,            -- '': all that there was no room for
+      entries INTEGER NOT NULL,
+      first_seen INTEGER NOT NULL,
+      last_seen INTEGER NOT NULL,
+      last_seq INTEGER NOT NULL,
+      UNIQUE (session, sender)
+    ) STRICT;
 
     CREATE TABLE task_payloads (
       number INTEGER PRIMARY KEY,

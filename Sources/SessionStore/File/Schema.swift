@@ -32,7 +32,7 @@ package struct Schema {
       "named_values",
     ],
     ["log_entries", "log_message_ids", "audit_events", "rate_limits"],
-    ["task_payloads", "task_input_keys"],
+    ["task_payloads", "task_input_keys", "log_participants"],
   ]
 
   /// The tables of a file of this version.
@@ -221,7 +221,7 @@ package struct Schema {
     """
 
   private static let third = [
-    rowsOfSessions, ownerIndexes, endsOfSessions, splitTasks, lastUUID,
+    rowsOfSessions, ownerIndexes, endsOfSessions, splitTasks, lastUUID, logParticipants, suspensions,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -302,5 +302,25 @@ package struct Schema {
   private static let lastUUID = """
     ALTER TABLE store ADD COLUMN last_uuid_high INTEGER NOT NULL DEFAULT 0; -- 48 bits of time, 12 of rand_a
     ALTER TABLE store ADD COLUMN last_uuid_low INTEGER NOT NULL DEFAULT 0;  -- 62 bits of rand_b
+    """
+
+  /// Who wrote to a log, and when last: it outlives the entries, as a log may be compacted.
+  private static let logParticipants = """
+    CREATE TABLE log_participants (
+      number INTEGER PRIMARY KEY,      -- the order in which they were first seen
+      session INTEGER NOT NULL,
+      sender TEXT NOT NULL,            -- '': all that there was no room for
+      entries INTEGER NOT NULL,
+      first_seen INTEGER NOT NULL,
+      last_seen INTEGER NOT NULL,
+      last_seq INTEGER NOT NULL,
+      UNIQUE (session, sender)
+    ) STRICT;
+    """
+
+  /// NULL until the first suspension is over.
+  private static let suspensions = """
+    ALTER TABLE sessions ADD COLUMN suspended_ms INTEGER; -- by all suspensions that are over
+    ALTER TABLE sessions ADD COLUMN suspensions INTEGER;  -- how many those were
     """
 }

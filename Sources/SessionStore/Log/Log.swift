@@ -12,12 +12,19 @@ package struct NewLogEntry {
   /// what the log knows a message id by
   let messageKey: Int?
   package let kind: Kind?
+  /// who wrote it; nil also for the empty one
+  package let sender: String?
+  package let receivedAt: Int64?
 
-  package init(_ entry: JSONText, messageID: String? = nil, kind: Kind? = nil) {
+  package init(
+    _ entry: JSONText, messageID: String? = nil, kind: Kind? = nil, sender: String? = nil, receivedAt: Int64? = nil
+  ) {
     self.entry = entry
     self.messageID = messageID == "" ? nil : messageID
     messageKey = self.messageID.map(LogMessageIDs.key)
     self.kind = kind
+    self.sender = sender == "" ? nil : sender
+    self.receivedAt = receivedAt
   }
 }
 
@@ -74,6 +81,7 @@ extension Store {
     for entry in entries { _ = try payload(entry.entry, "entries") }
     let slot = try session(sessionID, owner: owner, for: .write(requested: "replace the log"))
     try clearLog(slot)
+    try deleteParticipants(session: cache.rows[slot].number)
     let first = cache.rows[slot].lastLogSeq + 1
     for entry in entries {
       _ = try noteMessage(entry, deduplicate: false, slot)
@@ -105,6 +113,7 @@ extension Store {
     insert.bind(2, seq)
     insert.bind(3, entry.kind?.rawValue)
     try insert.run(binding: 4, payload(entry.entry, "entry"))
+    try noteParticipant(entry, seq, of: number)
     counters.logEntries += 1
     done.logEntriesAppended += 1
     noteMade(1)

@@ -49,11 +49,12 @@ final class LogMessageIDs {
   /// Notes the next id, unless it is known and `deduplicate` asks for that to be noticed.
   /// - Parameters:
   ///   - key: ``key(_:)`` of the id
-  ///   - seq: where the entry will stand
+  ///   - seq: where the entry will stand; 0 where there is none
+  ///   - entry: the last one so far, where there is none
   ///   - forgotten: the ordinal up to which ids are not known any more
   /// - Returns: where the message was first appended, and what was done; nil when it was left
   func note(
-    _ key: Int, _ messageID: String, _ seq: Int64, forgotten: Int64, deduplicate: Bool
+    _ key: Int, _ messageID: String, _ seq: Int64, entry: Int64? = nil, forgotten: Int64, deduplicate: Bool
   ) -> (first: Int64, step: Step?) {
     // One look at the dictionary for what is new, as nearly all are: it is larger than the processor's caches.
     let before = places.updateValue(Place(seq: seq, ordinal: count + 1), forKey: key)
@@ -67,8 +68,8 @@ final class LogMessageIDs {
       places[key] = Place(seq: first, ordinal: count + 1)
     }
     let step = Step.noted(key: key, before: before, lastEntry: lastEntry)
-    (count, lastEntry) = (count + 1, seq)
-    add(Unwritten(entry: seq, seq: first, messageID: messageID))
+    (count, lastEntry) = (count + 1, entry ?? seq)
+    add(Unwritten(entry: lastEntry, seq: first, messageID: messageID))
     return (first, step)
   }
 
@@ -254,17 +255,17 @@ extension Store {
     let row = cache.rows[slot]
     if row.logIDs == 0 || row.logIDsSeq == row.lastLogSeq { return }
     let ids = try messageIDs(slot)
-    let forgotten = forgotten(row.logIDs)
-    if !ids.unwritten.isEmpty {
-      let bytes = ids.bytes
-      let (block, step) = ids.takeBlock()
-      messageIDs.note(step, row.number, growth: ids.bytes - bytes)
-      var insert = try tables.statement(
-        of: row.number, "INSERT INTO log_message_ids (session, ordinal, ids) VALUES ($1, $2, $3)")
-      insert.bind(2, row.logIDs)
-      insert.bind(3, Payload(own: block))
-      try insert.run()
+    try writeBlock(ids, slot)
+    try forgetMessageIDs(ids, slot)
+    cache.update(slot) { row in
+      row.logIDsSeq = row.lastLogSeq
     }
+  }
+
+  /// Deletes the blocks of which no id is known any more.
+  private func forgetMessageIDs(_ ids: LogMessageIDs, _ slot: Int) throws {
+    let row = cache.rows[slot]
+    let forgotten = forgotten(row.logIDs)
     var delete = try tables.statement(
       of: row.number, "DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
     delete.bind(2, forgotten)
@@ -274,9 +275,52 @@ extension Store {
       ids.forget(through: forgotten)
       messageIDs.note(.forgot, row.number, growth: ids.bytes - bytes)
     }
-    cache.update(slot) { row in
-      row.logIDsSeq = row.lastLogSeq
+  }
+
+  private func writeBlock(_ ids: LogMessageIDs, _ slot: Int) throws {
+    if ids.unwritten.isEmpty { return }
+    let row = cache.rows[slot]
+    let bytes = ids.bytes
+    let (block, step) = ids.takeBlock()
+    messageIDs.note(step, row.number, growth: ids.bytes - bytes)
+    var insert = try tables.statement(
+      of: row.number, "INSERT INTO log_message_ids (session, ordinal, ids) VALUES ($1, $2, $3)")
+    insert.bind(2, row.logIDs)
+    insert.bind(3, Payload(own: block))
+    try insert.run()
+    noteMade(1)
+  }
+
+  /// Notes ids of messages that were seen elsewhere, as though each had been appended and compacted away. One that is
+  /// known stays as it is.
+  /// - Returns: how many were not known
+  /// - Throws: what a write on a session throws
+  package func noteLogMessageIDs(_ sessionID: String, _ messageIDs: [String], owner: Owner) throws -> Int64 {
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "note message ids"))
+    touch(slot)
+    // What stands only in entries goes first: blocks are in the order of ordinals.
+    try writeMessageIDs(slot)
+    let ids = try self.messageIDs(slot)
+    var new: Int64 = 0
+    for messageID in messageIDs where !messageID.isEmpty {
+      let row = cache.rows[slot]
+      let bytes = ids.bytes
+      let noted = ids.note(
+        LogMessageIDs.key(messageID), messageID, 0, entry: row.lastLogSeq, forgotten: forgotten(row.logIDs),
+        deduplicate: true)
+      guard let step = noted.step else { continue }
+      self.messageIDs.note(step, row.number, growth: ids.bytes - bytes)
+      cache.update(slot) { row in
+        row.logIDs += 1
+        row.logIDsSeq = row.lastLogSeq
+      }
+      new += 1
+      if new % Self.blockIDs == 0 { try writeBlock(ids, slot) }
     }
+    if new == 0 { return 0 }
+    try writeBlock(ids, slot)
+    try forgetMessageIDs(ids, slot)
+    return new
   }
 
   /// The message ids of the entries behind one.

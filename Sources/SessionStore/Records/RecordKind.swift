@@ -92,8 +92,8 @@ struct RecordKind: Sendable {
 
   /// in the order of a dump: what is referred to stands before what refers to it
   static let all: [RecordKind] = [
-    session, state, event, streamLoss, logEntry, logMessageIDs, task, taskPayload, taskInputKey, taskMessage,
-    value, nonce, rateLimit, auditEvent,
+    session, state, event, streamLoss, logEntry, logMessageIDs, logParticipant, task, taskPayload, taskInputKey,
+    taskMessage, value, nonce, rateLimit, auditEvent,
   ]
 
   static let session = RecordKind(
@@ -108,6 +108,7 @@ struct RecordKind: Sendable {
       .integer("event_floor"), .integer("event_trimmed"), .integer("state_bytes"), .integer("last_log_seq"),
       .integer("log_floor"), .integer("log_checkpoint"), .integer("log_ids"), .integer("log_ids_seq"),
       .optional(.text("ip_address")), .optional(.text("user_agent")), .integer("violations"), .revision,
+      .optional(.integer("suspended_ms")), .optional(.integer("suspensions")),
     ],
     key: ["number"], numbering: .revision)
 
@@ -142,6 +143,14 @@ struct RecordKind: Sendable {
     name: "log_message_ids", table: "log_message_ids",
     columns: [.reference("session"), .integer("ordinal"), Column(name: "ids", content: .messageIDs)],
     key: ["session", "ordinal"])
+
+  static let logParticipant = RecordKind(
+    name: "log_participant", table: "log_participants",
+    columns: [
+      .number, .reference("session"), .nameOrNone("sender"), .integer("entries"), .time("first_seen"),
+      .time("last_seen"), .integer("last_seq"),
+    ],
+    key: ["number"])
 
   static let task = RecordKind(
     name: "task", table: "tasks",

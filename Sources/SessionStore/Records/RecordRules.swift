@@ -70,7 +70,8 @@ struct RecordRules {
     if elements.isEmpty || elements.count % 2 != 0 { return false }
     return elements.enumerated().allSatisfy { index, element in
       if index % 2 == 1 { return element.decodedString != nil }
-      return element.integer.map { (1...largest).contains($0) } == true
+      // 0: only noted, of no entry here.
+      return element.integer.map { (0...largest).contains($0) } == true
     }
   }
 
@@ -129,6 +130,11 @@ struct RecordRules {
       try require(
         integer("seq") > session.logFloor && integer("seq") <= session.lastSeq,
         "'seq' is over the 'log_floor' of the session and at most its 'last_log_seq'")
+    case "log_participant":
+      guard let session else { return }
+      try require(
+        1 <= integer("last_seq") && integer("last_seq") <= session.lastSeq,
+        "'last_seq' is from 1 to the 'last_log_seq' of the session")
     case "log_message_ids":
       guard let session, let ids = members("ids") else { return }
       try require(integer("ordinal") <= session.messageIDs, "'ordinal' is at most the 'log_ids' of the session")

@@ -109,6 +109,7 @@ private struct ExportStage: Sendable {
       kind: .event, order: "id",
       ofSession: "session = ? AND id > (SELECT event_floor FROM sessions WHERE number = session)"),
     ExportStage(kind: .logEntry, order: "seq", ofSession: "session = ?"),
+    ExportStage(kind: .logParticipant, ofSession: "session = ?"),
     ExportStage(kind: .task, ofSession: tasksOfSession),
     ExportStage(kind: .taskPayload, order: "field", ofSession: tasksOfSession, isOfTasks: true),
     ExportStage(kind: .taskInputKey, order: "key", ofSession: tasksOfSession, isOfTasks: true),

@@ -23,6 +23,10 @@ package struct Session {
   package var expiresAt: Int64?
   package var inactivityTimeout: Int64?
   package var suspendedAt: Int64?
+  /// by all suspensions that are over
+  package var suspendedTime: Int64
+  /// how many of them there were
+  package var suspensions: Int64
   package var lastEventID: Int64
   package var revision: Int64
 }
@@ -107,7 +111,7 @@ struct SessionRow {
   /// Rows of all tables that can belong to it, beside its own: each entry of the state counts six bytes at least.
   var rowsAtMost: Int64 {
     eventRows + logCount + stateBytes / 6 + (eventTrimmed > 0 ? Store.lossStreams : 0)
-      + logIDs / Store.blockIDs
+      + logIDs / Store.blockIDs + min(lastLogSeq, Store.maxParticipants + 1)
   }
 }
 
@@ -121,6 +125,8 @@ final class SessionDetails {
   let metadata: JSONText
   let isInitialized: Bool
   let createdAt: Int64
+  let suspendedTime: Int64
+  let suspensions: Int64
   /// nil when it was not asked for
   let state: JSONText?
   /// about what keeping it takes
@@ -128,7 +134,8 @@ final class SessionDetails {
 
   init(
     revision: Int64, userID: String?, clientCapabilities: JSONText?, serverCapabilities: JSONText?,
-    metadata: JSONText, isInitialized: Bool, createdAt: Int64, state: JSONText?
+    metadata: JSONText, isInitialized: Bool, createdAt: Int64, suspendedTime: Int64 = 0, suspensions: Int64 = 0,
+    state: JSONText?
   ) {
     self.revision = revision
     self.userID = userID
@@ -137,6 +144,8 @@ final class SessionDetails {
     self.metadata = metadata
     self.isInitialized = isInitialized
     self.createdAt = createdAt
+    self.suspendedTime = suspendedTime
+    self.suspensions = suspensions
     self.state = state
     bytes =
       512 + (clientCapabilities?.bytes.count ?? 0) + (serverCapabilities?.bytes.count ?? 0) + metadata.bytes.count

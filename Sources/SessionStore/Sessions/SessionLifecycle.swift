@@ -38,11 +38,12 @@ extension Store {
     guard let next = step.next(from: current) else {
       throw StoreError.invalidSessionStatus(current: current, requested: step.rawValue)
     }
+    let suspended = cache.rows[slot].suspendedAt.map { max(0, (Saturating(now) - $0).value) }
+    if let suspended { try addSuspension(of: cache.rows[slot].number, lasting: suspended) }
     cache.update(slot) { row in
       row.lastActivity = now
-      if let suspendedAt = row.suspendedAt, next == .active {
+      if let suspended, next == .active {
         // Suspension stops both clocks: the fixed deadline moves by the time it lasted.
-        let suspended = max(0, (Saturating(now) - suspendedAt).value)
         row.expiresAt = row.expiresAt.map { (Saturating($0) + suspended).time }
       }
       row.suspendedAt = next == .suspended ? now : nil
@@ -56,6 +57,18 @@ extension Store {
       try audit(step.change, cache.rows[slot], userID: session.userID, from: current, to: next, reason: reason)
     }
     return session
+  }
+
+  private func addSuspension(of session: SessionNumber, lasting time: Int64) throws {
+    var select = try tables.statement(
+      of: session, "SELECT coalesce(suspended_ms, 0), coalesce(suspensions, 0) FROM sessions WHERE number = $1")
+    guard try select.step() else { return }
+    let (total, count) = (select.integer(0), select.integer(1))
+    var update = try tables.statement(
+      of: session, as: 3, "UPDATE sessions SET suspended_ms = $1, suspensions = $2 WHERE number = $3")
+    update.bind(1, (Saturating(total) + time).time)
+    update.bind(2, count + 1)
+    try update.run()
   }
 
   /// Why a request may not use a session.

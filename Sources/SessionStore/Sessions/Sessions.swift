@@ -410,6 +410,7 @@ extension Store {
     if row.eventTrimmed > 0 { try deleteStreamLosses(session: row.number) }
     if row.logCount > 0 { try deleteLogEntries(session: row.number, through: .max) }
     if row.logIDs > 0 { try deleteMessageIDs(session: row.number) }
+    if row.lastLogSeq > 0 { try deleteParticipants(session: row.number) }
     var delete = try tables.statement(
       of: row.number, "DELETE FROM sessions WHERE number = $1 RETURNING user_id")
     guard try delete.step() else {
@@ -442,7 +443,8 @@ extension Store {
     var select = try tables.statement(
       of: row.number,
       """
-      SELECT user_id, client_capabilities, server_capabilities, metadata, is_initialized, created_at
+      SELECT user_id, client_capabilities, server_capabilities, metadata, is_initialized, created_at,
+        coalesce(suspended_ms, 0), coalesce(suspensions, 0)
       FROM sessions WHERE number = $1
       """)
     guard try select.step() else {
@@ -451,7 +453,8 @@ extension Store {
     let details = SessionDetails(
       revision: row.revision, userID: select.optionalString(0), clientCapabilities: select.json(1),
       serverCapabilities: select.json(2), metadata: select.json(3) ?? .emptyObject, isInitialized: select.boolean(4),
-      createdAt: select.integer(5), state: includeState ? try stateObject(row) : nil)
+      createdAt: select.integer(5), suspendedTime: select.integer(6), suspensions: select.integer(7),
+      state: includeState ? try stateObject(row) : nil)
     if includeState { cache.keep(details, slot) }
     return details
   }
@@ -470,7 +473,8 @@ extension Store {
       serverCapabilities: details.serverCapabilities, state: includeState ? details.state : nil,
       metadata: details.metadata, isInitialized: details.isInitialized, createdAt: details.createdAt,
       lastActivity: row.lastActivity, expiresAt: row.expiresAt, inactivityTimeout: row.inactivityTimeout,
-      suspendedAt: row.suspendedAt, lastEventID: row.lastEventID, revision: row.revision)
+      suspendedAt: row.suspendedAt, suspendedTime: details.suspendedTime, suspensions: details.suspensions,
+      lastEventID: row.lastEventID, revision: row.revision)
   }
 }
 

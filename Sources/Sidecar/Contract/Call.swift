@@ -105,6 +105,9 @@ final class Call {
       isValid = first == UInt8(ascii: "t") || first == UInt8(ascii: "f")
     case .choice(let names):
       isValid = first == UInt8(ascii: "\"") && names.contains { span.holds($0, at: value.insetByQuotes) }
+    case .anyCase(let names):
+      let word = first == UInt8(ascii: "\"") ? JSONString.decode(span, value.insetByQuotes) : nil
+      isValid = word.map { names.contains(Self.lowercase($0)) } ?? false
     case .json:
       isValid = true
       try checkSize(value, name: name)
@@ -221,6 +224,21 @@ final class Call {
     optionalString(name).flatMap { Choice(rawValue: $0) }
   }
 
+  /// The same where the case of its letters means nothing.
+  func choiceInAnyCase<Choice: RawRepresentable<String>>(_ name: ParameterName, as type: Choice.Type) -> Choice? {
+    optionalString(name).flatMap { Choice(rawValue: Self.lowercase($0)) }
+  }
+
+  /// In ASCII alone: no other letter becomes one of it.
+  private static func lowercase(_ word: String) -> String {
+    String(decoding: word.utf8.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 }, as: UTF8.self)
+  }
+
+  /// What the handler itself finds wrong with a parameter.
+  func refused(_ name: ParameterName, expected: String) -> StoreError {
+    .invalidParameter(name: path + name.wire, expected: expected)
+  }
+
   func elements(_ name: ParameterName) -> [JSONText] { has(name) ? json(name).elements() : [] }
 
   func strings(_ name: ParameterName) -> [String] {
@@ -255,12 +273,12 @@ final class Call {
 
   /// The same for each object of an array.
   func openRecords<Result>(
-    _ name: ParameterName, _ parameters: [Parameter], _ convert: (Call) -> Result
+    _ name: ParameterName, _ parameters: [Parameter], _ convert: (Call) throws -> Result
   ) throws -> [Result] {
     try elements(name).enumerated().map { index, element in
       try inner.load(
         element, parameters, path: "\(path)\(name.wire)[\(index)].", isOpen: true, payloadLimit: payloadLimit)
-      return convert(inner)
+      return try convert(inner)
     }
   }
 

@@ -9,6 +9,7 @@ enum ListKind: String {
   case values = "v"
   case auditEvents = "a"
   case taskMessages = "m"
+  case logParticipants = "p"
 
   func cursor(after number: Int64) -> String {
     rawValue + "-" + String(number, radix: 36)

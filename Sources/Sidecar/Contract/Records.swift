@@ -22,6 +22,8 @@ extension JSONWriter {
     member("expires_at", session.expiresAt)
     member("inactivity_timeout", session.inactivityTimeout)
     member("suspended_at", session.suspendedAt)
+    member("suspended_ms", session.suspendedTime)
+    member("suspensions", session.suspensions)
     member("last_event_id", session.lastEventID)
     member("revision", session.revision)
     if isShort {
@@ -118,7 +120,10 @@ enum RecordSchema {
         ("state", .optional(.described(.object, "Left out of lists unless include_state is true."))),
         ("metadata", .object), ("is_initialized", .boolean), ("created_at", time), ("last_activity", time),
         ("expires_at", .nullable(time)), ("inactivity_timeout", .nullable(.described(.integer, "Milliseconds"))),
-        ("suspended_at", .nullable(time)), ("last_event_id", .integer), ("revision", .integer), omitted,
+        ("suspended_at", .nullable(time)),
+        ("suspended_ms", .described(.integer, "Milliseconds of all suspensions that are over.")),
+        ("suspensions", .described(.integer, "How many those were.")), ("last_event_id", .integer),
+        ("revision", .integer), omitted,
       ])
     ),
     (

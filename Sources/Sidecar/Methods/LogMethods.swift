@@ -4,29 +4,42 @@ import SessionStore
 
 /// The append-only log of a session: section 7 of the contract.
 enum LogMethods {
-  static let all: [Method] = [append, load, replace, compact]
+  static let all: [Method] = [append, load, replace, compact, participants, noteIDs]
 
   private static let writeErrors: [ErrorKind] = [
     .sessionNotFound, .sessionExpired, .invalidSessionStatus, .payloadTooLarge,
   ]
   private static let kinds = NewLogEntry.Kind.allCases.map(\.rawValue)
 
-  /// What is read of an entry that has it.
-  private static let entryMembers: [Parameter] = [
-    .optional(.messageID, .text(1_024), "What makes the entry one and the same when it is sent again."),
-    .optional(.kind, .choice(kinds), "What kind of entry it is."),
-    .optional(.receivedAt, .integer(.safe), "Unix milliseconds."),
-  ]
-  private static let checkpointMembers: [Parameter] = [
-    .optional(.messageID, .text(1_024), "As in an entry."),
-    .optional(.kind, .choice([NewLogEntry.Kind.checkpoint.rawValue]), "checkpoint, also when absent."),
-    .optional(.receivedAt, .integer(.safe), "Unix milliseconds."),
-  ]
+  /// What is read of an entry that has it: under our names, and under those that the MACP runtime writes.
+  private static let entryMembers: [Parameter] = members(kinds)
+  private static let checkpointMembers: [Parameter] = members([NewLogEntry.Kind.checkpoint.rawValue])
 
-  private static func entry(_ record: Call, as kind: NewLogEntry.Kind? = nil) -> NewLogEntry {
-    NewLogEntry(
-      record.object, messageID: record.optionalString(.messageID),
-      kind: kind ?? record.choice(.kind, as: NewLogEntry.Kind.self))
+  private static func members(_ kinds: [String]) -> [Parameter] {
+    [
+      .optional(.messageID, .text(1_024), "What makes the entry one and the same when it is sent again."),
+      .optional(.kind, .anyCase(kinds), "What kind of entry it is."),
+      .optional(.entryKind, .anyCase(kinds), "The same."),
+      .optional(.receivedAt, .integer(.safe), "Unix milliseconds."),
+      .optional(.receivedAtMS, .integer(.safe), "The same."),
+      // Whatever else it may be is the caller's own.
+      .optional(.sender, .json, "Who wrote it."),
+    ]
+  }
+
+  private static func entry(_ record: Call, as kind: NewLogEntry.Kind? = nil) throws -> NewLogEntry {
+    let kinds = [ParameterName.kind, .entryKind].compactMap {
+      record.choiceInAnyCase($0, as: NewLogEntry.Kind.self)
+    }
+    if kinds.count == 2, kinds[0] != kinds[1] { throw record.refused(.entryKind, expected: "what kind says") }
+    let times = [ParameterName.receivedAt, .receivedAtMS].compactMap { record.optionalInteger($0) }
+    if times.count == 2, times[0] != times[1] {
+      throw record.refused(.receivedAtMS, expected: "what received_at says")
+    }
+    let sender = record.has(.sender) ? record.json(.sender).decodedString : nil
+    return NewLogEntry(
+      record.object, messageID: record.optionalString(.messageID), kind: kind ?? kinds.first,
+      sender: sender.flatMap { $0.utf8.count <= 1_024 ? $0 : nil }, receivedAt: times.first)
   }
 
   private static let append = Method(
@@ -36,11 +49,15 @@ enum LogMethods {
       .sessionID,
       .required(
         .entry, .object,
-        "Any object, kept as it is; message_id, kind (\(kinds.joined(separator: ", "))), received_at are read of it."),
+        "Any object, kept as it is; message_id, kind (\(kinds.joined(separator: ", "))), received_at and sender "
+          + "are read of it."),
       .optional(.deduplicate, .boolean, "Whether a known message_id is noticed; true when absent."),
     ] + Parameter.owners,
     result: .members([
-      ("seq", .described(.integer, "Where it stands; of a duplicate, where it was first appended.")),
+      (
+        "seq",
+        .described(.integer, "Where it stands; of a duplicate, where it first was, 0 if its id was only noted.")
+      ),
       ("duplicate", .described(.boolean, "Whether the message was known, and nothing was appended.")),
     ]),
     errors: writeErrors,
@@ -126,7 +143,7 @@ enum LogMethods {
       #"{"first_seq":4,"last_seq":5}"#
     )
   ) { sidecar, call, writer in
-    let entries = try call.openRecords(.entries, entryMembers) { entry($0) }
+    let entries = try call.openRecords(.entries, entryMembers) { try entry($0) }
     let replaced = try sidecar.store.replaceLog(call.string(.sessionID), entries, owner: call.owner)
     writer.beginObject()
     writer.member("first_seq", replaced?.first)
@@ -154,6 +171,72 @@ enum LogMethods {
     writer.beginObject()
     writer.member("removed", compacted.removed)
     writer.member("seq", compacted.seq)
+    writer.endObject()
+  }
+
+  private static let participants = Method(
+    name: "log_participants", summary: "Who wrote to a session's log: how many entries, and when the last.",
+    access: .read, parameters: [.sessionID] + Parameter.page + Parameter.owners,
+    result: .members([
+      (
+        "participants",
+        .array(
+          .members([
+            (
+              "sender",
+              .described(.nullable(.string), "null: all beyond \(Store.maxParticipants) senders, counted together.")
+            ),
+            ("entries", .described(.integer, "Appended since the log began, compacted ones included.")),
+            ("first_seen", RecordSchema.time), ("last_seen", RecordSchema.time),
+            ("last_seq", .described(.integer, "Where the last entry was appended.")),
+          ]))
+      ),
+      ("next_cursor", .nullable(.string)),
+    ]),
+    errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
+    example: (
+      #"{"session_id":"session-1"}"#,
+      #"{"participants":[{"sender":"agent-a","entries":2,"first_seen":1795210000100,"last_seen":1795210000900,"#
+        + #""last_seq":3}],"next_cursor":null}"#
+    )
+  ) { sidecar, call, writer in
+    try sidecar.page(call, &writer, list: .logParticipants, name: "participants") { page in
+      try sidecar.store.logParticipants(
+        call.string(.sessionID), after: page.after, limit: page.limit, owner: call.owner
+      ) { participant in
+        page.add(participant.number) { writer in
+          writer.beginObject()
+          writer.member("sender", participant.sender)
+          writer.member("entries", participant.entries)
+          writer.member("first_seen", participant.firstSeen)
+          writer.member("last_seen", participant.lastSeen)
+          writer.member("last_seq", participant.lastSeq)
+          writer.endObject()
+        }
+      }
+    }
+  }
+
+  private static let noteIDs = Method(
+    name: "note_log_message_ids",
+    summary: "Makes message ids known that were seen elsewhere: what has one of them is a duplicate from then on.",
+    access: .write, isRepeatable: true,
+    parameters: [
+      .sessionID,
+      .required(.messageIDs, .list(of: .text(1_024), count: 1...10_000), "The ids, the oldest first."),
+    ] + Parameter.owners,
+    result: .members([
+      ("noted", .described(.integer, "How many were not known.")),
+      ("known", .described(.integer, "How many were, and stay as they are.")),
+    ]),
+    errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
+    example: (#"{"session_id":"session-1","message_ids":["m-7","m-8"]}"#, #"{"noted":2,"known":0}"#)
+  ) { sidecar, call, writer in
+    let ids = call.strings(.messageIDs)
+    let noted = try sidecar.store.noteLogMessageIDs(call.string(.sessionID), ids, owner: call.owner)
+    writer.beginObject()
+    writer.member("noted", noted)
+    writer.member("known", Int64(ids.count) - noted)
     writer.endObject()
   }
 }

@@ -3,7 +3,7 @@ import SessionStore
 
 /// Security events, the audit trail, rate limits and the screening of input: section 8 of the contract.
 enum SecurityMethods {
-  static let all: [Method] = [record, list, rateLimit, validate]
+  static let all: [Method] = [record, list, counts, rateLimit, validate]
 
   private static let severities = Severity.allCases.map(\.rawValue)
   private static let types = SecurityEventType.allCases.map(\.rawValue)
@@ -48,16 +48,71 @@ enum SecurityMethods {
     writer.endObject()
   }
 
+  private static let filters: [Parameter] = [
+    .optional(.sessionID, .identifier, "Only about this session, whether it still exists or not."),
+    .optional(.userID, .name, "Only about this user."),
+    .optional(.type, .choice(LifecycleChange.allCases.map(\.rawValue) + types), "Only these."),
+    .optional(.minSeverity, .choice(severities), "Only security events at least so bad."),
+    .optional(.since, .integer(.safe), "Unix milliseconds: only from then on."),
+    .optional(.ipAddress, .name, "Only from this address."),
+  ]
+
+  private static func filter(_ call: Call) -> AuditFilter {
+    var filter = AuditFilter()
+    filter.sessionID = call.optionalString(.sessionID)
+    filter.userID = call.optionalString(.userID)
+    filter.type = call.optionalString(.type)
+    filter.minSeverity = call.choice(.minSeverity, as: Severity.self)
+    filter.since = call.optionalInteger(.since)
+    filter.ipAddress = call.optionalString(.ipAddress)
+    return filter
+  }
+
+  private static let counts = Method(
+    name: "audit_counts", summary: "How many events of the audit trail name each user, address, session or type.",
+    access: .read,
+    parameters: [
+      .required(.by, .choice(Store.AuditKey.allCases.map(\.rawValue)), "What is counted by; what names none is not.")
+    ] + filters + [.optional(.limit, .integer(1...1_000), "Entries at most; 50 when absent.")],
+    result: .members([
+      (
+        "counts",
+        .array(
+          .members([
+            ("value", .string), ("events", .integer), ("first_at", RecordSchema.time), ("last_at", RecordSchema.time),
+          ]))
+      ),
+      ("has_more", .boolean),
+    ]),
+    example: (
+      #"{"by":"ip_address","min_severity":"medium"}"#,
+      #"{"counts":[{"value":"192.0.2.7","events":3,"first_at":1795210000100,"last_at":1795210000900}],"#
+        + #""has_more":false}"#
+    )
+  ) { sidecar, call, writer in
+    let counted = try sidecar.store.auditCounts(
+      by: call.choice(.by, as: Store.AuditKey.self) ?? .type, filter(call),
+      limit: Int(call.integer(.limit, default: 50)))
+    writer.beginObject()
+    writer.name("counts")
+    writer.beginArray()
+    for count in counted.counts {
+      writer.beginObject()
+      writer.member("value", count.value)
+      writer.member("events", count.events)
+      writer.member("first_at", count.firstAt)
+      writer.member("last_at", count.lastAt)
+      writer.endObject()
+    }
+    writer.endArray()
+    writer.member("has_more", counted.hasMore)
+    writer.endObject()
+  }
+
   private static let list = Method(
     name: "list_audit_events",
     summary: "Lifecycle changes and security events, oldest first; they outlive their sessions.", access: .read,
-    parameters: [
-      .optional(.sessionID, .identifier, "Only about this session, whether it still exists or not."),
-      .optional(.userID, .name, "Only about this user."),
-      .optional(.type, .choice(LifecycleChange.allCases.map(\.rawValue) + types), "Only these."),
-      .optional(.minSeverity, .choice(severities), "Only security events at least so bad."),
-      .optional(.since, .integer(.safe), "Unix milliseconds: only from then on."),
-    ] + Parameter.page,
+    parameters: filters + Parameter.page,
     result: .members([("events", .array(.reference("AuditEvent"))), ("next_cursor", .nullable(.string))]),
     example: (
       #"{"session_id":"session-1","min_severity":"medium"}"#,
@@ -66,12 +121,7 @@ enum SecurityMethods {
         + #""status_after":null,"message":null,"ip_address":"192.0.2.7","action":"counted"}],"next_cursor":null}"#
     )
   ) { sidecar, call, writer in
-    var filter = AuditFilter()
-    filter.sessionID = call.optionalString(.sessionID)
-    filter.userID = call.optionalString(.userID)
-    filter.type = call.optionalString(.type)
-    filter.minSeverity = call.choice(.minSeverity, as: Severity.self)
-    filter.since = call.optionalInteger(.since)
+    let filter = filter(call)
     try sidecar.page(call, &writer, list: .auditEvents, name: "events") { page in
       try sidecar.store.listAuditEvents(filter, after: page.after, limit: page.limit) { event in
         page.add(event.number) { $0.auditEvent(event) }

@@ -25,7 +25,7 @@ enum SessionMethods {
       + #""client_capabilities":null,"server_capabilities":null,"state":{},"metadata":\#(metadata),"#
       + #""is_initialized":false,"created_at":1795210000000,"last_activity":\#(1_795_210_000_000 + activity),"#
       + #""expires_at":1795296400000,"inactivity_timeout":1800000,"suspended_at":\#(suspendedAt),"#
-      + #""last_event_id":0,"revision":\#(revision)}"#
+      + #""suspended_ms":0,"suspensions":0,"last_event_id":0,"revision":\#(revision)}"#
   }
 
   private static let create = Method(
@@ -101,6 +101,8 @@ enum SessionMethods {
     .optional(.status, .text(64), "Ignored: the lifecycle methods change it."),
     .nullable(.createdAt, milliseconds, "Ignored."),
     .nullable(.suspendedAt, milliseconds, "Ignored."),
+    .nullable(.suspendedMS, milliseconds, "Ignored."),
+    .nullable(.suspensions, milliseconds, "Ignored."),
     .nullable(.lastEventID, milliseconds, "Ignored."),
     .nullable(.revision, milliseconds, "Ignored; if_revision makes the update conditional."),
   ]

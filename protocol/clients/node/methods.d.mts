@@ -65,6 +65,10 @@ export interface Session {
   inactivity_timeout: number | null
   /** Unix milliseconds */
   suspended_at: number | null
+  /** Milliseconds of all suspensions that are over. */
+  suspended_ms: number
+  /** How many those were. */
+  suspensions: number
   last_event_id: number
   revision: number
   /** Of an entry that alone is over the limit of an answer: members that are null for that. */
@@ -309,6 +313,8 @@ export interface UpdateSessionParams {
     status?: string | null
     created_at?: number | null
     suspended_at?: number | null
+    suspended_ms?: number | null
+    suspensions?: number | null
     last_event_id?: number | null
     revision?: number | null
   }
@@ -1324,7 +1330,10 @@ export interface ListValuesResult {
 export interface AppendLogEntryParams {
   /** The session. */
   session_id: string
-  /** Any object, kept as it is; message_id, kind (incoming, internal, checkpoint), received_at are read of it. */
+  /**
+   * Any object, kept as it is; message_id, kind (incoming, internal, checkpoint), received_at and sender are read of
+   * it.
+   */
   entry: object
   /** Whether a known message_id is noticed; true when absent. */
   deduplicate?: boolean | null
@@ -1336,7 +1345,7 @@ export interface AppendLogEntryParams {
 
 /** What `append_log_entry` answers. */
 export interface AppendLogEntryResult {
-  /** Where it stands; of a duplicate, where it was first appended. */
+  /** Where it stands; of a duplicate, where it first was, 0 if its id was only noted. */
   seq: number
   /** Whether the message was known, and nothing was appended. */
   duplicate: boolean
@@ -1414,6 +1423,57 @@ export interface CompactLogResult {
   seq: number
 }
 
+/** What `log_participants` takes. */
+export interface LogParticipantsParams {
+  /** The session. */
+  session_id: string
+  /** `next_cursor` of the page before. */
+  cursor?: string | null
+  /** Entries on a page; 50 when absent. */
+  limit?: number | null
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+}
+
+/** What `log_participants` answers. */
+export interface LogParticipantsResult {
+  participants: {
+    /** null: all beyond 1000 senders, counted together. */
+    sender: string | null
+    /** Appended since the log began, compacted ones included. */
+    entries: number
+    /** Unix milliseconds */
+    first_seen: number
+    /** Unix milliseconds */
+    last_seen: number
+    /** Where the last entry was appended. */
+    last_seq: number
+  }[]
+  next_cursor: string | null
+}
+
+/** What `note_log_message_ids` takes. */
+export interface NoteLogMessageIdsParams {
+  /** The session. */
+  session_id: string
+  /** The ids, the oldest first. */
+  message_ids: string[]
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+}
+
+/** What `note_log_message_ids` answers. */
+export interface NoteLogMessageIdsResult {
+  /** How many were not known. */
+  noted: number
+  /** How many were, and stay as they are. */
+  known: number
+}
+
 /** What `record_security_event` takes. */
 export interface RecordSecurityEventParams {
   /** The session that it is about; it need not exist. */
@@ -1464,6 +1524,8 @@ export interface ListAuditEventsParams {
   min_severity?: 'low' | 'medium' | 'high' | 'critical' | null
   /** Unix milliseconds: only from then on. */
   since?: number | null
+  /** Only from this address. */
+  ip_address?: string | null
   /** `next_cursor` of the page before. */
   cursor?: string | null
   /** Entries on a page; 50 when absent. */
@@ -1474,6 +1536,52 @@ export interface ListAuditEventsParams {
 export interface ListAuditEventsResult {
   events: AuditEvent[]
   next_cursor: string | null
+}
+
+/** What `audit_counts` takes. */
+export interface AuditCountsParams {
+  /** What is counted by; what names none is not. */
+  by: 'user_id' | 'ip_address' | 'session_id' | 'type'
+  /** Only about this session, whether it still exists or not. */
+  session_id?: string | null
+  /** Only about this user. */
+  user_id?: string | null
+  /** Only these. */
+  type?:
+    | 'created'
+    | 'activated'
+    | 'suspended'
+    | 'resumed'
+    | 'expired'
+    | 'invalidated'
+    | 'deleted'
+    | 'session_auth'
+    | 'unauthorized_access'
+    | 'rate_limit_exceeded'
+    | 'invalid_input'
+    | 'session_hijacking'
+    | null
+  /** Only security events at least so bad. */
+  min_severity?: 'low' | 'medium' | 'high' | 'critical' | null
+  /** Unix milliseconds: only from then on. */
+  since?: number | null
+  /** Only from this address. */
+  ip_address?: string | null
+  /** Entries at most; 50 when absent. */
+  limit?: number | null
+}
+
+/** What `audit_counts` answers. */
+export interface AuditCountsResult {
+  counts: {
+    value: string
+    events: number
+    /** Unix milliseconds */
+    first_at: number
+    /** Unix milliseconds */
+    last_at: number
+  }[]
+  has_more: boolean
 }
 
 /** What `check_rate_limit` takes. */
@@ -1695,8 +1803,11 @@ export interface Contract {
   load_log: { params: LoadLogParams; result: LoadLogResult }
   replace_log: { params: ReplaceLogParams; result: ReplaceLogResult }
   compact_log: { params: CompactLogParams; result: CompactLogResult }
+  log_participants: { params: LogParticipantsParams; result: LogParticipantsResult }
+  note_log_message_ids: { params: NoteLogMessageIdsParams; result: NoteLogMessageIdsResult }
   record_security_event: { params: RecordSecurityEventParams; result: RecordSecurityEventResult }
   list_audit_events: { params: ListAuditEventsParams; result: ListAuditEventsResult }
+  audit_counts: { params: AuditCountsParams; result: AuditCountsResult }
   check_rate_limit: { params: CheckRateLimitParams; result: CheckRateLimitResult }
   validate_input: { params: ValidateInputParams; result: ValidateInputResult }
   export_user_data: { params: ExportUserDataParams; result: ExportUserDataResult }
@@ -1772,8 +1883,11 @@ export type TransactionMethod =
   | 'load_log'
   | 'replace_log'
   | 'compact_log'
+  | 'log_participants'
+  | 'note_log_message_ids'
   | 'record_security_event'
   | 'list_audit_events'
+  | 'audit_counts'
   | 'check_rate_limit'
   | 'validate_input'
   | 'export_user_data'
@@ -1904,10 +2018,16 @@ export declare abstract class Methods {
   replaceLog(params: ReplaceLogParams, options?: CallOptions): Promise<ReplaceLogResult>
   /** Puts one checkpoint in the place of the whole log; message ids stay known. */
   compactLog(params: CompactLogParams, options?: CallOptions): Promise<CompactLogResult>
+  /** Who wrote to a session's log: how many entries, and when the last. */
+  logParticipants(params: LogParticipantsParams, options?: CallOptions): Promise<LogParticipantsResult>
+  /** Makes message ids known that were seen elsewhere: what has one of them is a duplicate from then on. */
+  noteLogMessageIds(params: NoteLogMessageIdsParams, options?: CallOptions): Promise<NoteLogMessageIdsResult>
   /** Notes a security event; too many of at least medium severity, or a critical one, invalidate the session. */
   recordSecurityEvent(params: RecordSecurityEventParams, options?: CallOptions): Promise<RecordSecurityEventResult>
   /** Lifecycle changes and security events, oldest first; they outlive their sessions. */
   listAuditEvents(params?: ListAuditEventsParams, options?: CallOptions): Promise<ListAuditEventsResult>
+  /** How many events of the audit trail name each user, address, session or type. */
+  auditCounts(params: AuditCountsParams, options?: CallOptions): Promise<AuditCountsResult>
   /** Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window. */
   checkRateLimit(params: CheckRateLimitParams, options?: CallOptions): Promise<CheckRateLimitResult>
   /** Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity. */

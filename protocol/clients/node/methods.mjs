@@ -20,7 +20,10 @@ export const REPEATABLE = new Set([
   'get_value',
   'list_values',
   'load_log',
+  'log_participants',
+  'note_log_message_ids',
   'list_audit_events',
+  'audit_counts',
   'export_user_data',
   'initialize',
   'server_info',
@@ -355,6 +358,16 @@ export class Methods {
     return this.call('compact_log', params, options)
   }
 
+  /** Who wrote to a session's log: how many entries, and when the last. */
+  logParticipants(params, options) {
+    return this.call('log_participants', params, options)
+  }
+
+  /** Makes message ids known that were seen elsewhere: what has one of them is a duplicate from then on. */
+  noteLogMessageIds(params, options) {
+    return this.call('note_log_message_ids', params, options)
+  }
+
   /** Notes a security event; too many of at least medium severity, or a critical one, invalidate the session. */
   recordSecurityEvent(params, options) {
     return this.call('record_security_event', params, options)
@@ -363,6 +376,11 @@ export class Methods {
   /** Lifecycle changes and security events, oldest first; they outlive their sessions. */
   listAuditEvents(params, options) {
     return this.call('list_audit_events', params, options)
+  }
+
+  /** How many events of the audit trail name each user, address, session or type. */
+  auditCounts(params, options) {
+    return this.call('audit_counts', params, options)
   }
 
   /** Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window. */

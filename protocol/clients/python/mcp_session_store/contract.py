@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 #: Methods that may be sent again when nobody knows whether they were done.
 REPEATABLE = frozenset({
-    "check_integrity", "event_count", "export_user_data", "get_events_after", "get_metrics", "get_recent_events",
-    "get_session", "get_session_state", "get_task", "get_task_result", "get_value", "health", "initialize",
-    "list_audit_events", "list_session_ids", "list_session_state_keys", "list_sessions", "list_tasks",
-    "list_tasks_for_session", "list_values", "load_log", "peek_task_messages", "rpc.discover", "server_info",
-    "session_count", "task_count",
+    "audit_counts", "check_integrity", "event_count", "export_user_data", "get_events_after", "get_metrics",
+    "get_recent_events", "get_session", "get_session_state", "get_task", "get_task_result", "get_value", "health",
+    "initialize", "list_audit_events", "list_session_ids", "list_session_state_keys", "list_sessions", "list_tasks",
+    "list_tasks_for_session", "list_values", "load_log", "log_participants", "note_log_message_ids",
+    "peek_task_messages", "rpc.discover", "server_info", "session_count", "task_count",
 })
 
 #: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
@@ -83,8 +83,11 @@ NULLS: dict[str, frozenset[str]] = {
     "load_log": frozenset({"tenant_id", "principal"}),
     "replace_log": frozenset({"tenant_id", "principal"}),
     "compact_log": frozenset({"tenant_id", "principal"}),
+    "log_participants": frozenset({"tenant_id", "principal"}),
+    "note_log_message_ids": frozenset({"tenant_id", "principal"}),
     "record_security_event": frozenset(),
     "list_audit_events": frozenset(),
+    "audit_counts": frozenset(),
     "check_rate_limit": frozenset(),
     "validate_input": frozenset(),
     "export_user_data": frozenset(),
@@ -121,6 +124,10 @@ class Session(TypedDict):
     expires_at: int | None
     inactivity_timeout: int | None
     suspended_at: int | None
+    suspended_ms: int
+    """Milliseconds of all suspensions that are over."""
+    suspensions: int
+    """How many those were."""
     last_event_id: int
     revision: int
     omitted: NotRequired[list[str]]
@@ -508,7 +515,7 @@ class ListValuesResultValues(TypedDict):
 
 class AppendLogEntryResult(TypedDict):
     seq: int
-    """Where it stands; of a duplicate, where it was first appended."""
+    """Where it stands; of a duplicate, where it first was, 0 if its id was only noted."""
     duplicate: bool
     """Whether the message was known, and nothing was appended."""
 
@@ -542,6 +549,31 @@ class CompactLogResult(TypedDict):
     """Where the checkpoint stands."""
 
 
+class LogParticipantsResult(TypedDict):
+    participants: list[LogParticipantsResultParticipants]
+    next_cursor: str | None
+
+
+class LogParticipantsResultParticipants(TypedDict):
+    sender: str | None
+    """null: all beyond 1000 senders, counted together."""
+    entries: int
+    """Appended since the log began, compacted ones included."""
+    first_seen: int
+    """Unix milliseconds"""
+    last_seen: int
+    """Unix milliseconds"""
+    last_seq: int
+    """Where the last entry was appended."""
+
+
+class NoteLogMessageIdsResult(TypedDict):
+    noted: int
+    """How many were not known."""
+    known: int
+    """How many were, and stay as they are."""
+
+
 class RecordSecurityEventResult(TypedDict):
     event_id: int
     violations: int
@@ -553,6 +585,20 @@ class RecordSecurityEventResult(TypedDict):
 class ListAuditEventsResult(TypedDict):
     events: list[AuditEvent]
     next_cursor: str | None
+
+
+class AuditCountsResult(TypedDict):
+    counts: list[AuditCountsResultCounts]
+    has_more: bool
+
+
+class AuditCountsResultCounts(TypedDict):
+    value: str
+    events: int
+    first_at: int
+    """Unix milliseconds"""
+    last_at: int
+    """Unix milliseconds"""
 
 
 class CheckRateLimitResult(TypedDict):
@@ -647,6 +693,8 @@ class UpdateSessionSession(TypedDict):
     status: NotRequired[str]
     created_at: NotRequired[int | None]
     suspended_at: NotRequired[int | None]
+    suspended_ms: NotRequired[int | None]
+    suspensions: NotRequired[int | None]
     last_event_id: NotRequired[int | None]
     revision: NotRequired[int | None]
 
@@ -770,6 +818,22 @@ ListAuditEventsType = Literal[
 
 
 ListAuditEventsMinSeverity = Literal[
+    "low", "medium", "high", "critical",
+]
+
+
+AuditCountsBy = Literal[
+    "user_id", "ip_address", "session_id", "type",
+]
+
+
+AuditCountsType = Literal[
+    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "session_auth",
+    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
+]
+
+
+AuditCountsMinSeverity = Literal[
     "low", "medium", "high", "critical",
 ]
 

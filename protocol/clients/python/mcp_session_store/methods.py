@@ -17,20 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .contract import (
-        AppendLogEntryResult, BroadcastEventResult, CheckIntegrityResult, CheckRateLimitResult, CompactLogResult,
-        ConsumeNonceResult, CreateTaskStatus, DeleteEventsBeforeResult, DeleteSessionResult, DeleteTaskResult,
-        DeleteUserDataResult, DeleteValueResult, DequeueAllTaskMessagesResult, DequeueTaskMessageResult,
-        EnqueueTaskMessageResult, EventCountResult, EventPage, ExpireSessionsResult, ExpireTasksResult,
-        ExportUserDataResult, FailTaskError, GetSessionStateResult, GetTaskResultResult, GetValueResult, HealthResult,
-        InitializeClient, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType, ListSessionIdsResult,
+        AppendLogEntryResult, AuditCountsBy, AuditCountsMinSeverity, AuditCountsResult, AuditCountsType,
+        BroadcastEventResult, CheckIntegrityResult, CheckRateLimitResult, CompactLogResult, ConsumeNonceResult,
+        CreateTaskStatus, DeleteEventsBeforeResult, DeleteSessionResult, DeleteTaskResult, DeleteUserDataResult,
+        DeleteValueResult, DequeueAllTaskMessagesResult, DequeueTaskMessageResult, EnqueueTaskMessageResult,
+        EventCountResult, EventPage, ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError,
+        GetSessionStateResult, GetTaskResultResult, GetValueResult, HealthResult, InitializeClient,
+        ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType, ListSessionIdsResult,
         ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus,
         ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult,
-        LoadLogResult, MaintenanceResult, Metrics, PeekTaskMessagesResult, PutValueResult, RecordSecurityEventResult,
-        RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult,
-        ReplaceLogResult, ServerInfo, Session, SessionCountResult, SessionCountStatus, SetSessionStateResult,
-        StoreEventResult, StoreEventsEvents, StoreEventsResult, StoreTaskResultResult, Task, TaskCountResult,
-        TaskCountStatus, TransactionCalls, TransactionResult, UpdateSessionSession, UpdateTaskStatusStatus,
-        UpdateTaskTask, ValidateInputResult, ValidateSessionResult,
+        LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
+        PeekTaskMessagesResult, PutValueResult, RecordSecurityEventResult, RecordSecurityEventSeverity,
+        RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult, ReplaceLogResult, ServerInfo,
+        Session, SessionCountResult, SessionCountStatus, SetSessionStateResult, StoreEventResult, StoreEventsEvents,
+        StoreEventsResult, StoreTaskResultResult, Task, TaskCountResult, TaskCountStatus, TransactionCalls,
+        TransactionResult, UpdateSessionSession, UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult,
+        ValidateSessionResult,
     )
 
 
@@ -870,7 +872,8 @@ class Methods:
         """Appends one entry to a session's log, once for each message id.
 
         session_id: The session.
-        entry: Any object, kept as it is; message_id, kind (incoming, internal, checkpoint), received_at are read of it.
+        entry: Any object, kept as it is; message_id, kind (incoming, internal, checkpoint), received_at and sender are
+            read of it.
         deduplicate: Whether a known message_id is noticed; true when absent.
         """
         return await self.call("append_log_entry", {
@@ -924,6 +927,34 @@ class Methods:
             "session_id": session_id, "checkpoint": checkpoint, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
+    async def log_participants(
+        self, session_id: str, *, cursor: str | None = None, limit: int | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
+    ) -> LogParticipantsResult:
+        """Who wrote to a session's log: how many entries, and when the last.
+
+        session_id: The session.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return await self.call("log_participants", {
+            "session_id": session_id, "cursor": cursor, "limit": limit, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    async def note_log_message_ids(
+        self, session_id: str, *, message_ids: list[str], tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+    ) -> NoteLogMessageIdsResult:
+        """Makes message ids known that were seen elsewhere: what has one of them is a duplicate from then on.
+
+        session_id: The session.
+        message_ids: The ids, the oldest first.
+        """
+        return await self.call("note_log_message_ids", {
+            "session_id": session_id, "message_ids": message_ids, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
     async def record_security_event(
         self, type: RecordSecurityEventType, *, severity: RecordSecurityEventSeverity, session_id: str | None = None,
         user_id: str | None = None, message: str | None = None, ip_address: str | None = None,
@@ -945,8 +976,8 @@ class Methods:
 
     async def list_audit_events(
         self, *, session_id: str | None = None, user_id: str | None = None, type: ListAuditEventsType | None = None,
-        min_severity: ListAuditEventsMinSeverity | None = None, since: int | None = None, cursor: str | None = None,
-        limit: int | None = None, timeout: float | None | Unset = UNSET,
+        min_severity: ListAuditEventsMinSeverity | None = None, since: int | None = None, ip_address: str | None = None,
+        cursor: str | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ListAuditEventsResult:
         """Lifecycle changes and security events, oldest first; they outlive their sessions.
 
@@ -955,12 +986,35 @@ class Methods:
         type: Only these.
         min_severity: Only security events at least so bad.
         since: Unix milliseconds: only from then on.
+        ip_address: Only from this address.
         cursor: `next_cursor` of the page before.
         limit: Entries on a page; 50 when absent.
         """
         return await self.call("list_audit_events", {
             "session_id": session_id, "user_id": user_id, "type": type, "min_severity": min_severity, "since": since,
-            "cursor": cursor, "limit": limit,
+            "ip_address": ip_address, "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    async def audit_counts(
+        self, by: AuditCountsBy, *, session_id: str | None = None, user_id: str | None = None,
+        type: AuditCountsType | None = None, min_severity: AuditCountsMinSeverity | None = None,
+        since: int | None = None, ip_address: str | None = None, limit: int | None = None,
+        timeout: float | None | Unset = UNSET,
+    ) -> AuditCountsResult:
+        """How many events of the audit trail name each user, address, session or type.
+
+        by: What is counted by; what names none is not.
+        session_id: Only about this session, whether it still exists or not.
+        user_id: Only about this user.
+        type: Only these.
+        min_severity: Only security events at least so bad.
+        since: Unix milliseconds: only from then on.
+        ip_address: Only from this address.
+        limit: Entries at most; 50 when absent.
+        """
+        return await self.call("audit_counts", {
+            "by": by, "session_id": session_id, "user_id": user_id, "type": type, "min_severity": min_severity,
+            "since": since, "ip_address": ip_address, "limit": limit,
         }, timeout=timeout)
 
     async def check_rate_limit(
