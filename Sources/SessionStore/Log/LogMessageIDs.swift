@@ -263,7 +263,7 @@ extension Store {
   }
 
   /// Deletes the blocks of which no id is known any more.
-  private func forgetMessageIDs(_ ids: LogMessageIDs, _ slot: Int) throws {
+  private func forgetMessageIDs(_ ids: LogMessageIDs, _ slot: SessionSlot) throws {
     let row = cache.rows[slot]
     let forgotten = forgotten(row.logIDs)
     var delete = try tables.statement(
@@ -277,7 +277,7 @@ extension Store {
     }
   }
 
-  private func writeBlock(_ ids: LogMessageIDs, _ slot: Int) throws {
+  private func writeBlock(_ ids: LogMessageIDs, _ slot: SessionSlot) throws {
     if ids.unwritten.isEmpty { return }
     let row = cache.rows[slot]
     let bytes = ids.bytes
