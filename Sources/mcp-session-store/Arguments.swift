@@ -11,6 +11,7 @@ struct Arguments {
   var watchParent = false
   var limits = Limits()
   var sidecar = Sidecar.Options()
+  var metricsFile: String?
 
   // MARK: The other commands
 
@@ -18,6 +19,7 @@ struct Arguments {
   var operands: [String] = []
   var json = false
   var follow = false
+  var watch = false
   var output: String?
   var force = false
   var payloads = false

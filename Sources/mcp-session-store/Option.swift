@@ -43,7 +43,7 @@ struct Option {
 extension Option {
   /// Each has an environment variable of the same name (`--max-sessions` is `MCP_SESSION_STORE_MAX_SESSIONS`); the
   /// command line wins.
-  static var serving: [Option] { theFile + sessions + records + logAndAudit + theWire }
+  static var serving: [Option] { theFile + sessions + records + logAndAudit + theWire + watching }
 
   private static var theFile: [Option] {
     section(
@@ -185,6 +185,25 @@ extension Option {
           name: "--watch-parent", defaultText: "off",
           summary: "also end when the parent process is gone",
           value: .flag(\.watchParent)),
+      ])
+  }
+}
+
+extension Option {
+  private static var watching: [Option] {
+    section(
+      "Watching it",
+      [
+        Option(
+          name: "--log-level", placeholder: "DETAIL", defaultText: "none",
+          summary: "tell of requests on standard error: none, error (those that fail), info (all), debug",
+          value: .choice(["none"] + Sidecar.LogLevel.allCases.map(\.rawValue)) {
+            $0.sidecar.logLevel = Sidecar.LogLevel(rawValue: $1)
+          }),
+        Option(
+          name: "--metrics-file", placeholder: "FILE", defaultText: "none",
+          summary: "write the figures for Prometheus there, every 15 s and at the end",
+          value: .text { $0.metricsFile = $1 == "none" ? nil : $1 }),
       ])
   }
 }

@@ -10,14 +10,16 @@ struct Server {
   private let watchedParent: Int32?
   private var buffer = [UInt8](repeating: 0, count: 1 << 16)
   private var queue = OutputQueue()
+  private var metricsFile: MetricsFile?
   private var inputEnded = false
   /// why the input ended where it should not have
   private var inputFailure: Failure?
 
-  init(_ sidecar: Sidecar, _ store: Store, output: Int32, watchParent: Bool) {
+  init(_ sidecar: Sidecar, _ store: Store, output: Int32, watchParent: Bool, metricsFile: String?) {
     self.sidecar = sidecar
     self.store = store
     self.output = output
+    self.metricsFile = metricsFile.map { MetricsFile($0) }
     watchedParent = watchParent ? System.parentProcess() : nil
   }
 
@@ -44,6 +46,7 @@ struct Server {
       try betweenGroups()
     }
     try finish()
+    metricsFile?.write(sidecar)
   }
 
   private var isOver: Bool {
@@ -101,6 +104,7 @@ struct Server {
     sidecar.deliver(room: Sidecar.deliveryBound - queue.count)
     try pass()
     try checkpoint()
+    metricsFile?.writeWhenDue(sidecar)
   }
 
   private var inputIsWaiting: Bool {
@@ -134,7 +138,7 @@ struct Server {
 
   /// How long to wait for input before looking after subscribers, sweeps and the parent; nil: as long as it takes.
   private var patience: Int64? {
-    let idle = sidecar.millisecondsUntilTick
+    let idle = min(sidecar.millisecondsUntilTick, metricsFile?.millisecondsUntilDue ?? .max)
     return watchedParent == nil ? idle : min(idle, 1_000)
   }
 

@@ -68,6 +68,20 @@ enum System {
     writeError("mcp-session-store: \(message)\n")
   }
 
+  private static let lostLines = Atomic<Int>(0)
+
+  /// Writes a line of the log to standard error, whole or not at all: what its reader does not take is lost, and how
+  /// many lines were is told when it takes some again.
+  static func log(_ line: [UInt8]) {
+    let lost = lostLines.load(ordering: .relaxed)
+    let told = lost == 0 ? line : Array("{\"lost_lines\":\(lost)}\n".utf8) + line
+    if case .bytes = writeWithoutWaiting(STDERR_FILENO, told[...]) {
+      lostLines.store(0, ordering: .relaxed)
+    } else {
+      lostLines.store(lost + 1, ordering: .relaxed)
+    }
+  }
+
   static func writeError(_ text: String) {
     _ = writeWithoutWaiting(STDERR_FILENO, Array(text.utf8)[...])
   }
@@ -100,14 +114,19 @@ enum System {
   static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
   /// Makes a file that only its owner may read, whole or not at all: it is written beside its place and then renamed.
-  /// - Parameter replacing: whether a file that is there is replaced
+  /// - Parameters:
+  ///   - replacing: whether a file that is there is replaced
+  ///   - mode: the rights that it has, less the umask
+  ///   - isKept: whether it must outlive a power cut
   /// - Returns: nil when it is there, else the system's reason
-  static func makeFile(_ path: String, _ bytes: [UInt8], replacing: Bool) -> String? {
+  static func makeFile(
+    _ path: String, _ bytes: [UInt8], replacing: Bool, mode: mode_t = 0o600, isKept: Bool = true
+  ) -> String? {
     let partial = "\(path).partial-\(process())"
-    let descriptor = unsafe open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    let descriptor = unsafe open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)
     guard descriptor >= 0 else { return "cannot write to \(path): \(errorText())" }
     var reason = writeAll(bytes[...], to: descriptor, called: path)
-    if reason == nil, fsync(descriptor) != 0 { reason = "cannot write to \(path): \(errorText())" }
+    if reason == nil, isKept, fsync(descriptor) != 0 { reason = "cannot write to \(path): \(errorText())" }
     close(descriptor)
     if reason == nil {
       let isThere = unsafe replacing ? rename(partial, path) == 0 : link(partial, path) == 0
@@ -165,6 +184,28 @@ enum System {
     var size = winsize()
     guard unsafe ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
     return Int(size.ws_col)
+  }
+
+  /// the lines of a terminal; nil when it does not know
+  static func rows(_ descriptor: Int32) -> Int? {
+    var size = winsize()
+    guard unsafe ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 2 else { return nil }
+    return Int(size.ws_row)
+  }
+
+  /// Has the terminal hand over keys as they are pressed, and show none of them.
+  /// - Returns: what ``releaseKeys(_:)`` needs; nil where standard input is no terminal
+  static func takeKeys() -> termios? {
+    var before = termios()
+    guard unsafe tcgetattr(0, &before) == 0 else { return nil }
+    var state = before
+    state.c_lflag &= ~tcflag_t(ICANON | ECHO)
+    return unsafe tcsetattr(0, TCSANOW, &state) == 0 ? before : nil
+  }
+
+  static func releaseKeys(_ before: termios) {
+    var state = before
+    _ = unsafe tcsetattr(0, TCSAFLUSH, &state)
   }
 
   // MARK: - Waiting

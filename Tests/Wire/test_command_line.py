@@ -39,6 +39,8 @@ VALUES = {
               "99999999999999999999"]),
     "LEVEL": (["full", "normal"], ["", "FULL", "off", "2"]),
     "WHAT": (["evict", "error"], ["", "drop"]),
+    "DETAIL": (["none", "error", "info", "debug"], ["", "all", "INFO"]),
+    "FILE": (["none"], [""]),
     "FORMAT": (["uuid", "random"], ["", "ulid"]),
     "": (["true", "false", "1", "0", "yes", "no", "on", "off"], ["maybe", "2"]),
 }  # fmt: skip

@@ -13,6 +13,8 @@ struct Answers {
   var isShuttingDown = false
   /// the methods that were answered with errors, for the metrics
   private(set) var errors: [Int] = []
+  /// what is to be told of requests
+  var logged: [LoggedRequest] = []
   private var batch = Batch()
 
   /// How far the batch that is being answered has come.
@@ -28,6 +30,7 @@ struct Answers {
     fileprivate let subscriptions: Subscriptions.Mark
     fileprivate let isShuttingDown: Bool
     fileprivate let errors: Int
+    fileprivate let logged: Int
   }
 
   /// Mutating, although it changes nothing, as is what else every request asks: to look at a part of what an object
@@ -36,7 +39,7 @@ struct Answers {
     mutating get {
       Mark(
         output: output.count, batch: batch, subscriptions: subscriptions.mark, isShuttingDown: isShuttingDown,
-        errors: errors.count)
+        errors: errors.count, logged: logged.count)
     }
   }
 
@@ -46,15 +49,17 @@ struct Answers {
     subscriptions.rewind(to: mark.subscriptions)
     isShuttingDown = mark.isShuttingDown
     errors.removeLast(errors.count - mark.errors)
+    logged.removeLast(logged.count - mark.logged)
   }
 
   /// whether nothing waits for ``settle()``
-  var isSettled: Bool { mutating get { errors.isEmpty && subscriptions.isSettled } }
+  var isSettled: Bool { mutating get { errors.isEmpty && logged.isEmpty && subscriptions.isSettled } }
 
   /// What was answered holds: no mark from before is returned to any more.
   mutating func settle() {
     subscriptions.settle()
     errors.removeAll(keepingCapacity: true)
+    logged.removeAll(keepingCapacity: true)
   }
 
   /// bytes since a mark

@@ -110,6 +110,7 @@ extension Sidecar {
   private func answer(_ request: Jobs.Request, _ write: (inout JSONWriter) throws -> Void) {
     metrics.note(request.index, nanoseconds: host.monotonic() - request.start)
     let id = request.id?.bytes ?? []
+    var logged = LoggedRequest(method: request.index, start: request.start)
     withOutput { output in
       let start = output.count
       do {
@@ -119,11 +120,14 @@ extension Sidecar {
       } catch {
         metrics.noteError(request.index)
         output.rewind(to: start)
-        Response.write(RPCError.of(error), id: id.span, to: &output)
+        let error = RPCError.of(error)
+        logged.error = error.kind
+        Response.write(error, id: id.span, to: &output)
       }
       output.raw("\n")
       if request.id == nil { output.rewind(to: start) }
     }
+    tell(logged)
   }
 
   /// The first notification tells the total and the answer tells the end, so what is done soon has one in all.

@@ -7,6 +7,8 @@ import SessionStore
 struct Running {
   /// bytes that its result may have
   var budget = 0
+  /// when it began, in nanoseconds
+  var start: Int64 = 0
   /// whether it may be answered later
   var mayDefer = false
   /// Where a page that holds one entry goes on: what to tell when that alone is too large.
@@ -57,13 +59,16 @@ extension Sidecar {
       Response.begin(&group.answers.output, id: id)
       try run(method, at: mark)
       Response.end(&group.answers.output)
+      if options.logLevel != nil, running.deferred == nil { log(request, nil) }
       if let job = running.deferred {
         group.answers.rewind(to: mark)
         return begin(job, request.index, id: request.id.map { Array(JSONText(validated: unit.text).cut($0).bytes) })
       }
     } catch {
       if endsProcess(error) || voidsGroup(error) { throw error }
-      group.answers.fail(unit, RPCError.of(error), method: request.index, id: id, since: mark)
+      let error = RPCError.of(error)
+      group.answers.fail(unit, error, method: request.index, id: id, since: mark)
+      if options.logLevel != nil { log(request, error.kind) }
     }
     group.answers.end(unit, isNotification: request.isNotification, since: mark)
   }

@@ -17,6 +17,8 @@ package final class Sidecar {
     package var maxResultBytes = 8 << 20
     package var maxSubscriptions = 10_000
     package var requireOwner = false
+    /// nil: nothing is told of requests
+    package var logLevel: LogLevel?
     package var degradedSessions = 10_000
     /// where this program lies, for the message of a failed handshake
     package var executable = "mcp-session-store"
@@ -36,14 +38,17 @@ package final class Sidecar {
     package var freeDisk: (String) -> Int64?
     /// nanoseconds since some moment; never goes back
     package var monotonic: () -> Int64
+    /// takes a line of what is told of requests, and never waits
+    package var log: ([UInt8]) -> Void
 
     package init(
       memoryUsage: @escaping () -> Int64 = { 0 }, freeDisk: @escaping (String) -> Int64? = { _ in nil },
-      monotonic: @escaping () -> Int64 = { 0 }
+      monotonic: @escaping () -> Int64 = { 0 }, log: @escaping ([UInt8]) -> Void = { _ in }
     ) {
       self.memoryUsage = memoryUsage
       self.freeDisk = freeDisk
       self.monotonic = monotonic
+      self.log = log
     }
   }
 
@@ -147,6 +152,7 @@ package final class Sidecar {
     let start = host.monotonic()
     let request = parseForGroup(unit)
     let mark = group.answers.mark
+    running.start = start
     do {
       try answer(unit, request, since: mark)
     } catch {
@@ -215,6 +221,7 @@ package final class Sidecar {
     let end = host.monotonic()
     metrics.note(group.requests, end: end)
     metrics.noteCommit(of: group.requests.count, nanoseconds: end - start)
+    tellCommit(of: group.requests.count, nanoseconds: end - start)
     _ = group.handle(.committed)
     settle()
   }
@@ -229,6 +236,7 @@ package final class Sidecar {
       let start = host.monotonic()
       let mark = group.answers.mark
       let request = parse(unit)
+      running.start = start
       do {
         try answer(unit, request, since: mark)
       } catch {
@@ -249,6 +257,10 @@ package final class Sidecar {
       group.answers.begin(unit)
       let id = unit.text.span.extracting(request.id ?? 0..<0)
       group.answers.fail(unit, error, method: request.index, id: id, since: mark)
+      if options.logLevel != nil {
+        running.start = host.monotonic()
+        log(request, error.kind)
+      }
       group.answers.end(unit, isNotification: request.isNotification, since: mark)
     }
     settle()
@@ -258,6 +270,7 @@ package final class Sidecar {
   private func settle() {
     if !group.answers.isSettled {
       for method in group.answers.errors { metrics.noteError(method) }
+      if options.logLevel != nil { tellLogged() }
       group.answers.settle()
       store.isWatched = subscriptionCount > 0
     }

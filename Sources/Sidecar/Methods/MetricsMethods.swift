@@ -141,6 +141,12 @@ extension Sidecar {
     writer.endObject()
   }
 
+  /// The figures for Prometheus; nil while a group is open, and where the store cannot be read just now.
+  package func metricsText() -> String? {
+    if hasOpenGroup || phase == .failed { return nil }
+    return (try? store.read { try store.summary(ends: false) }).map(exposition)
+  }
+
   fileprivate func exposition(_ summary: Summary) -> String {
     var page = Exposition()
     page.family("info", .gauge, "What this is; always 1.")

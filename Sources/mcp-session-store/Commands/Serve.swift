@@ -27,9 +27,11 @@ extension Command {
     options.executable = System.executablePath()
     options.processID = Int64(System.process())
     let host = Sidecar.Host(
-      memoryUsage: System.memoryUsage, freeDisk: System.freeDisk, monotonic: System.monotonicNanoseconds)
+      memoryUsage: System.memoryUsage, freeDisk: System.freeDisk, monotonic: System.monotonicNanoseconds,
+      log: System.log)
     var server = Server(
-      Sidecar(store: store, options: options, host: host), store, output: output, watchParent: arguments.watchParent)
+      Sidecar(store: store, options: options, host: host), store, output: output, watchParent: arguments.watchParent,
+      metricsFile: arguments.metricsFile)
     do {
       try server.serve()
     } catch {

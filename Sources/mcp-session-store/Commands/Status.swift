@@ -5,13 +5,23 @@ extension Command {
   static var status: Command {
     Command(
       name: "status", summary: "counts what is in the file",
-      details: ["It reads beside running sidecars and changes nothing."],
-      options: [.database, .maxSuspension, .json("one JSON object; times are Unix milliseconds, sizes bytes")],
+      details: [
+        "It reads beside running sidecars and changes nothing.",
+        """
+        With --watch a terminal shows the figures anew every two seconds, until q or Ctrl-C; anything else gets a line
+        each time, until its reader goes or the process is told to end.
+        """,
+      ],
+      options: [
+        .database, .maxSuspension, .json("one JSON object; times are Unix milliseconds, sizes bytes"),
+        Option(name: "--watch", summary: "look again every two seconds", value: .flag(\.watch)),
+      ],
       run: status)
   }
 
   private static func status(_ arguments: Arguments) throws(Failure) -> ExitCode {
-    let (summary, path) = try arguments.reading { store in (try store.read { try store.summary() }, store.path) }
+    if arguments.watch { return try watch(arguments) }
+    let (summary, path) = try look(arguments)
     if arguments.json {
       var writer = JSONWriter()
       writer.summary(summary, path)
@@ -21,6 +31,76 @@ extension Command {
       try Output.write(table(summary, path).text(.output))
     }
     return .success
+  }
+
+  private static func look(_ arguments: Arguments) throws(Failure) -> (Summary, path: String) {
+    try Terminal.Progress.during("counting") { () throws(Failure) in
+      try arguments.reading { store in (try store.read { try store.summary() }, store.path) }
+    }
+  }
+
+  // MARK: - Again and again
+
+  /// milliseconds
+  private static let interval: Int64 = 2_000
+
+  private static func watch(_ arguments: Arguments) throws(Failure) -> ExitCode {
+    System.installSignals()
+    let isDrawn = Terminal.output.isTerminal && !arguments.json
+    let keys = isDrawn ? System.takeKeys() : nil
+    defer { if let keys { System.releaseKeys(keys) } }
+    if isDrawn { try Output.write("\u{1B}[2J") }
+    while true {
+      let (summary, path) = try arguments.reading { store in (try store.read { try store.summary() }, store.path) }
+      if arguments.json {
+        var writer = JSONWriter()
+        writer.summary(summary, path)
+        writer.raw("\n")
+        try Output.write(json: writer.take())
+      } else if isDrawn {
+        try Output.write(screen(summary, path))
+      } else {
+        try Output.write(line(summary))
+      }
+      if let end = pause(takingKeys: keys != nil) { return end }
+    }
+  }
+
+  /// The table in the place of the one before, as much of it as the terminal has room for.
+  private static func screen(_ summary: Summary, _ path: String) -> String {
+    let hint = Terminal.output.styled("\(Timestamp.text(System.now()).prefix(19))Z, ends with q", .dim)
+    let rows = table(summary, path).text(.output).split(separator: "\n").prefix((System.rows(1) ?? 40) - 2)
+    return "\u{1B}[H" + (rows.map(String.init) + [hint]).map { $0 + "\u{1B}[K" }.joined(separator: "\n") + "\u{1B}[J"
+  }
+
+  private static func line(_ summary: Summary) -> String {
+    let figures: [(String, Int64)] = [
+      ("sessions", summary.sessionCount), ("active", summary.sessions[.active] ?? 0), ("events", summary.events),
+      ("tasks", summary.taskCount), ("working", summary.tasks[.working] ?? 0), ("values", summary.values),
+      ("log entries", summary.logEntries), ("bytes", summary.databaseBytes + summary.walBytes),
+    ]
+    let text = figures.map { "  \($0) \($1)" }.joined()
+    return "\(Timestamp.text(System.now()).prefix(19))Z\(text)\n"
+  }
+
+  /// Waits for the next look.
+  /// - Returns: how to end, when it is time for that
+  private static func pause(takingKeys: Bool) -> ExitCode? {
+    let end = System.monotonic() + interval
+    var buffer = [UInt8](repeating: 0, count: 64)
+    while true {
+      let rest = end - System.monotonic()
+      if rest <= 0 { return nil }
+      let ready = System.wait(input: takingKeys ? 0 : nil, output: 1, wantsToWrite: false, milliseconds: rest)
+      if System.stopRequested { return .success }
+      if ready.outputClosed { return .inputOutput }
+      guard ready.readable else { continue }
+      guard case .bytes(let count) = System.read(0, into: &buffer) else { return .success }
+      if buffer.prefix(count).contains(where: { [UInt8(ascii: "q"), UInt8(ascii: "Q")].contains($0) }) {
+        try? Output.write("\n")
+        return .success
+      }
+    }
   }
 
   private static func table(_ summary: Summary, _ path: String) -> TextTable {
