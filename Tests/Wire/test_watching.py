@@ -40,7 +40,7 @@ ID = "00000000-0000-7000-8000-000000000000"
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("create_session", {"session_id": ID, "user_id": SECRET, "state": {SECRET: 1}}),
     ("get_session", {"session_id": ID}),
-    ("get_session", {"session_id": SECRET}),
+    ("store_event", {"session_id": SECRET, "data": SECRET}),
     (SECRET, {}),
     ("get_session", {"session_id": 1, SECRET: 2}),
     ("create_task", {"task_id": SECRET}),
@@ -54,7 +54,7 @@ def test_by_default_nothing_is_told(database: Path) -> None:
 def test_errors_are_told(database: Path) -> None:
     told = serve(database, "--log-level", "error", calls=CALLS)
     assert [(row["method"], row["outcome"]) for row in told] == [
-        ("get_session", "session_not_found"), ("unknown", "method_not_found"), ("get_session", "invalid_params"),
+        ("store_event", "session_not_found"), ("unknown", "method_not_found"), ("get_session", "invalid_params"),
     ]  # fmt: skip
     assert {row["level"] for row in told} == {"error"}
 

@@ -1,5 +1,6 @@
 import JSON
 import JSONRPC
+import SessionStore
 
 /// How much is told of requests.
 extension Sidecar {
