@@ -112,7 +112,7 @@ extension Store {
       throw StoreError.maxTasksReached(limit: limits.maxTasks)
     }
     // As good as gone: only the sweep has not come by yet.
-    if let taken { try removeTask(taken.number) }
+    if let taken { try removeTask(taken) }
     // More than one round when the cap was lowered since.
     while limits.maxTasks > 0, counters.tasks >= Int64(limits.maxTasks) {
       if try expireTasks(limit: 16).removed.isEmpty { throw StoreError.maxTasksReached(limit: limits.maxTasks) }
@@ -357,21 +357,25 @@ extension Store {
 
   package func deleteTask(_ taskID: String, scope: TaskScope) throws -> Bool {
     guard let task = try getTask(taskID, scope: scope) else { return false }
-    try removeTask(task.number)
+    try removeTask(task)
     return true
   }
 
-  func removeTask(_ number: TaskNumber) throws {
-    try deleteTaskMessages(number)
-    try deleteInputKeys(number)
-    try deleteTaskPayloads(number)
-    var delete = try tables.statement(of: number, "DELETE FROM tasks WHERE number = $1 RETURNING session")
-    let session = try delete.step() ? SessionNumber(optional: delete, 0) : nil
+  /// - Parameter task: as it is now: only what it has is looked for
+  func removeTask(_ task: TaskRecord) throws {
+    if task.queueSize > 0 { try deleteTaskMessages(task.number) }
+    if task.inputKeysUsed > 0 { try deleteInputKeys(task.number) }
+    try deleteTaskPayloads(task.number)
+    var delete = try tables.statement(of: task.number, "DELETE FROM tasks WHERE number = $1")
     try delete.run()
     counters.tasks -= 1
     counters.tasksRemoved += 1
     done.tasksRemoved += 1
-    noteChange(ofTask: number, session: session)
+    noteChange(ofTask: task.number, session: task.session)
+  }
+
+  func removeTask(_ number: TaskNumber) throws {
+    if let task = try findTask(number: number) { try removeTask(task) }
   }
 
   /// Deletes a session's tasks that answer to `owner`.
@@ -427,7 +431,7 @@ extension Store {
         swept.hasMore = true
         break
       }
-      try removeTask(number)
+      try removeTask(task)
       budget.spend(Int64(Self.taskRows))
       swept.removed.append(task.taskID)
     }
