@@ -170,13 +170,35 @@ struct Server {
     try pass()
     try waitForReader(leaving: 0)
     if sidecar.phase == .failed {
-      if let failure = sidecar.failure, case .databaseReplaced = failure { throw Failure(failure, store.path) }
+      if let failure = sidecar.failure, case .databaseReplaced = failure {
+        try explain()
+        throw Failure(failure, store.path)
+      }
       throw Failure(
         code: .inputOutput,
         message: "the disk failed while committing; what was written last may or may not be there after a restart")
     }
     if let inputFailure { throw inputFailure }
     do { try store.checkPlace() } catch { throw Failure(error, store.path) }
+  }
+
+  /// Tells whoever asks within a second why the service ends, instead of leaving them without an answer.
+  private mutating func explain() throws(Failure) {
+    let end = System.monotonic() + 1_000
+    repeat {
+      sidecar.explain()
+      try pass()
+      let ready = System.wait(
+        input: sidecar.isFull ? nil : input, output: output, wantsToWrite: !queue.isEmpty,
+        milliseconds: max(0, end - System.monotonic()))
+      if ready.outputClosed { throw .readerIsGone }
+      guard ready.readable else { continue }
+      guard case .bytes(let count) = System.read(input, into: &buffer) else { break }
+      sidecar.receive(Array(buffer[..<count]))
+    } while System.monotonic() < end && !isHurried
+    sidecar.explain()
+    try pass()
+    try waitForReader(leaving: 0)
   }
 
   /// Waits until no more than `rest` bytes are left for the reader to take.

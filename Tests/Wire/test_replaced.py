@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import BINARY, PATIENCE, Sidecar, clean_environment, line, request
+from sidecar import BINARY, PATIENCE, Sidecar, clean_environment, line, notification, request
 
 REPLACED = 69
 
@@ -88,6 +88,33 @@ def is_said(sidecar: Sidecar) -> None:
     assert sidecar.wait() == REPLACED
     said = sidecar.stderr()
     assert said.count("\n") == 1 and " was " in said, said
+
+
+def test_whoever_still_asks_is_told_why(database: Path) -> None:
+    """What was sent behind the refused write is answered too, so that nobody has to guess what became of it."""
+    sidecar = filled(database)
+    try:
+        database.unlink()
+        sidecar.send(
+            # In a group of its own, so that the rest is looked at when the end is known.
+            request("maintenance", 1), request("health", 2), request("session_count", 3),
+            [
+                request("health", 4), request("get_session", 5, session_id="s"),
+                notification("touch_session", session_id="s"),
+            ],
+        )  # fmt: skip
+        refused, health, count, (again, session) = (json.loads(text) for text in sidecar.rest())
+        for answer in (refused, count, session):
+            assert answer["error"]["data"]["kind"] == "database_replaced", answer
+            assert answer["error"]["data"]["outcome"] == "not_applied"
+        for answer in (health, again):
+            assert answer["result"]["status"] == "degraded"
+            (reason,) = answer["result"]["reasons"]
+            assert "deleted or moved" in reason
+            assert answer["result"]["free_disk_bytes"] is None or answer["result"]["free_disk_bytes"] > 0
+        is_said(sidecar)
+    finally:
+        sidecar.kill()
 
 
 @pytest.mark.parametrize(

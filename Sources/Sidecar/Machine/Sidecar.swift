@@ -277,6 +277,37 @@ package final class Sidecar {
     if store.hasChanges { noteChanges() }
   }
 
+  /// Once the files that are open are not the store any more: whoever still asks is told why, and nothing else is done.
+  /// `health` says it as its reason.
+  package func explain() {
+    guard let failure, case .databaseReplaced(let change, _) = failure else { return }
+    let error = RPCError.of(StoreError.databaseReplaced(change: change, wasCommitted: false))
+    while !isFull, let line = lines.next() {
+      switch line {
+      case .tooLong(let prefix): refuse([.tooLong(prefix)], error)
+      case .complete(let text):
+        for unit in Unit.batch(text) ?? [Unit(text)] {
+          if parse(unit).method?.name == OperationMethods.healthName {
+            answerHealth(unit, change)
+          } else {
+            refuse([unit], error)
+          }
+        }
+      }
+    }
+  }
+
+  private func answerHealth(_ unit: Unit, _ reason: String) {
+    let mark = group.answers.mark
+    let request = parse(unit)
+    group.answers.begin(unit)
+    Response.begin(&group.answers.output, id: unit.text.span.extracting(request.id ?? 0..<0))
+    OperationMethods.writeHealth(self, databaseBytes: 0, reasons: [reason], &group.answers.output)
+    Response.end(&group.answers.output)
+    group.answers.end(unit, isNotification: request.isNotification, since: mark)
+    settle()
+  }
+
   func endsProcess(_ error: any Error) -> Bool { (error as? StoreError)?.endsProcess == true }
 
   /// Ends the service between two groups: nobody may be told anything more.

@@ -123,7 +123,7 @@ enum OperationMethods {
   private static let diskBound: Int64 = 64 << 20
 
   private static let health = Method(
-    name: "health", summary: "Whether all is well, with the reasons when it is not.", access: .read,
+    name: healthName, summary: "Whether all is well, with the reasons when it is not.", access: .read,
     isTransactional: false, parameters: [],
     result: .members([
       ("status", .choice(["healthy", "degraded"])),
@@ -140,21 +140,35 @@ enum OperationMethods {
   ) { sidecar, _, writer in
     let store = sidecar.store
     try store.checkPlace()
-    let freeDisk = store.path.isEmpty ? nil : sidecar.host.freeDisk(store.path)
+    let freeDisk = freeDisk(sidecar)
     var reasons: [String] = []
     let degraded = Int64(sidecar.options.degradedSessions)
     if degraded > 0, store.sessionRows >= degraded { reasons.append("\(store.sessionRows) sessions") }
     if store.walBytes > walBound { reasons.append("the write-ahead log has \(store.walBytes) bytes") }
     if let freeDisk, freeDisk < diskBound { reasons.append("\(freeDisk) bytes are free on the disk of the file") }
     if let failure = sidecar.sweepFailure { reasons.append("the last sweep failed: \(failure)") }
+    writeHealth(sidecar, databaseBytes: try store.databaseBytes(), reasons: reasons, &writer)
+  }
+
+  static let healthName = "health"
+
+  /// free bytes on the file system of the file; nil when they are not known
+  private static func freeDisk(_ sidecar: Sidecar) -> Int64? {
+    sidecar.store.path.isEmpty ? nil : sidecar.host.freeDisk(sidecar.store.path)
+  }
+
+  /// Also without a file to look at.
+  static func writeHealth(
+    _ sidecar: Sidecar, databaseBytes: Int64, reasons: [String], _ writer: inout JSONWriter
+  ) {
     writer.beginObject()
     writer.member("status", reasons.isEmpty ? "healthy" : "degraded")
-    writer.member("session_count", store.sessionRows)
+    writer.member("session_count", sidecar.store.sessionRows)
     writer.member("memory_usage", sidecar.host.memoryUsage())
-    writer.member("database_bytes", try store.databaseBytes())
-    writer.member("wal_bytes", store.walBytes)
-    writer.member("free_disk_bytes", freeDisk)
-    writer.member("timestamp", store.now)
+    writer.member("database_bytes", databaseBytes)
+    writer.member("wal_bytes", sidecar.store.walBytes)
+    writer.member("free_disk_bytes", freeDisk(sidecar))
+    writer.member("timestamp", sidecar.store.now)
     writer.member("reasons", strings: reasons)
     writer.endObject()
   }
