@@ -57,10 +57,11 @@ test('below each adapter stands whom it serves', () => {
 })
 
 test('what programs of the README import is there', async () => {
-  const imports = readme.matchAll(/^import \{ (.*) \} from '\.\/mcp-session-store\/(.*)'$/gm)
+  const imports = readme.matchAll(/^import \{ (.*) \} from 'mcp-session-store\/(.*)'$/gm)
+  const { exports: exported } = JSON.parse(readFileSync(join(folderOfClient, 'package.json'), 'utf8'))
   let count = 0
   for (const [, names, file] of imports) {
-    const module = await import(join(folderOfClient, file))
+    const module = await import(join(folderOfClient, exported[`./${file}`].default))
     for (const name of names.split(', ')) {
       assert.equal(typeof module[name], 'function', `${name} in ${file}`)
       count += 1

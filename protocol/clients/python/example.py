@@ -1,6 +1,6 @@
 """An MCP server whose work goes on where it was when the server is killed.
 
-    pip install mcp uvicorn
+    pip install "mcp-session-store[mcp]"
     python example.py --database example.db --port 8000
 
 Its tool counts primes, block by block, which takes a while. Kill it in the middle, as hard as you like, and start it
