@@ -1,21 +1,19 @@
-"""What the tests of the packages share: the packages, made once from this checkout."""
+"""The packages, made once from this checkout, and whoever installs them."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from installing import PATIENCE, ROOT, run
+
+# The builder's own modules: it says version, names and machines.
 sys.path.insert(0, str(ROOT / "protocol" / "packages"))
 sys.dont_write_bytecode = True
-
-#: seconds until something that hangs has failed
-PATIENCE = 600
 
 
 @pytest.fixture(scope="session")
@@ -37,17 +35,3 @@ def elsewhere() -> dict[str, str]:
     """The environment of a user who has neither Swift nor this checkout on any path."""
     node = Path(shutil.which("node") or "/usr/bin/node").parent
     return {"PATH": f"{node}:/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
-
-
-def run(command: list[str | Path], *, timeout: float = PATIENCE, fails: bool = False, **more: object) -> str:
-    """What it prints, on both outputs; with `fails` it must end with something else than 0."""
-    done = subprocess.run(  # type: ignore[call-overload]
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False, **more)
-    assert (done.returncode != 0) == fails, f"{command} ended with {done.returncode}:\n{done.stdout}"
-    return str(done.stdout)
-
-
-def one(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    assert len(found) == 1, f"{pattern} in {folder}: {found}"
-    return found[0]

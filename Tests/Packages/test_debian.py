@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, one, run
+from installing import ROOT, one, run
 
 #: a minimal system costs half a minute: it is made once and copied for each test
 SYSTEM = ROOT / ".build" / "debian"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT, run
+from installing import ROOT, run
 from release import version
 
 DEPLOYING = ROOT / "protocol" / "deploying"

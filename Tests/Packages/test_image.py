@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import one, run
+from installing import one, run
 from release import version
 
 CREATE = b'{"jsonrpc":"2.0","id":1,"method":"create_session","params":{"session_id":"s-1"}}\n'

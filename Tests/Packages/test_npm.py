@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import one, run
+from installing import ROOT, one, run
 from release import version
 
 NAME = "mcp-session-store"
@@ -256,8 +256,6 @@ def test_a_program_of_ones_own_goes_before(client: Path, program: Path, project:
 
 
 def test_the_folder_of_the_client_can_be_installed(project: Path, elsewhere: Environment) -> None:
-    from conftest import ROOT
-
     run(
         ["npm", "install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=optional",
          ROOT / "protocol/clients/node"], cwd=project, env=elsewhere)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, run
+from installing import ROOT, run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 Environment = dict[str, str]

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import ROOT, one, run
+from installing import ROOT, one, run
 from release import MACHINES, version
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, one, run
+from installing import ROOT, one, run
 
 HELLO = """
 import asyncio, sys

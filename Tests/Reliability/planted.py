@@ -79,7 +79,7 @@ FAULTS = [
     Fault("one event more than the cap", f"{STORE}/Events/Events.swift",
           "row.eventCount - Int64(limits.maxEventsPerSession) : 0",
           "row.eventCount - Int64(limits.maxEventsPerSession) - 1 : 0",
-          ANY_CALLS),
+          transcript("gap-after-eviction")),
     Fault("one level of JSON more", "JSON/JSONScanner.swift",
           "depthLimit = 128", "depthLimit = 129", wire("framing", "depth")),
     Fault("one known message id more", f"{STORE}/Log/LogMessageIDs.swift",

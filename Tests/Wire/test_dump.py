@@ -114,8 +114,7 @@ def test_one_session_comes_with_all_that_is_its_own(rich: Path, tmp_path: Path) 
     session = "session-canary-of-ada"
     text = dumped(rich, session)
     kinds = {next(iter(json.loads(line))) for line in text.split("\n")[:-1]}
-    # Its own task asks for nothing.
-    none = {"value", "nonce", "rate_limit", "task_input_key"}
+    none = {"value", "nonce", "rate_limit"}
     assert kinds - {"mcp_session_store_dump", "end"} == KINDS - none
     assert "bob" not in text
     copy = tmp_path / "copy.db"

@@ -16,7 +16,7 @@ import pytest
 
 from sidecar import Sidecar, line, notification, request
 
-TIMES = {"created_at", "last_activity", "expires_at", "timestamp", "suspended_at", "last_updated_at"}
+TIMES = {"created_at", "last_activity", "expires_at", "timestamp", "suspended_at", "suspended_ms", "last_updated_at"}
 
 
 def comparable(message: Any) -> Any:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CHUNK = 65_536
 #: answered when they are done, however long that takes
 JOBS = frozenset({"backup", "check_integrity"})
+#: a subscription ends with its process, so that making it again makes no second one
+SUBSCRIBING = frozenset({"subscribe_events", "subscribe_tasks"})
 #: times that a call may be on its way when the process ends; the last time it is there alone, and so was the reason
 LOSSES = 3
 
@@ -51,7 +53,7 @@ class Call:
 
     @property
     def is_repeatable(self) -> bool:
-        return not self.is_written or self.method in REPEATABLE
+        return not self.is_written or self.method in REPEATABLE or self.method in SUBSCRIBING
 
     @property
     def outcome(self) -> Outcome:
