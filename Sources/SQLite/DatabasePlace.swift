@@ -28,10 +28,24 @@ package final class DatabasePlace {
       name = path.utf8CString
     }
 
+    /// Takes what stands there for what is open.
+    /// - Throws: when the system does not tell: whoever starts again may fare better
+    mutating func note() throws(SQLiteError) {
+      var found = stat()
+      guard isTold(&found) else {
+        throw SQLiteError(code: SQLITE_IOERR, message: "cannot look at \(path): \(DatabaseFile.lastErrorText())")
+      }
+      status = found
+    }
+
+    /// whether the system tells what stands there
+    func isTold(_ found: inout stat) -> Bool {
+      unsafe name.withUnsafeBufferPointer { unsafe stat($0.baseAddress!, &found) } == 0
+    }
+
     /// - Returns: false when nothing stands there. What the system does not tell just now counts as what is known.
     func look(_ found: inout stat) -> Bool {
-      let code = unsafe name.withUnsafeBufferPointer { unsafe stat($0.baseAddress!, &found) }
-      if code == 0 { return true }
+      if isTold(&found) { return true }
       found = status
       return ![ENOENT, ENOTDIR, ESTALE, ELOOP].contains(errno)
     }
@@ -71,8 +85,9 @@ package final class DatabasePlace {
   /// - Parameters:
   ///   - path: as it was given: a restart follows its links anew
   ///   - witness: the number of a page that nearly every commit changes
-  /// - Throws: ``Change`` when the files are not where the connection opened them
-  package init(_ path: String, of connection: Connection, exclusive: Bool, witness: Int64) throws(Change) {
+  /// - Throws: ``Change`` when the database is not where the connection opened it; ``SQLiteError`` when the disk does not
+  ///   tell, or has not made what a log needs
+  package init(_ path: String, of connection: Connection, exclusive: Bool, witness: Int64) throws {
     let resolved = connection.resolvedPath
     self.connection = connection
     self.witness = witness
@@ -81,9 +96,15 @@ package final class DatabasePlace {
     log = File(.log, DatabaseFile.logPath(resolved))
     memory = exclusive ? nil : File(.memory, DatabaseFile.sharedMemoryPath(resolved))
     guard database.look(&database.status) else { throw database.changed(.gone) }
-    if connection.databaseHasMoved { throw database.changed(.replaced) }
-    guard log.look(&log.status) else { throw log.changed(.gone) }
-    if memory?.look(&memory!.status) == false { throw memory!.changed(.gone) }
+    try database.note()
+    // SQLite takes a name that cannot be looked up just now for one that leads elsewhere: it is asked twice, and only
+    // where the system tells.
+    var found = stat()
+    if connection.databaseHasMoved, database.isTold(&found), connection.databaseHasMoved {
+      throw database.changed(.replaced)
+    }
+    try log.note()
+    try memory?.note()
     noteDatabase(database.status)
   }
 

@@ -45,19 +45,27 @@ package final class FileLock {
   }
 
   private func tryOnce() -> Bool {
-    while true {
+    // Whoever deletes it again and again does not hold this process up.
+    for _ in 0..<8 {
       guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { return false }
-      var named = stat()
-      if unsafe stat(path, &named) == 0, named.st_ino == status.st_ino, named.st_dev == status.st_dev { break }
+      isHeld = true
+      if isNamed { return true }
       // Somebody deleted or replaced the file. Where none can be made the old one still binds those who have it.
       let new = Self.open(path)
-      if new < 0 { break }
+      if new < 0 { return true }
+      isHeld = false
       close(descriptor)
       descriptor = new
       unsafe fstat(descriptor, &status)
     }
-    isHeld = true
-    return true
+    return false
+  }
+
+  /// Whether the name leads to the file that is open. What the system does not tell just now counts as what is known.
+  private var isNamed: Bool {
+    var named = stat()
+    if unsafe stat(path, &named) != 0 { return ![ENOENT, ENOTDIR, ESTALE, ELOOP].contains(errno) }
+    return named.st_ino == status.st_ino && named.st_dev == status.st_dev
   }
 
   package func release() {

@@ -172,7 +172,10 @@ ENDING = {"shutdown"}
 #: what may cost more in a larger store: the exponent, and why; the contract says so too
 WHOLE, COUNTED = "it reads all rows, or the whole file", "it counts rows"
 PASSED = "it looks at rows that it passes over"
+ANSWERED = "the answer shows what the task was answered so far"
 GROWS: dict[str, tuple[float, str]] = {
+    "touch_task, after many inputs": (0.4, ANSWERED),
+    "require_task_input": (0.3, ANSWERED),
     "get_metrics": (1.1, WHOLE),
     "check_integrity": (1.1, WHOLE),
     "backup": (1.1, WHOLE),

@@ -223,7 +223,9 @@ class Pair:
         for place in [place for place in IDENTIFIERS if place in params or place == own]:
             if place == own or pick.random() < 0.7:
                 params[place] = f"{place[0]}{pick.randrange(IDS)}"
-        if "session_id" in parameters(method) and own != "session_id" and pick.random() < 0.25:
+        # How many ids are new to a log that both write to is told to both.
+        is_told = method == "note_log_message_ids"
+        if "session_id" in parameters(method) and own != "session_id" and not is_told and pick.random() < 0.25:
             params["session_id"] = SHARED
             if "delete_tasks" in parameters(method):
                 params["delete_tasks"] = pick.random() < 0.8

@@ -234,8 +234,8 @@ package struct Schema {
     UPDATE tasks SET session = sessions.number FROM sessions
     WHERE sessions.session_id = tasks.session_id AND tasks.number > sessions.number
       AND tasks.created_at >= sessions.created_at
-      AND (sessions.tenant_id IS NULL OR sessions.tenant_id = tasks.tenant_id)
-      AND (sessions.principal IS NULL OR sessions.principal = tasks.principal);
+      AND coalesce(sessions.tenant_id = tasks.tenant_id, 1)
+      AND coalesce(sessions.principal = tasks.principal, 1);
 
     UPDATE audit_events SET session = lives.number FROM (
       SELECT sessions.number, sessions.session_id, changes.begun FROM sessions JOIN (

@@ -81,8 +81,11 @@ struct MethodCalls {
     case .integer(let range): return "\(integer(range))"
     case .boolean: return index(of: 2) == 0 ? "false" : "true"
     case .choice(let names): return "\"\(names[index(of: names.count)])\""
+    case .anyCase(let names):
+      let name = names[index(of: names.count)]
+      return "\"\(index(of: 2) == 0 ? name : name.uppercased())\""
     case .json: return Self.payloads[index(of: Self.payloads.count)]
-    case .object: return "{\"\(Self.names[index(of: 8)])\":\(Self.payloads[index(of: Self.payloads.count)])}"
+    case .object, .map: return "{\"\(Self.names[index(of: 8)])\":\(Self.payloads[index(of: Self.payloads.count)])}"
     case .record(let parameters): return members(parameters, seen)
     case .list(let element, let count):
       let elements = (0..<min(count.upperBound, count.lowerBound + index(of: 3))).map { _ in
