@@ -85,8 +85,8 @@ package final class DatabasePlace {
   /// - Parameters:
   ///   - path: as it was given: a restart follows its links anew
   ///   - witness: the number of a page that nearly every commit changes
-  /// - Throws: ``Change`` when the database is not where the connection opened it; ``SQLiteError`` when the disk does not
-  ///   tell, or has not made what a log needs
+  /// - Throws: ``Change`` when the database is not where the connection opened it; ``SQLiteError`` when the disk does
+  ///   not tell, or has not made what a log needs
   package init(_ path: String, of connection: Connection, exclusive: Bool, witness: Int64) throws {
     let resolved = connection.resolvedPath
     self.connection = connection
