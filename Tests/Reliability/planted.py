@@ -114,7 +114,7 @@ FAULTS = [
           transcript("task-queue")),
     # Groups, transactions, other processes
     Fault("what is taken back stays in the cache", f"{STORE}/Store/Store.swift",
-          "      forgetRows()\n      messageIDs.takeBack(to: mark)", "      messageIDs.takeBack(to: mark)", ANY_CALLS),
+          "      forgetRows()\n      messageIDs.takeBack(to: mark)", "      messageIDs.takeBack(to: mark)", transcript("transaction")),
     Fault("what is taken back stays in the counters", f"{STORE}/Store/Store.swift",
           "      (counters, done) = before\n      throw error",
           "      (counters.revision, done) = (before.0.revision, before.1)\n      throw error", ANY_CALLS),
