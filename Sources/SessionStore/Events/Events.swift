@@ -106,7 +106,9 @@ extension Store {
     addStatus(filter.status ?? .active, to: &conditions)
     var sessionIDs: [String] = []
     do {
-      var select = try tables.statement(conditions, "SELECT session_id FROM sessions")
+      // In order: of several sessions that refuse, the same one is named each time.
+      var select = try tables.statement(
+        conditions, "SELECT session_id, number FROM sessions", suffix: " ORDER BY number")
       while try select.step() { sessionIDs.append(select.string(0)) }
     }
     return try atomically {

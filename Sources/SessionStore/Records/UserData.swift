@@ -277,7 +277,8 @@ extension Store {
   }
 
   private func sessionIDs(_ selector: UserSelector) throws -> [String] {
-    var select = try tables.statement(Filter(selector.sessions), "SELECT session_id FROM sessions")
+    var select = try tables.statement(
+      Filter(selector.sessions), "SELECT session_id, number FROM sessions", suffix: " ORDER BY number")
     var ids: [String] = []
     while try select.step() { ids.append(select.string(0)) }
     return ids
