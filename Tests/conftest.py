@@ -1,0 +1,58 @@
+"""What all tests share: the engines that a test can run on, and how one is chosen.
+
+    pytest Tests                     on the file; what stands in engine.ON_BOTH on PostgreSQL too
+    pytest Tests --engine postgres   all that is not about files, on PostgreSQL
+    pytest Tests --engine all        each on all engines that it can run on
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(1, str(Path(__file__).with_name("Wire")))
+
+import engine  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", choices=[*engine.ENGINES, "all"], help="what the store is on (default: see conftest.py)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "file_only: about files, or what no other engine has")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Once for each engine, for tests that use a database."""
+    if "engine_name" not in metafunc.fixturenames:
+        return
+    chosen = metafunc.config.getoption("--engine")
+    names = list(engine.ENGINES) if chosen == "all" or chosen is None else [chosen]
+    if metafunc.definition.get_closest_marker("file_only"):
+        names = [name for name in names if name == "file"]
+    elif chosen is None and metafunc.definition.path.name not in engine.ON_BOTH:
+        names = ["file"]
+    if not engine.serves_postgres():
+        names = [name for name in names if name == "file"]
+    if names != ["file"]:  # else their names stay as they were
+        metafunc.parametrize("engine_name", names, scope="session")
+
+
+@pytest.fixture(scope="session")
+def engine_name() -> str:
+    """The engine of a test that runs on one only."""
+    return "file"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Any]:
+    """One server for all tests that need one and leave it as it is."""
+    from postgres_server import PostgresServer  # not everybody who runs tests has what it needs
+
+    with PostgresServer() as server:
+        yield server
