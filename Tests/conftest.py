@@ -20,7 +20,7 @@ import engine  # noqa: E402
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--engine", choices=[*engine.ENGINES, "all"], help="what the store is on (default: see conftest.py)")
+    parser.addoption("--engine", choices=[*engine.ENGINES, "all"], help="what the store is on; see Tests/conftest.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
