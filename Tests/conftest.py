@@ -56,3 +56,22 @@ def postgres() -> Iterator[Any]:
 
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture
+def place(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[engine.Place]:
+    """Where a database of a name may be made, on the engine of the test: a path, or an address."""
+    made: dict[str, str] = {}
+    if engine_name == "file":
+        yield lambda name: tmp_path / f"{name}.db"
+        return
+    server = request.getfixturevalue("postgres")
+
+    def address(name: str) -> str:
+        if name not in made:
+            made[name] = server.new_database()
+        return str(server.address(made[name]))
+
+    yield address
+    for name in made.values():
+        server.drop(name)

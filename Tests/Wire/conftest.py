@@ -10,36 +10,15 @@ from typing import Any
 
 import pytest
 
+from engine import Place
 from shell import fill
 from sidecar import BINARY, Sidecar
 from unprivileged import Unprivileged
-
-#: where a database is: the path of a file, or an address
-Place = Callable[[str], Path | str]
 
 
 def pytest_sessionstart() -> None:
     if not os.access(BINARY, os.X_OK):
         pytest.exit(f"{BINARY} is missing: build it, or name it with MCP_SESSION_STORE_BINARY", returncode=4)
-
-
-@pytest.fixture
-def place(engine_name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
-    """Where a database of a name may be made, on the engine of the test: a path, or an address."""
-    made: dict[str, str] = {}
-    if engine_name == "file":
-        yield lambda name: tmp_path / f"{name}.db"
-        return
-    server = request.getfixturevalue("postgres")
-
-    def address(name: str) -> str:
-        if name not in made:
-            made[name] = server.new_database()
-        return str(server.address(made[name]))
-
-    yield address
-    for name in made.values():
-        server.drop(name)
 
 
 @pytest.fixture

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import functools
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 from sidecar import BINARY
 
 ENGINES = ("file", "postgres")
+
+#: by a name of the test's own: where a database is, the path of a file or an address
+Place = Callable[[str], Path | str]
 
 #: The files whose tests run on every engine without being asked to; `--engine all` runs all others too. Chosen for
 #: what differs most from engine to engine, so that the whole stays short.
@@ -19,6 +24,7 @@ ON_BOTH = {
     "test_listings.py",
     "test_log.py",
     "test_pipelining.py",
+    "test_replicas.py",
     "test_security.py",
     "test_subscriptions.py",
     "test_totals.py",
