@@ -8,20 +8,26 @@ model holds at one of these points.
 
 from __future__ import annotations
 
+import functools
 import random
 import signal
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model import AUDIT_CAP, MAX_VIOLATIONS, REFUSED, Model, fits, found
 from part import Finding, Form
 from sidecar import Sidecar, line, request
+from test_process import until
 from writes import Write, Writes, writing_methods
+
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
 
 CYCLES = 500
 LONG_CYCLES = 10_000
@@ -49,10 +55,14 @@ class Broken(Exception):
 
 
 class Victim:
-    """One file, one process after the other, and what the file must hold."""
+    """One store, one process after the other, and what it must hold."""
 
-    def __init__(self, binary: Path, database: Path, pick: random.Random, tally: Tally) -> None:
-        self.binary, self.database, self.pick, self.tally = binary, database, pick, tally
+    def __init__(
+        self, binary: Path, database: Path | str, pick: random.Random, tally: Tally,
+        settle: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`settle` waits until nothing more can come of a process that was killed."""
+        self.binary, self.database, self.pick, self.tally, self.settle = binary, database, pick, tally, settle
         self.model, self.writes = Model(), Writes(pick)
         #: when sessions were last active, and the highest revision, as far as answers told
         self.times: dict[str, int] = {}
@@ -69,6 +79,7 @@ class Victim:
         if self.pick.random() < 0.1:  # in the middle of its start
             time.sleep(self.pick.random() * 0.005)
             self.sidecar.kill()
+            self.settle()
             self.sidecar = self.start()
         if self.tally.cycles % CYCLES_OF_A_KEY == 0:
             self.writes.rate_key = f"r-{self.tally.cycles}"
@@ -77,6 +88,7 @@ class Victim:
         writes = [self.writes.one() for _ in range(self.pick.randrange(1, 400))]
         sent, answers = self.kill_under_load(writes)
         self.sidecar.kill()
+        self.settle()
         self.sidecar = self.start()
         try:
             store = found(self.sidecar, [self.writes.rate_key])
@@ -146,12 +158,13 @@ class Victim:
         said = self.sidecar.call("check_integrity")
         if not said["ok"]:
             raise Broken(f"check_integrity says {said['problems'][:3]}")
-        with closing(sqlite3.connect(self.database)) as connection:
-            if (said := connection.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
-                raise Broken(f"SQLite says {said[:3]}")
-            rows = {name for (name,) in connection.execute("SELECT task_id FROM tasks")}
-        if left := rows - self.model.tasks.keys() - self.model.lapsed:
-            raise Broken(f"rows of tasks that expire_tasks had removed are there again: {sorted(left)[:3]}")
+        if isinstance(self.database, Path):
+            with closing(sqlite3.connect(self.database)) as connection:
+                if (said := connection.execute("PRAGMA integrity_check").fetchall()) != [("ok",)]:
+                    raise Broken(f"SQLite says {said[:3]}")
+                rows = {name for (name,) in connection.execute("SELECT task_id FROM tasks")}
+            if left := rows - self.model.tasks.keys() - self.model.lapsed:
+                raise Broken(f"rows of tasks that expire_tasks had removed are there again: {sorted(left)[:3]}")
         for row in self.sidecar.call("list_sessions", limit=1_000)["sessions"]:
             if row["last_activity"] < self.times.get(row["session_id"], 0):
                 raise Broken(f"{row['session_id']} was last active at a time before one that was answered")
@@ -191,14 +204,20 @@ def run(form: Form) -> list[Finding]:
     return kill(form, LONG_CYCLES if form.is_long else CYCLES)
 
 
-def kill(form: Form, cycles: int) -> list[Finding]:
+def kill(form: Form, cycles: int, server: PostgresServer | None = None) -> list[Finding]:
+    """On files, or on databases of a server."""
     pick = random.Random(f"kill {form.seed}")
     tally, losses, files = Tally(), [], 0
     number = 0
     while number < cycles and len(losses) < ENOUGH:
         # A file on which something broke is kept as it is, and the rest is done on another one.
         files += 1
-        victim = Victim(form.binary, form.directory / f"{files}.db", pick, tally)
+        if server is None:
+            name, victim = f"{files}.db", Victim(form.binary, form.directory / f"{files}.db", pick, tally)
+        else:
+            name = server.new_database()
+            is_left = functools.partial(until, lambda: not server.backends(name), "the server has noticed the kill")
+            victim = Victim(form.binary, server.address(name), pick, tally, is_left)
         try:
             while number < cycles:
                 number += 1
@@ -206,7 +225,7 @@ def kill(form: Form, cycles: int) -> list[Finding]:
                 if number % max(1, cycles // 10) == 0:
                     form.say(f"{number} of {cycles} kills, {sum(tally.answered.values()):,} writes answered")
         except Broken as broken:
-            losses.append(f"cycle {number}, {files}.db: {broken}")
+            losses.append(f"cycle {number}, {name}: {broken}")
         else:
             if (rest := victim.sidecar.finish()) != []:
                 losses.append(f"the last process still said {rest[:3]}")

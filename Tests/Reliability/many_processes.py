@@ -260,12 +260,12 @@ class Slow(threading.Thread):
 
 
 class Trial:
-    """All epochs on one file."""
+    """All epochs on one store, which is a file, or has an address."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, database: Path | str) -> None:
         self.form = form
         self.pick = random.Random(f"many processes {form.seed}")
-        self.database = form.directory / "many.db"
+        self.database = database
         self.broken: dict[str, list[str]] = {name: [] for name in PROMISES}
         self.total = Book()
         self.seen = 0
@@ -304,10 +304,11 @@ class Trial:
 
     def _kill_until(self, until: float) -> None:
         next_kill = time.monotonic() + KILLS
-        log = self.database.with_name(self.database.name + "-wal")
         while time.monotonic() < until:
             time.sleep(0.1)
-            self.largest_log = max(self.largest_log, log.stat().st_size)
+            if isinstance(self.database, Path):
+                log = self.database.with_name(self.database.name + "-wal")
+                self.largest_log = max(self.largest_log, log.stat().st_size)
             if time.monotonic() >= next_kill:
                 self.pick.choice(self.workers).must_kill.set()
                 next_kill += KILLS
@@ -422,36 +423,48 @@ def refused(binary: Path, database: Path, *options: str) -> str | None:
 
 
 def run(form: Form) -> list[Finding]:
-    trial = Trial(form)
-    broken, total = trial.broken, trial.total
-    epochs = LONG_EPOCHS if form.is_long else EPOCHS
+    database = form.directory / "many.db"
+    trial = Trial(form, database)
+    attempts: list[str | None] = []
     try:
-        for number in range(epochs):
-            trial.epoch(number)
-            form.say(f"epoch {number + 1} of {epochs}: {total.requests:,} requests, {total.kills} kills")
-            if any(broken.values()):
-                break
+        race(trial, LONG_EPOCHS if form.is_long else EPOCHS)
         if trial.largest_log > LOG_BOUND:
-            broken["wal"].append(f"it had {trial.largest_log:,} bytes")
-        attempts = [refused(form.binary, trial.database, "--exclusive")]
+            trial.broken["wal"].append(f"it had {trial.largest_log:,} bytes")
+        attempts.append(refused(form.binary, database, "--exclusive"))
     finally:
         trial.end()
-    alone = Sidecar("--exclusive", database=trial.database, binary=str(form.binary))
+    alone = Sidecar("--exclusive", database=database, binary=str(form.binary))
     alone.call("session_count")
-    attempts += [refused(form.binary, trial.database, *options) for options in ((), ("--exclusive",))]
+    attempts += [refused(form.binary, database, *options) for options in ((), ("--exclusive",))]
     alone.finish()
-    broken["exclusive"] += [text for text in attempts if text]
+    trial.broken["exclusive"] += [text for text in attempts if text]
+    tried = told(trial) | {
+        "wal": f"at most {trial.largest_log / (1 << 20):.0f} MiB",
+        "exclusive": f"{len(attempts)} attempts",
+    }
+    return [Finding(promise, tried[name], trial.broken[name]) for name, promise in PROMISES.items()]
 
-    tried = {
+
+def race(trial: Trial, epochs: int) -> None:
+    """One epoch after the other, until all are over or something broke."""
+    for number in range(epochs):
+        trial.epoch(number)
+        total = trial.total
+        trial.form.say(f"epoch {number + 1} of {epochs}: {total.requests:,} requests, {total.kills} kills")
+        if any(trial.broken.values()):
+            break
+
+
+def told(trial: Trial) -> dict[str, str]:
+    """What was tried against each promise, whatever the store is on."""
+    total = trial.total
+    return {
         "events": f"{WORKERS} processes, {total.requests:,} requests, {total.kills} kills",
-        "updates": f"{total.updates['all']:,} updates of {2 * epochs} values",
+        "updates": f"{total.updates['all']:,} updates of values",
         "nonces": f"{total.firsts['all']:,} nonces, raced for by {WORKERS} processes",
         "rates": f"{total.allowed['all']:,} allowed, {total.denied['all']:,} denied",
         "log": f"{total.appended['', '']:,} messages, raced for by {WORKERS} processes",
         "queue": f"{total.dequeued['all']:,} messages",
         "followers": f"{trial.seen:,} events, {WORKERS} quick readers and {SESSIONS * len(trial.slow)} slow ones",
         "answers": f"{total.requests:,} answers; the slowest round took {total.slowest:.2f} s",
-        "wal": f"at most {trial.largest_log / (1 << 20):.0f} MiB",
-        "exclusive": f"{len(attempts)} attempts",
     }
-    return [Finding(PROMISES[name], tried[name], broken[name]) for name in PROMISES]

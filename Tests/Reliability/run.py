@@ -31,6 +31,7 @@ PARTS = (
     "power_cut",
     "io_faults",
     "many_processes",
+    "many_machines",
     "hostile_input",
     "fuzz",
     "isolation",

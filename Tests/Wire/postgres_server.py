@@ -38,6 +38,7 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "wal_level": "replica",
     "max_wal_senders": "10",
+    "wal_retrieve_retry_interval": "100ms",
     "log_min_messages": "warning",
     "password_encryption": "scram-sha-256",
 }
@@ -115,14 +116,14 @@ class PostgresServer:
         done = subprocess.run(["ldd", self.binaries / "postgres"], capture_output=True, text=True, check=False)
         return "libicu" in done.stdout
 
-    def _as_user(self, *drop: str) -> list[str]:
+    def as_user(self, *drop: str) -> list[str]:
         """In front of a command of the server, which refuses to run as root."""
         if os.getuid() == 0:
             drop = (f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *drop)
         return ["setpriv", *drop] if drop else []
 
     def _run(self, program: str, *words: str | Path) -> None:
-        done = subprocess.run([*self._as_user(), self.binaries / program, *words], cwd=self.folder,
+        done = subprocess.run([*self.as_user(), self.binaries / program, *words], cwd=self.folder,
                               capture_output=True, text=True, timeout=PATIENCE, check=False)  # fmt: skip
         assert done.returncode == 0, f"{program} ended with {done.returncode}: {done.stderr}"
 
@@ -143,7 +144,7 @@ class PostgresServer:
         words = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._as_user("--pdeathsig", "QUIT"), self.binaries / "postgres", "-D", self.data, *words],
+                [*self.as_user("--pdeathsig", "QUIT"), self.binaries / "postgres", "-D", self.data, *words],
                 cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE

@@ -1,0 +1,301 @@
+"""Sidecars of several machines on one PostgreSQL server, and everything that can happen to the server and on the way
+to it: they race for the same things, are killed and stopped; the network is cut, stands still and loses the answers of
+commits; the server is killed and started again, or another one takes its place; a pooler hands its connections about.
+
+All of it is on this machine, where a network can be made as bad as one likes.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import kill
+import many_processes
+from engine import serves_postgres
+from fleet import Fleet, Ledger, judged
+from network import Network
+from part import Finding, Form
+from pgbouncer import PgBouncer
+from postgres_server import QUICK, PostgresServer
+from sidecar import Sidecar
+
+SIDECARS = 4
+#: seconds that a sidecar tries to reach the server again before it refuses what it was asked
+PATIENT = ("--busy-timeout", "60s")
+
+
+@dataclass
+class Lengths:
+    epochs: int
+    kills: int
+    cuts: int
+    stalls: int
+    lost_commits: int
+    server_kills: int
+    failovers: int
+    stops: int
+    pooled_rounds: int
+
+
+SHORT = Lengths(epochs=1, kills=40, cuts=60, stalls=6, lost_commits=20, server_kills=4, failovers=1, stops=2,
+                pooled_rounds=150)  # fmt: skip
+LONG = Lengths(epochs=20, kills=2_000, cuts=3_000, stalls=200, lost_commits=1_000, server_kills=200, failovers=20,
+               stops=50, pooled_rounds=20_000)  # fmt: skip
+
+ONCE = "what was answered is there once, what was refused is not there, and every sidecar goes on by itself"
+
+
+class Machines:
+    """What a trial needs, taken away when it is over."""
+
+    def __init__(self, form: Form, lives: ExitStack) -> None:
+        self.form, self.lives = form, lives
+        self.binary = str(form.binary)
+        self.pick = random.Random(f"many machines {form.seed}")
+        self.lengths = LONG if form.is_long else SHORT
+        self.server = lives.enter_context(PostgresServer())
+
+    def fleet(self, addresses: list[str], *options: str) -> Fleet:
+        return self.lives.enter_context(Fleet(self.binary, addresses, f"fleet {self.form.seed}", *options))
+
+    def judged(self, promise: str, tried: str, ledger: Ledger, address: str) -> Finding:
+        reader = Sidecar(database=address, binary=self.binary)
+        try:
+            broken = judged(ledger, reader)
+        except Exception as error:
+            broken = [*ledger.broken, f"what is there cannot be read: {type(error).__name__}: {error}"]
+        finally:
+            reader.kill()
+        self.form.say(f"{tried}: {ledger.tried()}")
+        return Finding(promise, f"{tried}; {ledger.tried()}", broken)
+
+    def under(self, count: int, pause: float, fault: Callable[[], object], fleet: Fleet) -> None:
+        """Does it so often while the fleet writes, then lets it go on in peace."""
+        for _ in range(count):
+            time.sleep(self.pick.random() * pause)
+            fault()
+        fleet.goes_on()
+
+
+def races(machines: Machines) -> list[Finding]:
+    """What several processes do on one file, on one server; the addresses lead there in two ways."""
+    database = machines.server.new_database()
+    trial = many_processes.Trial(machines.form, machines.server.address(database))
+    try:
+        many_processes.race(trial, machines.lengths.epochs)
+    finally:
+        trial.end()
+    tried = many_processes.told(trial)
+    machines.server.drop(database)
+    return [Finding(f"on one server: {many_processes.PROMISES[name]}", tried[name], trial.broken[name])
+            for name in tried]  # fmt: skip
+
+
+def kills(machines: Machines) -> list[Finding]:
+    """SIGKILL under writes of every kind."""
+    return kill.kill(machines.form, machines.lengths.kills, machines.server)
+
+
+def broken_networks(machines: Machines) -> list[Finding]:
+    server, findings = machines.server, []
+    for name, count, pause, fault in (
+        ("cuts of the network", machines.lengths.cuts, 0.1, cut),
+        ("stalls of the network", machines.lengths.stalls, 0.2, stall),
+        ("answers of commits that were lost", machines.lengths.lost_commits, 0.1, lose_commit),
+        ("cuts, each with a second without any network", machines.lengths.stalls, 0.2, part),
+    ):
+        database = server.new_database()
+        with Network(server.port) as network, ExitStack() as lives:
+            network.delay(0.0003)
+            address = server.address(database, by_tcp=True, port=network.port)
+            fleet = lives.enter_context(
+                Fleet(machines.binary, [address] * SIDECARS, f"{name} {machines.form.seed}", *PATIENT))
+            machines.under(count, pause, lambda: fault(network, machines.pick), fleet)
+            ledger = fleet.halt()
+            lost = network.lose_commits(0)
+            if fault is lose_commit and lost < count:
+                ledger.broken.append(f"{lost} answers were lost, where {count} should have been")
+            findings.append(machines.judged(f"{name}: {ONCE}", f"{count:,} {name}", ledger, server.address(database)))
+            if ledger.unknown:
+                findings[-1].broken.append(f"{len(ledger.unknown)} writes were called unknown, with time to find out")
+        server.drop(database)
+    return findings
+
+
+def cut(network: Network, pick: random.Random) -> None:
+    network.cut()
+
+
+def stall(network: Network, pick: random.Random) -> None:
+    network.stall()
+    time.sleep(pick.random())
+    if pick.random() < 0.5:
+        network.cut()
+    network.flow()
+
+
+def lose_commit(network: Network, pick: random.Random) -> None:
+    before = network.lose_commits(1)
+    deadline = time.monotonic() + 60
+    while network.lose_commits(0) == before and time.monotonic() < deadline:
+        network.lose_commits(1)
+        time.sleep(0.005)
+
+
+def part(network: Network, pick: random.Random) -> None:
+    network.refuse()
+    network.cut()
+    time.sleep(pick.random() * 1.0)
+    network.accept()
+
+
+def long_absence(machines: Machines) -> Finding:
+    """The network is away for longer than a sidecar waits: it says so, and what it says is true."""
+    server, database = machines.server, machines.server.new_database()
+    with Network(server.port) as network, ExitStack() as lives:
+        address = server.address(database, by_tcp=True, port=network.port)
+        fleet = lives.enter_context(Fleet(
+            machines.binary, [address] * SIDECARS, f"absence {machines.form.seed}", "--busy-timeout", "500ms"))
+        for _ in range(2):
+            time.sleep(0.3)
+            network.lose_commits(SIDECARS)
+            time.sleep(0.1)
+            network.refuse()
+            network.cut()
+            time.sleep(2.0)
+            network.lose_commits(0)
+            network.accept()
+            fleet.goes_on()
+        ledger = fleet.halt()
+        if not ledger.refused.total():
+            ledger.broken.append("nothing was refused, though there was no server for two seconds")
+        finding = machines.judged(
+            "a server that is away for longer than --busy-timeout: what is refused is not there, and what nobody knows "
+            "is called so", "2 absences of 2 s", ledger, server.address(database))
+    server.drop(database)
+    return finding
+
+
+def killed_server(machines: Machines) -> Finding:
+    """kill -9 of the whole server, which starts again."""
+    count = machines.lengths.server_kills
+    with PostgresServer() as server, ExitStack() as lives:
+        address = server.address(server.new_database())
+        fleet = lives.enter_context(
+            Fleet(machines.binary, [address] * SIDECARS, f"server {machines.form.seed}", *PATIENT))
+
+        def fault() -> None:
+            server.kill()
+            time.sleep(machines.pick.random() * 0.3)
+            server.start()
+            fleet.goes_on()
+
+        machines.under(count, 0.5, fault, fleet)
+        ledger = fleet.halt()
+        return machines.judged(f"the server is killed: {ONCE}", f"{count} times kill -9 of the server", ledger, address)
+
+
+def failover(machines: Machines) -> Finding:
+    """The server is gone for good and its standby takes over: with synchronous replication nothing is lost."""
+    count = machines.lengths.failovers
+    synchronous = QUICK | {"synchronous_standby_names": "*", "synchronous_commit": "on"}
+    total, broken = Ledger(), []
+    for number in range(count):
+        with ExitStack() as lives:
+            primary = lives.enter_context(PostgresServer())
+            database = primary.new_database()
+            standby = lives.enter_context(primary.standby())
+            primary.stop()
+            primary.settings |= synchronous
+            primary.start()
+            address = (f"postgresql://tester@/{database}?host={primary.folder},{standby.folder}"
+                       f"&port={primary.port},{standby.port}&target_session_attrs=read-write")  # fmt: skip
+            fleet = lives.enter_context(
+                Fleet(machines.binary, [address] * SIDECARS, f"failover {machines.form.seed} {number}", *PATIENT))
+            fleet.goes_on()
+            time.sleep(machines.pick.random() * 0.5)
+            primary.kill()
+            standby.promote()
+            fleet.goes_on()
+            ledger = fleet.halt()
+            finding = machines.judged("", f"failover {number + 1} of {count}", ledger, standby.address(database))
+            broken += finding.broken
+            total.add(ledger)
+    return Finding(f"a standby takes over: {ONCE}", f"{count} failovers; {total.tried()}", broken)
+
+
+def stopped_sidecar(machines: Machines) -> Finding:
+    """One that is stopped in the middle of its work holds the others up for a while and not for ever, and says the
+    truth when it goes on."""
+    server, count, database = machines.server, machines.lengths.stops, machines.server.new_database()
+    address = server.address(database)
+    with ExitStack() as lives:
+        fleet = lives.enter_context(
+            Fleet(machines.binary, [address] * SIDECARS, f"stops {machines.form.seed}", *PATIENT))
+        waited = 0.0
+        for _ in range(count):
+            victim = machines.pick.randrange(SIDECARS)
+            process = fleet.sidecars[victim].process
+            for _ in range(100):  # somewhere in a transaction, if it can be met there
+                process.send_signal(signal.SIGSTOP)
+                if server.query("SELECT 1 FROM pg_stat_activity WHERE datname = %s AND state = 'idle in transaction'",
+                                database):  # fmt: skip
+                    break
+                process.send_signal(signal.SIGCONT)
+                time.sleep(0.002)
+            process.send_signal(signal.SIGSTOP)
+            others = [writer for writer in fleet.writers if writer.number != victim]
+            before = [writer.ledger.good_rounds for writer in others]
+            begun = time.monotonic()
+            while any(writer.is_alive() and writer.ledger.good_rounds < rounds + 3
+                      for writer, rounds in zip(others, before)):  # fmt: skip
+                if time.monotonic() - begun > 90:
+                    fleet.writers[victim].ledger.broken.append("a stopped sidecar held the others up for 90 s")
+                    break
+                time.sleep(0.01)
+            waited = max(waited, time.monotonic() - begun)
+            process.send_signal(signal.SIGCONT)
+            fleet.goes_on()
+        ledger = fleet.halt()
+        finding = machines.judged(
+            f"a sidecar is stopped with all its locks, and goes on later: {ONCE}",
+            f"{count} stops; the others waited at most {waited:.1f} s", ledger, address)
+    server.drop(database)
+    return finding
+
+
+def pooled(machines: Machines) -> Finding:
+    """All connections through PgBouncer, fewer than there are sidecars, handed out by transaction."""
+    server, database = machines.server, machines.server.new_database()
+    with PgBouncer(server) as pooler, ExitStack() as lives:
+        fleet = lives.enter_context(
+            Fleet(machines.binary, [pooler.address(database)] * SIDECARS, f"pooled {machines.form.seed}", *PATIENT))
+        deadline = time.monotonic() + 300
+        while fleet.rounds() < machines.lengths.pooled_rounds and time.monotonic() < deadline:
+            fleet.goes_on()
+        ledger = fleet.halt()
+        finding = machines.judged(
+            f"behind PgBouncer in transaction mode: {ONCE}", f"{ledger.rounds:,} rounds", ledger,
+            server.address(database))
+    server.drop(database)
+    return finding
+
+
+def run(form: Form) -> list[Finding]:
+    if not serves_postgres():
+        return []
+    findings: list[Finding] = []
+    with ExitStack() as lives:
+        machines = Machines(form, lives)
+        for trial in (races, kills, broken_networks, long_absence, killed_server, failover, stopped_sidecar, pooled):
+            begun = time.monotonic()
+            found = trial(machines)
+            findings += found if isinstance(found, list) else [found]
+            form.say(f"{trial.__name__}: {time.monotonic() - begun:.0f} s")
+    return findings
