@@ -6,9 +6,12 @@ A test that asks for `database`, or for anything made of it, is a test of any en
 from __future__ import annotations
 
 import functools
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from sidecar import BINARY
 
@@ -16,6 +19,9 @@ ENGINES = ("file", "postgres")
 
 #: by a name of the test's own: where a database is, the path of a file or an address
 Place = Callable[[str], Path | str]
+
+#: what holds the tables on a server, unless the program is told otherwise
+SCHEMA = "mcp_session_store"
 
 #: The files whose tests run on every engine without being asked to; `--engine all` runs all others too. Chosen for
 #: what differs most from engine to engine, so that the whole stays short.
@@ -38,3 +44,16 @@ def serves_postgres() -> bool:
     """Whether the program under test knows the engine: one without it is not asked for it."""
     done = subprocess.run([BINARY, "--help"], capture_output=True, text=True, check=True, timeout=60)
     return "--schema" in done.stdout
+
+
+def contents(database: Path | str, schema: str = SCHEMA) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables, as the engine has them."""
+    if isinstance(database, Path):
+        with closing(sqlite3.connect(database)) as file:
+            names = [name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            return {name: file.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
+    import psycopg
+
+    with closing(psycopg.connect(database)) as server:
+        names = [name for (name,) in server.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema])]
+        return {name: server.execute(f'SELECT * FROM "{schema}"."{name}"'.encode()).fetchall() for name in names}

@@ -19,6 +19,8 @@ from shell import command, output
 from sidecar import Sidecar
 from unprivileged import Unprivileged
 
+pytestmark = pytest.mark.file_only
+
 
 def checkup(path: Path, *words: str, status: int = 0) -> dict[str, dict[str, Any]]:
     done = command("doctor", "--json", *words, "--database", path)

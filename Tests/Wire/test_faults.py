@@ -20,6 +20,8 @@ import pytest
 from faults import count, injecting, needs_strace, tracing
 from sidecar import PATIENCE, Sidecar, converse, request
 
+pytestmark = pytest.mark.file_only
+
 pytestmark = needs_strace
 
 Spawn = Callable[..., Sidecar]

@@ -18,6 +18,8 @@ import pytest
 from sidecar import BINARY, PATIENCE, Sidecar, clean_environment, converse, line, request
 from unprivileged import Unprivileged
 
+pytestmark = pytest.mark.file_only
+
 APPLICATION_ID = 0x4D435073
 
 

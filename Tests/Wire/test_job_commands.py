@@ -22,6 +22,8 @@ from test_jobs import damaged, files, filled, large, rows, stop, target  # noqa:
 from test_process import until
 from test_terminals import on_terminal
 
+pytestmark = pytest.mark.file_only
+
 Spawn = Callable[..., Sidecar]
 
 

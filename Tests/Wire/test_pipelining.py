@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from engine import Place
 from sidecar import Sidecar, line, notification, request
 
 TIMES = {"created_at", "last_activity", "expires_at", "timestamp", "suspended_at", "suspended_ms", "last_updated_at"}
@@ -148,12 +149,12 @@ OPTIONS = ("--max-payload-bytes", "2000", "--max-events-per-session", "10", "--m
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_grouping_is_never_visible(seed: int, spawn: Callable[..., Sidecar], tmp_path: Any) -> None:
+def test_grouping_is_never_visible(seed: int, spawn: Callable[..., Sidecar], place: Place) -> None:
     options = (*OPTIONS, "--event-overflow", "error" if seed % 2 else "evict")
-    single = spawn(*options, database=tmp_path / "single.db")
+    single = spawn(*options, database=place("single"))
     lines = Script(seed, methods(single)).lines(600)
     expected = answered_one_at_a_time(single, lines)
-    found = answered_at_once(spawn(*options, database=tmp_path / "piped.db"), lines)
+    found = answered_at_once(spawn(*options, database=place("piped")), lines)
     for number, (left, right) in enumerate(zip(expected, found)):
         assert left == right, f"seed {seed}, answer {number}"
     assert len(found) == len(expected)

@@ -18,6 +18,8 @@ import pytest
 
 from sidecar import BINARY, PATIENCE, Sidecar, clean_environment, line, notification, request
 
+pytestmark = pytest.mark.file_only
+
 REPLACED = 69
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine import contents
 from sidecar import Sidecar
 
 PEOPLE = ("ada", "bob")
@@ -126,11 +125,9 @@ def test_deleting_leaves_nothing_of_one_and_all_of_the_other(
     assert export(people, principal="principal-bob") == before
     assert people.call("check_integrity") == {"ok": True, "problems": []}
     people.finish()
-    with closing(sqlite3.connect(database)) as connection:
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        for table in names:
-            if table != "nonces" or nonces:
-                assert "canary-of-ada" not in repr(connection.execute(f"SELECT * FROM {table}").fetchall()), table
+    for table, rows in contents(database).items():
+        if table != "nonces" or nonces:
+            assert "canary-of-ada" not in repr(rows), table
 
 
 def test_deleting_again_finds_nothing(people: Sidecar) -> None:
