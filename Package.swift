@@ -36,17 +36,20 @@ let package = Package(
       // A fifth of the file would be debug information; symbols stay, for backtraces.
       linkerSettings: [.unsafeFlags(["-Xlinker", "--strip-debug"], .when(configuration: .release))]),
 
-    .target(name: "Sidecar", dependencies: ["SessionStore", "JSONRPC", "SQLite", "JSON"], swiftSettings: strict),
+    .target(
+      name: "Sidecar", dependencies: ["SessionStore", "JSONRPC", "Database", "SQLite", "JSON"], swiftSettings: strict),
     .testTarget(
-      name: "SidecarTests", dependencies: ["Sidecar", "SessionStore", "JSONRPC", "SQLite", "JSON"],
+      name: "SidecarTests", dependencies: ["Sidecar", "SessionStore", "JSONRPC", "Database", "SQLite", "JSON"],
       swiftSettings: strict),
 
-    .target(name: "SessionStore", dependencies: ["SQLite", "JSON"], swiftSettings: strict),
+    .target(name: "SessionStore", dependencies: ["Database", "SQLite", "JSON"], swiftSettings: strict),
     .testTarget(
-      name: "SessionStoreTests", dependencies: ["SessionStore", "SQLite", "JSON"], exclude: ["Fixtures"],
+      name: "SessionStoreTests", dependencies: ["SessionStore", "Database", "SQLite", "JSON"], exclude: ["Fixtures"],
       swiftSettings: strict),
 
     .target(name: "JSONRPC", dependencies: ["JSON"], swiftSettings: strict),
+
+    .target(name: "Database", dependencies: ["SQLite"], swiftSettings: strict),
 
     .target(name: "SQLite", dependencies: ["CSQLite"], cSettings: gnu, swiftSettings: strict),
     .testTarget(name: "SQLiteTests", dependencies: ["SQLite"], swiftSettings: strict),

@@ -137,13 +137,13 @@ package final class Connection {
 
   /// The first column of the first row of a pragma.
   package func pragma(_ sql: String) throws(SQLiteError) -> Int64 {
-    var statement = try statement(composed: "PRAGMA " + sql)
+    let statement = try statement(composed: "PRAGMA " + sql)
     return try statement.step() ? statement.integer(0) : 0
   }
 
   /// The first column of the first row of a pragma, as text.
   package func pragmaText(_ sql: String) throws(SQLiteError) -> String {
-    var statement = try statement(composed: "PRAGMA " + sql)
+    let statement = try statement(composed: "PRAGMA " + sql)
     return try statement.step() ? statement.string(0) : ""
   }
 
@@ -160,7 +160,7 @@ package final class Connection {
   // MARK: - Transactions
 
   package func begin() throws(SQLiteError) {
-    var begin = try statement("BEGIN")
+    let begin = try statement("BEGIN")
     try begin.run()
   }
 
@@ -172,12 +172,12 @@ package final class Connection {
   }
 
   package func beginImmediate() throws(SQLiteError) {
-    var begin = try statement("BEGIN IMMEDIATE")
+    let begin = try statement("BEGIN IMMEDIATE")
     try begin.run()
   }
 
   package func commit() throws(SQLiteError) {
-    var commit = try statement("COMMIT")
+    let commit = try statement("COMMIT")
     try commit.run()
   }
 
@@ -194,7 +194,7 @@ package final class Connection {
   /// Changes whenever another connection has committed to the file since this one last looked. Only inside a
   /// transaction is the answer not stale: https://www.sqlite.org/pragma.html#pragma_data_version
   package func dataVersion() throws(SQLiteError) -> Int64 {
-    var statement = try statement("PRAGMA data_version")
+    let statement = try statement("PRAGMA data_version")
     return try statement.step() ? statement.integer(0) : 0
   }
 

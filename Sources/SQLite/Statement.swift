@@ -5,6 +5,8 @@ internal import CSQLite
 final class PreparedStatement {
   let handle: OpaquePointer
   var isInUse = false
+  /// the first binding that failed, reported by the next step
+  var bindingFailure: Int32 = SQLITE_OK
 
   init(_ handle: OpaquePointer) {
     unsafe self.handle = unsafe handle
@@ -23,8 +25,6 @@ final class PreparedStatement {
 package struct Statement: ~Copyable {
   private let prepared: PreparedStatement
   private let connection: OpaquePointer
-  /// the first binding that failed, reported by the next step
-  private var bindingFailure: Int32 = SQLITE_OK
 
   init(_ prepared: PreparedStatement, connection: OpaquePointer) {
     self.prepared = prepared
@@ -35,34 +35,35 @@ package struct Statement: ~Copyable {
   deinit {
     unsafe sqlite3_reset(prepared.handle)
     unsafe sqlite3_clear_bindings(prepared.handle)
+    prepared.bindingFailure = SQLITE_OK
     prepared.isInUse = false
   }
 
   // MARK: - Parameters
 
-  package mutating func bind(_ index: Int32, _ value: Int64) {
+  package func bind(_ index: Int32, _ value: Int64) {
     note(unsafe sqlite3_bind_int64(prepared.handle, index, value))
   }
 
-  package mutating func bind(_ index: Int32, _ value: Int64?) {
+  package func bind(_ index: Int32, _ value: Int64?) {
     // A parameter that is not bound is NULL.
     if let value { bind(index, value) }
   }
 
-  package mutating func bind(_ index: Int32, _ value: Bool) {
+  package func bind(_ index: Int32, _ value: Bool) {
     bind(index, value ? 1 : 0 as Int64)
   }
 
-  package mutating func bind(_ index: Int32, _ value: String) {
+  package func bind(_ index: Int32, _ value: String) {
     bind(index, text: value.utf8.span)
   }
 
-  package mutating func bind(_ index: Int32, _ value: String?) {
+  package func bind(_ index: Int32, _ value: String?) {
     if let value { bind(index, value) }
   }
 
   /// Binds UTF-8 bytes as TEXT; SQLite makes its own copy.
-  package mutating func bind(_ index: Int32, text: Span<UInt8>) {
+  package func bind(_ index: Int32, text: Span<UInt8>) {
     let code = unsafe text.withUnsafeBufferPointer { buffer in
       guard let base = buffer.baseAddress else {
         // A nil pointer would bind NULL instead of the empty text.
@@ -75,15 +76,20 @@ package struct Statement: ~Copyable {
     note(code)
   }
 
-  private mutating func note(_ code: Int32) {
-    if bindingFailure == SQLITE_OK { bindingFailure = code }
+  private func note(_ code: Int32) {
+    if prepared.bindingFailure == SQLITE_OK { prepared.bindingFailure = code }
+  }
+
+  private var failure: SQLiteError? {
+    let code = prepared.bindingFailure
+    return code == SQLITE_OK ? nil : unsafe SQLiteError(code: code, connection: connection)
   }
 
   // MARK: - Running
 
   /// Goes to the next row; false when there is none.
-  package mutating func step() throws(SQLiteError) -> Bool {
-    if bindingFailure != SQLITE_OK { throw unsafe SQLiteError(code: bindingFailure, connection: connection) }
+  package func step() throws(SQLiteError) -> Bool {
+    if let failure { throw failure }
     switch unsafe sqlite3_step(prepared.handle) {
     case SQLITE_ROW: return true
     case SQLITE_DONE: return false
@@ -92,14 +98,14 @@ package struct Statement: ~Copyable {
   }
 
   /// Runs a statement whose rows do not matter to its end.
-  package mutating func run() throws(SQLiteError) {
+  package func run() throws(SQLiteError) {
     while try step() {}
   }
 
   /// Runs the statement to its end with one more parameter, whose bytes SQLite reads where they are: for a payload,
   /// which would be most of what is copied. The statement is used up, for it must not be run with them again.
   package consuming func run(binding index: Int32, text: Span<UInt8>) throws(SQLiteError) {
-    let failure = unsafe text.withUnsafeBufferPointer { buffer -> SQLiteError? in
+    let failed = unsafe text.withUnsafeBufferPointer { buffer -> SQLiteError? in
       let code =
         if let base = buffer.baseAddress {
           unsafe base.withMemoryRebound(to: CChar.self, capacity: buffer.count) { characters in
@@ -109,19 +115,19 @@ package struct Statement: ~Copyable {
           unsafe csqlite_bind_text(prepared.handle, index, "", 0)
         }
       note(code)
-      if bindingFailure != SQLITE_OK { return unsafe SQLiteError(code: bindingFailure, connection: connection) }
+      if let failure { return failure }
       var step = unsafe sqlite3_step(prepared.handle)
       while step == SQLITE_ROW { step = unsafe sqlite3_step(prepared.handle) }
       return step == SQLITE_DONE ? nil : unsafe SQLiteError(code: step, connection: connection)
     }
-    if let failure { throw failure }
+    if let failed { throw failed }
   }
 
   /// Makes the statement ready for other parameters.
-  package mutating func reset() {
+  package func reset() {
     unsafe sqlite3_reset(prepared.handle)
     unsafe sqlite3_clear_bindings(prepared.handle)
-    bindingFailure = SQLITE_OK
+    prepared.bindingFailure = SQLITE_OK
   }
 
   // MARK: - Columns of the row

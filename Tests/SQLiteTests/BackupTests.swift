@@ -36,7 +36,7 @@ import Testing
   }
 
   private func count(_ connection: Connection) throws -> Int64 {
-    var select = try connection.statement("SELECT count(*) FROM t")
+    let select = try connection.statement("SELECT count(*) FROM t")
     return try select.step() ? select.integer(0) : -1
   }
 
@@ -118,7 +118,7 @@ import Testing
     let copy = try reader(target)
     #expect(try count(copy) == 2_000)
     #expect(try copy.pragmaText("integrity_check") == "ok")
-    var changed = try copy.statement("SELECT count(*) FROM t WHERE a = 'changed'")
+    let changed = try copy.statement("SELECT count(*) FROM t WHERE a = 'changed'")
     #expect(try changed.step() && changed.integer(0) == 0)
     #expect(try count(connection) == 2_000 + Int64(10 * reports.count))
   }

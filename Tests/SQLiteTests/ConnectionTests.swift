@@ -23,7 +23,7 @@ import Testing
   }
 
   private func count(_ connection: Connection) throws -> Int64 {
-    var select = try connection.statement("SELECT count(*) FROM t")
+    let select = try connection.statement("SELECT count(*) FROM t")
     return try select.step() ? select.integer(0) : -1
   }
 

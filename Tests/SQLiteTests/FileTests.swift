@@ -56,7 +56,7 @@ import Testing
       let connection = try Connection(path: path, mode: .immutable, busyTimeout: 0)
       #expect(connection.resolvedPath == path)
       #expect(try connection.pragma("user_version") == 0)
-      var select = try connection.statement("SELECT a FROM t")
+      let select = try connection.statement("SELECT a FROM t")
       #expect(try select.step() && select.integer(0) == 7)
       #expect(DatabaseFile.kind(DatabaseFile.logPath(path)) == .missing)
       #expect(DatabaseFile.kind(DatabaseFile.sharedMemoryPath(path)) == .missing)

@@ -10,14 +10,14 @@ import Testing
   }
 
   private func insert(_ number: Int64, _ text: String?) throws {
-    var insert = try connection.statement("INSERT INTO t VALUES ($1, $2)")
+    let insert = try connection.statement("INSERT INTO t VALUES ($1, $2)")
     insert.bind(1, number)
     insert.bind(2, text)
     try insert.run()
   }
 
   private func texts() throws -> [String?] {
-    var select = try connection.statement("SELECT b FROM t ORDER BY a")
+    let select = try connection.statement("SELECT b FROM t ORDER BY a")
     var texts: [String?] = []
     while try select.step() { texts.append(select.optionalString(0)) }
     return texts
@@ -26,7 +26,7 @@ import Testing
   @Test func textKeepsWhatStandsAfterANul() throws {
     try insert(1, "before\u{0}after")
     #expect(try texts() == ["before\u{0}after"])
-    var select = try connection.statement("SELECT length(CAST(b AS BLOB)), b FROM t")
+    let select = try connection.statement("SELECT length(CAST(b AS BLOB)), b FROM t")
     #expect(try select.step())
     #expect(select.integer(0) == 12)
     #expect(select.bytes(1).count == 12)
@@ -36,7 +36,7 @@ import Testing
     try insert(1, "")
     try insert(2, nil)
     #expect(try texts() == ["", nil])
-    var select = try connection.statement("SELECT typeof(b) FROM t ORDER BY a")
+    let select = try connection.statement("SELECT typeof(b) FROM t ORDER BY a")
     #expect(try select.step())
     #expect(select.string(0) == "text")
     #expect(try select.step())
@@ -45,12 +45,12 @@ import Testing
 
   @Test func anEmptySpanBindsEmptyText() throws {
     let empty: [UInt8] = []
-    var insert = try connection.statement("INSERT INTO t VALUES ($1, $2)")
+    let insert = try connection.statement("INSERT INTO t VALUES ($1, $2)")
     insert.bind(1, 1 as Int64)
     insert.bind(2, text: empty.span)
     try insert.run()
     #expect(try texts() == [""])
-    var select = try connection.statement("SELECT b FROM t")
+    let select = try connection.statement("SELECT b FROM t")
     #expect(try select.step())
     #expect(select.optionalBytes(0) == [])
     #expect(select.withText(0) { $0.count } == 0)
@@ -63,7 +63,7 @@ import Testing
   }
 
   @Test func blobsAreReadByLength() throws {
-    var select = try connection.statement("SELECT x'00ff0041', x'', NULL")
+    let select = try connection.statement("SELECT x'00ff0041', x'', NULL")
     #expect(try select.step())
     #expect(select.bytes(0) == [0x00, 0xFF, 0x00, 0x41])
     #expect(select.optionalBytes(1) == [])
@@ -72,7 +72,7 @@ import Testing
   }
 
   @Test func textThatIsNotUTF8DoesNotTrap() throws {
-    var select = try connection.statement("SELECT CAST(x'c328' AS TEXT)")
+    let select = try connection.statement("SELECT CAST(x'c328' AS TEXT)")
     #expect(try select.step())
     #expect(select.string(0) == "")
     #expect(select.bytes(0) == [0xC3, 0x28])
@@ -80,12 +80,12 @@ import Testing
 
   @Test func numbersKeepTheirRange() throws {
     for (index, number) in ([.min, -1, 0, 1, .max] as [Int64]).enumerated() {
-      var select = try connection.statement("SELECT $1")
+      let select = try connection.statement("SELECT $1")
       select.bind(1, number)
       #expect(try select.step())
       #expect(select.integer(0) == number, "number \(index)")
     }
-    var select = try connection.statement("SELECT $1, $2, $3")
+    let select = try connection.statement("SELECT $1, $2, $3")
     select.bind(1, nil as Int64?)
     select.bind(2, true)
     select.bind(3, false)
@@ -97,7 +97,7 @@ import Testing
 
   @Test func bindingsDoNotOutliveAUse() throws {
     func select(_ value: Int64?) throws -> Int64? {
-      var select = try connection.statement(composed: "SELECT $1")
+      let select = try connection.statement(composed: "SELECT $1")
       select.bind(1, value)
       return try select.step() ? select.optionalInteger(0) : -1
     }
@@ -106,7 +106,7 @@ import Testing
   }
 
   @Test func resetForgetsTheBindings() throws {
-    var select = try connection.statement("SELECT $1, $2")
+    let select = try connection.statement("SELECT $1, $2")
     select.bind(1, "a")
     #expect(try select.step())
     select.reset()
@@ -125,7 +125,7 @@ import Testing
   }
 
   @Test func aParameterThatDoesNotExistIsReportedByTheStep() throws {
-    var select = try connection.statement("SELECT $1")
+    let select = try connection.statement("SELECT $1")
     select.bind(2, 5 as Int64)
     let error = #expect(throws: SQLiteError.self) { _ = try select.step() }
     #expect(error?.code == 25)
@@ -135,9 +135,9 @@ import Testing
     for number in 1...3 as ClosedRange<Int64> { try insert(number, nil) }
     func pairs(_ statement: () throws -> Statement) throws -> [[Int64]] {
       var pairs: [[Int64]] = []
-      var outer = try statement()
+      let outer = try statement()
       while try outer.step() {
-        var inner = try statement()
+        let inner = try statement()
         while try inner.step() { pairs.append([outer.integer(0), inner.integer(0)]) }
       }
       return pairs
@@ -150,7 +150,7 @@ import Testing
   @Test func aStatementThatGoesOutOfScopePinsNothing() throws {
     for number in 1...3 as ClosedRange<Int64> { try insert(number, nil) }
     func first() throws -> Bool {
-      var select = try connection.statement("SELECT a FROM t ORDER BY a")
+      let select = try connection.statement("SELECT a FROM t ORDER BY a")
       return try select.step()
     }
     #expect(try first())
@@ -160,7 +160,7 @@ import Testing
 
   @Test func changesCountsRows() throws {
     for number in 1...5 as ClosedRange<Int64> { try insert(number, nil) }
-    var delete = try connection.statement("DELETE FROM t WHERE a > $1")
+    let delete = try connection.statement("DELETE FROM t WHERE a > $1")
     delete.bind(1, 2 as Int64)
     try delete.run()
     #expect(connection.changes == 3)
@@ -169,7 +169,7 @@ import Testing
   @Test func errorsNameTheConstraintAndNeverTheValue() throws {
     try connection.execute("CREATE TABLE u (k TEXT NOT NULL UNIQUE) STRICT")
     func insert(_ text: String?) throws {
-      var insert = try connection.statement("INSERT INTO u VALUES ($1)")
+      let insert = try connection.statement("INSERT INTO u VALUES ($1)")
       insert.bind(1, text)
       try insert.run()
     }
@@ -187,7 +187,7 @@ import Testing
 
   @Test func errorsOfAWrongTypeDoNotShowTheValue() throws {
     let error = #expect(throws: SQLiteError.self) {
-      var insert = try connection.statement("INSERT INTO t (a) VALUES ($1)")
+      let insert = try connection.statement("INSERT INTO t (a) VALUES ($1)")
       insert.bind(1, "secret")
       try insert.run()
     }

@@ -1,4 +1,5 @@
 import Foundation
+import Database
 import JSON
 import SQLite
 import Testing

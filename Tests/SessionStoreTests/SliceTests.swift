@@ -47,7 +47,7 @@ import Testing
   }
 
   private func problems(_ test: TestStore) throws -> [String] {
-    try Integrity.brokenRules(in: test.store.tables.connection(.server), WorkProgress())
+    try Integrity.brokenRules(in: test.store.tables.connection(.server))
   }
 
   @Test func whatIsHalfRemovedIsOverForGood() throws {

@@ -1,4 +1,5 @@
 import Foundation
+import Database
 import JSON
 import SQLite
 import Testing
@@ -39,7 +40,7 @@ import Testing
 
   @Test func aNewFileIsMarkedAsOurs() throws {
     let test = try open(path)
-    let connection = test.store.tables.connection(.server)
+    let connection = test.store.file.connection
     #expect(try connection.pragma("application_id") == 0x4D43_5073)
     #expect(try connection.pragma("user_version") == Schema.current.version)
     #expect(try connection.pragmaText("journal_mode") == "wal")
@@ -55,7 +56,7 @@ import Testing
 
   @Test func theListOfTablesIsComplete() throws {
     let test = try open(path)
-    var select = try test.store.tables.connection(.server).statement(
+    let select = try test.store.file.connection.statement(
       "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     var names: [String] = []
     while try select.step() { names.append(select.string(0)) }
@@ -334,7 +335,7 @@ import Testing
     #expect(test.store.schema == Schema.current.version + 2)
     try expectOldData(test)
     #expect(try test.rows("notes") == 1)
-    var select = try test.store.tables.connection(.server).statement(
+    let select = try test.store.file.connection.statement(
       "SELECT note FROM sessions WHERE session_id = 's'")
     #expect(try select.step())
     #expect(select.string(0) == "of s")
@@ -350,10 +351,10 @@ import Testing
     let test = try open(path)
     try expectOldData(test)
     #expect(
-      try test.store.tables.connection(.server).pragma("user_version") == Schema.current.version)
-    #expect(throws: SQLiteError.self) { try test.rows("notes") }
+      try test.store.file.connection.pragma("user_version") == Schema.current.version)
+    #expect(throws: DatabaseError.self) { try test.rows("notes") }
     #expect(throws: SQLiteError.self) {
-      _ = try test.store.tables.connection(.server).statement("SELECT note FROM sessions")
+      _ = try test.store.file.connection.statement("SELECT note FROM sessions")
     }
   }
 
@@ -414,11 +415,11 @@ import Testing
   }
 
   private func structure(_ store: Store) throws -> [String] {
-    let connection = store.tables.connection(.server)
+    let connection = store.file.connection
     var parts: [String] = []
     var tables: [String] = []
     do {
-      var select = try connection.statement(
+      let select = try connection.statement(
         "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name")
       while try select.step() {
         if select.string(0) == "table" { tables.append(select.string(1)) }
@@ -427,12 +428,12 @@ import Testing
       }
     }
     for table in tables {
-      var info = try connection.statement(composed: "PRAGMA table_info(\(table))")
+      let info = try connection.statement(composed: "PRAGMA table_info(\(table))")
       while try info.step() {
         parts.append("column \(table) " + (1...5).map { info.string($0) }.joined(separator: " "))
       }
     }
-    var first = try connection.statement(composed: "SELECT * FROM store")
+    let first = try connection.statement(composed: "SELECT * FROM store")
     while try first.step() { parts.append("row " + (0..<13).map { first.string($0) }.joined(separator: " ")) }
     return parts
   }

@@ -1,3 +1,4 @@
+import Database
 import JSON
 import SQLite
 import Testing

@@ -1,7 +1,16 @@
 /// What a room may import.
 enum ImportRules {
   /// The rooms, top floor first. A room may import only what stands below it.
-  static let floors = ["mcp-session-store", "Sidecar", "SessionStore", "JSONRPC", "SQLite", "JSON", "CSQLite"]
+  static let floors = [
+    "mcp-session-store", "Sidecar", "SessionStore", "JSONRPC", "Database", "SQLite", "JSON", "CSQLite",
+  ]
+
+  /// Who may know that a database is a file of SQLite's. Everybody else asks Database, which does not say.
+  static let engines = [
+    "Sources/Database/", "Sources/SessionStore/File/",
+    // The thread of a job is of that room.
+    "Sources/Sidecar/Machine/Jobs.swift", "Sources/Sidecar/Contract/ErrorTable.swift",
+  ]
 
   /// Modules from outside of the package, and the rooms that may import them; nil is any room.
   static let outside: [String: [String]?] = [
@@ -59,6 +68,9 @@ enum ImportRules {
       }
       if floors[imported] == "CSQLite", room != "SQLite" {
         return finding("only SQLite imports CSQLite: wrap in that room what is needed")
+      }
+      if floors[imported] == "SQLite", !engines.contains(where: { file.path.hasPrefix($0) }) {
+        return finding("ask Database: only \(engines.joined(separator: ", ")) know that it is a file")
       }
       return undeclared(found, in: file, manifest)
     }

@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// What happened in a session's life.
 package enum LifecycleChange: String, CaseIterable, Sendable {

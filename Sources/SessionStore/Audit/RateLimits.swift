@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// What a rate limit says to one request.
 package struct RateDecision: Equatable {

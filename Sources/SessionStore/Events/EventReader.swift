@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// A reader that follows one session's events: a cursor, not a buffer.
 package struct EventReader {

@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// What a caller hands in to be stored as an event.
 package struct NewEvent {

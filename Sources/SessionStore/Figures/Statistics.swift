@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// The store in more figures than ``Summary``, for a report.
 package struct Statistics {

@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// The store in figures.
 package struct Summary {
@@ -55,8 +55,7 @@ extension Store {
     summary.schema = schema
     summary.databaseBytes = try databaseBytes()
     summary.walBytes = walBytes
-    let file = tables.connection(.server)
-    summary.freeBytes = try file.pragma("freelist_count") * file.pragma("page_size")
+    summary.freeBytes = try file.freeBytes()
     return summary
   }
 

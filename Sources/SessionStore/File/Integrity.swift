@@ -1,3 +1,4 @@
+import Database
 import SQLite
 
 /// What SQLite and the store's own rules find wrong in a file.
@@ -8,15 +9,16 @@ enum Integrity {
   /// Reads the whole file; call it inside a read transaction.
   /// - Returns: one sentence for each problem, none when all is well
   /// - Throws: ``SQLiteError`` when the disk fails; damage is a problem and not an error
-  static func problems(in connection: Connection, _ progress: WorkProgress) throws -> [String] {
+  static func problems(in connection: SQLite.Connection, _ progress: WorkProgress) throws -> [String] {
     var problems: [String] = []
     do {
       problems = try damage(in: connection, "integrity_check")
       // What a damaged tree holds cannot be counted, and another version may have other rules.
       if problems.isEmpty, try connection.pragma("user_version") == Schema.current.version {
-        problems = try brokenRules(in: connection, progress)
+        problems = try brokenRules(in: Database.Connection(connection), progress)
       }
-    } catch let error as SQLiteError {
+    } catch {
+      guard let error = databaseError(error) else { throw error }
       try progress.check()
       switch error.class {
       case .corrupt, .notADatabase, .other: problems.append(error.message)
@@ -29,15 +31,20 @@ enum Integrity {
 
   /// What SQLite finds wrong.
   /// - Parameter pragma: `quick_check`, which does not compare indexes with their tables, or `integrity_check`
-  static func damage(in connection: Connection, _ pragma: String) throws(SQLiteError) -> [String] {
+  static func damage(in connection: SQLite.Connection, _ pragma: String) throws(SQLiteError) -> [String] {
     var problems: [String] = []
-    var check = try connection.statement(composed: "PRAGMA \(pragma)(\(limit))")
+    let check = try connection.statement(composed: "PRAGMA \(pragma)(\(limit))")
     while try check.step() {
       // One row may hold several findings, under a line that names the database.
       let lines = check.string(0).split(separator: "\n").map(String.init)
       problems += lines.filter { !$0.hasPrefix("***") && $0 != "ok" }
     }
     return problems
+  }
+
+  /// What the database answered, of either room.
+  static func databaseError(_ error: any Error) -> DatabaseError? {
+    error as? DatabaseError ?? (error as? SQLiteError).map(DatabaseError.init)
   }
 
   /// how many rules there are
@@ -169,11 +176,11 @@ enum Integrity {
   /// What the store's own rules find wrong, one sentence for each.
   /// - Parameter tested: told how many rules were tested
   static func brokenRules(
-    in connection: Connection, _ progress: WorkProgress, tested: (Int) -> Void = { _ in }
+    in connection: Database.Connection, _ progress: WorkProgress? = nil, tested: (Int) -> Void = { _ in }
   ) throws -> [String] {
     var problems: [String] = []
     for (index, (what, sql)) in counts.enumerated() {
-      try progress.check()
+      try progress?.check()
       tested(index)
       var select = try connection.statement(sql)
       guard try select.step() else { continue }
@@ -181,7 +188,7 @@ enum Integrity {
       if counted != found { problems.append("table 'store' counts \(counted) \(what), but there are \(found)") }
     }
     for (index, (what, sql)) in faults.enumerated() {
-      try progress.check()
+      try progress?.check()
       tested(counts.count + index)
       var select = try connection.statement(sql)
       guard try select.step() else { continue }

@@ -1,3 +1,4 @@
+import Database
 package import SQLite
 
 /// Work on the whole file, too long to be done between two requests: a check of 0.9 GB is one statement of SQLite's
@@ -17,7 +18,7 @@ package enum Job: Sendable, Equatable {
   /// - Parameter report: told the pages that a backup has copied, and all; what it throws ends the job
   /// - Throws: ``StoreError``, ``SQLiteError``; ``WorkCancelled``
   func run(
-    on connection: Connection, _ progress: WorkProgress,
+    on connection: SQLite.Connection, _ progress: WorkProgress,
     report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
   ) throws -> Outcome {
     switch self {
@@ -55,7 +56,7 @@ extension Store {
     let path = path
     let busyTimeout = Int32(clamping: limits.busyTimeout)
     return try Background { progress in
-      let connection = try Connection(path: path, mode: .readOnly, busyTimeout: busyTimeout)
+      let connection = try SQLite.Connection(path: path, mode: .readOnly, busyTimeout: busyTimeout)
       return try job.run(on: connection, progress)
     }
   }
@@ -67,7 +68,7 @@ extension Store {
     _ job: Job, report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
   ) throws -> Job.Outcome {
     do {
-      let outcome = try job.run(on: tables.connection(.server), WorkProgress()) { done, total in
+      let outcome = try job.run(on: file.connection, WorkProgress()) { done, total in
         // The last report comes when everything is read and before the copy gets its name.
         if done == total { try checkStillness() }
         try report(done, total)

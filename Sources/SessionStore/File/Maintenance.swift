@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// What a sweep of sessions or tasks removed.
 package struct Swept {
@@ -265,7 +265,7 @@ extension Store {
     var budget = SliceBudget(
       rows: Int64(rows),
       milliseconds: rows > Self.sliceRows ? Self.sliceMillisecondsAtMost : Self.sliceMilliseconds, environment)
-    var swept = try withoutSync {
+    var swept = try file.withoutSync {
       try inOwnGroup(waiting: 0) { try sweep(sweepStage, &budget) }
     }
     rowsMade = max(0, rowsMade - (rows - Int(max(0, budget.rows))) / 2)
@@ -276,18 +276,6 @@ extension Store {
       isSweeping = swept.hasMore
     }
     return swept
-  }
-
-  private func withoutSync<Result>(_ body: () throws -> Result) throws -> Result {
-    if durability == .normal { return try body() }
-    try tables.connection(.server).setSync(eachCommit: false)
-    let outcome = Swift.Result { try body() }
-    do {
-      try tables.connection(.server).setSync(eachCommit: true)
-    } catch {
-      throw StoreError.outcomeUnknown(code: error.code, message: "commits cannot be synced any more")
-    }
-    return try outcome.get()
   }
 
   private func sweep(_ stage: SweepStage, _ budget: inout SliceBudget) throws -> SweptSlice {
@@ -358,7 +346,7 @@ extension Store {
       }
     }
     done.swept.events += try inOwnGroup(waiting: limits.busyTimeout) { try trimEvicted(sessions: 100) }
-    done.freedPages = try inOwnGroup(waiting: limits.busyTimeout) { try freePages(1_000) }
+    done.freedPages = try inOwnGroup(waiting: limits.busyTimeout) { try file.freePages(1_000) }
     done.checkpointedPages = try checkpoint()
     return done
   }
@@ -381,12 +369,5 @@ extension Store {
       try trimEvents(slot, atLeast: 1)
     }
     return trimmed
-  }
-
-  private func freePages(_ limit: Int) throws -> Int64 {
-    let before = try tables.connection(.server).pragma("freelist_count")
-    if before == 0 { return 0 }
-    try tables.connection(.server).execute("PRAGMA incremental_vacuum(\(limit))")
-    return before - (try tables.connection(.server).pragma("freelist_count"))
   }
 }

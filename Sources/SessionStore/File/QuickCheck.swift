@@ -1,3 +1,4 @@
+import Database
 internal import SQLite
 
 /// What a look at the contents found that may be ended at any time.
@@ -30,7 +31,7 @@ extension Store {
   /// Looks for damage without comparing indexes with their tables, and then at the store's own rules; call it inside
   /// ``read(_:)``.
   package func quickCheck(_ interruption: Interruption) throws -> QuickCheck {
-    let (connection, progress) = (tables.connection(.server), interruption.progress)
+    let (connection, progress) = (file.connection, interruption.progress)
     var check = QuickCheck()
     do {
       try connection.interruptibly(progress) {
@@ -38,13 +39,14 @@ extension Store {
         try progress.check()
         check.reach = .structure(rules: 0, of: Integrity.ruleCount)
         if !check.problems.isEmpty { return }
-        check.problems = try Integrity.brokenRules(in: connection, progress) {
+        check.problems = try Integrity.brokenRules(in: tables.connection(.server), progress) {
           check.reach = .structure(rules: $0, of: Integrity.ruleCount)
         }
         check.reach = .everything
       }
     } catch is WorkCancelled {
-    } catch let error as SQLiteError {
+    } catch {
+      guard let error = Integrity.databaseError(error) else { throw error }
       if progress.isCancelled { return check }
       switch error.class {
       case .corrupt, .notADatabase, .other: check.problems.append(error.message)

@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// The tables, as a list of forward migrations: the file's `user_version` says how many of them it has had.
 ///

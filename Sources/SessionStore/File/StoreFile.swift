@@ -1,3 +1,4 @@
+import Database
 import SQLite
 
 /// How a file becomes a store. The order of the steps matters; each is there because leaving it out has lost or
@@ -24,7 +25,8 @@ extension Store {
     do {
       let lock = isInMemory ? nil : try lock(path, limits)
       let isWhole = if let lock { try judge(path, resolved: lock.resolved, limits, schema) } else { true }
-      let connection = try Connection(path: path, mode: .readWrite, busyTimeout: Int32(clamping: limits.busyTimeout))
+      let connection = try SQLite.Connection(
+        path: path, mode: .readWrite, busyTimeout: Int32(clamping: limits.busyTimeout))
       // The first look takes back what a dead process left half done; only then can the rest be judged.
       if let lock, !isWhole { _ = try judge(connection, path, log: DatabaseFile.logPath(lock.resolved), schema) }
       try connection.configureForWriting(syncEachCommit: durability == .full, exclusive: exclusive)
@@ -32,9 +34,11 @@ extension Store {
       let place =
         isInMemory
         ? nil : try DatabasePlace(path, of: connection, exclusive: exclusive, witness: rootPage(connection, "store"))
+      let file = OpenedFile(
+        connection, lock: lock?.file, place: place, path: connection.resolvedPath, durability: durability,
+        isExclusive: exclusive, busyTimeout: limits.busyTimeout, schemaVersion: schema.version)
       let store = Store(
-        connection: connection, lock: lock?.file, place: place, schemaVersion: schema.version, limits: limits,
-        environment: environment, path: connection.resolvedPath, durability: durability, isExclusive: exclusive)
+        Database.Connection(connection), file, schema: schema.version, limits: limits, environment: environment)
       if !exclusive { lock?.file.release() }
       return store
     } catch {
@@ -45,7 +49,7 @@ extension Store {
   /// The lock stands beside the file under the name that SQLite resolved, so that two names of one file share it. So
   /// does the write-ahead log.
   private static func lock(_ path: String, _ limits: Limits) throws -> (file: FileLock, resolved: String) {
-    let resolved = try Connection(path: path, mode: .readOnly, busyTimeout: 0).resolvedPath
+    let resolved = try SQLite.Connection(path: path, mode: .readOnly, busyTimeout: 0).resolvedPath
     let lock = try FileLock(path: resolved + "-lock")
     if !lock.acquire(timeout: limits.busyTimeout) {
       throw OpenError.locked("\(path) is in use by another process that holds \(lock.path) (started with --exclusive?)")
@@ -62,7 +66,8 @@ extension Store {
     let log = DatabaseFile.logPath(resolved)
     try refuseOneByte(path, resolved)
     if DatabaseFile.size(path) == 0, DatabaseFile.size(log) == 0 { return true }
-    let connection = try Connection(path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
+    let connection = try SQLite.Connection(
+      path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
     do {
       _ = try judge(connection, path, log: log, schema)
       return true
@@ -93,11 +98,11 @@ extension Store {
   }
 
   /// - Returns: the version of its schema; 0 for a database that nobody has put anything into
-  static func judge(_ connection: Connection, _ path: String, log: String, _ schema: Schema) throws -> Int64 {
+  static func judge(_ connection: SQLite.Connection, _ path: String, log: String, _ schema: Schema) throws -> Int64 {
     let application = try connection.pragma("application_id")
     let version = try connection.pragma("user_version")
     if application != Schema.applicationID {
-      var objects = try connection.statement("SELECT count(*) FROM sqlite_schema")
+      let objects = try connection.statement("SELECT count(*) FROM sqlite_schema")
       if application == 0, version == 0, try objects.step(), objects.integer(0) == 0 { return 0 }
       throw OpenError.foreign("\(path) is a SQLite database of another program; name another file")
     }
@@ -112,7 +117,7 @@ extension Store {
     // A row of each table: its root page is there and is a page of a table.
     for table in Schema.tables(of: version) {
       do throws(SQLiteError) {
-        var select = try connection.statement(composed: "SELECT * FROM \(table) LIMIT 1")
+        let select = try connection.statement(composed: "SELECT * FROM \(table) LIMIT 1")
         try select.run()
       } catch {
         switch error.class {
@@ -129,7 +134,7 @@ extension Store {
 
   /// Brings the file to the newest schema, each step in a transaction of its own. One that nobody has put anything into
   /// gets there in one step.
-  private static func migrate(_ connection: Connection, _ schema: Schema) throws {
+  private static func migrate(_ connection: SQLite.Connection, _ schema: Schema) throws {
     while true {
       try connection.beginImmediate()
       do {
@@ -145,7 +150,7 @@ extension Store {
           next = schema.version
         } else {
           try connection.execute(schema.migrations[Int(version)])
-          try Schema.moves[next]?(connection)
+          try Schema.moves[next]?(Database.Connection(connection))
         }
         try connection.execute("PRAGMA application_id = \(Schema.applicationID)")
         try connection.execute("PRAGMA user_version = \(next)")
@@ -157,8 +162,8 @@ extension Store {
     }
   }
 
-  private static func rootPage(_ connection: Connection, _ table: String) throws -> Int64 {
-    var select = try connection.statement("SELECT rootpage FROM sqlite_schema WHERE name = $1")
+  private static func rootPage(_ connection: SQLite.Connection, _ table: String) throws -> Int64 {
+    let select = try connection.statement("SELECT rootpage FROM sqlite_schema WHERE name = $1")
     select.bind(1, table)
     return try select.step() ? select.integer(0) : 1
   }
@@ -166,7 +171,9 @@ extension Store {
   static func openError(_ error: any Error, _ path: String, to purpose: String = "for writing") -> OpenError {
     if let error = error as? OpenError { return error }
     if let change = error as? DatabasePlace.Change { return .replaced(change.sentence) }
-    guard let error = error as? SQLiteError else { return .inputOutput("\(path): \(error)") }
+    guard let error = error as? DatabaseError ?? (error as? SQLiteError).map(DatabaseError.init) else {
+      return .inputOutput("\(path): \(error)")
+    }
     return switch error.class {
     case .notADatabase: .foreign("\(path) is not a SQLite database; name another file")
     // SQLite says the same of bytes that are wrong and of bytes that the disk cannot read (SQLITE_IOERR_CORRUPTFS).

@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// An entry that is to be appended, with what the log reads of it; everything else in it is the caller's.
 package struct NewLogEntry {

@@ -1,5 +1,5 @@
+import Database
 import JSON
-import SQLite
 
 /// The message ids of one session's log that are known, by 64 bits of a hash whose key no client can learn: with
 /// 10,000 known ids, one new id in 10^15 is taken for a known one.

@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// Somebody who wrote to a log.
 package struct LogParticipant: Equatable {

@@ -1,5 +1,5 @@
+import Database
 import JSON
-import SQLite
 
 /// The first line of a dump: what the numbers in it count from.
 struct DumpHeader {

@@ -1,5 +1,5 @@
+import Database
 import JSON
-import SQLite
 
 /// Why a dump was not loaded. Nothing of it is in the store then.
 package struct LoadError: Error, Equatable {
@@ -339,7 +339,7 @@ extension Store {
       try feed(&loader)
       try loader.finish()
       try flushCounters()
-      if let problem = try Integrity.brokenRules(in: tables.connection(.server), WorkProgress()).first {
+      if let problem = try Integrity.brokenRules(in: tables.connection(.server)).first {
         throw LoadError(line: 0, message: "the dump contradicts itself: \(problem)")
       }
       return loader.records

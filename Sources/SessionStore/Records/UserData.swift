@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// Whose data is meant: the sessions for which all that is named holds, and what is bound to exactly the owners.
 package struct UserSelector: Sendable {

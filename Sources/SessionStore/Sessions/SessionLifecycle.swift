@@ -1,5 +1,5 @@
+import Database
 import JSON
-import SQLite
 
 /// From one status to another, and whether a session may be used.
 extension Store {

@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// Which sessions a list, a count or a broadcast means.
 package struct SessionFilter {

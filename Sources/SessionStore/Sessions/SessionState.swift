@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// One key of a session's state.
 struct StateEntry {

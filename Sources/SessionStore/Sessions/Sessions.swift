@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// What a caller may say about a session that is to be made.
 package struct NewSession {
@@ -414,7 +414,7 @@ extension Store {
     var delete = try tables.statement(
       of: row.number, "DELETE FROM sessions WHERE number = $1 RETURNING user_id")
     guard try delete.step() else {
-      throw SQLiteError(code: SQLiteError.corruptCode, message: "a row of table 'sessions' vanished")
+      throw DatabaseError.corrupt("a row of table 'sessions' vanished")
     }
     let userID = delete.optionalString(0)
     try delete.run()
@@ -448,7 +448,7 @@ extension Store {
       FROM sessions WHERE number = $1
       """)
     guard try select.step() else {
-      throw SQLiteError(code: SQLiteError.corruptCode, message: "a row of table 'sessions' vanished")
+      throw DatabaseError.corrupt("a row of table 'sessions' vanished")
     }
     let details = SessionDetails(
       revision: row.revision, userID: select.optionalString(0), clientCapabilities: select.json(1),

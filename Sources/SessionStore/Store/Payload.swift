@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// JSON from outside that is to be stored as it is. There is no other way to bind one, and none to make one that is
 /// over the limit: so no method can forget to look.
@@ -32,7 +32,7 @@ extension Store {
 
 extension Statement {
   /// As the last step, with bytes that SQLite reads where they are.
-  consuming func run(binding index: Int32, _ value: Payload) throws(SQLiteError) {
+  consuming func run(binding index: Int32, _ value: Payload) throws(DatabaseError) {
     try run(binding: index, text: value.text.bytes.span)
   }
 

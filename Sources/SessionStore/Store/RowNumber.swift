@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// The number of a session's row, by which its events, its state, its log and its tasks know it. No two sessions ever
 /// have the same, unlike their ids, which are used again.

@@ -1,11 +1,11 @@
-import SQLite
+import Database
 
 /// The domain over one database: sessions, events, tasks, values, logs and the audit trail.
 ///
 /// One thread uses it. A caller brackets each read with ``beginRead()`` / ``endRead()`` and any number of writing
 /// requests with ``beginGroup(waiting:)`` / ``commitGroup()``; what a group wrote is durable when the commit returns.
 /// A request that is refused with a ``StoreError`` has changed nothing, neither on disk nor in memory. After an
-/// ``SQLiteError`` the whole group is void: ``abandonGroup()`` it and run its requests again, each in its own group.
+/// ``DatabaseError`` the whole group is void: ``abandonGroup()`` it and run its requests again, each in its own group.
 package final class Store {
   /// Counters that belong to the whole store, written once per group.
   struct Counters: Equatable {
@@ -34,21 +34,11 @@ package final class Store {
   let tables: Tables
   /// for the transactions; what is in them goes through `tables`
   private var connection: Connection { tables.connection(.server) }
-  /// nil in memory, where there is nobody to exclude, and when the file was opened for reading
-  private let lock: FileLock?
-  /// nil in the same cases
-  private let place: DatabasePlace?
-  /// when readers looked last whether the files are in their place, Unix milliseconds
-  private var lastLook: Int64 = 0
-  /// what must stay as it is while a file that nobody had open is read
-  let stillness: StillFile?
-  private let schemaVersion: Int64
+  let file: OpenedFile
+  /// the version of the schema, as the database counts it
+  package let schema: Int64
   package let limits: Limits
   let environment: Environment
-  /// what the options said and the file turned out to be
-  package let path: String
-  package let durability: Durability
-  package let isExclusive: Bool
 
   /// the time of the request that is running, Unix milliseconds
   package private(set) var now: Int64
@@ -66,8 +56,6 @@ package final class Store {
   var isSweeping = false
   /// rows since the last slice of a sweep, each of which will have to go some day; counted as a slice counts them
   var rowsMade = 0
-  /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
-  private var dataVersion: Int64?
   package private(set) var isInGroup = false
   /// Whether somebody wants to know what commits change.
   package var isWatched = false
@@ -78,30 +66,13 @@ package final class Store {
   /// whether a write of the same input has waited for other processes in vain
   private var hasWaitedInVain = false
 
-  init(
-    connection: Connection, lock: FileLock?, place: DatabasePlace? = nil, stillness: StillFile? = nil,
-    schemaVersion: Int64, limits: Limits, environment: Environment, path: String, durability: Durability,
-    isExclusive: Bool
-  ) {
+  init(_ connection: Connection, _ file: OpenedFile, schema: Int64, limits: Limits, environment: Environment) {
     tables = Tables(connection)
-    self.lock = lock
-    self.place = place
-    self.stillness = stillness
-    self.schemaVersion = schemaVersion
+    self.file = file
+    self.schema = schema
     self.limits = limits
     self.environment = environment
-    self.path = path
-    self.durability = durability
-    self.isExclusive = isExclusive
     now = environment.now()
-  }
-
-  deinit {
-    // SQLite's last act on a file may be a checkpoint, and checkpoints happen under the lock. Without it the log stays
-    // for the next one who opens the file.
-    if let lock, !isExclusive { _ = lock.acquire(timeout: 100) }
-    // By its name SQLite would delete the log of whatever stands there now.
-    if let place, (try? place.checkBeforeCommit()) == nil { connection.keepLog() }
   }
 
   package func currentTime() -> Int64 { environment.now() }
@@ -111,15 +82,12 @@ package final class Store {
     now = environment.now()
   }
 
-  /// the file's schema, as `user_version` counts it
-  package var schema: Int64 { schemaVersion }
-
   // MARK: - Reading
 
   /// Pins a snapshot for one request outside a group.
   package func beginRead() throws {
-    if now &- lastLook >= Self.lookInterval || now < lastLook { try checkPlace() }
-    try connection.begin()
+    try file.checkPlaceWhenDue(now)
+    try connection.begin(.snapshot)
     do {
       try refresh()
     } catch {
@@ -130,24 +98,22 @@ package final class Store {
   }
 
   package func endRead() {
-    // Nothing was written, so this only lets the snapshot go; a failure leaves no transaction either.
-    do { try connection.commit() } catch { connection.rollback() }
+    connection.endSnapshot()
     // Reads remember rows; message ids are remembered by writes alone.
     cache.trim()
   }
 
   /// Drops what is remembered when another process has committed since.
   private func refresh() throws {
-    let version = try connection.dataVersion()
-    if version == dataVersion { return }
+    guard try file.hasNews() else { return }
     foreignCommits += 1
     forgetRows()
-    // Another process may have begun a new log beside the one that is open.
-    try checkPlace()
-    let found = try connection.pragma("user_version")
-    if found != schemaVersion { throw StoreError.tooNew(found: found, supported: schemaVersion) }
-    try loadCounters()
-    dataVersion = version
+    do {
+      try loadCounters()
+    } catch {
+      file.forget()
+      throw error
+    }
   }
 
   private func loadCounters() throws {
@@ -159,7 +125,7 @@ package final class Store {
       FROM store WHERE id = 1
       """)
     guard try select.step() else {
-      throw SQLiteError(code: SQLiteError.corruptCode, message: "the row of table 'store' is missing")
+      throw DatabaseError.corrupt("the row of table 'store' is missing")
     }
     counters = Counters(
       revision: select.integer(0), sessions: select.integer(1), events: select.integer(2), tasks: select.integer(3),
@@ -178,21 +144,23 @@ package final class Store {
   ///   do not wait, until ``renewPatience()``: they would all wait for the same process, one after the other.
   package func beginGroup(waiting: Int64) throws {
     let waits = waiting > 0 && !hasWaitedInVain
-    if let lock, !isExclusive, !lock.acquire(timeout: waits ? waiting : 0) { throw busy(waits) }
+    if !file.lock(waiting: waits ? waiting : 0) { throw busy(waits) }
     do {
-      if !waits { connection.setBusyTimeout(0) }
-      defer { if !waits { connection.setBusyTimeout(Int32(clamping: limits.busyTimeout)) } }
-      try connection.beginImmediate()
-      try refresh()
+      if waits { try beginWriting() } else { try file.withoutWaiting { try beginWriting() } }
     } catch {
       connection.rollback()
-      releaseLock()
-      if let error = error as? SQLiteError, error.class == .busy { throw busy(waits) }
+      file.unlock()
+      if let error = error as? DatabaseError, error.class == .busy { throw busy(waits) }
       throw error
     }
     isInGroup = true
     done = Totals()
     hasWaitedInVain = false
+  }
+
+  private func beginWriting() throws {
+    try connection.begin(.group)
+    try refresh()
   }
 
   private func busy(_ hasWaited: Bool) -> StoreError {
@@ -210,25 +178,20 @@ package final class Store {
     do {
       try flushSessions()
       try flushCounters()
-      try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkBeforeCommit() }
+      try file.checkBeforeCommit()
     } catch {
       abandonGroup()
       throw error
     }
-    do {
-      try connection.commit()
-    } catch {
-      switch error.class {
-      case .full, .busy, .readOnly:
-        abandonGroup()
-        throw error
-      default:
-        // The log may have been written and only the sync have failed; a restart would then find the commit.
-        throw StoreError.outcomeUnknown(code: error.code, message: error.message)
-      }
+    switch connection.commit() {
+    case .committed: break
+    case .refused(let error):
+      abandonGroup()
+      throw error
+    case .unknown(let error): throw StoreError.outcomeUnknown(code: error.code, message: error.message)
     }
     // Whoever takes the files away after this takes away what is in them.
-    try guardPlace(committed: true) { place throws(DatabasePlace.Change) in try place.checkAfterCommit() }
+    try file.checkAfterCommit()
     totals.add(done)
     endGroup()
     cache.trim()
@@ -245,17 +208,13 @@ package final class Store {
 
   private func endGroup() {
     isInGroup = false
-    releaseLock()
-  }
-
-  private func releaseLock() {
-    if !isExclusive { lock?.release() }
+    file.unlock()
   }
 
   private func forget() {
     forgetRows()
     messageIDs.takeBack()
-    dataVersion = nil
+    file.forget()
   }
 
   private func forgetRows() {
@@ -313,17 +272,15 @@ package final class Store {
     try flushSessions()
     let before = (counters, done)
     let mark = messageIDs.mark
-    try connection.execute("SAVEPOINT request")
+    try connection.savepoint()
     do {
       let result = try body()
       try flushSessions()
-      try connection.execute("RELEASE request")
+      try connection.release()
       return result
     } catch {
-      // After some errors SQLite has ended the transaction, and with it the savepoint; then the group is void anyway.
-      if connection.isInTransaction {
-        try connection.execute("ROLLBACK TO request; RELEASE request")
-      }
+      // Some errors end the transaction, and with it the savepoint; then the group is void anyway.
+      if connection.isInTransaction { try connection.rollbackToSavepoint() }
       forgetRows()
       messageIDs.takeBack(to: mark)
       (counters, done) = before
@@ -360,70 +317,36 @@ package final class Store {
 
   func noteMade(_ rows: Int) { rowsMade += rows }
 
-  /// False when SQLite has ended the transaction by itself, as it does on some errors.
+  /// False when the database has ended the transaction by itself, as it does on some errors.
   package var transactionStands: Bool { connection.isInTransaction }
 
-  // MARK: - Checkpoints
+  // MARK: - The file
 
-  /// pages that the write-ahead log may hold before a checkpoint is due: measured 10–14 % over SQLite's 1,000
-  package static let checkpointPages = 4_000
+  /// what the options said and the file turned out to be
+  package var path: String { file.path }
+  package var durability: Durability { file.durability }
+  package var isExclusive: Bool { file.isExclusive }
 
-  package var checkpointIsDue: Bool { connection.walPages >= Self.checkpointPages }
+  /// pages that the write-ahead log may hold before a checkpoint is due
+  package static var checkpointPages: Int { OpenedFile.checkpointPages }
+
+  package var checkpointIsDue: Bool { file.checkpointIsDue }
 
   /// Copies the write-ahead log into the file, unless another process holds the lock right now.
-  /// - Throws: ``SQLiteError`` when the disk failed; commits are safe in the log, but nobody knows what the file holds
+  /// - Throws: an error of the database when the disk failed; commits are safe in the log, but nobody knows what the
+  ///   file holds
   @discardableResult
-  package func checkpoint() throws -> Int {
-    if let lock, !isExclusive, !lock.acquire(timeout: 0) { return 0 }
-    defer { releaseLock() }
-    try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkBeforeCommit() }
-    defer { place?.noteCheckpoint() }
-    return try connection.checkpoint()
-  }
-
-  // MARK: - The place of the files
-
-  /// How long readers may go on with files that are not in their place any more: milliseconds.
-  private static let lookInterval: Int64 = 100
+  package func checkpoint() throws -> Int { try file.checkpoint() }
 
   /// Whether the names of the files still lead to those that are open.
   /// - Throws: `databaseReplaced`
-  package func checkPlace() throws {
-    lastLook = now
-    try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkNames() }
-  }
-
-  private func guardPlace(
-    committed: Bool, _ check: (DatabasePlace) throws(DatabasePlace.Change) -> Void
-  ) throws {
-    guard let place else { return }
-    do throws(DatabasePlace.Change) {
-      try check(place)
-    } catch {
-      if !committed { connection.rollback() }
-      throw StoreError.databaseReplaced(change: error.sentence + settle(error, place), wasCommitted: committed)
-    }
-  }
-
-  private func settle(_ change: DatabasePlace.Change, _ place: DatabasePlace) -> String {
-    guard let lock else { return "" }
-    if !lock.isHeld {
-      guard lock.acquire(timeout: limits.busyTimeout) else { return "" }
-      defer { lock.release() }
-      return place.settle(change)
-    }
-    return place.settle(change)
-  }
-
-  // MARK: - Facts about the file
+  package func checkPlace() throws { try file.checkPlace(now) }
 
   /// sessions, also those that wait for a sweep
   package var sessionRows: Int64 { counters.sessions }
 
   /// bytes of the database, its free pages included
-  package func databaseBytes() throws -> Int64 {
-    try connection.pragma("page_count") * connection.pragma("page_size")
-  }
+  package func databaseBytes() throws -> Int64 { try file.databaseBytes() }
 
-  package var walBytes: Int64 { path.isEmpty ? 0 : DatabaseFile.size(DatabaseFile.logPath(path)) }
+  package var walBytes: Int64 { file.logBytes }
 }

@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// The server itself, which sees and changes everything: housekeeping, and what is about no owner at all. It is said,
 /// so that it can be looked for.
@@ -22,25 +22,25 @@ struct Tables {
     database = connection
   }
 
-  func statement(_: ServerScope, _ sql: StaticString) throws(SQLiteError) -> Statement {
+  func statement(_: ServerScope, _ sql: StaticString) throws(DatabaseError) -> Statement {
     try database.statement(sql)
   }
 
-  func statement(_: ServerScope, composed sql: String) throws(SQLiteError) -> Statement {
+  func statement(_: ServerScope, composed sql: String) throws(DatabaseError) -> Statement {
     try database.statement(composed: sql)
   }
 
   /// - Parameter index: of the parameter that stands for the session's number; it is bound already
   func statement(
     of session: SessionNumber, as index: Int32 = 1, _ sql: StaticString
-  ) throws(SQLiteError) -> Statement {
+  ) throws(DatabaseError) -> Statement {
     var statement = try database.statement(sql)
     statement.bind(index, session)
     return statement
   }
 
   /// - Parameter index: of the parameter that stands for the task's number; it is bound already
-  func statement(of task: TaskNumber, as index: Int32 = 1, _ sql: StaticString) throws(SQLiteError)
+  func statement(of task: TaskNumber, as index: Int32 = 1, _ sql: StaticString) throws(DatabaseError)
     -> Statement
   {
     var statement = try database.statement(sql)
@@ -52,7 +52,7 @@ struct Tables {
   ///   collection; they are bound already
   func statement(
     in place: ValuePlace, from index: Int32 = 1, _ sql: StaticString
-  ) throws(SQLiteError) -> Statement {
+  ) throws(DatabaseError) -> Statement {
     var statement = try database.statement(sql)
     statement.bind(index, place.tenantID)
     statement.bind(index + 1, place.principal)
@@ -61,7 +61,7 @@ struct Tables {
   }
 
   /// $1 stands for the principal and is bound already. Names are never empty, so the empty one stands for nobody.
-  func statement(for principal: OwnerClaim, _ sql: StaticString) throws(SQLiteError) -> Statement {
+  func statement(for principal: OwnerClaim, _ sql: StaticString) throws(DatabaseError) -> Statement {
     var statement = try database.statement(sql)
     statement.bind(1, principal.binding ?? "")
     return statement
@@ -71,7 +71,7 @@ struct Tables {
   /// - Parameter limit: rows at most, in the order of `order`, a column that is selected; nil for all in no order
   func statement(
     _ filter: Filter, _ select: String, suffix: String = "", order: String = "number", limit: Int? = nil
-  ) throws(SQLiteError) -> Statement {
+  ) throws(DatabaseError) -> Statement {
     var sql = filter.parts.map { select + $0 }.joined(separator: " UNION ALL ") + suffix
     if limit != nil { sql += " ORDER BY \(order) LIMIT $\(filter.values.count + 1)" }
     var statement = try statement(composed: sql, filter)
@@ -81,13 +81,13 @@ struct Tables {
 
   /// An aggregate over the rows that the filter leaves: a count, or a total. Totals are exact up to 2^53 and do not
   /// overflow, as SQLite's sum() does.
-  func sum(_ aggregate: String, from table: String, _ filter: Filter) throws(SQLiteError) -> Int64 {
+  func sum(_ aggregate: String, from table: String, _ filter: Filter) throws(DatabaseError) -> Int64 {
     let parts = filter.parts.map { "(SELECT \(aggregate) FROM \(table)\($0))" }
     var select = try statement(composed: "SELECT " + parts.joined(separator: " + "), filter)
     return try select.step() ? select.integer(0) : 0
   }
 
-  private func statement(composed sql: String, _ filter: Filter) throws(SQLiteError) -> Statement {
+  private func statement(composed sql: String, _ filter: Filter) throws(DatabaseError) -> Statement {
     var statement = try database.statement(composed: sql)
     for (index, value) in filter.values.enumerated() {
       switch value {

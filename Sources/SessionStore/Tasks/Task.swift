@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// Where a task stands. The last three are terminal.
 package enum TaskStatus: String, Sendable, CaseIterable {

@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// Input rounds: a task asks its client for answers by key, and goes on when all are in (MCP's tasks extension).
 extension Store {

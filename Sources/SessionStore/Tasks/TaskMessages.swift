@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// The durable first-in-first-out queue of a task. How many messages it holds stands in the task's row, so that no
 /// call counts them.

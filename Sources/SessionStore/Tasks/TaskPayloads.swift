@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// What of a task can be large. It stands beside the task's row and is read only to be shown.
 package enum TaskField: String, Sendable, CaseIterable {
@@ -110,15 +110,23 @@ enum TaskSplit {
     }
     for task in try tasksWithKeys(connection) { try moveKeys(of: task, connection) }
     let columns = TaskField.allCases.map(\.rawValue) + ["input_keys"]
-    try connection.execute(
+    for sql in [
       """
       UPDATE tasks SET \(columns.map { "\($0) = NULL" }.joined(separator: ", "))
-      WHERE \(columns.map { "\($0) IS NOT NULL" }.joined(separator: " OR "));
+      WHERE \(columns.map { "\($0) IS NOT NULL" }.joined(separator: " OR "))
+      """,
+      """
       UPDATE tasks SET queue_size = (SELECT count(*) FROM task_messages WHERE task = tasks.number)
-      WHERE number IN (SELECT task FROM task_messages);
+      WHERE number IN (SELECT task FROM task_messages)
+      """,
+      """
       UPDATE tasks SET input_keys_used = (SELECT count(*) FROM task_input_keys WHERE task = tasks.number)
-      WHERE number IN (SELECT task FROM task_input_keys);
-      """)
+      WHERE number IN (SELECT task FROM task_input_keys)
+      """,
+    ] {
+      var update = try connection.statement(composed: sql)
+      try update.run()
+    }
   }
 
   private static func tasksWithKeys(_ connection: Connection) throws -> [Int64] {

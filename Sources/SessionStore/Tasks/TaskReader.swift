@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// A reader that follows one task, or the tasks of one session: a cursor on the store-wide revision. Of the changes of
 /// one task that it has not read yet it sees the last.

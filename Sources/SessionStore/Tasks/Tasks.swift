@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// What a caller may say about a task that is to be made.
 package struct NewTask {

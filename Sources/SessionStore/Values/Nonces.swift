@@ -1,4 +1,4 @@
-import SQLite
+import Database
 
 /// Single-use tokens, for state that a client carries and may send only once.
 extension Store {

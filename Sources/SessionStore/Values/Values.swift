@@ -1,5 +1,5 @@
+import Database
 package import JSON
-import SQLite
 
 /// A value under (tenant, principal, collection, key).
 package struct NamedValue {

@@ -1,6 +1,7 @@
+import Database
 import JSONRPC
-import SQLite
 import SessionStore
+import SQLite
 
 /// An error of the contract: its code, its stable name, and what it means.
 struct ErrorKind: Sendable {
@@ -77,7 +78,8 @@ extension RPCError {
     switch error {
     case let error as RPCError: error
     case let error as StoreError: of(error)
-    case let error as SQLiteError: of(error)
+    case let error as DatabaseError: of(error)
+    case let error as SQLiteError: of(DatabaseError(error))
     case let error as AnswerTooLarge: error.error
     case is WorkCancelled:
       ErrorKind.shuttingDown.error("The sidecar was told to end before this was done; start it again and repeat it.")
@@ -175,7 +177,7 @@ extension RPCError {
     }
   }
 
-  private static func of(_ error: SQLiteError) -> RPCError {
+  private static func of(_ error: DatabaseError) -> RPCError {
     let details = sqlite(error.code, error.message)
     return switch error.class {
     case .busy: ErrorKind.databaseBusy.error("The database is locked by another process; try again.", details)

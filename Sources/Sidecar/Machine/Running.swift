@@ -1,6 +1,6 @@
+import Database
 import JSON
 import JSONRPC
-import SQLite
 import SessionStore
 
 /// What the method that is running may do, and what it leaves behind.
@@ -76,7 +76,7 @@ extension Sidecar {
   /// Whether the open transaction, and so the whole group, is lost: every error of the database is taken as that, and
   /// some make SQLite end the transaction silently.
   private func voidsGroup(_ error: any Error) -> Bool {
-    group.state == .open && (error is SQLiteError || error is UnanswerableWrite || !store.transactionStands)
+    group.state == .open && (error is DatabaseError || error is UnanswerableWrite || !store.transactionStands)
   }
 
   private func run(_ method: Method, at mark: Answers.Mark) throws {

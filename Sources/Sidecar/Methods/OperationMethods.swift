@@ -1,6 +1,6 @@
+import Database
 import JSON
 import JSONRPC
-import SQLite
 import SessionStore
 
 /// The process and the file as a whole: section 9 of the contract.
@@ -33,7 +33,7 @@ enum OperationMethods {
     writer.member("backend", "SQLite")
     writer.member("database", store.path.isEmpty ? ":memory:" : store.path)
     writer.member("schema_version", store.schema)
-    writer.member("sqlite_version", SQLite.linkedVersion)
+    writer.member("sqlite_version", Build.sqliteVersion)
     writer.member("durability", store.durability.rawValue)
     writer.member("pid", sidecar.options.processID)
     writer.name("limits")
@@ -267,7 +267,7 @@ extension Sidecar {
       if call.boolean(.require) { try checkOutcome(JSONText(validated: writer.bytes[start...]), name) }
     } catch {
       // What the database says is for the group.
-      if error is SQLiteError { throw error }
+      if error is DatabaseError { throw error }
       throw RPCError.of(error).atCall(index)
     }
   }

@@ -1,3 +1,4 @@
+import Database
 import SQLite
 
 /// Opening a store to look at it: nothing beside it is waited for, created or changed.
@@ -23,7 +24,7 @@ extension Store {
     }
     do {
       // It reads nothing yet, but SQLite follows links.
-      let resolved = try Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath
+      let resolved = try SQLite.Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath
       try refuseOneByte(path, resolved)
       while true {
         try waitForExcluder(resolved, path, environment)
@@ -51,7 +52,7 @@ extension Store {
     _ path: String, _ resolved: String, _ stillness: StillFile?, _ limits: Limits, _ environment: Environment,
     _ schema: Schema
   ) throws -> Store {
-    let connection = try Connection(
+    let connection = try SQLite.Connection(
       path: path, mode: stillness == nil ? .readOnly : .immutable, busyTimeout: Int32(clamping: limits.busyTimeout))
     // On one snapshot, so that no checkpoint changes the file meanwhile.
     try connection.begin()
@@ -59,14 +60,16 @@ extension Store {
     let version = try judge(connection, path, log: DatabaseFile.logPath(resolved), schema)
     if version == 0 { throw OpenError.missing("\(path) is empty: no sidecar has put anything into it yet") }
     if version < schema.version { throw OpenError.tooOld(found: version, supported: schema.version) }
+    let file = OpenedFile(
+      connection, lock: nil, stillness: stillness, path: resolved, durability: .full, isExclusive: false,
+      busyTimeout: limits.busyTimeout, schemaVersion: schema.version)
     return Store(
-      connection: connection, lock: nil, stillness: stillness, schemaVersion: schema.version, limits: limits,
-      environment: environment, path: resolved, durability: .full, isExclusive: false)
+      Database.Connection(connection), file, schema: schema.version, limits: limits, environment: environment)
   }
 
   /// What SQLite did not say of a file that it could not open.
   private static func obstacle(_ path: String) -> String? {
-    let resolved = (try? Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath) ?? path
+    let resolved = (try? SQLite.Connection(path: path, mode: .immutable, busyTimeout: 0).resolvedPath) ?? path
     let (log, memory) = (DatabaseFile.logPath(resolved), DatabaseFile.sharedMemoryPath(resolved))
     for file in [resolved, log, memory] {
       if let reason = DatabaseFile.refusal(file) {
@@ -113,7 +116,7 @@ extension Store {
 
   /// Whether what was read so far can be relied on.
   func checkStillness() throws(FileChanged) {
-    if let stillness, !stillness.holds { throw FileChanged() }
+    if let stillness = file.stillness, !stillness.holds { throw FileChanged() }
   }
 }
 

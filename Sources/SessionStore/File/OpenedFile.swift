@@ -1,0 +1,183 @@
+import SQLite
+
+/// The file that a store stands on: its lock, its place, its log. What it has to do with SQLite and a file system is
+/// here, so that the store can stand on something else.
+final class OpenedFile {
+  let connection: SQLite.Connection
+  /// nil in memory, where there is nobody to exclude, and when the file was opened for reading
+  private let lock: FileLock?
+  /// nil in the same cases
+  private let place: DatabasePlace?
+  /// what must stay as it is while a file that nobody had open is read
+  let stillness: StillFile?
+  /// what the options said and the file turned out to be; empty in memory
+  let path: String
+  let durability: Durability
+  let isExclusive: Bool
+  /// milliseconds
+  private let busyTimeout: Int64
+  private let schemaVersion: Int64
+  /// when readers looked last whether the files are in their place, Unix milliseconds
+  private var lastLook: Int64 = 0
+  /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
+  private var dataVersion: Int64?
+
+  init(
+    _ connection: SQLite.Connection, lock: FileLock?, place: DatabasePlace? = nil, stillness: StillFile? = nil,
+    path: String, durability: Durability, isExclusive: Bool, busyTimeout: Int64, schemaVersion: Int64
+  ) {
+    self.connection = connection
+    self.lock = lock
+    self.place = place
+    self.stillness = stillness
+    self.path = path
+    self.durability = durability
+    self.isExclusive = isExclusive
+    self.busyTimeout = busyTimeout
+    self.schemaVersion = schemaVersion
+  }
+
+  deinit {
+    // SQLite's last act on a file may be a checkpoint, and checkpoints happen under the lock. Without it the log stays
+    // for the next one who opens the file.
+    if let lock, !isExclusive { _ = lock.acquire(timeout: 100) }
+    // By its name SQLite would delete the log of whatever stands there now.
+    if let place, (try? place.checkBeforeCommit()) == nil { connection.keepLog() }
+  }
+
+  // MARK: - The lock
+
+  /// - Returns: false when another process kept it for so many milliseconds
+  func lock(waiting: Int64) -> Bool {
+    guard let lock, !isExclusive else { return true }
+    return lock.acquire(timeout: waiting)
+  }
+
+  func unlock() {
+    if !isExclusive { lock?.release() }
+  }
+
+  /// Runs `body`, which waits for no lock that SQLite needs.
+  func withoutWaiting<Result>(_ body: () throws -> Result) rethrows -> Result {
+    connection.setBusyTimeout(0)
+    defer { connection.setBusyTimeout(Int32(clamping: busyTimeout)) }
+    return try body()
+  }
+
+  // MARK: - What others did
+
+  /// Whether another process has committed since the last look. Only inside a transaction.
+  /// - Throws: `databaseReplaced`, `tooNew`
+  func hasNews() throws -> Bool {
+    let version = try connection.dataVersion()
+    if version == dataVersion { return false }
+    // Until all of it was looked at, what is in memory must not be believed.
+    dataVersion = nil
+    // Another process may have begun a new log beside the one that is open.
+    try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkNames() }
+    let found = try connection.pragma("user_version")
+    if found != schemaVersion { throw StoreError.tooNew(found: found, supported: schemaVersion) }
+    dataVersion = version
+    return true
+  }
+
+  /// What is in memory must not be believed.
+  func forget() { dataVersion = nil }
+
+  // MARK: - The place of the files
+
+  /// How long readers may go on with files that are not in their place any more: milliseconds.
+  private static let lookInterval: Int64 = 100
+
+  func checkPlaceWhenDue(_ now: Int64) throws {
+    if now &- lastLook >= Self.lookInterval || now < lastLook { try checkPlace(now) }
+  }
+
+  /// Whether the names of the files still lead to those that are open.
+  /// - Throws: `databaseReplaced`
+  func checkPlace(_ now: Int64) throws {
+    lastLook = now
+    try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkNames() }
+  }
+
+  /// Whether what is about to be committed will be found again.
+  /// - Throws: `databaseReplaced`
+  func checkBeforeCommit() throws {
+    try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkBeforeCommit() }
+  }
+
+  /// Whether what was just committed will be found again.
+  /// - Throws: `databaseReplaced`
+  func checkAfterCommit() throws {
+    try guardPlace(committed: true) { place throws(DatabasePlace.Change) in try place.checkAfterCommit() }
+  }
+
+  private func guardPlace(
+    committed: Bool, _ check: (DatabasePlace) throws(DatabasePlace.Change) -> Void
+  ) throws {
+    guard let place else { return }
+    do throws(DatabasePlace.Change) {
+      try check(place)
+    } catch {
+      if !committed { connection.rollback() }
+      throw StoreError.databaseReplaced(change: error.sentence + settle(error, place), wasCommitted: committed)
+    }
+  }
+
+  private func settle(_ change: DatabasePlace.Change, _ place: DatabasePlace) -> String {
+    guard let lock else { return "" }
+    if !lock.isHeld {
+      guard lock.acquire(timeout: busyTimeout) else { return "" }
+      defer { lock.release() }
+      return place.settle(change)
+    }
+    return place.settle(change)
+  }
+
+  // MARK: - The log
+
+  /// pages that the write-ahead log may hold before a checkpoint is due: measured 10–14 % over SQLite's 1,000
+  static let checkpointPages = 4_000
+
+  var checkpointIsDue: Bool { connection.walPages >= Self.checkpointPages }
+
+  /// Copies the write-ahead log into the file, unless another process holds the lock right now.
+  /// - Throws: ``SQLiteError`` when the disk failed; commits are safe in the log, but nobody knows what the file holds
+  func checkpoint() throws -> Int {
+    guard lock(waiting: 0) else { return 0 }
+    defer { unlock() }
+    try checkBeforeCommit()
+    defer { place?.noteCheckpoint() }
+    return try connection.checkpoint()
+  }
+
+  /// Runs `body`, whose commits need not be on disk when they return.
+  /// - Throws: `outcomeUnknown` when commits cannot be synced any more; what `body` throws
+  func withoutSync<Result>(_ body: () throws -> Result) throws -> Result {
+    if durability == .normal { return try body() }
+    try connection.setSync(eachCommit: false)
+    let outcome = Swift.Result { try body() }
+    do {
+      try connection.setSync(eachCommit: true)
+    } catch {
+      throw StoreError.outcomeUnknown(code: error.code, message: "commits cannot be synced any more")
+    }
+    return try outcome.get()
+  }
+
+  // MARK: - Sizes
+
+  /// bytes of the database, its free pages included
+  func databaseBytes() throws -> Int64 { try connection.pragma("page_count") * connection.pragma("page_size") }
+  var logBytes: Int64 { path.isEmpty ? 0 : DatabaseFile.size(DatabaseFile.logPath(path)) }
+  func freeBytes() throws -> Int64 { try connection.pragma("freelist_count") * connection.pragma("page_size") }
+
+  /// Gives free pages back to the file system, in a group.
+  /// - Returns: how many
+  func freePages(_ limit: Int) throws -> Int64 {
+    let before = try connection.pragma("freelist_count")
+    if before == 0 { return 0 }
+    try connection.execute("PRAGMA incremental_vacuum(\(limit))")
+    return before - (try connection.pragma("freelist_count"))
+  }
+}
