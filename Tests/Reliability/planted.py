@@ -120,7 +120,7 @@ FAULTS = [
     Fault("another process's write is not noticed", f"{STORE}/Store/Store.swift",
           "    foreignCommits += 1\n    forgetRows()", "    foreignCommits += 1", wire("files", "each_process")),
     Fault("a write takes no lock", f"{STORE}/Store/Store.swift",
-          "if let lock, !isExclusive, !lock.acquire(timeout: waits ? waiting : 0) { throw busy(waits) }", "",
+          "if !file.lock(waiting: waits ? waiting : 0) { throw busy(waits) }", "",
           wire("files", "takes_the_lock")),
     Fault("what must hold in a transaction is not looked at", f"{SIDECAR}/Methods/OperationMethods.swift",
           "if call.boolean(.require) { try checkOutcome", "if !call.boolean(.require) { try checkOutcome",
