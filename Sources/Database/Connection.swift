@@ -10,6 +10,8 @@ package final class Connection {
     self.file = file
   }
 
+  package var dialect: Dialect { .file }
+
   // MARK: - Statements
 
   /// The statement for an SQL literal; compiled once for each place in the code.

@@ -21,7 +21,7 @@ import Testing
 
   private func bytes(_ path: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: path)) }
 
-  private func raw() throws -> Connection { try Connection(path: path, mode: .readWrite, busyTimeout: 0) }
+  private func raw() throws -> SQLite.Connection { try SQLite.Connection(path: path, mode: .readWrite, busyTimeout: 0) }
 
   /// Expects that the file is refused and that neither it nor its log changes by a byte.
   private func refuses(
@@ -82,7 +82,7 @@ import Testing
     // So is a database without a table.
     let other = directory.file("b.db")
     #expect(DatabaseFile.create(other) == nil)
-    try Connection(path: other, mode: .readWrite, busyTimeout: 0).execute("CREATE TABLE t (a); DROP TABLE t")
+    try SQLite.Connection(path: other, mode: .readWrite, busyTimeout: 0).execute("CREATE TABLE t (a); DROP TABLE t")
     #expect(DatabaseFile.size(other) > 0)
     try open(other).create("s")
   }

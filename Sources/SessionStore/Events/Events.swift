@@ -187,8 +187,9 @@ extension Store {
       """
       INSERT INTO stream_losses (session, stream_id, lost, first_id, last_id)
       SELECT session, stream_id, count(*), min(id), max(id) FROM events
-      WHERE session = $1 AND id > $2 AND id <= $3 AND stream_id IS NOT NULL GROUP BY stream_id
-      ON CONFLICT (session, stream_id) DO UPDATE SET lost = lost + excluded.lost, last_id = excluded.last_id
+      WHERE session = $1 AND id > $2 AND id <= $3 AND stream_id IS NOT NULL GROUP BY session, stream_id
+      ON CONFLICT (session, stream_id) DO UPDATE
+        SET lost = stream_losses.lost + excluded.lost, last_id = excluded.last_id
       """)
     losses.bind(2, row.eventTrimmed)
     losses.bind(3, row.eventFloor)
@@ -219,9 +220,10 @@ extension Store {
       of: session,
       """
       INSERT INTO stream_losses (session, stream_id, lost, first_id, last_id)
-      SELECT session, '', sum(lost), min(first_id), max(last_id) FROM stream_losses
+      SELECT session, '', CAST(sum(lost) AS BIGINT), min(first_id), max(last_id) FROM stream_losses
       WHERE session = $1 AND stream_id <> '' AND last_id <= $2 GROUP BY session
-      ON CONFLICT (session, stream_id) DO UPDATE SET lost = lost + excluded.lost, last_id = excluded.last_id
+      ON CONFLICT (session, stream_id) DO UPDATE
+        SET lost = stream_losses.lost + excluded.lost, last_id = excluded.last_id
       """)
     fold.bind(2, oldest)
     try fold.run()
@@ -393,14 +395,17 @@ extension Store {
     return cache.rows[slot].eventCount
   }
 
+  /// In floating point, which does not overflow, and is exact up to 2^53.
+  private static let readableEvents = "coalesce(sum(CAST(last_event_id - event_floor AS DOUBLE PRECISION)), 0)"
+
   /// All, less those of sessions that nobody reads any more, which are few or on their way out.
   private func countEvents() throws -> Int64 {
     try flushSessions()
     var invalidated = Filter(.server)
     invalidated.add("status = 'invalidated'")
     addStatus(nil, to: &invalidated)
-    let unread = try tables.sum("total(last_event_id - event_floor)", from: "sessions", invalidated)
-    return counters.events - unread - (try expired("total(last_event_id - event_floor)"))
+    let unread = try tables.sum(Self.readableEvents, from: "sessions", invalidated)
+    return counters.events - unread - (try expired(Self.readableEvents))
   }
 
   private func countEvents(visibleTo owner: Owner) throws -> Int64 {
@@ -408,6 +413,6 @@ extension Store {
     var conditions = Filter(visibleTo: owner)
     addStatus(nil, to: &conditions)
     conditions.add("status <> 'invalidated'")
-    return try tables.sum("total(last_event_id - event_floor)", from: "sessions", conditions)
+    return try tables.sum(Self.readableEvents, from: "sessions", conditions)
   }
 }

@@ -144,7 +144,8 @@ extension Store {
       .server,
       composed: """
         SELECT session_id, user_id, principal, last_event_id - event_floor AS events,
-          (SELECT coalesce(sum(length(CAST(data AS BLOB))), 0) FROM events WHERE session = number AND id > event_floor),
+          (SELECT coalesce(sum(\(tables.dialect.byteLength("data"))), 0) FROM events
+            WHERE session = number AND id > event_floor),
           state_bytes, last_log_seq - log_floor, last_activity
         FROM sessions WHERE NOT \(isExpired(at: "$1"))
         ORDER BY events DESC, state_bytes DESC, number LIMIT \(Self.listed)
@@ -166,7 +167,7 @@ extension Store {
       .server,
       composed: """
         SELECT task_id, status, original_method, principal, created_at, last_updated_at, status_message FROM tasks
-        WHERE status IN ('working', 'input_required') AND coalesce(expires_at >= $1, 1)
+        WHERE status IN ('working', 'input_required') AND coalesce(expires_at >= $1, true)
         ORDER BY created_at, number LIMIT \(Self.listed)
         """)
     select.bind(1, now)

@@ -64,7 +64,8 @@ extension Store {
       .server,
       composed: """
         SELECT CASE WHEN \(isExpired(at: "$1")) THEN 'expired' ELSE status END AS shown, count(*),
-          sum(created_at >= $2), total(max(last_activity - created_at, 0))
+          sum(CASE WHEN created_at >= $2 THEN 1 ELSE 0 END),
+          sum(CAST(CASE WHEN last_activity > created_at THEN last_activity - created_at ELSE 0 END AS DOUBLE PRECISION))
         FROM sessions GROUP BY shown
         """)
     select.bind(1, now)
@@ -91,7 +92,7 @@ extension Store {
   private func tasksByStatus() throws -> [TaskStatus: Int64] {
     var select = try tables.statement(
       .server,
-      "SELECT status, count(*) FROM tasks WHERE coalesce(expires_at >= $1, 1) GROUP BY status")
+      "SELECT status, count(*) FROM tasks WHERE coalesce(expires_at >= $1, true) GROUP BY status")
     select.bind(1, now)
     var counts = Dictionary(uniqueKeysWithValues: TaskStatus.allCases.map { ($0, Int64(0)) })
     while try select.step() {
@@ -102,7 +103,7 @@ extension Store {
 
   private func countValues() throws -> Int64 {
     var select = try tables.statement(
-      .server, "SELECT count(*) FROM named_values WHERE coalesce(expires_at > $1, 1)")
+      .server, "SELECT count(*) FROM named_values WHERE coalesce(expires_at > $1, true)")
     select.bind(1, now)
     return try select.step() ? select.integer(0) : 0
   }

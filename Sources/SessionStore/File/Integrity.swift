@@ -52,18 +52,18 @@ enum Integrity {
 
   /// What table `store` says, and what there is.
   private static let counts: [(what: String, sql: StaticString)] = [
-    ("sessions", "SELECT (SELECT sessions FROM store), (SELECT count(*) FROM sessions)"),
-    ("tasks", "SELECT (SELECT tasks FROM store), (SELECT count(*) FROM tasks)"),
-    ("values", "SELECT (SELECT named_values FROM store), (SELECT count(*) FROM named_values)"),
-    ("events", "SELECT (SELECT events FROM store), (SELECT sum(last_event_id - event_floor) FROM sessions)"),
-    ("log entries", "SELECT (SELECT log_entries FROM store), (SELECT count(*) FROM log_entries)"),
+    ("sessions", "SELECT (SELECT sum(sessions) FROM store), (SELECT count(*) FROM sessions)"),
+    ("tasks", "SELECT (SELECT sum(tasks) FROM store), (SELECT count(*) FROM tasks)"),
+    ("values", "SELECT (SELECT sum(named_values) FROM store), (SELECT count(*) FROM named_values)"),
+    ("events", "SELECT (SELECT sum(events) FROM store), (SELECT sum(last_event_id - event_floor) FROM sessions)"),
+    ("log entries", "SELECT (SELECT sum(log_entries) FROM store), (SELECT count(*) FROM log_entries)"),
     (
       "lifecycle changes in the audit trail",
-      "SELECT (SELECT lifecycle_events FROM store), (SELECT count(*) FROM audit_events WHERE ring = 'lifecycle')"
+      "SELECT (SELECT sum(lifecycle_events) FROM store), (SELECT count(*) FROM audit_events WHERE ring = 'lifecycle')"
     ),
     (
       "security events in the audit trail",
-      "SELECT (SELECT security_events FROM store), (SELECT count(*) FROM audit_events WHERE ring = 'security')"
+      "SELECT (SELECT sum(security_events) FROM store), (SELECT count(*) FROM audit_events WHERE ring = 'security')"
     ),
   ]
 
@@ -75,8 +75,8 @@ enum Integrity {
       """
       SELECT count(*) FROM (
         SELECT max(number) AS highest FROM sessions UNION ALL SELECT max(number) FROM tasks
-        UNION ALL SELECT max(number) FROM named_values)
-      WHERE highest > (SELECT revision FROM store)
+        UNION ALL SELECT max(number) FROM named_values) AS numbers
+      WHERE highest > (SELECT max(revision) FROM store)
       """
     ),
     (
@@ -102,14 +102,14 @@ enum Integrity {
     (
       "sessions that are gone and have events",
       """
-      SELECT count(*) FROM (SELECT session FROM events GROUP BY session)
+      SELECT count(*) FROM (SELECT session FROM events GROUP BY session) AS found
       WHERE session NOT IN (SELECT number FROM sessions)
       """
     ),
     (
       "sessions that are gone and have log entries",
       """
-      SELECT count(*) FROM (SELECT session FROM log_entries GROUP BY session)
+      SELECT count(*) FROM (SELECT session FROM log_entries GROUP BY session) AS found
       WHERE session NOT IN (SELECT number FROM sessions)
       """
     ),

@@ -121,7 +121,7 @@ extension Store {
     var select = try tables.statement(
       .server,
       """
-      SELECT session_id FROM sessions WHERE suspended_at <= $1 AND coalesce(check_at > $2, 1)
+      SELECT session_id FROM sessions WHERE suspended_at <= $1 AND coalesce(check_at > $2, true)
       ORDER BY suspended_at LIMIT $3
       """)
     select.bind(1, (Saturating(now) - limits.maxSuspension).value)

@@ -40,8 +40,9 @@ extension Store {
     var update = try tables.statement(
       of: session, as: 3,
       """
-      UPDATE log_participants SET entries = entries + 1, first_seen = min(first_seen, $1),
-        last_seen = max(last_seen, $1), last_seq = $2
+      UPDATE log_participants SET entries = entries + 1,
+        first_seen = CASE WHEN first_seen < $1 THEN first_seen ELSE $1 END,
+        last_seen = CASE WHEN last_seen > $1 THEN last_seen ELSE $1 END, last_seq = $2
       WHERE session = $3 AND sender = $4
       """)
     update.bind(1, seen)

@@ -297,15 +297,16 @@ package struct Loader: ~Copyable {
   private func recompute() throws {
     var sizes = try store.tables.statement(
       .server,
-      """
-      UPDATE sessions SET state_bytes = found.bytes FROM (
-        SELECT number, (
-          SELECT coalesce(sum(length(CAST(key AS BLOB)) + length(CAST(value AS BLOB)) + 4), 0)
-          FROM session_state WHERE session = sessions.number
-        ) AS bytes FROM sessions WHERE number > $1
-      ) AS found
-      WHERE sessions.number = found.number AND state_bytes <> found.bytes
-      """)
+      composed: """
+        UPDATE sessions SET state_bytes = found.bytes FROM (
+          SELECT number, (
+            SELECT coalesce(
+              sum(\(store.tables.dialect.byteLength("key")) + \(store.tables.dialect.byteLength("value")) + 4), 0)
+            FROM session_state WHERE session = sessions.number
+          ) AS bytes FROM sessions WHERE number > $1
+        ) AS found
+        WHERE sessions.number = found.number AND state_bytes <> found.bytes
+        """)
     sizes.bind(1, bases[RecordKind.session.name] ?? 0)
     try sizes.run()
     var checks = try store.tables.statement(
@@ -315,8 +316,9 @@ package struct Loader: ~Copyable {
         SELECT number, CASE
           WHEN status = 'expired' THEN 0
           WHEN status = 'suspended' THEN NULL
-          ELSE min(coalesce(expires_at, last_activity + inactivity_timeout),
-            coalesce(last_activity + inactivity_timeout, expires_at))
+          WHEN inactivity_timeout IS NULL THEN expires_at
+          WHEN expires_at <= last_activity + inactivity_timeout THEN expires_at
+          ELSE last_activity + inactivity_timeout
           END AS deadline
         FROM sessions WHERE number > $1
       ) AS found

@@ -72,7 +72,7 @@ extension Store {
   /// - Parameter now: stands for the time
   func isExpired(at now: String) -> String {
     var due = "(status = 'expired' OR (status <> 'suspended' AND "
-    due += "(coalesce(expires_at <= \(now), 0) OR coalesce(last_activity + inactivity_timeout <= \(now), 0)))"
+    due += "(coalesce(expires_at <= \(now), false) OR coalesce(inactivity_timeout <= \(now) - last_activity, false)))"
     if limits.maxSuspension > 0 {
       due += " OR (status = 'suspended' AND suspended_at <= \(now) - \(limits.maxSuspension))"
     }
@@ -90,7 +90,7 @@ extension Store {
     var suspended = Filter(.server)
     // One that --max-suspension was lowered for since is to be looked at before its time.
     suspended.add("suspended_at <= ?", (Saturating(now) - limits.maxSuspension).value)
-    suspended.add("coalesce(check_at > ?, 1)", now)
+    suspended.add("coalesce(check_at > ?, true)", now)
     return found + (try tables.sum(aggregate, from: "sessions", suspended))
   }
 

@@ -60,6 +60,15 @@ struct Tables {
     return statement
   }
 
+  /// The same for SQL that was put together from constant parts.
+  func statement(in place: ValuePlace, composed sql: String) throws(DatabaseError) -> Statement {
+    var statement = try database.statement(composed: sql)
+    statement.bind(1, place.tenantID)
+    statement.bind(2, place.principal)
+    statement.bind(3, place.collection)
+    return statement
+  }
+
   /// $1 stands for the principal and is bound already. Names are never empty, so the empty one stands for nobody.
   func statement(for principal: OwnerClaim, _ sql: StaticString) throws(DatabaseError) -> Statement {
     var statement = try database.statement(sql)
@@ -80,7 +89,7 @@ struct Tables {
   }
 
   /// An aggregate over the rows that the filter leaves: a count, or a total. Totals are exact up to 2^53 and do not
-  /// overflow, as SQLite's sum() does.
+  /// overflow where the aggregate reckons in floating point.
   func sum(_ aggregate: String, from table: String, _ filter: Filter) throws(DatabaseError) -> Int64 {
     let parts = filter.parts.map { "(SELECT \(aggregate) FROM \(table)\($0))" }
     var select = try statement(composed: "SELECT " + parts.joined(separator: " + "), filter)
@@ -97,6 +106,9 @@ struct Tables {
     }
     return statement
   }
+
+  /// what the engines name differently
+  var dialect: Dialect { database.dialect }
 
   /// rows that the last INSERT, UPDATE or DELETE changed
   var changes: Int64 { database.changes }

@@ -348,7 +348,7 @@ extension Store {
       conditions.add("session_id = ?", sessionID)
       if let session = try currentSession(sessionID, owner: scope.owner) { conditions.add(of: session) }
     }
-    conditions.add("coalesce(expires_at >= ?, 1)", now)
+    conditions.add("coalesce(expires_at >= ?, true)", now)
     if let status { conditions.add("status = ?", status.rawValue) }
     return conditions
   }

@@ -114,13 +114,12 @@ extension Store {
   ) throws -> Bool {
     var select = try tables.statement(
       in: place,
-      """
-      SELECT number, key, value, expires_at, revision FROM named_values
-      WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND number > $4
-        AND coalesce(expires_at > $5, 1)
-        AND substr(CAST(key AS BLOB), 1, length(CAST($6 AS BLOB))) = CAST($6 AS BLOB)
-      ORDER BY number LIMIT $7
-      """)
+      composed: """
+        SELECT number, key, value, expires_at, revision FROM named_values
+        WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND number > $4
+          AND coalesce(expires_at > $5, true) AND \(tables.dialect.begins("key", with: "$6"))
+        ORDER BY number LIMIT $7
+        """)
     select.bind(4, after)
     select.bind(5, now)
     select.bind(6, prefix)
@@ -139,7 +138,7 @@ extension Store {
       in: place,
       """
       SELECT number, key, value, expires_at, revision FROM named_values
-      WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4 AND coalesce(expires_at > $5, 1)
+      WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4 AND coalesce(expires_at > $5, true)
       """)
     select.bind(4, key)
     select.bind(5, now)
