@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Once for each engine, for tests that use a database."""
-    if "engine_name" not in metafunc.fixturenames:
+    if "engine_name" not in metafunc.fixturenames or hasattr(metafunc.module, "engine_name"):
         return
     chosen = metafunc.config.getoption("--engine")
     names = list(engine.ENGINES) if chosen == "all" or chosen is None else [chosen]

@@ -17,12 +17,14 @@ from pathlib import Path
 
 import kill
 import many_processes
+import state_machine
 from engine import serves_postgres
 from fleet import Fleet, Ledger, judged
 from network import Network
 from part import Finding, Form
 from pgbouncer import PgBouncer
-from postgres_server import QUICK, PostgresServer
+from postgres_server import QUICK, PostgresServer, packaged
+from preloaded import Clock
 from sidecar import Sidecar
 
 SIDECARS = 4
@@ -41,12 +43,14 @@ class Lengths:
     failovers: int
     stops: int
     pooled_rounds: int
+    #: of steps, and how many in each
+    orders: tuple[int, int]
 
 
 SHORT = Lengths(epochs=1, kills=40, cuts=60, stalls=6, lost_commits=20, server_kills=4, failovers=1, stops=2,
-                pooled_rounds=150)  # fmt: skip
+                pooled_rounds=150, orders=(15, 50))  # fmt: skip
 LONG = Lengths(epochs=20, kills=2_000, cuts=3_000, stalls=200, lost_commits=1_000, server_kills=200, failovers=20,
-               stops=50, pooled_rounds=20_000)  # fmt: skip
+               stops=50, pooled_rounds=20_000, orders=(1_000, 100))  # fmt: skip
 
 ONCE = "what was answered is there once, what was refused is not there, and every sidecar goes on by itself"
 
@@ -54,15 +58,13 @@ ONCE = "what was answered is there once, what was refused is not there, and ever
 class Machines:
     """What a trial needs, taken away when it is over."""
 
-    def __init__(self, form: Form, lives: ExitStack) -> None:
-        self.form, self.lives = form, lives
+    def __init__(self, form: Form, lives: ExitStack, binaries: Path | None = None) -> None:
+        """`binaries` are those of the server; None: Debian's."""
+        self.form, self.lives, self.binaries = form, lives, binaries
         self.binary = str(form.binary)
         self.pick = random.Random(f"many machines {form.seed}")
         self.lengths = LONG if form.is_long else SHORT
-        self.server = lives.enter_context(PostgresServer())
-
-    def fleet(self, addresses: list[str], *options: str) -> Fleet:
-        return self.lives.enter_context(Fleet(self.binary, addresses, f"fleet {self.form.seed}", *options))
+        self.server = lives.enter_context(PostgresServer(binaries=binaries))
 
     def judged(self, promise: str, tried: str, ledger: Ledger, address: str) -> Finding:
         reader = Sidecar(database=address, binary=self.binary)
@@ -100,6 +102,15 @@ def races(machines: Machines) -> list[Finding]:
 def kills(machines: Machines) -> list[Finding]:
     """SIGKILL under writes of every kind."""
     return kill.kill(machines.form, machines.lengths.kills, machines.server)
+
+
+def orders(machines: Machines) -> Finding:
+    """A small model beside the store, with a clock that the server has too. The directory must be open to its user."""
+    directory = machines.form.directory
+    directory.chmod(0o755)
+    clock = Clock(directory)
+    with PostgresServer(binaries=machines.binaries, environment=clock.variables()) as server:
+        return state_machine.explored(machines.form, *machines.lengths.orders, server=(server, clock))
 
 
 def broken_networks(machines: Machines) -> list[Finding]:
@@ -185,7 +196,7 @@ def long_absence(machines: Machines) -> Finding:
 def killed_server(machines: Machines) -> Finding:
     """kill -9 of the whole server, which starts again."""
     count = machines.lengths.server_kills
-    with PostgresServer() as server, ExitStack() as lives:
+    with PostgresServer(binaries=machines.binaries) as server, ExitStack() as lives:
         address = server.address(server.new_database())
         fleet = lives.enter_context(
             Fleet(machines.binary, [address] * SIDECARS, f"server {machines.form.seed}", *PATIENT))
@@ -208,7 +219,7 @@ def failover(machines: Machines) -> Finding:
     total, broken = Ledger(), []
     for number in range(count):
         with ExitStack() as lives:
-            primary = lives.enter_context(PostgresServer())
+            primary = lives.enter_context(PostgresServer(binaries=machines.binaries))
             database = primary.new_database()
             standby = lives.enter_context(primary.standby())
             primary.stop()
@@ -287,15 +298,24 @@ def pooled(machines: Machines) -> Finding:
     return finding
 
 
+TRIALS: tuple[Callable[[Machines], Finding | list[Finding]], ...] = (
+    races, kills, orders, broken_networks, long_absence, killed_server, failover, stopped_sidecar, pooled,
+)  # fmt: skip
+
+
 def run(form: Form) -> list[Finding]:
     if not serves_postgres():
         return []
     findings: list[Finding] = []
-    with ExitStack() as lives:
-        machines = Machines(form, lives)
-        for trial in (races, kills, broken_networks, long_absence, killed_server, failover, stopped_sidecar, pooled):
-            begun = time.monotonic()
-            found = trial(machines)
-            findings += found if isinstance(found, list) else [found]
-            form.say(f"{trial.__name__}: {time.monotonic() - begun:.0f} s")
+    for binaries in [None, *packaged()] if form.is_long else [None]:
+        with ExitStack() as lives:
+            machines = Machines(form, lives, binaries)
+            [(version,)] = machines.server.query("SHOW server_version_num")
+            for trial in TRIALS:
+                begun = time.monotonic()
+                found = trial(machines)
+                for finding in found if isinstance(found, list) else [found]:
+                    finding.promise = f"PostgreSQL {version[:2]}: {finding.promise}"
+                    findings.append(finding)
+                form.say(f"{trial.__name__}: {time.monotonic() - begun:.0f} s")
     return findings

@@ -45,8 +45,11 @@ class Clock:
         with self.path.open("r+b") as file:
             file.write(struct.pack("=q", milliseconds))
 
+    def variables(self) -> dict[str, str]:
+        return {"LD_PRELOAD": build(self.libraries, "clock"), "TEST_CLOCK": str(self.path)}
+
     def environment(self, **extra: str) -> dict[str, str]:
-        return clean_environment(LD_PRELOAD=build(self.libraries, "clock"), TEST_CLOCK=str(self.path), **extra)
+        return clean_environment(**self.variables(), **extra)
 
 
 class Statements:

