@@ -51,6 +51,9 @@ let package = Package(
 
     .target(name: "Database", dependencies: ["SQLite"], swiftSettings: strict),
 
+    .target(name: "Postgres", cSettings: gnu, swiftSettings: strict),
+    .testTarget(name: "PostgresTests", dependencies: ["Postgres"], swiftSettings: tests),
+
     .target(name: "SQLite", dependencies: ["CSQLite"], cSettings: gnu, swiftSettings: strict),
     .testTarget(name: "SQLiteTests", dependencies: ["SQLite"], swiftSettings: strict),
 

@@ -55,14 +55,15 @@ enum CodeRules {
 
   /// Memory is touched by hand only where C is called.
   static func unsafeOnlyAtTheBottom(_ file: SourceFile) -> [Finding] {
-    guard let room = file.room, room != "SQLite", room != "mcp-session-store" else { return [] }
+    guard let room = file.room, !["Postgres", "SQLite", "mcp-session-store"].contains(room) else { return [] }
     return file.code.words.compactMap { word in
       guard
         word.text.contains("unsafe") || word.text.contains("Unsafe") || word.text == "OpaquePointer"
           || word.text == "Unmanaged"
       else { return nil }
       return Finding(
-        file.path, word.line, "'\(word.text)' belongs to SQLite and mcp-session-store: use Span or an array here")
+        file.path, word.line,
+        "'\(word.text)' belongs to Postgres, SQLite and mcp-session-store: use Span or an array here")
     }
   }
 }

@@ -2,7 +2,8 @@
 enum ImportRules {
   /// The rooms, top floor first. A room may import only what stands below it.
   static let floors = [
-    "mcp-session-store", "Sidecar", "SessionStore", "JSONRPC", "Database", "SQLite", "JSON", "CSQLite",
+    "mcp-session-store", "Sidecar", "SessionStore", "JSONRPC", "Database", "Postgres", "SQLite", "JSON",
+    "CSQLite",
   ]
 
   /// Who may know that a database is a file of SQLite's. Everybody else asks Database, which does not say.
@@ -15,7 +16,7 @@ enum ImportRules {
   /// Modules from outside of the package, and the rooms that may import them; nil is any room.
   static let outside: [String: [String]?] = [
     "Synchronization": nil,
-    "Glibc": ["SQLite", "mcp-session-store"],
+    "Glibc": ["Postgres", "SQLite", "mcp-session-store"],
   ]
 
   struct Import {
