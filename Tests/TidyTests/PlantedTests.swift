@@ -17,6 +17,7 @@ import Testing
           ),
           .target(name: "JSONRPC", dependencies: ["JSON"]),
           .target(name: "Database", dependencies: ["SQLite"]),
+          .target(name: "Postgres"),
           .target(name: "SQLite", dependencies: ["CSQLite"]),
           .target(name: "JSON"),
           .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
