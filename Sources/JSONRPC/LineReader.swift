@@ -15,7 +15,8 @@ package struct LineReader {
   package static let keptPrefix = 65_536
 
   private let limit: Int
-  private var unread: ArraySlice<UInt8> = []
+  /// what came and was not looked at yet
+  package private(set) var unread: ArraySlice<UInt8> = []
   /// the beginning of a line that ended no chunk yet
   private var begun: [UInt8] = []
   /// whether `begun` is the kept prefix of a line that is over the limit
@@ -29,9 +30,6 @@ package struct LineReader {
   package mutating func append(_ chunk: [UInt8]) {
     unread = unread.isEmpty ? chunk[...] : unread + chunk
   }
-
-  /// whether some of what came was not looked at yet
-  package var hasUnread: Bool { !unread.isEmpty }
 
   /// The next line that is not blank, without its newline and a `\r` before it; nil until more input comes.
   package mutating func next() -> Line? {

@@ -146,8 +146,13 @@ final class ModelRun {
   private static let payloads: [JSONText] = [
     "null", "{}", "[]", "0", "1.0", "1e2", "-0", "123456789012345678901234567890", #""text""#, #""\u00e9\n""#,
     #"{"b":1,"a":[true,false],"b":2}"#, #""\ud800""#, #""été""#, #"{"jsonrpc":"2.0","method":"ping"}"#,
+    // More than a row of a task takes in.
+    JSONText(stringLiteral: "\"" + String(repeating: "x", count: TaskField.ownBytes) + "\""),
   ]
-  private static let objects: [JSONText] = ["{}", #"{"theme":"dark"}"#, #"{"n":1.50,"m":{"x":null}}"#]
+  private static let objects: [JSONText] = [
+    "{}", #"{"theme":"dark"}"#, #"{"n":1.50,"m":{"x":null}}"#,
+    JSONText(stringLiteral: "{\"k\":\"" + String(repeating: "x", count: TaskField.ownBytes) + "\"}"),
+  ]
   private static let stateKeys = ["a", "b", "counter", "mcp:tool", "ключ", "x y"]
   private static let streams: [String?] = [nil, nil, "s1", "s2", "_GET_stream"]
 
@@ -584,7 +589,7 @@ final class ModelRun {
     }
     var tasks: [TaskView] = []
     var select = try store.tables.connection(.server).statement(
-      composed: "SELECT \(TaskRecord.columns) FROM tasks ORDER BY number")
+      composed: TaskRecord.select + " ORDER BY number")
     while try select.step() { tasks.append(try view(TaskRecord(select, store))) }
     try same("all tasks", tasks, model.tasks.map { TaskView($0) })
     try same(

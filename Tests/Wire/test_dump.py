@@ -276,7 +276,7 @@ def test_a_dump_in_which_tasks_still_hold_their_payloads_loads(
 ) -> None:
     records = [json.loads(line) for line in dumped(rich).split("\n")[:-1]]
     fields = ("original_params", "result", "input_requests", "input_responses", "meta", "input_keys")
-    tasks = {r["task"]["number"]: r["task"] | dict.fromkeys(fields) for r in records if "task" in r}
+    tasks = {r["task"]["number"]: dict.fromkeys(fields) | r["task"] for r in records if "task" in r}
     for record in records:
         match record:
             case {"task_payload": {"task": task, "field": field, "payload": payload}}:
@@ -354,6 +354,8 @@ CONTRADICTIONS = {
     "an ordinal beyond the last": (said("log_message_ids", ordinal=10**9), "'ordinal'"),
     "a task's time": (said("task", created_at=HUGE), "'created_at'"),
     "a task's deadline": (said("task", expires_at=5), "'expires_at'"),
+    "a small result": (said("task", result={"other": 1}), "'result' is an object with"),
+    "small input responses": (said("task", input_responses=[1]), "'input_responses' is an object"),
     "a result": (said("task_payload", field="result", payload={"other": 1}), "'payload' is an object with"),
     "an error that is none": (said("task_payload", field="result", payload={"error": 1}), "'payload' is an object"),
     "input keys": (said("task_input_key", key=""), "'key'"),
@@ -376,6 +378,16 @@ def test_what_contradicts_itself_is_refused_by_line_and_leaves_no_file(rich: Pat
     folder.mkdir()
     is_refused(load(folder / "new.db", bad), 65, "nothing was loaded", f"line {number}: ", mention)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.file_only
+@pytest.mark.parametrize("params", ["small", "large" * 200])
+def test_a_payload_that_stands_in_two_places_is_refused(rich: Path, tmp_path: Path, params: str) -> None:
+    text = dumped(rich)
+    assert json.loads(text.split("\n")[first_of(text, "task") - 1])["task"]["original_params"] is None
+    bad, _ = said("task", original_params=params)(text)
+    is_refused(load(tmp_path / "new.db", bad), 65, "nothing was loaded", "the dump contradicts itself", "payload")
+    assert list(tmp_path.glob("new.db*")) == []
 
 
 def test_what_follows_from_the_rest_is_worked_out(rich: Path, place: Place, spawn: Callable[..., Sidecar]) -> None:

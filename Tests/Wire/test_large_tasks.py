@@ -39,6 +39,32 @@ def test_white_space_counts_as_payload(spawn: Callable[..., Sidecar]) -> None:
     assert [task["status"] for task in sidecar.call("list_tasks")["tasks"]] == ["working"] * 3
 
 
+def test_payloads_of_any_size_are_kept_and_replaced(spawn: Callable[..., Sidecar]) -> None:
+    """512 bytes are the most that stands in a task's row; the contract knows nothing of it."""
+    sidecar = spawn()
+    sizes = (0, 510, 511, 5_000)
+    task = sidecar.call("create_task", task_id="t", session_id=None, original_params="x" * 510, meta="y" * 511)
+    for first in sizes:
+        for second in sizes:
+            fields = {"original_params": "p" * first, "meta": "m" * second or None, "input_responses": {"k": "r" * first}}
+            task = sidecar.call("update_task", task={"task_id": "t", **fields})
+            task = sidecar.call("store_task_result", task_id="t", result={"success": "s" * second})
+            task = sidecar.call("require_task_input", task_id="t", input_requests={f"{first}-{second}": "q" * second})
+            expected = {**fields, "result": {"success": "s" * second}}
+            assert {name: task[name] for name in expected} == expected
+            assert task["input_requests"][f"{first}-{second}"] == "q" * second
+            assert sidecar.call("get_task", task_id="t") == task == sidecar.call("list_tasks")["tasks"][0]
+            assert sidecar.call("get_task_result", task_id="t") == {"result": expected["result"]}
+    sidecar.finish()
+    sidecar = spawn()
+    assert sidecar.call("get_task", task_id="t") == task
+    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+    done = sidecar.call("complete_task", task_id="t", result="z" * 5_000)
+    assert (done["input_requests"], done["result"]) == (None, {"success": "z" * 5_000})
+    assert sidecar.call("delete_task", task_id="t") == {"deleted": True}
+    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+
+
 def narrow(spawn: Callable[..., Sidecar]) -> Sidecar:
     """Answers that hold less than a task, a session with its state, or two messages."""
     limits = {"result": 65_536, "payload": 60_000, "state": 60_000}

@@ -29,8 +29,10 @@ def fill(sidecar: Sidecar, name: str) -> None:
         sidecar.call("append_log_entry", session_id=session, entry={"message_id": f"{word}-{number}", "sender": word})
     sidecar.call("validate_session", session_id=session, ip_address=word, user_agent=word)
     sidecar.call("validate_session", session_id=session, ip_address=word + "2")
-    sidecar.call("create_task", task_id=f"task-{word}", session_id=session, original_params=word)
-    sidecar.call("create_task", task_id=f"own-task-{word}", meta=word, **owners)
+    # Small ones stand in the task's own record, large ones in records of their own.
+    large = word * 50
+    sidecar.call("create_task", task_id=f"task-{word}", session_id=session, original_params=large, meta=word)
+    sidecar.call("create_task", task_id=f"own-task-{word}", original_params=word, meta=large, **owners)
     for task in (f"task-{word}", f"own-task-{word}"):
         sidecar.call("enqueue_task_message", task_id=task, message=word)
     sidecar.call("put_value", collection="c", key=word, value=word, **owners)

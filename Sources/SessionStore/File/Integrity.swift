@@ -148,6 +148,23 @@ enum Integrity {
       "SELECT count(*) FROM task_payloads WHERE task NOT IN (SELECT number FROM tasks)"
     ),
     (
+      "tasks that have another number of large payloads than they say",
+      """
+      SELECT count(*) FROM tasks LEFT JOIN (SELECT task, count(*) AS count FROM task_payloads GROUP BY task) AS stored
+        ON stored.task = number
+      WHERE coalesce(stored.count, 0) <> payloads_apart
+      """
+    ),
+    (
+      "payloads of tasks that stand both in the task's row and beside it",
+      """
+      SELECT count(*) FROM tasks JOIN task_payloads ON task = tasks.number
+      WHERE (field = 'original_params' AND original_params IS NOT NULL) OR (field = 'result' AND result IS NOT NULL)
+        OR (field = 'input_requests' AND input_requests IS NOT NULL)
+        OR (field = 'input_responses' AND input_responses IS NOT NULL) OR (field = 'meta' AND meta IS NOT NULL)
+      """
+    ),
+    (
       "input keys of tasks that are gone",
       "SELECT count(*) FROM task_input_keys WHERE task NOT IN (SELECT number FROM tasks)"
     ),

@@ -107,17 +107,18 @@ extension Schema {
       expires_at INTEGER,              -- created_at + ttl; the task has lapsed when now is later
       poll_interval INTEGER,
       original_method TEXT,
-      original_params TEXT,
+      original_params TEXT,            -- this and the next three, and meta: NULL where it stands in task_payloads
       result TEXT,                     -- {"success": …} or {"error": …}
       input_requests TEXT,             -- what is still asked for
       input_responses TEXT,            -- all that was ever answered
-      input_keys TEXT,                 -- an array of all keys that were ever asked for: none is used twice
+      input_keys TEXT,                 -- NULL: task_input_keys has them
       cancel_requested INTEGER NOT NULL,
       meta TEXT,
       revision INTEGER NOT NULL,
       session INTEGER,  -- number of the session, which may be gone by now
       queue_size INTEGER NOT NULL DEFAULT 0,  -- rows of task_messages
-      input_keys_used INTEGER NOT NULL DEFAULT 0  -- rows of task_input_keys
+      input_keys_used INTEGER NOT NULL DEFAULT 0,  -- rows of task_input_keys
+      payloads_apart INTEGER NOT NULL DEFAULT 0  -- rows of task_payloads
     ) STRICT;
     CREATE INDEX tasks_by_expiry ON tasks (expires_at) WHERE expires_at IS NOT NULL;
     CREATE INDEX tasks_by_session ON tasks (session_id, session, number) WHERE session_id IS NOT NULL;
@@ -213,6 +214,7 @@ extension Schema {
       UNIQUE (session, sender)
     ) STRICT;
 
+    -- Those of more than 512 bytes; others stand in the task's row.
     CREATE TABLE task_payloads (
       number INTEGER PRIMARY KEY,
       task INTEGER NOT NULL,

@@ -273,14 +273,17 @@ package struct Schema {
     CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'deleted');
     """
 
-  /// Rows of tasks become narrow: what can be large stands beside them, and its columns there stay NULL from now on.
+  /// Rows of tasks become narrow: what is large stands beside them, and its columns there are NULL then, as input_keys is
+  /// for ever.
   private static let splitTasks = """
     ALTER TABLE tasks ADD COLUMN queue_size INTEGER NOT NULL DEFAULT 0; -- rows of task_messages
     ALTER TABLE tasks ADD COLUMN input_keys_used INTEGER NOT NULL DEFAULT 0; -- rows of task_input_keys
+    ALTER TABLE tasks ADD COLUMN payloads_apart INTEGER NOT NULL DEFAULT 0; -- rows of task_payloads
     ALTER TABLE store ADD COLUMN tasks_removed INTEGER NOT NULL DEFAULT 0; -- ever: tells a reader to look for ends
     CREATE INDEX tasks_by_revision ON tasks (session, revision) WHERE session IS NOT NULL;
     CREATE INDEX tasks_by_status ON tasks (status, number);
 
+    -- Those of more than 512 bytes; others stand in the task's row.
     CREATE TABLE task_payloads (
       number INTEGER PRIMARY KEY,
       task INTEGER NOT NULL,

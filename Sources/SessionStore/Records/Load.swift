@@ -286,7 +286,11 @@ package struct Loader: ~Copyable {
     line += 1
     guard let header else { throw wrong("the dump is empty") }
     if !hasEnded { throw wrong("the dump is cut off: the line that ends it is missing") }
-    try TaskSplit.run(in: store.tables.connection(.server))
+    do {
+      try TaskSplit.run(in: store.tables.connection(.server))
+    } catch let error as SQLiteError where error.isConstraint {
+      throw wrong("the dump contradicts itself: a payload stands both in the record of its task and in one of its own")
+    }
     store.counters.revision += header.revision
     store.counters.auditNumber += header.auditNumber
     if let lastUUID = header.lastUUID { store.counters.lastUUID = max(store.counters.lastUUID, lastUUID) }

@@ -160,10 +160,10 @@ struct RecordKind: Sendable {
       .optional(.text("status_message")), .time("created_at"), .time("last_updated_at"),
       .optional(.integer("ttl")), .optional(.time("expires_at")), .optional(.integer("poll_interval")),
       .optional(.text("original_method")), .boolean("cancel_requested"), .revision, .optional(.former("session")),
-    ],
-    key: ["number"], numbering: .revision,
-    retired: ((TaskField.allCases.map(\.rawValue) + ["input_keys"]).map { .optional(.json($0)) }, until: 3))
+    ] + TaskField.allCases.map { .optional(.json($0.rawValue)) },
+    key: ["number"], numbering: .revision, retired: ([.optional(.json("input_keys"))], until: 3))
 
+  /// Those that are too large for the record of their task.
   static let taskPayload = RecordKind(
     name: "task_payload", table: "task_payloads",
     columns: [

@@ -141,7 +141,7 @@ struct RecordRules {
       try require(
         integer("ordinal") >= Int64(ids.elements().count / 2), "'ordinal' is at least the number of 'ids'")
     case "task":
-      // In their row until schema 3.
+      // The small ones, and until schema 3 all of them.
       for (field, content) in Self.taskFields {
         if let value = members(field) { try Self.check(field, content, value) }
       }

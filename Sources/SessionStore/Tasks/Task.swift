@@ -63,6 +63,12 @@ package struct TaskRecord {
   package var queueSize: Int64 = 0
   /// input keys that it has used
   var inputKeysUsed: Int64 = 0
+  /// the payloads that stand in its row
+  var ownPayloads = TaskPayloads()
+  /// the others, which stand apart
+  var payloadsApart: Int64 = 0
+  /// whether a payload is not as it was read
+  var hasNewPayloads = false
 
   var expiresAt: Int64? { ttl.map { (Saturating(createdAt) + $0).value } }
 
@@ -80,22 +86,35 @@ package struct TaskRecord {
     if status == next { throw StoreError.invalidTransition(current: status, requested: next) }
   }
 
-  // MARK: - What is large
+  // MARK: - Payloads
 
   /// Which payloads it has.
-  package func fields() throws -> Set<TaskField> { try store.taskFields(number) }
+  package func fields() throws -> Set<TaskField> {
+    let own = Set(TaskField.allCases.filter { ownPayloads[$0] != nil })
+    return payloadsApart == 0 ? own : try own.union(store.fieldsApart(number))
+  }
 
-  package func payload(_ field: TaskField) throws -> JSONText? { try store.taskPayload(number, field) }
+  package func payload(_ field: TaskField) throws -> JSONText? {
+    if let own = ownPayloads[field] { return own }
+    return payloadsApart == 0 ? nil : try store.payloadApart(number, field)
+  }
 
   /// All that it has.
-  package func payloads() throws -> TaskPayloads { try store.taskPayloads(number) }
+  package func payloads() throws -> TaskPayloads {
+    payloadsApart == 0 ? ownPayloads : try store.payloadsApart(number, with: ownPayloads)
+  }
 }
 
 extension TaskRecord {
-  static let columns = """
-    number, task_id, session_id, tenant_id, principal, status, status_message, created_at, last_updated_at, ttl,
-    poll_interval, original_method, cancel_requested, revision, queue_size, input_keys_used, session
+  /// A literal, so that finding the statement costs no hashing of text: nearly every call about a task needs it.
+  static let byID: StaticString = """
+    SELECT number, task_id, session_id, tenant_id, principal, status, status_message, created_at, last_updated_at, ttl,
+      poll_interval, original_method, cancel_requested, revision, queue_size, input_keys_used, session, payloads_apart,
+      original_params, result, input_requests, input_responses, meta
+    FROM tasks WHERE task_id = $1
     """
+  /// The same columns, for other conditions.
+  static let select = String(byID.description.dropLast(" WHERE task_id = $1".count))
 
   init(_ row: borrowing Statement, _ store: Store) {
     self.store = store
@@ -116,6 +135,8 @@ extension TaskRecord {
     queueSize = row.integer(14)
     inputKeysUsed = row.integer(15)
     session = SessionNumber(optional: row, 16)
+    payloadsApart = row.integer(17)
+    ownPayloads = TaskPayloads(row, from: 18)
   }
 
   /// A new one.

@@ -22,7 +22,7 @@ extension Store {
       let outstanding = try inputMembers(of: task, .inputRequests)
       let all = try object(outstanding + new, what: "All that the task asks for")
       try use(new.map(\.key), &task)
-      try setTaskPayload(task.number, .inputRequests, all)
+      try setPayload(&task, .inputRequests, all)
       task.status = .inputRequired
     }
   }
@@ -42,9 +42,9 @@ extension Store {
     let known = try inputMembers(of: old, .inputResponses).filter { !answered.contains($0.key.exact) }
     let all = try object(known + answers, what: "All that the task was answered")
     let left = outstanding.isEmpty ? nil : try object(outstanding, what: "All that the task asks for")
-    try setTaskPayload(old.number, .inputResponses, all)
-    try setTaskPayload(old.number, .inputRequests, left)
     var task = old
+    try setPayload(&task, .inputResponses, all)
+    try setPayload(&task, .inputRequests, left)
     if left == nil { task.status = .working }
     task.lastUpdatedAt = now
     try write(&task, old)

@@ -1,7 +1,7 @@
 import Database
 package import JSON
 
-/// What of a task can be large. It stands beside the task's row and is read only to be shown.
+/// What of a task can be large. Then it stands apart from the task's row and is read only to be shown.
 package enum TaskField: String, Sendable, CaseIterable {
   case originalParams = "original_params"
   /// {"success": …} or {"error": …}
@@ -11,6 +11,9 @@ package enum TaskField: String, Sendable, CaseIterable {
   /// everything that was ever answered
   case inputResponses = "input_responses"
   case meta
+
+  /// Payloads of at most so many bytes stand in the row of the task, which is read and written for every call about it.
+  static let ownBytes = 512
 }
 
 /// The payloads of one task, as they were stored.
@@ -41,9 +44,26 @@ package struct TaskPayloads {
   }
 }
 
+extension TaskPayloads {
+  /// Those that stand in the task's row.
+  /// - Parameter column: the first of the five
+  init(_ row: borrowing Statement, from column: Int32) {
+    texts = (row.json(column), row.json(column + 1), row.json(column + 2), row.json(column + 3), row.json(column + 4))
+  }
+
+  /// - Parameter index: the first of the five parameters
+  func bind(to statement: inout Statement, from index: Int32) {
+    statement.bind(index, texts.0.map { Payload(own: $0) })
+    statement.bind(index + 1, texts.1.map { Payload(own: $0) })
+    statement.bind(index + 2, texts.2.map { Payload(own: $0) })
+    statement.bind(index + 3, texts.3.map { Payload(own: $0) })
+    statement.bind(index + 4, texts.4.map { Payload(own: $0) })
+  }
+}
+
 extension Store {
-  /// Which payloads a task has; their text is not read.
-  func taskFields(_ task: TaskNumber) throws -> Set<TaskField> {
+  /// Which payloads of a task stand apart; their text is not read.
+  func fieldsApart(_ task: TaskNumber) throws -> Set<TaskField> {
     var select = try tables.statement(of: task, "SELECT field FROM task_payloads WHERE task = $1")
     var fields: Set<TaskField> = []
     while try select.step() {
@@ -52,48 +72,52 @@ extension Store {
     return fields
   }
 
-  func taskPayload(_ task: TaskNumber, _ field: TaskField) throws -> JSONText? {
+  func payloadApart(_ task: TaskNumber, _ field: TaskField) throws -> JSONText? {
     var select = try tables.statement(of: task, "SELECT payload FROM task_payloads WHERE task = $1 AND field = $2")
     select.bind(2, field.rawValue)
     return try select.step() ? select.json(0) : nil
   }
 
   /// All of them in one statement: to ask for each by its name takes as long again.
-  func taskPayloads(_ task: TaskNumber) throws -> TaskPayloads {
+  func payloadsApart(_ task: TaskNumber, with own: TaskPayloads) throws -> TaskPayloads {
     var select = try tables.statement(of: task, "SELECT field, payload FROM task_payloads WHERE task = $1")
-    var payloads = TaskPayloads()
+    var payloads = own
     while try select.step() {
       if let field = TaskField(rawValue: select.string(0)) { payloads[field] = select.json(1) }
     }
     return payloads
   }
 
-  /// Replaces a payload; nil removes it.
-  func setTaskPayload(_ task: TaskNumber, _ field: TaskField, _ payload: Payload?) throws {
-    guard let payload else {
-      var delete = try tables.statement(of: task, "DELETE FROM task_payloads WHERE task = $1 AND field = $2")
-      delete.bind(2, field.rawValue)
-      return try delete.run()
+  /// Replaces a payload; nil removes it. What goes into the task's row is written with it: ``write(_:_:)``.
+  func setPayload(_ task: inout TaskRecord, _ field: TaskField, _ payload: Payload?) throws {
+    let own = payload.flatMap { $0.text.bytes.count <= TaskField.ownBytes ? $0.text : nil }
+    if own != nil || task.ownPayloads[field] != nil {
+      task.ownPayloads[field] = own
+      task.hasNewPayloads = true
     }
-    var upsert = try tables.statement(
-      of: task,
-      """
-      INSERT INTO task_payloads (task, field, payload) VALUES ($1, $2, $3)
-      ON CONFLICT (task, field) DO UPDATE SET payload = excluded.payload
-      """)
-    upsert.bind(2, field.rawValue)
-    upsert.bind(3, payload)
-    try upsert.run()
+    if task.payloadsApart > 0 {
+      var delete = try tables.statement(
+        of: task.number, "DELETE FROM task_payloads WHERE task = $1 AND field = $2")
+      delete.bind(2, field.rawValue)
+      try delete.run()
+      if tables.changes > 0 { (task.payloadsApart, task.hasNewPayloads) = (task.payloadsApart - 1, true) }
+    }
+    guard let payload, own == nil else { return }
+    var insert = try tables.statement(
+      of: task.number, "INSERT INTO task_payloads (task, field, payload) VALUES ($1, $2, $3)")
+    insert.bind(2, field.rawValue)
+    try insert.run(binding: 3, payload)
+    (task.payloadsApart, task.hasNewPayloads) = (task.payloadsApart + 1, true)
   }
 
-  func deleteTaskPayloads(_ task: TaskNumber) throws {
+  func deletePayloadsApart(_ task: TaskNumber) throws {
     var delete = try tables.statement(of: task, "DELETE FROM task_payloads WHERE task = $1")
     try delete.run()
   }
 }
 
-/// Taking out of the rows of tasks what versions 1 and 2 of the schema kept in them, and counting what belongs to each.
-/// It finds nothing to do where that has been done.
+/// Taking out of the rows of tasks what of versions 1 and 2 of the schema does not belong in them any more, and counting
+/// what belongs to each. It finds nothing to do where that has been done.
 enum TaskSplit {
   static func run(in connection: Connection) throws {
     do {
@@ -104,16 +128,19 @@ enum TaskSplit {
       var move = try connection.statement(
         composed: """
           INSERT INTO task_payloads (task, field, payload)
-          SELECT number, '\(field.rawValue)', \(field.rawValue) FROM tasks WHERE \(field.rawValue) IS NOT NULL
+          SELECT number, '\(field.rawValue)', \(field.rawValue) FROM tasks WHERE \(isLarge(field, connection.dialect))
           """)
       try move.run()
+      var leave = try connection.statement(
+        composed: "UPDATE tasks SET \(field.rawValue) = NULL WHERE \(isLarge(field, connection.dialect))")
+      try leave.run()
     }
     for task in try tasksWithKeys(connection) { try moveKeys(of: task, connection) }
-    let columns = TaskField.allCases.map(\.rawValue) + ["input_keys"]
     for sql in [
+      "UPDATE tasks SET input_keys = NULL WHERE input_keys IS NOT NULL",
       """
-      UPDATE tasks SET \(columns.map { "\($0) = NULL" }.joined(separator: ", "))
-      WHERE \(columns.map { "\($0) IS NOT NULL" }.joined(separator: " OR "))
+      UPDATE tasks SET payloads_apart = (SELECT count(*) FROM task_payloads WHERE task = tasks.number)
+      WHERE number IN (SELECT task FROM task_payloads)
       """,
       """
       UPDATE tasks SET queue_size = (SELECT count(*) FROM task_messages WHERE task = tasks.number)
@@ -127,6 +154,10 @@ enum TaskSplit {
       var update = try connection.statement(composed: sql)
       try update.run()
     }
+  }
+
+  private static func isLarge(_ field: TaskField, _ dialect: Dialect) -> String {
+    "\(dialect.byteLength(field.rawValue)) > \(TaskField.ownBytes)"
   }
 
   private static func tasksWithKeys(_ connection: Connection) throws -> [Int64] {

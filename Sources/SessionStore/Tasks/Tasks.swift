@@ -80,15 +80,14 @@ extension Store {
   }
 
   private func findTask(_ taskID: String) throws -> TaskRecord? {
-    var select = try tables.statement(
-      .server, composed: "SELECT \(TaskRecord.columns) FROM tasks WHERE task_id = $1")
+    var select = try tables.statement(.server, TaskRecord.byID)
     select.bind(1, taskID)
     return try select.step() ? TaskRecord(select, self) : nil
   }
 
   func findTask(number: TaskNumber) throws -> TaskRecord? {
     var select = try tables.statement(
-      .server, composed: "SELECT \(TaskRecord.columns) FROM tasks WHERE number = $1")
+      .server, composed: TaskRecord.select + " WHERE number = $1")
     select.bind(1, number)
     return try select.step() ? TaskRecord(select, self) : nil
   }
@@ -118,12 +117,12 @@ extension Store {
       if try expireTasks(limit: 16).removed.isEmpty { throw StoreError.maxTasksReached(limit: limits.maxTasks) }
     }
     let row = slot.map { cache.rows[$0] }
-    let task = TaskRecord(
+    var task = TaskRecord(
       new, self, number: newTaskNumber(), taskID: taskID, session: row?.number,
       tenantID: owner.tenant.binding ?? row?.tenantID, principal: owner.principal.binding ?? row?.principal, at: now)
+    if let params { try setPayload(&task, .originalParams, params) }
+    if let meta { try setPayload(&task, .meta, meta) }
     try insert(task)
-    if let params { try setTaskPayload(task.number, .originalParams, params) }
-    if let meta { try setTaskPayload(task.number, .meta, meta) }
     counters.tasks += 1
     done.tasksCreated += 1
     note(made)
@@ -138,9 +137,9 @@ extension Store {
       of: task.number,
       """
       INSERT INTO tasks (number, task_id, session_id, tenant_id, principal, status, status_message, created_at,
-        last_updated_at, ttl, expires_at, poll_interval, original_method, cancel_requested, revision,
-        session)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        last_updated_at, ttl, expires_at, poll_interval, original_method, cancel_requested, revision, session,
+        payloads_apart, original_params, meta)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
       """)
     insert.bind(2, task.taskID)
     insert.bind(3, task.sessionID)
@@ -157,6 +156,9 @@ extension Store {
     insert.bind(14, task.cancelRequested)
     insert.bind(15, task.revision)
     insert.bind(16, task.session)
+    insert.bind(17, task.payloadsApart)
+    insert.bind(18, task.ownPayloads[.originalParams].map { Payload(own: $0) })
+    insert.bind(19, task.ownPayloads[.meta].map { Payload(own: $0) })
     try insert.run()
   }
 
@@ -186,13 +188,9 @@ extension Store {
   /// Writes what has changed of a task's row.
   func write(_ task: inout TaskRecord, _ old: TaskRecord) throws {
     task.revision = nextRevision()
-    var update = try tables.statement(
-      of: task.number, as: 10,
-      """
-      UPDATE tasks SET status_message = $1, created_at = $2, last_updated_at = $3, ttl = $4, poll_interval = $5,
-        original_method = $6, cancel_requested = $7, revision = $8, input_keys_used = $9
-      WHERE number = $10
-      """)
+    // Status and expiry stand in indexes, and an index is written even when the value stays.
+    let changesAll = task.hasNewPayloads || task.status != old.status || task.expiresAt != old.expiresAt
+    var update = if changesAll { try updateOfAll(task) } else { try updateOfUsual(task) }
     update.bind(1, task.statusMessage)
     update.bind(2, task.createdAt)
     update.bind(3, task.lastUpdatedAt)
@@ -203,22 +201,42 @@ extension Store {
     update.bind(8, task.revision)
     update.bind(9, task.inputKeysUsed)
     try update.run()
-    // Apart, because they stand in indexes, and an index is written even when the value stays.
-    if task.status != old.status || task.expiresAt != old.expiresAt {
-      var update = try tables.statement(
-        of: task.number, as: 3, "UPDATE tasks SET status = $1, expires_at = $2 WHERE number = $3")
-      update.bind(1, task.status.rawValue)
-      update.bind(2, task.expiresAt)
-      try update.run()
-    }
+    task.hasNewPayloads = false
     noteChange(ofTask: task.number, session: task.session)
+  }
+
+  private func updateOfUsual(_ task: TaskRecord) throws -> Statement {
+    try tables.statement(
+      of: task.number, as: 10,
+      """
+      UPDATE tasks SET status_message = $1, created_at = $2, last_updated_at = $3, ttl = $4, poll_interval = $5,
+        original_method = $6, cancel_requested = $7, revision = $8, input_keys_used = $9
+      WHERE number = $10
+      """)
+  }
+
+  private func updateOfAll(_ task: TaskRecord) throws -> Statement {
+    var update = try tables.statement(
+      of: task.number, as: 18,
+      """
+      UPDATE tasks SET status_message = $1, created_at = $2, last_updated_at = $3, ttl = $4, poll_interval = $5,
+        original_method = $6, cancel_requested = $7, revision = $8, input_keys_used = $9, status = $10,
+        expires_at = $11, payloads_apart = $12, original_params = $13, result = $14, input_requests = $15,
+        input_responses = $16, meta = $17
+      WHERE number = $18
+      """)
+    update.bind(10, task.status.rawValue)
+    update.bind(11, task.expiresAt)
+    update.bind(12, task.payloadsApart)
+    task.ownPayloads.bind(to: &update, from: 13)
+    return update
   }
 
   /// Takes a task to another status, for which the caller has asked ``TaskRecord/requireStep(to:)``.
   private func step(_ task: inout TaskRecord, to next: TaskStatus) throws {
     task.status = next
     // What was still asked for is withdrawn; its keys stay used.
-    try setTaskPayload(task.number, .inputRequests, nil)
+    try setPayload(&task, .inputRequests, nil)
   }
 
   /// Replaces the fields that are given, status and times included, without asking the state machine: for migration
@@ -239,7 +257,7 @@ extension Store {
       task.originalMethod = update.originalMethod.applied(to: task.originalMethod)
       task.cancelRequested = update.cancelRequested.applied(to: task.cancelRequested)
       if case .set(let requests?) = update.inputRequests { try useKeys(of: requests, &task) }
-      for (field, payload) in payloads { try setTaskPayload(task.number, field, payload) }
+      for (field, payload) in payloads { try setPayload(&task, field, payload) }
     }
   }
 
@@ -286,7 +304,7 @@ extension Store {
     let result = try payload(outcome)
     return try changeTask(taskID, scope: scope) { task in
       if task.status.isTerminal, try task.fields().contains(.result) { try task.requireLive("store a result") }
-      try setTaskPayload(task.number, .result, result)
+      try setPayload(&task, .result, result)
     }
   }
 
@@ -299,7 +317,7 @@ extension Store {
       let next = outcome.isError ? TaskStatus.failed : .completed
       try task.requireStep(to: next)
       try step(&task, to: next)
-      try setTaskPayload(task.number, .result, result)
+      try setPayload(&task, .result, result)
       task.statusMessage = message
     }
   }
@@ -328,7 +346,7 @@ extension Store {
     var conditions = try self.conditions(status, scope)
     conditions.add("number > ?", after)
     var select = try tables.statement(
-      conditions, "SELECT \(TaskRecord.columns) FROM tasks", limit: limit + 1)
+      conditions, TaskRecord.select, limit: limit + 1)
     var count = 0
     while try select.step() {
       let task = TaskRecord(select, self)
@@ -365,7 +383,7 @@ extension Store {
   func removeTask(_ task: TaskRecord) throws {
     if task.queueSize > 0 { try deleteTaskMessages(task.number) }
     if task.inputKeysUsed > 0 { try deleteInputKeys(task.number) }
-    try deleteTaskPayloads(task.number)
+    if task.payloadsApart > 0 { try deletePayloadsApart(task.number) }
     var delete = try tables.statement(of: task.number, "DELETE FROM tasks WHERE number = $1")
     try delete.run()
     counters.tasks -= 1
@@ -466,7 +484,7 @@ extension Store {
       guard let old = try findTask(number: number) else { continue }
       var task = old
       try step(&task, to: .failed)
-      try setTaskPayload(number, .result, Self.interruption)
+      try setPayload(&task, .result, Self.interruption)
       task.statusMessage = Self.interrupted
       task.lastUpdatedAt = now
       try write(&task, old)

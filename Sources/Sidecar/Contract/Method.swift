@@ -124,9 +124,12 @@ struct MethodTable: Sendable {
     return nil
   }
 
-  func method(named name: String) -> Method? {
-    methods.first { $0.name.isSame(as: name) }
+  func index(named name: String) -> Int? {
+    let bytes = name.utf8.span
+    return index(bytes, 0..<bytes.count)
   }
+
+  func method(named name: String) -> Method? { index(named: name).map { methods[$0] } }
 
   func nearest(to name: String) -> String? { NearestName.of(methods.map(\.name), to: name) }
 

@@ -45,7 +45,7 @@ extension Sidecar {
     let table = MethodTable.all
     if let index = table.index(text.span, request.method) { return index }
     let name = JSONString.decode(text.span, request.method) ?? "?"
-    guard let index = table.methods.firstIndex(where: { $0.name.isSame(as: name) }) else {
+    guard let index = table.index(named: name) else {
       throw RPCError.methodNotFound(String(name.unicodeScalars.prefix(256)), nearest: table.nearest(to: name))
     }
     return index

@@ -115,7 +115,7 @@ package final class Sidecar {
   }
 
   /// whether there is input that was not looked at yet
-  package var hasUnreadLines: Bool { phase != .failed && lines.hasUnread }
+  package var hasUnreadLines: Bool { phase != .failed && !lines.unread.isEmpty }
 
   /// Whether so many answers wait for the reader that nothing more is run.
   package var isFull: Bool { waitingOutput + group.answers.output.count >= options.outputBound }
