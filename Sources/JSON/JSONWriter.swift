@@ -131,6 +131,7 @@ package struct JSONWriter {
   }
 
   package mutating func integer(_ value: Int64) {
+    if 0...9 ~= value { return digit(UInt8(truncatingIfNeeded: value)) }
     var digits = InlineArray<20, UInt8>(repeating: 0)
     var start = 20
     var rest = value.magnitude
@@ -149,6 +150,12 @@ package struct JSONWriter {
   }
 
   package mutating func integer(_ value: Int) { integer(Int64(value)) }
+
+  private mutating func digit(_ value: UInt8) {
+    separate()
+    bytes.append(UInt8(ascii: "0") + value)
+    needsComma = true
+  }
 
   package mutating func string(_ value: String) {
     separate()

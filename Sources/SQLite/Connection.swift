@@ -13,8 +13,7 @@ package final class Connection {
   }
 
   let handle: OpaquePointer
-  /// by the address of the SQL literal, so that finding one costs no hashing of text
-  private var literals: [UnsafeRawPointer: PreparedStatement] = unsafe [:]
+  private var literals = LiteralStatements()
   private var composed: [String: PreparedStatement] = [:]
   private let walPageCount: UnsafeMutablePointer<Int32>
 
@@ -76,7 +75,7 @@ package final class Connection {
   }
 
   deinit {
-    unsafe literals.removeAll()
+    literals.removeAll()
     composed.removeAll()
     unsafe sqlite3_close_v2(handle)
     unsafe walPageCount.deallocate()
@@ -95,12 +94,10 @@ package final class Connection {
 
   /// The statement for an SQL literal; compiled once for each place in the code.
   package func statement(_ sql: StaticString) throws(SQLiteError) -> Statement {
-    let address = unsafe UnsafeRawPointer(sql.utf8Start)
-    if let known = unsafe literals[address], !known.isInUse {
-      return unsafe Statement(known, connection: handle)
-    }
+    let address = unsafe UInt(bitPattern: sql.utf8Start)
+    if let known = literals[address], !known.isInUse { return unsafe Statement(known, connection: handle) }
     let prepared = try compile(sql.description)
-    unsafe literals[address] = prepared
+    literals[address] = prepared
     return unsafe Statement(prepared, connection: handle)
   }
 
