@@ -150,11 +150,12 @@ class AnyCalls(RuleBasedStateMachine):
         """What was answered is what is there."""
         shape = METHODS[method]["result"]["schema"].get("$ref", "").rpartition("/")[2]
         owners = {name: params[name] for name in ("tenant_id", "principal") if name in params}
+        omitted = {name: params[name] for name in ("omit",) if name in params}
         if shape == "Session":
-            found = self.result("get_session", session_id=result["session_id"])
+            found = self.result("get_session", session_id=result["session_id"], **omitted)
             assert found == (None if self.is_over(result) else result), f"{method} {params}: {result}, then {found}"
         elif shape == "Task":
-            found = self.result("get_task", task_id=result["task_id"])
+            found = self.result("get_task", task_id=result["task_id"], **omitted)
             assert found == (None if self.has_lapsed(result) else result), f"{method} {params}: {result}, then {found}"
         elif method == "put_value" and result["stored"]:
             found = self.result("get_value", collection=params["collection"], key=params["key"], **owners)

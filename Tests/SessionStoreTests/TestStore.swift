@@ -157,6 +157,18 @@ extension TaskRecord {
   var meta: JSONText? { get throws { try payload(.meta) } }
 }
 
+extension Store {
+  func sessionStateKeys(_ sessionID: String, owner: Owner) throws -> [String] {
+    var keys: [String] = []
+    let hasMore = try listStateKeys(sessionID, owner: owner, after: 0) { key, _ in
+      keys.append(key)
+      return true
+    }
+    precondition(!hasMore)
+    return keys
+  }
+}
+
 extension JSONText: ExpressibleByStringLiteral {
   package init(stringLiteral value: String) {
     do { self = try JSONText(value) } catch { preconditionFailure("not JSON: \(value)") }

@@ -103,6 +103,85 @@ def test_lists_go_past_what_no_answer_holds(spawn: Callable[..., Sidecar]) -> No
     assert "omitted" not in sidecar.call("list_sessions", limit=1)["sessions"][0]
 
 
+def test_a_task_that_no_answer_holds_is_read_and_ended(spawn: Callable[..., Sidecar]) -> None:
+    wide = spawn()
+    large = "x" * 40_000
+    wide.call("create_task", task_id="t", original_params=large, meta=large)
+    wide.finish()
+    sidecar = narrow(spawn)
+    with pytest.raises(Refused, match="payload_too_large.*'omit'"):
+        sidecar.call("get_task", task_id="t")
+    for left, right in (("original_params", "meta"), ("meta", "original_params")):
+        task = sidecar.call("get_task", task_id="t", omit=[left])
+        assert (task[left], task[right], task["omitted"]) == (None, large, [left])
+    every = ["original_params", "result", "input_requests", "input_responses", "meta"]
+    task = sidecar.call("get_task", task_id="t", omit=every)
+    assert task["omitted"] == ["original_params", "meta"]
+    # What was read so can be sent back.
+    with pytest.raises(Refused, match="payload_too_large.*'omit'"):
+        sidecar.call("update_task", task=task | {"status_message": "half"})
+    assert sidecar.call("get_task", task_id="t", omit=every) == task
+    sidecar.call("update_task", task=task | {"status_message": "half"}, omit=every)
+    sidecar.call("touch_task", task_id="t", omit=every)
+    done = sidecar.call("complete_task", task_id="t", result=1, omit=["meta", "original_params"])
+    assert (done["status"], done["result"], done["omitted"]) == ("completed", {"success": 1}, ["original_params", "meta"])
+    assert sidecar.call("get_task", task_id="t", omit=["meta"])["original_params"] == large
+
+
+def test_a_session_that_no_answer_holds_is_read_and_ended(spawn: Callable[..., Sidecar]) -> None:
+    wide = spawn()
+    large = "x" * 40_000
+    kept = {"metadata": {"a": large}, "client_capabilities": large}
+    wide.call("create_session", session_id="s", status="active", **kept)
+    keys = [f"{number}-{'k' * 900}" for number in range(90)]
+    for key in reversed(keys):
+        wide.call("set_session_state", session_id="s", key=key, value=key[:2])
+    whole = wide.call("get_session", session_id="s")
+    wide.finish()
+    sidecar = narrow(spawn)
+    with pytest.raises(Refused, match="payload_too_large.*'omit'"):
+        sidecar.call("get_session", session_id="s")
+    every = ["client_capabilities", "server_capabilities", "state", "metadata"]
+    session = sidecar.call("get_session", session_id="s", omit=every)
+    assert session["omitted"] == ["client_capabilities", "state", "metadata"]
+    assert session == whole | dict.fromkeys(session["omitted"]) | {"omitted": session["omitted"]}
+    for member in kept:
+        others = [name for name in every if name != member]
+        assert sidecar.call("get_session", session_id="s", omit=others)[member] == kept[member]
+    # Its keys in pages, in the order in which they were first set.
+    with pytest.raises(Refused, match="payload_too_large.*'limit'"):
+        sidecar.call("list_session_state_keys", session_id="s")
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = sidecar.call("list_session_state_keys", session_id="s", cursor=cursor, limit=1_000)
+        found += page["keys"]
+        if (cursor := page["next_cursor"]) is None:
+            break
+        assert len(page["keys"]) > 1
+    assert found == keys[::-1]
+    few = sidecar.call("list_session_state_keys", session_id="s", limit=2)
+    assert few["keys"] == keys[::-1][:2]
+    # The last of a page may go meanwhile.
+    sidecar.call("remove_session_state", session_id="s", key=few["keys"][1])
+    assert sidecar.call("list_session_state_keys", session_id="s", cursor=few["next_cursor"], limit=1)["keys"] == [keys[87]]
+    assert sidecar.refusal("list_session_state_keys", session_id="s", cursor="s-1").kind == "invalid_cursor"
+    assert sidecar.call("get_session_state", session_id="s", key=keys[5]) == {"exists": True, "value": "5-"}
+    # What was read so can be sent back, and the session goes through its life.
+    changed = sidecar.call("update_session", session=session | {"user_id": "u"}, omit=every)
+    assert (changed["user_id"], changed["omitted"]) == ("u", session["omitted"])
+    for method in ("touch_session", "suspend_session", "resume_session", "invalidate_session"):
+        with pytest.raises(Refused, match="payload_too_large"):
+            sidecar.call(method, session_id="s")
+        assert sidecar.call(method, session_id="s", omit=every)["omitted"] == session["omitted"]
+    sidecar.finish()
+    wide = spawn()
+    left = wide.call("get_session", session_id="s")
+    assert {name: left[name] for name in kept} == kept and left["state"] == {
+        key: value for key, value in whole["state"].items() if key != few["keys"][1]
+    }
+
+
 def test_a_queue_is_read_in_pages_by_bytes(spawn: Callable[..., Sidecar]) -> None:
     sidecar = narrow(spawn)
     sidecar.call("create_task", task_id="t")

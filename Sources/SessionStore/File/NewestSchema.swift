@@ -70,6 +70,7 @@ extension Schema {
       value TEXT NOT NULL,
       UNIQUE (session, key)
     ) STRICT;
+    CREATE INDEX session_state_in_order ON session_state (session, number);
 
     -- A rowid table, so that appends stay at the end of the file whatever the session.
     CREATE TABLE events (

@@ -221,7 +221,7 @@ package struct Schema {
     """
 
   private static let third = [
-    rowsOfSessions, ownerIndexes, endsOfSessions, splitTasks, lastUUID, logParticipants, suspensions,
+    rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -272,6 +272,9 @@ package struct Schema {
     CREATE INDEX sessions_invalidated ON sessions (number) WHERE status = 'invalidated';
     CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'deleted');
     """
+
+  /// Keys of a state are listed in the order in which they were first set.
+  private static let orderOfState = "CREATE INDEX session_state_in_order ON session_state (session, number);"
 
   /// Rows of tasks become narrow: what is large stands beside them, and its columns there are NULL then, as input_keys is
   /// for ever.

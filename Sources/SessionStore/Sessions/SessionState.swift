@@ -49,15 +49,21 @@ extension Store {
     return value
   }
 
-  /// The keys in the order in which they were first set.
-  package func sessionStateKeys(_ sessionID: String, owner: Owner) throws -> [String] {
+  /// The keys behind the one with the number `after`, in the order in which they were first set.
+  /// - Parameter visit: gets each key with its number; false ends the page before it
+  /// - Returns: whether there are more
+  package func listStateKeys(
+    _ sessionID: String, owner: Owner, after: Int64, visit: (String, Int64) throws -> Bool
+  ) throws -> Bool {
     let slot = try session(sessionID, owner: owner, for: .read)
     var select = try tables.statement(
       of: cache.rows[slot].number,
-      "SELECT key FROM session_state WHERE session = $1 ORDER BY number")
-    var keys: [String] = []
-    while try select.step() { keys.append(select.string(0)) }
-    return keys
+      "SELECT key, number FROM session_state WHERE session = $1 AND number > $2 ORDER BY number")
+    select.bind(2, after)
+    while try select.step() {
+      if try !visit(select.string(0), select.integer(1)) { return true }
+    }
+    return false
   }
 
   // MARK: - Rows

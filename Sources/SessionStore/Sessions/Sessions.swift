@@ -312,12 +312,15 @@ extension Store {
 
   /// The session, or nil when it is unknown, expired or foreign.
   /// - Parameter touch: slides the inactivity deadline of a pending or active session; needs an open group
-  package func getSession(_ sessionID: String, owner: Owner, touch: Bool = false) throws -> Session? {
+  /// - Parameter includeState: whether the state is read
+  package func getSession(
+    _ sessionID: String, owner: Owner, touch: Bool = false, includeState: Bool = true
+  ) throws -> Session? {
     guard let slot = try findSession(sessionID, owner: owner) else { return nil }
     let status = effectiveStatus(slot)
     if status == .expired { return nil }
     if touch, status == .pending || status == .active { self.touch(slot) }
-    return try record(slot, includeState: true)
+    return try record(slot, includeState: includeState)
   }
 
   /// Replaces the fields that are given.

@@ -99,6 +99,13 @@ package struct TaskRecord {
     return payloadsApart == 0 ? nil : try store.payloadApart(number, field)
   }
 
+  /// Those that are meant, one by one.
+  package func payloads(where isMeant: (TaskField) -> Bool) throws -> TaskPayloads {
+    var payloads = TaskPayloads()
+    for field in TaskField.allCases where isMeant(field) { payloads[field] = try payload(field) }
+    return payloads
+  }
+
   /// All that it has.
   package func payloads() throws -> TaskPayloads {
     payloadsApart == 0 ? ownPayloads : try store.payloadsApart(number, with: ownPayloads)

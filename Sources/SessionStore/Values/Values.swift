@@ -112,6 +112,35 @@ extension Store {
   package func listValues(
     _ place: ValuePlace, prefix: String, after: Int64, limit: Int, visit: (NamedValue, Int64) throws -> Bool
   ) throws -> Bool {
+    var select = try list(place, prefix: prefix, after: after, limit: Int64(limit) + 1)
+    var count = 0
+    while try select.step() {
+      let stored = Self.storedValue(select)
+      if try count == limit || !visit(stored.value, stored.number) { return true }
+      count += 1
+    }
+    return false
+  }
+
+  private func list(_ place: ValuePlace, prefix: String, after: Int64, limit: Int64) throws -> Statement {
+    if let end = Self.end(ofPrefix: prefix), try fewBegin(place, prefix, end) {
+      var select = try tables.statement(
+        in: place,
+        """
+        SELECT number, key, value, expires_at, revision FROM named_values
+        WHERE number IN (
+            SELECT number FROM named_values
+            WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key >= $4 AND key < $5)
+          AND number > $6 AND coalesce(expires_at > $7, true)
+        ORDER BY number LIMIT $8
+        """)
+      select.bind(4, prefix)
+      select.bind(5, end)
+      select.bind(6, after)
+      select.bind(7, now)
+      select.bind(8, limit)
+      return select
+    }
     var select = try tables.statement(
       in: place,
       composed: """
@@ -123,14 +152,40 @@ extension Store {
     select.bind(4, after)
     select.bind(5, now)
     select.bind(6, prefix)
-    select.bind(7, Int64(limit) + 1)
-    var count = 0
-    while try select.step() {
-      let stored = Self.storedValue(select)
-      if try count == limit || !visit(stored.value, stored.number) { return true }
-      count += 1
+    select.bind(7, limit)
+    return select
+  }
+
+  /// Keys that are found by their prefix and then sorted, at most. Among more than that the next page is found sooner in
+  /// the order of creation.
+  private static let fewKeys: Int64 = 1_000
+
+  private func fewBegin(_ place: ValuePlace, _ prefix: String, _ end: String) throws -> Bool {
+    var select = try tables.statement(
+      in: place,
+      """
+      SELECT count(*) FROM (
+        SELECT number FROM named_values
+        WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key >= $4 AND key < $5 LIMIT $6) AS beginning
+      """)
+    select.bind(4, prefix)
+    select.bind(5, end)
+    select.bind(6, Self.fewKeys + 1)
+    return try select.step() && select.integer(0) <= Self.fewKeys
+  }
+
+  /// The first text behind all that begin with `prefix`, in the order of their bytes; nil where nothing is behind them.
+  static func end(ofPrefix prefix: String) -> String? {
+    var scalars = Array(prefix.unicodeScalars)
+    while let last = scalars.popLast() {
+      // Nothing is encoded between the two, which stand for halves of pairs.
+      let next = last.value == 0xD7FF ? 0xE000 : last.value + 1
+      guard let next = Unicode.Scalar(next) else { continue }
+      var end = String.UnicodeScalarView(scalars)
+      end.append(next)
+      return String(end)
     }
-    return false
+    return nil
   }
 
   private func find(_ place: ValuePlace, _ key: String) throws -> StoredValue? {

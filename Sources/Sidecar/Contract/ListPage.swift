@@ -10,6 +10,7 @@ enum ListKind: String {
   case auditEvents = "a"
   case taskMessages = "m"
   case logParticipants = "p"
+  case stateKeys = "k"
 
   func cursor(after number: Int64) -> String {
     rawValue + "-" + String(number, radix: 36)
@@ -94,9 +95,12 @@ struct ListPage {
 
 extension Sidecar {
   /// Writes a page of a list.
-  /// - Parameter fill: adds entries until there are no more or one does not fit; returns whether there are more
+  /// - Parameters:
+  ///   - isBounded: false: all entries, or none where they are over the limit of an answer
+  ///   - fill: adds entries until there are no more or one does not fit; returns whether there are more
   func page(
-    _ call: Call, _ writer: inout JSONWriter, list: ListKind, name: String, fill: (inout ListPage) throws -> Bool
+    _ call: Call, _ writer: inout JSONWriter, list: ListKind, name: String, isBounded: Bool = true,
+    fill: (inout ListPage) throws -> Bool
   ) throws {
     let after = try list.number(call.optionalString(.cursor))
     writer.beginObject()
@@ -105,7 +109,8 @@ extension Sidecar {
     let taken = writer
     writer = JSONWriter()
     var page = ListPage(
-      taken, after: after, limit: Int(call.integer(.limit, default: 50)), budget: pageBudget)
+      taken, after: after, limit: isBounded ? Int(call.integer(.limit, default: 50)) : .max,
+      budget: isBounded ? pageBudget : .max)
     do {
       let hasMore = try fill(&page)
       running.behind = page.behind(list, hasMore: hasMore)

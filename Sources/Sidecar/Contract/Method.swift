@@ -70,6 +70,13 @@ final class Method: Sendable {
 }
 
 extension Method {
+  /// How to ask so that the answer is smaller; nil where there is no way.
+  var remedyForLargeAnswer: String? {
+    func takes(_ name: ParameterName) -> Bool { parameters.contains { $0.name == name } }
+    if takes(.omit) { return "Leave large members out with 'omit'." }
+    return takes(.limit) ? "Ask for less at once with 'limit'." : nil
+  }
+
   /// All that it may answer with: what it says itself, and what follows from its declaration.
   var allErrors: [ErrorKind] {
     func takes(_ name: ParameterName) -> Bool { parameters.contains { $0.name == name } }

@@ -5,7 +5,7 @@ import SessionStore
 enum ParameterName: Int, CaseIterable, Sendable {
   case sessionID, idFormat, userID, tenantID, principal, clientCapabilities, serverCapabilities, state, metadata, status
   case ttl, inactivityTimeout, createdAt, lastActivity, isInitialized, expiresAt, suspendedAt, lastEventID, revision
-  case suspendedMS, suspensions
+  case suspendedMS, suspensions, omit, omitted
   case session, ifRevision, upsert, touch, deleteTasks, includeState, cursor, limit, key, value, reason
   case ipAddress, userAgent, olderThan
   case data, eventType, streamID, retry, timestamp, events, afterEventID, format, beforeEventID, subscriptionID
@@ -41,6 +41,8 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .lastEventID: "last_event_id"
     case .suspendedMS: "suspended_ms"
     case .suspensions: "suspensions"
+    case .omit: "omit"
+    case .omitted: "omitted"
     case .revision: "revision"
     case .session: "session"
     case .ifRevision: "if_revision"
@@ -267,6 +269,20 @@ extension Parameter {
 
   static let ifRevision = optional(
     .ifRevision, .integer(.safe), "Only when this is still the revision; else concurrent_modification.")
+
+  /// - Parameter members: those of the record that can be large
+  static func omit(_ members: [String]) -> Parameter {
+    optional(
+      .omit, .list(of: .choice(members), count: 0...members.count),
+      "Members that the answer does without: they are null in it, and `omitted` names those that there are.")
+  }
+
+  /// Inside a record that was read so.
+  static func omitted(_ members: [String]) -> Parameter {
+    optional(
+      .omitted, .list(of: .choice(members), count: 0...members.count),
+      "Members that the record was read without: they stay as they are.")
+  }
 
   static let reason = optional(.reason, .text(1_024), "Why, for the record.")
 }

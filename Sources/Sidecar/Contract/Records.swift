@@ -4,18 +4,44 @@ package import SessionStore
 /// How the store's records look on the wire. An object's shape never changes: what is absent is null.
 extension JSONWriter {
   /// `state` is left out when the record was read without it.
-  /// - Parameter isShort: leaves out what is large and says so
-  package mutating func session(_ session: Session, isShort: Bool = false) {
+  /// - Parameter omitted: of ``Session/largeMembers``: what is null instead
+  package mutating func session(_ session: Session, omitting omitted: [String] = []) {
+    if !omitted.isEmpty { return shortSession(session, omitting: omitted) }
+    beginSession(session)
+    member("client_capabilities", session.clientCapabilities)
+    member("server_capabilities", session.serverCapabilities)
+    if let state = session.state { member("state", state) }
+    member("metadata", session.metadata)
+    endSession(session)
+    endObject()
+  }
+
+  private mutating func shortSession(_ session: Session, omitting omitted: [String]) {
+    func given(_ name: String, _ value: JSONText?) -> JSONText? { omitted.contains(name) ? nil : value }
+    beginSession(session)
+    member("client_capabilities", given("client_capabilities", session.clientCapabilities))
+    member("server_capabilities", given("server_capabilities", session.serverCapabilities))
+    if session.state != nil || omitted.contains("state") { member("state", given("state", session.state)) }
+    member("metadata", given("metadata", session.metadata))
+    endSession(session)
+    let absent = [
+      session.clientCapabilities == nil ? "client_capabilities" : nil,
+      session.serverCapabilities == nil ? "server_capabilities" : nil,
+    ]
+    member("omitted", strings: Session.largeMembers.filter { omitted.contains($0) && !absent.contains($0) })
+    endObject()
+  }
+
+  private mutating func beginSession(_ session: Session) {
     beginObject()
     member("session_id", session.sessionID)
     member("status", session.status.rawValue)
     member("user_id", session.userID)
     member("tenant_id", session.tenantID)
     member("principal", session.principal)
-    member("client_capabilities", isShort ? nil : session.clientCapabilities)
-    member("server_capabilities", isShort ? nil : session.serverCapabilities)
-    if let state = session.state { member("state", isShort ? .null : state) }
-    member("metadata", isShort ? .null : session.metadata)
+  }
+
+  private mutating func endSession(_ session: Session) {
     member("is_initialized", session.isInitialized)
     member("created_at", session.createdAt)
     member("last_activity", session.lastActivity)
@@ -26,19 +52,11 @@ extension JSONWriter {
     member("suspensions", session.suspensions)
     member("last_event_id", session.lastEventID)
     member("revision", session.revision)
-    if isShort {
-      let members = [
-        session.clientCapabilities.map { _ in "client_capabilities" },
-        session.serverCapabilities.map { _ in "server_capabilities" }, session.state.map { _ in "state" }, "metadata",
-      ]
-      member("omitted", strings: members.compactMap { $0 })
-    }
-    endObject()
   }
 
-  /// - Parameter isShort: leaves out what is large and says so
-  package mutating func task(_ task: TaskRecord, isShort: Bool = false) throws {
-    let payloads = isShort ? TaskPayloads() : try task.payloads()
+  /// - Parameter omitted: of ``TaskRecord/largeMembers``: what is null instead
+  package mutating func task(_ task: TaskRecord, omitting omitted: [String] = []) throws {
+    let payloads = try omitted.isEmpty ? task.payloads() : task.payloads { !omitted.contains($0.rawValue) }
     beginObject()
     member("task_id", task.taskID)
     member("session_id", task.sessionID)
@@ -57,9 +75,10 @@ extension JSONWriter {
     member("cancel_requested", task.cancelRequested)
     member(TaskField.meta.rawValue, payloads[.meta])
     member("revision", task.revision)
-    if isShort {
+    if !omitted.isEmpty {
       let fields = try task.fields()
-      member("omitted", strings: TaskField.allCases.filter(fields.contains).map(\.rawValue))
+      let left = TaskField.allCases.filter(fields.contains).map(\.rawValue).filter(omitted.contains)
+      member("omitted", strings: left)
     }
     endObject()
   }
@@ -97,17 +116,28 @@ extension JSONWriter {
   }
 }
 
+extension Session {
+  /// Members that an answer can do without.
+  static let largeMembers = ["client_capabilities", "server_capabilities", "state", "metadata"]
+}
+
+extension TaskRecord {
+  static let largeMembers = TaskField.allCases.map(\.rawValue)
+}
+
 /// The schemas of the records, under `components` of the OpenRPC document.
 enum RecordSchema {
   static let timestamp = Schema.described(.string, "RFC 3339, UTC, milliseconds: 2026-11-20T21:27:00.123Z")
   static let time = Schema.described(.integer, "Unix milliseconds")
 
-  /// Stands only in an entry that alone is over the limit of an answer.
+  /// Stands only in an entry of a list that alone is over the limit of an answer, and where it was asked for.
   static let omitted = (
     "omitted",
     Schema.optional(
       .described(
-        .array(.string), "Of an entry that alone is over the limit of an answer: members that are null for that."))
+        .array(.string),
+        "Members that are null because `omit` named them, or because an entry of a list would be over its limit alone."
+      ))
   )
 
   static let components: [(name: String, schema: Schema)] = [

@@ -20,10 +20,15 @@ struct Running {
 /// An answer is over its limit.
 struct AnswerTooLarge: Error {
   let limit: Int
+  let method: Method
   let behind: (name: String, value: RPCError.Detail)?
 
   var error: RPCError {
-    guard let behind else { return .payloadTooLarge("The answer", limit: limit) }
+    guard let behind else {
+      var error = RPCError.payloadTooLarge("The answer", limit: limit)
+      if let remedy = method.remedyForLargeAnswer { error.message += " " + remedy }
+      return error
+    }
     var error = RPCError.payloadTooLarge("One entry alone", limit: limit)
     error.message += " Go on behind it with \(behind.name)."
     error.details.append(behind)
@@ -132,10 +137,12 @@ extension Sidecar {
   private func writeBounded(_ method: Method) throws {
     let start = group.answers.output.count
     try write(method)
-    if group.answers.output.count - start > running.budget { throw tooLarge }
+    if group.answers.output.count - start > running.budget { throw tooLarge(method) }
   }
 
-  private var tooLarge: AnswerTooLarge { AnswerTooLarge(limit: options.maxResultBytes, behind: running.behind) }
+  func tooLarge(_ method: Method) -> AnswerTooLarge {
+    AnswerTooLarge(limit: options.maxResultBytes, method: method, behind: running.behind)
+  }
 
   private func write(_ method: Method) throws {
     try withOutput { try method.run(self, call, &$0) }

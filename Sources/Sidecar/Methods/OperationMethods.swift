@@ -263,7 +263,7 @@ extension Sidecar {
       try checkOwner(method, params)
       try method.run(self, params, &writer)
       resultBudget -= writer.count - start
-      if resultBudget < 0 { throw AnswerTooLarge(limit: options.maxResultBytes, behind: running.behind) }
+      if resultBudget < 0 { throw tooLarge(method) }
       if call.boolean(.require) { try checkOutcome(JSONText(validated: writer.bytes[start...]), name) }
     } catch {
       // What the database says is for the group.

@@ -7,6 +7,7 @@ enum SessionMethods {
     [create, get, update, touch, delete, list, listIDs, count, validate, expireMany] + lifecycle
 
   private static let milliseconds = ParameterType.integer(.safe)
+  private static let omit = Parameter.omit(Session.largeMembers)
 
   private static let content: [Parameter] = [
     .optional(.userID, .name, "The user whose session it is."),
@@ -71,15 +72,18 @@ enum SessionMethods {
     name: "get_session", summary: "The session, or null when it is unknown, expired or another owner's.",
     access: .readOrWrite, isRepeatable: true,
     parameters: [
-      .sessionID, .optional(.touch, .boolean, "Slides the inactivity deadline; false when absent."),
+      .sessionID, .optional(.touch, .boolean, "Slides the inactivity deadline; false when absent."), omit,
     ] + Parameter.owners,
     result: .nullable(.reference("Session")),
     example: (#"{"session_id":"no-such-session"}"#, "null")
   ) { sidecar, call, writer in
     let touch = call.boolean(.touch)
     if touch, !sidecar.store.isInGroup { throw NeedsGroup() }
-    if let session = try sidecar.store.getSession(call.string(.sessionID), owner: call.owner, touch: touch) {
-      writer.session(session)
+    let omitted = call.strings(.omit)
+    let session = try sidecar.store.getSession(
+      call.string(.sessionID), owner: call.owner, touch: touch, includeState: !omitted.contains("state"))
+    if let session {
+      writer.session(session, omitting: omitted)
     } else {
       writer.null()
     }
@@ -105,6 +109,7 @@ enum SessionMethods {
     .nullable(.suspensions, milliseconds, "Ignored."),
     .nullable(.lastEventID, milliseconds, "Ignored."),
     .nullable(.revision, milliseconds, "Ignored; if_revision makes the update conditional."),
+    .omitted(Session.largeMembers),
   ]
 
   private static let update = Method(
@@ -114,7 +119,7 @@ enum SessionMethods {
     parameters: [
       .required(.session, .record(recordFields), "The session's id and the fields to replace."),
       .ifRevision,
-      .optional(.upsert, .boolean, "Makes the session when there is none; false when absent."),
+      .optional(.upsert, .boolean, "Makes the session when there is none; false when absent."), omit,
     ] + Parameter.owners,
     result: .reference("Session"),
     errors: [
@@ -131,9 +136,10 @@ enum SessionMethods {
     do {
       let session = try sidecar.store.updateSession(
         sessionID, update(record), owner: call.owner, ifRevision: call.optionalInteger(.ifRevision))
-      writer.session(session)
+      writer.session(session, omitting: call.strings(.omit))
     } catch StoreError.sessionNotFound where call.boolean(.upsert) && !call.has(.ifRevision) {
-      writer.session(try sidecar.store.createSession(new(record), owner: call.owner))
+      let session = try sidecar.store.createSession(new(record), owner: call.owner)
+      writer.session(session, omitting: call.strings(.omit))
     }
   }
 
@@ -148,6 +154,14 @@ enum SessionMethods {
     update.lastActivity = record.change(.lastActivity) { $0.optionalInteger(.lastActivity) }
     update.expiresAt = record.nullableChange(.expiresAt) { $0.optionalInteger(.expiresAt) }
     update.inactivityTimeout = record.nullableChange(.inactivityTimeout) { $0.optionalInteger(.inactivityTimeout) }
+    for member in record.strings(.omitted) {
+      switch member {
+      case "client_capabilities": update.clientCapabilities = .keep
+      case "server_capabilities": update.serverCapabilities = .keep
+      case "state": update.state = .keep
+      default: update.metadata = .keep
+      }
+    }
     return update
   }
 
@@ -171,7 +185,7 @@ enum SessionMethods {
 
   private static let touch = Method(
     name: "touch_session", summary: "Slides the inactivity deadline.", access: .write,
-    parameters: [.sessionID] + Parameter.owners,
+    parameters: [.sessionID, omit] + Parameter.owners,
     result: .reference("Session"),
     errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
     example: (
@@ -179,7 +193,8 @@ enum SessionMethods {
       sessionExample(revision: 1)
     )
   ) { sidecar, call, writer in
-    writer.session(try sidecar.store.touchSession(call.string(.sessionID), owner: call.owner))
+    let session = try sidecar.store.touchSession(call.string(.sessionID), owner: call.owner)
+    writer.session(session, omitting: call.strings(.omit))
   }
 
   private static let delete = Method(
@@ -229,7 +244,8 @@ enum SessionMethods {
       try sidecar.store.listSessions(
         filter(call), after: page.after, limit: page.limit, includeState: call.boolean(.includeState)
       ) { session, number in
-        page.add(number, canBeShort: true) { $0.session(session, isShort: $1) }
+        let large = Session.largeMembers.filter { session.state != nil || $0 != "state" }
+        return page.add(number, canBeShort: true) { $0.session(session, omitting: $1 ? large : []) }
       }
     }
   }
@@ -280,14 +296,14 @@ enum SessionMethods {
     let example = sessionExample(status: status, suspendedAt: step == .suspend ? "1795210000900" : "null")
     return Method(
       name: "\(step.rawValue)_session", summary: summary, access: .write, isWatched: true,
-      parameters: [.sessionID, .reason] + Parameter.owners,
+      parameters: [.sessionID, .reason, omit] + Parameter.owners,
       result: .reference("Session"),
       errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
       example: (#"{"session_id":"session-1"}"#, example)
     ) { sidecar, call, writer in
       let session = try sidecar.store.changeStatus(
         call.string(.sessionID), step, owner: call.owner, reason: call.optionalString(.reason))
-      writer.session(session)
+      writer.session(session, omitting: call.strings(.omit))
     }
   }
 

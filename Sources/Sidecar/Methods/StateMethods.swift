@@ -54,13 +54,19 @@ enum StateMethods {
   private static let listKeys = Method(
     name: "list_session_state_keys", summary: "The keys of a session's state in the order of their first setting.",
     access: .read,
-    parameters: [.sessionID] + Parameter.owners,
-    result: .members([("keys", .array(.string))]),
+    parameters: [.sessionID] + Parameter.owners + [
+      .optional(.cursor, .name, "`next_cursor` of the page before."),
+      .optional(.limit, .integer(1...1_000), "Keys on a page; without it and a cursor all are answered at once."),
+    ],
+    result: .members([("keys", .array(.string)), ("next_cursor", .nullable(.string))]),
     errors: writeErrors,
-    example: (#"{"session_id":"session-1"}"#, #"{"keys":["cart"]}"#)
+    example: (#"{"session_id":"session-1"}"#, #"{"keys":["cart"],"next_cursor":null}"#)
   ) { sidecar, call, writer in
-    writer.beginObject()
-    writer.member("keys", strings: try sidecar.store.sessionStateKeys(call.string(.sessionID), owner: call.owner))
-    writer.endObject()
+    let isPaged = call.has(.limit) || call.has(.cursor)
+    try sidecar.page(call, &writer, list: .stateKeys, name: "keys", isBounded: isPaged) { page in
+      try sidecar.store.listStateKeys(call.string(.sessionID), owner: call.owner, after: page.after) { key, number in
+        page.add(number) { $0.string(key) }
+      }
+    }
   }
 }

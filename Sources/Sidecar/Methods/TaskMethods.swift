@@ -18,6 +18,7 @@ enum TaskMethods {
   private static let statusMessage = Parameter.optional(
     .statusMessage, .text(4_096), "What to tell people; absent clears it.")
   private static let milliseconds = ParameterType.integer(.safe)
+  private static let omit = Parameter.omit(TaskRecord.largeMembers)
   private static let statuses = ParameterType.choice(TaskStatus.allCases.map(\.rawValue))
   private static let failure: [Parameter] = [
     .required(.code, .integer(-9_007_199_254_740_991...9_007_199_254_740_991), "The JSON-RPC error's code."),
@@ -49,10 +50,11 @@ enum TaskMethods {
     run: @escaping @Sendable (Store, Call, _ taskID: String, TaskScope) throws -> TaskRecord
   ) -> Method {
     Method(
-      name: name, summary: summary, access: .write, isWatched: true, parameters: [taskID] + parameters + scope,
+      name: name, summary: summary, access: .write, isWatched: true, parameters: [taskID] + parameters + [omit] + scope,
       result: .reference("Task"), errors: [.taskNotFound] + errors, example: example
     ) { sidecar, call, writer in
-      try writer.task(run(sidecar.store, call, call.string(.taskID), scope(call)))
+      let task = try run(sidecar.store, call, call.string(.taskID), scope(call))
+      try writer.task(task, omitting: call.strings(.omit))
     }
   }
 
@@ -99,11 +101,11 @@ enum TaskMethods {
 
   private static let get = Method(
     name: "get_task", summary: "The task, or null when it is unknown, lapsed or another owner's.", access: .read,
-    parameters: [taskID] + scope, result: .nullable(.reference("Task")),
+    parameters: [taskID, omit] + scope, result: .nullable(.reference("Task")),
     example: (#"{"task_id":"task-1"}"#, example())
   ) { sidecar, call, writer in
     if let task = try sidecar.store.getTask(call.string(.taskID), scope: scope(call)) {
-      try writer.task(task)
+      try writer.task(task, omitting: call.strings(.omit))
     } else {
       writer.null()
     }
@@ -130,6 +132,7 @@ enum TaskMethods {
     .optional(.tenantID, .owner, "Ignored: owners never change."),
     .optional(.principal, .owner, "Ignored: owners never change."),
     .nullable(.revision, milliseconds, "Ignored; if_revision makes the update conditional."),
+    .omitted(TaskRecord.largeMembers),
   ]
 
   private static let outcome: [Parameter] = [
@@ -142,7 +145,7 @@ enum TaskMethods {
     access: .write, isWatched: true,
     parameters: [
       .required(.task, .record(recordFields), "The task's id and the fields to replace."), .ifRevision,
-      .optional(.force, .boolean, "Also on a terminal task; false when absent."),
+      .optional(.force, .boolean, "Also on a terminal task; false when absent."), omit,
     ] + scope,
     result: .reference("Task"),
     errors: [.taskNotFound, .terminalState, .maxInputKeysReached, .concurrentModification, .payloadTooLarge],
@@ -152,7 +155,7 @@ enum TaskMethods {
     let task = try sidecar.store.updateTask(
       record.string(.taskID), update(record), scope: scope(call), ifRevision: call.optionalInteger(.ifRevision),
       force: call.boolean(.force))
-    try writer.task(task)
+    try writer.task(task, omitting: call.strings(.omit))
   }
 
   private static func update(_ record: Call) throws -> TaskUpdate {
@@ -172,6 +175,15 @@ enum TaskMethods {
     update.inputResponses = record.nullableChange(.inputResponses) { $0.optionalObject(.inputResponses) }
     update.cancelRequested = record.change(.cancelRequested) { $0.optionalBoolean(.cancelRequested) }
     update.meta = record.nullableChange(.meta) { $0.optionalJSON(.meta) }
+    for field in record.strings(.omitted).compactMap({ TaskField(rawValue: $0) }) {
+      switch field {
+      case .originalParams: update.originalParams = .keep
+      case .result: update.result = .keep
+      case .inputRequests: update.inputRequests = .keep
+      case .inputResponses: update.inputResponses = .keep
+      case .meta: update.meta = .keep
+      }
+    }
     return update
   }
 
@@ -425,7 +437,7 @@ enum TaskMethods {
       try sidecar.store.listTasks(
         status: call.choice(.status, as: TaskStatus.self), scope: scope(call), after: page.after, limit: page.limit
       ) { task, number in
-        try page.add(number, canBeShort: true) { try $0.task(task, isShort: $1) }
+        try page.add(number, canBeShort: true) { try $0.task(task, omitting: $1 ? TaskRecord.largeMembers : []) }
       }
     }
   }

@@ -71,7 +71,7 @@ export interface Session {
   suspensions: number
   last_event_id: number
   revision: number
-  /** Of an entry that alone is over the limit of an answer: members that are null for that. */
+  /** Members that are null because `omit` named them, or because an entry of a list would be over its limit alone. */
   omitted?: string[]
 }
 
@@ -124,7 +124,7 @@ export interface Task {
   cancel_requested: boolean
   meta: unknown
   revision: number
-  /** Of an entry that alone is over the limit of an answer: members that are null for that. */
+  /** Members that are null because `omit` named them, or because an entry of a list would be over its limit alone. */
   omitted?: string[]
 }
 
@@ -288,6 +288,8 @@ export interface GetSessionParams {
   session_id: string
   /** Slides the inactivity deadline; false when absent. */
   touch?: boolean | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -317,11 +319,14 @@ export interface UpdateSessionParams {
     suspensions?: number | null
     last_event_id?: number | null
     revision?: number | null
+    omitted?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   }
   /** Only when this is still the revision; else concurrent_modification. */
   if_revision?: number | null
   /** Makes the session when there is none; false when absent. */
   upsert?: boolean | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -332,6 +337,8 @@ export interface UpdateSessionParams {
 export interface TouchSessionParams {
   /** The session. */
   session_id: string
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -461,6 +468,8 @@ export interface ActivateSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -473,6 +482,8 @@ export interface SuspendSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -485,6 +496,8 @@ export interface ResumeSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -497,6 +510,8 @@ export interface ExpireSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -509,6 +524,8 @@ export interface InvalidateSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -580,11 +597,16 @@ export interface ListSessionStateKeysParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** `next_cursor` of the page before. */
+  cursor?: string | null
+  /** Keys on a page; without it and a cursor all are answered at once. */
+  limit?: number | null
 }
 
 /** What `list_session_state_keys` answers. */
 export interface ListSessionStateKeysResult {
   keys: string[]
+  next_cursor: string | null
 }
 
 /** What `store_event` takes. */
@@ -797,6 +819,8 @@ export interface CreateTaskParams {
 export interface GetTaskParams {
   /** The task. */
   task_id: string
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -834,11 +858,14 @@ export interface UpdateTaskParams {
     tenant_id?: string | null
     principal?: string | null
     revision?: number | null
+    omitted?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   }
   /** Only when this is still the revision; else concurrent_modification. */
   if_revision?: number | null
   /** Also on a terminal task; false when absent. */
   force?: boolean | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -857,6 +884,8 @@ export interface TouchTaskParams {
   ttl?: number | null
   /** Milliseconds that a client should wait between two looks. */
   poll_interval?: number | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -936,6 +965,8 @@ export interface UpdateTaskStatusParams {
   status_message?: string | null
   /** Only when this is still the revision; else concurrent_modification. */
   if_revision?: number | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -957,6 +988,8 @@ export interface StoreTaskResultParams {
       data?: unknown
     } | null
   }
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -990,6 +1023,8 @@ export interface CompleteTaskParams {
   result: unknown
   /** What to tell people; absent clears it. */
   status_message?: string | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -1010,6 +1045,8 @@ export interface FailTaskParams {
   }
   /** What to tell people; absent clears it. */
   status_message?: string | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -1024,6 +1061,8 @@ export interface CancelTaskParams {
   task_id: string
   /** Only sets cancel_requested; false when absent. */
   cooperative?: boolean | null
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -1038,6 +1077,8 @@ export interface RequireTaskInputParams {
   task_id: string
   /** What is asked for, by key. */
   input_requests: object
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -1052,6 +1093,8 @@ export interface ProvideTaskInputParams {
   task_id: string
   /** Answers, by key; those not asked for are ignored. */
   input_responses: object
+  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -1320,7 +1363,7 @@ export interface ListValuesResult {
     /** Unix milliseconds */
     expires_at: number | null
     revision: number
-    /** Of an entry that alone is over the limit of an answer: members that are null for that. */
+    /** Members that are null because `omit` named them, or because an entry of a list would be over its limit alone. */
     omitted?: string[]
   }[]
   next_cursor: string | null

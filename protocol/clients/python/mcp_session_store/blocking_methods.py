@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .contract import (
-        AppendLogEntryResult, AuditCountsBy, AuditCountsMinSeverity, AuditCountsResult, AuditCountsType,
-        BroadcastEventResult, CheckIntegrityResult, CheckRateLimitResult, CompactLogResult, ConsumeNonceResult,
-        CreateTaskStatus, DeleteEventsBeforeResult, DeleteSessionResult, DeleteTaskResult, DeleteUserDataResult,
-        DeleteValueResult, DequeueAllTaskMessagesResult, DequeueTaskMessageResult, EnqueueTaskMessageResult,
-        EventCountResult, EventPage, ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError,
-        GetSessionStateResult, GetTaskResultResult, GetValueResult, HealthResult, InitializeClient,
-        ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType, ListSessionIdsResult,
-        ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus,
+        ActivateSessionOmit, AppendLogEntryResult, AuditCountsBy, AuditCountsMinSeverity, AuditCountsResult,
+        AuditCountsType, BroadcastEventResult, CancelTaskOmit, CheckIntegrityResult, CheckRateLimitResult,
+        CompactLogResult, CompleteTaskOmit, ConsumeNonceResult, CreateTaskStatus, DeleteEventsBeforeResult,
+        DeleteSessionResult, DeleteTaskResult, DeleteUserDataResult, DeleteValueResult, DequeueAllTaskMessagesResult,
+        DequeueTaskMessageResult, EnqueueTaskMessageResult, EventCountResult, EventPage, ExpireSessionOmit,
+        ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError, FailTaskOmit, GetSessionOmit,
+        GetSessionStateResult, GetTaskOmit, GetTaskResultResult, GetValueResult, HealthResult, InitializeClient,
+        InvalidateSessionOmit, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType,
+        ListSessionIdsResult, ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus,
         ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult,
         LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
-        PeekTaskMessagesResult, PutValueResult, RecordSecurityEventResult, RecordSecurityEventSeverity,
-        RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult, ReplaceLogResult, ServerInfo,
-        Session, SessionCountResult, SessionCountStatus, SetSessionStateResult, StoreEventResult, StoreEventsEvents,
-        StoreEventsResult, StoreTaskResultResult, Task, TaskCountResult, TaskCountStatus, TransactionCalls,
-        TransactionResult, UpdateSessionSession, UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult,
+        PeekTaskMessagesResult, ProvideTaskInputOmit, PutValueResult, RecordSecurityEventResult,
+        RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult,
+        ReplaceLogResult, RequireTaskInputOmit, ResumeSessionOmit, ServerInfo, Session, SessionCountResult,
+        SessionCountStatus, SetSessionStateResult, StoreEventResult, StoreEventsEvents, StoreEventsResult,
+        StoreTaskResultOmit, StoreTaskResultResult, SuspendSessionOmit, Task, TaskCountResult, TaskCountStatus,
+        TouchSessionOmit, TouchTaskOmit, TransactionCalls, TransactionResult, UpdateSessionOmit, UpdateSessionSession,
+        UpdateTaskOmit, UpdateTaskStatusOmit, UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult,
         ValidateSessionResult,
     )
 
@@ -78,44 +81,48 @@ class BlockingMethods:
         }, timeout=timeout)
 
     def get_session(
-        self, session_id: str, *, touch: bool | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        self, session_id: str, *, touch: bool | None = None, omit: list[GetSessionOmit] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Session | None:
         """The session, or null when it is unknown, expired or another owner's.
 
         session_id: The session.
         touch: Slides the inactivity deadline; false when absent.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         """
         return self.call("get_session", {
-            "session_id": session_id, "touch": touch, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "touch": touch, "omit": omit, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def update_session(
         self, session: UpdateSessionSession, *, if_revision: int | None = None, upsert: bool | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None | Unset = UNSET,
+        omit: list[UpdateSessionOmit] | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Replaces the given fields; absent ones stay. What get_session gave can be sent back as it is.
 
         session: The session's id and the fields to replace.
         if_revision: Only when this is still the revision; else concurrent_modification.
         upsert: Makes the session when there is none; false when absent.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         """
         return self.call("update_session", {
-            "session": session, "if_revision": if_revision, "upsert": upsert, "tenant_id": tenant_id,
+            "session": session, "if_revision": if_revision, "upsert": upsert, "omit": omit, "tenant_id": tenant_id,
             "principal": principal,
         }, timeout=timeout)
 
     def touch_session(
-        self, session_id: str, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None | Unset = UNSET,
+        self, session_id: str, *, omit: list[TouchSessionOmit] | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Slides the inactivity deadline.
 
         session_id: The session.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         """
         return self.call("touch_session", {
-            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "omit": omit, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def delete_session(
@@ -208,68 +215,78 @@ class BlockingMethods:
         return self.call("expire_sessions", {"older_than": older_than, "limit": limit}, timeout=timeout)
 
     def activate_session(
-        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        self, session_id: str, *, reason: str | None = None, omit: list[ActivateSessionOmit] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Makes a pending or suspended session active; on an active one it changes nothing.
 
         session_id: The session.
         reason: Why, for the record.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         """
         return self.call("activate_session", {
-            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def suspend_session(
-        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        self, session_id: str, *, reason: str | None = None, omit: list[SuspendSessionOmit] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Stops an active session and both of its clocks.
 
         session_id: The session.
         reason: Why, for the record.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         """
         return self.call("suspend_session", {
-            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def resume_session(
-        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        self, session_id: str, *, reason: str | None = None, omit: list[ResumeSessionOmit] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Makes a suspended session active again and moves its deadline by the time it was suspended.
 
         session_id: The session.
         reason: Why, for the record.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         """
         return self.call("resume_session", {
-            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def expire_session(
-        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        self, session_id: str, *, reason: str | None = None, omit: list[ExpireSessionOmit] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Ends a session as though its deadline had passed.
 
         session_id: The session.
         reason: Why, for the record.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         """
         return self.call("expire_session", {
-            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def invalidate_session(
-        self, session_id: str, *, reason: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        self, session_id: str, *, reason: str | None = None, omit: list[InvalidateSessionOmit] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Session:
         """Ends a session for good; it can be looked at until its deadline.
 
         session_id: The session.
         reason: Why, for the record.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         """
         return self.call("invalidate_session", {
-            "session_id": session_id, "reason": reason, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def set_session_state(
@@ -314,14 +331,16 @@ class BlockingMethods:
 
     def list_session_state_keys(
         self, session_id: str, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None | Unset = UNSET,
+        cursor: str | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ListSessionStateKeysResult:
         """The keys of a session's state in the order of their first setting.
 
         session_id: The session.
+        cursor: `next_cursor` of the page before.
+        limit: Keys on a page; without it and a cursor all are answered at once.
         """
         return self.call("list_session_state_keys", {
-            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal, "cursor": cursor, "limit": limit,
         }, timeout=timeout)
 
     def store_event(
@@ -468,39 +487,43 @@ class BlockingMethods:
         }, timeout=timeout)
 
     def get_task(
-        self, task_id: str, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        self, task_id: str, *, omit: list[GetTaskOmit] | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task | None:
         """The task, or null when it is unknown, lapsed or another owner's.
 
         task_id: The task.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("get_task", {
-            "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+            "task_id": task_id, "omit": omit, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def update_task(
         self, task: UpdateTaskTask, *, if_revision: int | None = None, force: bool | None = None,
-        session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None | Unset = UNSET,
+        omit: list[UpdateTaskOmit] | None = None, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Replaces the given fields, for migration and repair; absent ones stay.
 
         task: The task's id and the fields to replace.
         if_revision: Only when this is still the revision; else concurrent_modification.
         force: Also on a terminal task; false when absent.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("update_task", {
-            "task": task, "if_revision": if_revision, "force": force, "session_id": session_id, "tenant_id": tenant_id,
-            "principal": principal,
+            "task": task, "if_revision": if_revision, "force": force, "omit": omit, "session_id": session_id,
+            "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def touch_task(
         self, task_id: str, *, status_message: str | None = None, ttl: int | None = None,
-        poll_interval: int | None = None, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        poll_interval: int | None = None, omit: list[TouchTaskOmit] | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Progress and heartbeat without a transition.
 
@@ -508,11 +531,12 @@ class BlockingMethods:
         status_message: What to tell people; absent leaves it.
         ttl: A new time to live, in milliseconds from the creation.
         poll_interval: Milliseconds that a client should wait between two looks.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("touch_task", {
             "task_id": task_id, "status_message": status_message, "ttl": ttl, "poll_interval": poll_interval,
-            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+            "omit": omit, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def delete_task(
@@ -564,8 +588,9 @@ class BlockingMethods:
 
     def update_task_status(
         self, task_id: str, *, status: UpdateTaskStatusStatus, status_message: str | None = None,
-        if_revision: int | None = None, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        if_revision: int | None = None, omit: list[UpdateTaskStatusOmit] | None = None, session_id: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Takes a task from one status to another.
 
@@ -573,26 +598,28 @@ class BlockingMethods:
         status: The new status.
         status_message: What to tell people; absent clears it.
         if_revision: Only when this is still the revision; else concurrent_modification.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("update_task_status", {
             "task_id": task_id, "status": status, "status_message": status_message, "if_revision": if_revision,
-            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+            "omit": omit, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def store_task_result(
-        self, task_id: str, *, result: StoreTaskResultResult, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        self, task_id: str, *, result: StoreTaskResultResult, omit: list[StoreTaskResultOmit] | None = None,
+        session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Stores an outcome without changing the status; a terminal task keeps the one that it has.
 
         task_id: The task.
         result: {"success": value} or {"error": {code, message, data}}.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("store_task_result", {
-            "task_id": task_id, "result": result, "session_id": session_id, "tenant_id": tenant_id,
+            "task_id": task_id, "result": result, "omit": omit, "session_id": session_id, "tenant_id": tenant_id,
             "principal": principal,
         }, timeout=timeout)
 
@@ -610,7 +637,8 @@ class BlockingMethods:
         }, timeout=timeout)
 
     def complete_task(
-        self, task_id: str, *, result: Any, status_message: str | None = None, session_id: str | None = None,
+        self, task_id: str, *, result: Any, status_message: str | None = None,
+        omit: list[CompleteTaskOmit] | None = None, session_id: str | None = None,
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         timeout: float | None | Unset = UNSET,
     ) -> Task:
@@ -619,76 +647,81 @@ class BlockingMethods:
         task_id: The task.
         result: What the request gives; kept as it is.
         status_message: What to tell people; absent clears it.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("complete_task", {
-            "task_id": task_id, "result": result, "status_message": status_message, "session_id": session_id,
-            "tenant_id": tenant_id, "principal": principal,
+            "task_id": task_id, "result": result, "status_message": status_message, "omit": omit,
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def fail_task(
-        self, task_id: str, *, error: FailTaskError, status_message: str | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None | Unset = UNSET,
+        self, task_id: str, *, error: FailTaskError, status_message: str | None = None,
+        omit: list[FailTaskOmit] | None = None, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Outcome and status in one step: the task has failed.
 
         task_id: The task.
         error: {code, message, data}; kept as it is.
         status_message: What to tell people; absent clears it.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("fail_task", {
-            "task_id": task_id, "error": error, "status_message": status_message, "session_id": session_id,
-            "tenant_id": tenant_id, "principal": principal,
+            "task_id": task_id, "error": error, "status_message": status_message, "omit": omit,
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def cancel_task(
-        self, task_id: str, *, cooperative: bool | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        self, task_id: str, *, cooperative: bool | None = None, omit: list[CancelTaskOmit] | None = None,
+        session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Cancels a task at once, or only says that somebody wants it.
 
         task_id: The task.
         cooperative: Only sets cancel_requested; false when absent.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("cancel_task", {
-            "task_id": task_id, "cooperative": cooperative, "session_id": session_id, "tenant_id": tenant_id,
-            "principal": principal,
+            "task_id": task_id, "cooperative": cooperative, "omit": omit, "session_id": session_id,
+            "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def require_task_input(
-        self, task_id: str, *, input_requests: dict[str, Any], session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        self, task_id: str, *, input_requests: dict[str, Any], omit: list[RequireTaskInputOmit] | None = None,
+        session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Asks for input, or for more of it; keys are never used twice.
 
         task_id: The task.
         input_requests: What is asked for, by key.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("require_task_input", {
-            "task_id": task_id, "input_requests": input_requests, "session_id": session_id, "tenant_id": tenant_id,
-            "principal": principal,
+            "task_id": task_id, "input_requests": input_requests, "omit": omit, "session_id": session_id,
+            "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def provide_task_input(
-        self, task_id: str, *, input_responses: dict[str, Any], session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        self, task_id: str, *, input_responses: dict[str, Any], omit: list[ProvideTaskInputOmit] | None = None,
+        session_id: str | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         timeout: float | None | Unset = UNSET,
     ) -> Task:
         """Gives answers; when all are in the task is working again.
 
         task_id: The task.
         input_responses: Answers, by key; those not asked for are ignored.
+        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("provide_task_input", {
-            "task_id": task_id, "input_responses": input_responses, "session_id": session_id, "tenant_id": tenant_id,
-            "principal": principal,
+            "task_id": task_id, "input_responses": input_responses, "omit": omit, "session_id": session_id,
+            "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def enqueue_task_message(

@@ -131,7 +131,7 @@ class Session(TypedDict):
     last_event_id: int
     revision: int
     omitted: NotRequired[list[str]]
-    """Of an entry that alone is over the limit of an answer: members that are null for that."""
+    """Members that are null because `omit` named them, or because an entry of a list would be over its limit alone."""
 
 
 SessionStatus = Literal[
@@ -183,7 +183,7 @@ class Task(TypedDict):
     meta: Any
     revision: int
     omitted: NotRequired[list[str]]
-    """Of an entry that alone is over the limit of an answer: members that are null for that."""
+    """Members that are null because `omit` named them, or because an entry of a list would be over its limit alone."""
 
 
 TaskStatus = Literal[
@@ -373,6 +373,7 @@ class RemoveSessionStateResult(TypedDict):
 
 class ListSessionStateKeysResult(TypedDict):
     keys: list[str]
+    next_cursor: str | None
 
 
 class StoreEventResult(TypedDict):
@@ -510,7 +511,7 @@ class ListValuesResultValues(TypedDict):
     expires_at: int | None
     revision: int
     omitted: NotRequired[list[str]]
-    """Of an entry that alone is over the limit of an answer: members that are null for that."""
+    """Members that are null because `omit` named them, or because an entry of a list would be over its limit alone."""
 
 
 class AppendLogEntryResult(TypedDict):
@@ -677,6 +678,11 @@ class TransactionResult(TypedDict):
     results: list[Any]
 
 
+GetSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
 class UpdateSessionSession(TypedDict):
     session_id: str
     user_id: NotRequired[str | None]
@@ -697,6 +703,22 @@ class UpdateSessionSession(TypedDict):
     suspensions: NotRequired[int | None]
     last_event_id: NotRequired[int | None]
     revision: NotRequired[int | None]
+    omitted: NotRequired[list[UpdateSessionSessionOmitted]]
+
+
+UpdateSessionSessionOmitted = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
+UpdateSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
+TouchSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
 
 
 ListSessionsStatus = Literal[
@@ -714,6 +736,31 @@ SessionCountStatus = Literal[
 ]
 
 
+ActivateSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
+SuspendSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
+ResumeSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
+ExpireSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
+InvalidateSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
 class StoreEventsEvents(TypedDict):
     data: Any
     event_type: NotRequired[str]
@@ -724,6 +771,11 @@ class StoreEventsEvents(TypedDict):
 
 CreateTaskStatus = Literal[
     "working", "input_required", "completed", "failed", "cancelled",
+]
+
+
+GetTaskOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
 ]
 
 
@@ -746,6 +798,7 @@ class UpdateTaskTask(TypedDict):
     tenant_id: NotRequired[str | None]
     principal: NotRequired[str | None]
     revision: NotRequired[int | None]
+    omitted: NotRequired[list[UpdateTaskTaskOmitted]]
 
 
 UpdateTaskTaskStatus = Literal[
@@ -764,6 +817,21 @@ class UpdateTaskTaskResultError(TypedDict):
     data: NotRequired[Any]
 
 
+UpdateTaskTaskOmitted = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
+UpdateTaskOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
+TouchTaskOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
 ListTasksStatus = Literal[
     "working", "input_required", "completed", "failed", "cancelled",
 ]
@@ -779,6 +847,11 @@ UpdateTaskStatusStatus = Literal[
 ]
 
 
+UpdateTaskStatusOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
 class StoreTaskResultResult(TypedDict):
     success: NotRequired[Any]
     error: NotRequired[StoreTaskResultResultError]
@@ -790,10 +863,40 @@ class StoreTaskResultResultError(TypedDict):
     data: NotRequired[Any]
 
 
+StoreTaskResultOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
+CompleteTaskOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
 class FailTaskError(TypedDict):
     code: int
     message: str
     data: NotRequired[Any]
+
+
+FailTaskOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
+CancelTaskOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
+RequireTaskInputOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
+
+
+ProvideTaskInputOmit = Literal[
+    "original_params", "result", "input_requests", "input_responses", "meta",
+]
 
 
 TaskCountStatus = Literal[
