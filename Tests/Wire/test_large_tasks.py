@@ -46,7 +46,7 @@ def test_payloads_of_any_size_are_kept_and_replaced(spawn: Callable[..., Sidecar
     task = sidecar.call("create_task", task_id="t", session_id=None, original_params="x" * 510, meta="y" * 511)
     for first in sizes:
         for second in sizes:
-            fields = {"original_params": "p" * first, "meta": "m" * second or None, "input_responses": {"k": "r" * first}}
+            fields = {"original_params": "p" * first, "meta": "m" * second, "input_responses": {"k": "r" * first}}
             task = sidecar.call("update_task", task={"task_id": "t", **fields})
             task = sidecar.call("store_task_result", task_id="t", result={"success": "s" * second})
             task = sidecar.call("require_task_input", task_id="t", input_requests={f"{first}-{second}": "q" * second})
@@ -124,7 +124,8 @@ def test_a_task_that_no_answer_holds_is_read_and_ended(spawn: Callable[..., Side
     sidecar.call("update_task", task=task | {"status_message": "half"}, omit=every)
     sidecar.call("touch_task", task_id="t", omit=every)
     done = sidecar.call("complete_task", task_id="t", result=1, omit=["meta", "original_params"])
-    assert (done["status"], done["result"], done["omitted"]) == ("completed", {"success": 1}, ["original_params", "meta"])
+    assert (done["status"], done["result"]) == ("completed", {"success": 1})
+    assert done["omitted"] == ["original_params", "meta"]
     assert sidecar.call("get_task", task_id="t", omit=["meta"])["original_params"] == large
 
 
@@ -164,7 +165,8 @@ def test_a_session_that_no_answer_holds_is_read_and_ended(spawn: Callable[..., S
     assert few["keys"] == keys[::-1][:2]
     # The last of a page may go meanwhile.
     sidecar.call("remove_session_state", session_id="s", key=few["keys"][1])
-    assert sidecar.call("list_session_state_keys", session_id="s", cursor=few["next_cursor"], limit=1)["keys"] == [keys[87]]
+    next_page = sidecar.call("list_session_state_keys", session_id="s", cursor=few["next_cursor"], limit=1)
+    assert next_page["keys"] == [keys[87]]
     assert sidecar.refusal("list_session_state_keys", session_id="s", cursor="s-1").kind == "invalid_cursor"
     assert sidecar.call("get_session_state", session_id="s", key=keys[5]) == {"exists": True, "value": "5-"}
     # What was read so can be sent back, and the session goes through its life.

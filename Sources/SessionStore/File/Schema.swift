@@ -276,8 +276,8 @@ package struct Schema {
   /// Keys of a state are listed in the order in which they were first set.
   private static let orderOfState = "CREATE INDEX session_state_in_order ON session_state (session, number);"
 
-  /// Rows of tasks become narrow: what is large stands beside them, and its columns there are NULL then, as input_keys is
-  /// for ever.
+  /// Rows of tasks become narrow: what is large stands beside them, and its columns there are NULL then. So is
+  /// input_keys for ever.
   private static let splitTasks = """
     ALTER TABLE tasks ADD COLUMN queue_size INTEGER NOT NULL DEFAULT 0; -- rows of task_messages
     ALTER TABLE tasks ADD COLUMN input_keys_used INTEGER NOT NULL DEFAULT 0; -- rows of task_input_keys

@@ -116,8 +116,8 @@ extension Store {
   }
 }
 
-/// Taking out of the rows of tasks what of versions 1 and 2 of the schema does not belong in them any more, and counting
-/// what belongs to each. It finds nothing to do where that has been done.
+/// Taking out of the rows of tasks what stood in them until version 3 of the schema and does not belong there any more,
+/// and counting what belongs to each. It finds nothing to do where that has been done.
 enum TaskSplit {
   static func run(in connection: Connection) throws {
     do {

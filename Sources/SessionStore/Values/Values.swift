@@ -156,8 +156,8 @@ extension Store {
     return select
   }
 
-  /// Keys that are found by their prefix and then sorted, at most. Among more than that the next page is found sooner in
-  /// the order of creation.
+  /// Keys that are found by their prefix and then sorted, at most. Among more than that a page is found sooner in the
+  /// order of creation.
   private static let fewKeys: Int64 = 1_000
 
   private func fewBegin(_ place: ValuePlace, _ prefix: String, _ end: String) throws -> Bool {
