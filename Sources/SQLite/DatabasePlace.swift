@@ -110,6 +110,9 @@ package final class DatabasePlace {
 
   // MARK: - Looking
 
+  /// What tells the log that the last commit went into from those before it; nil where there is no shared memory.
+  package var logSalts: UInt64? { memory == nil ? nil : marks.salts }
+
   /// Whether the names lead to the open files: all that can be known while others may checkpoint.
   package func checkNames() throws(Change) {
     var found = stat()
@@ -226,7 +229,7 @@ extension DatabasePlace.Change {
 
 /// How far checkpoints of a file have come: changed by each of them, before it changes the file and after.
 struct CheckpointMarks: Equatable {
-  private var salts: UInt64 = 0
+  fileprivate private(set) var salts: UInt64 = 0
   private var frames: UInt64 = 0
 
   init() {}

@@ -150,7 +150,7 @@ extension Option {
       [
         Option(
           name: "--log-dedup-window", placeholder: "N", defaultText: "10000",
-          summary: "message ids of a session's log that stay known; 0: all",
+          summary: "message ids of a session's log that stay known; 0: 1,000,000, the most",
           value: .count(\.limits.logDedupWindow, minimum: 0)),
         Option(
           name: "--max-violations", placeholder: "N", defaultText: "5",

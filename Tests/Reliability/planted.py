@@ -83,7 +83,7 @@ FAULTS = [
     Fault("one level of JSON more", "JSON/JSONScanner.swift",
           "depthLimit = 128", "depthLimit = 129", wire("framing", "depth")),
     Fault("one known message id more", f"{STORE}/Log/LogMessageIDs.swift",
-          "max(0, count - Int64(limits.logDedupWindow))", "max(0, count - Int64(limits.logDedupWindow) - 1)",
+          "max(0, count - Int64(knownIDs))", "max(0, count - Int64(knownIDs) - 1)",
           wire("log", "window")),
     # Time
     Fault("a deadline is over a millisecond late", f"{STORE}/Sessions/Session.swift",

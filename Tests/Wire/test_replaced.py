@@ -272,6 +272,89 @@ def test_a_link_that_leads_elsewhere_is_another_file(database: Path) -> None:
     assert restarted(database, "event_count", session_id="s")["result"] == {"count": 3}
 
 
+# --- A log that a dead process left
+
+
+def kill(sidecar: Sidecar) -> None:
+    sidecar.process.kill()
+    sidecar.process.wait(PATIENCE)
+    sidecar.kill()
+
+
+def write(database: Path, name: str) -> Sidecar:
+    """Several commits: it is still running."""
+    sidecar = Sidecar(database=database)
+    for number in range(5):
+        sidecar.call("create_session", session_id=f"{name}-{number}", metadata={"m": "x" * 3_000})
+    return sidecar
+
+
+def check(database: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BINARY, "check", "--database", str(database)], capture_output=True, text=True, timeout=PATIENCE, check=False,
+        env=clean_environment(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["an older state", "another store"])
+def test_a_log_that_a_dead_process_left_is_not_put_into_another_file(other: str, database: Path) -> None:
+    write(database, "first").finish()
+    copy = beside(database, ".backup")
+    if other == "an older state":
+        shutil.copyfile(database, copy)
+        write(database, "second").finish()
+    else:
+        # The same number of changes, so that its revision alone tells nothing.
+        write(copy, "other").finish()
+        write(copy, "another").finish()
+    kill(write(database, "third"))
+    assert beside(database, "-wal").stat().st_size > 0
+    os.rename(copy, database)
+    before = {path: path.read_bytes() for path in (database, beside(database, "-wal"))}
+    serve = subprocess.run(
+        [BINARY, "--database", str(database)], input=b"", capture_output=True, timeout=PATIENCE, check=False,
+        env=clean_environment(),
+    )  # fmt: skip
+    checked = check(database)
+    for status, said in ((serve.returncode, serve.stderr.decode()), (checked.returncode, checked.stderr)):
+        assert status == 65 and "belongs to another file" in said and f"move {database}-wal away" in said, said
+    assert {path: path.read_bytes() for path in before} == before
+    # By what it says.
+    os.rename(beside(database, "-wal"), beside(database, ".log"))
+    sidecar = Sidecar(database=database)
+    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+    assert sidecar.call("session_count") == {"count": 5 if other == "an older state" else 10}
+    sidecar.finish()
+    sidecar.kill()
+
+
+@pytest.mark.parametrize("checkpoints", [False, True])
+def test_a_log_that_belongs_to_its_file_is_taken_over_wherever_both_are(checkpoints: bool, database: Path) -> None:
+    write(database, "first").finish()
+    sidecar = write(database, "second")
+    if checkpoints:
+        # The log is begun anew meanwhile, and the file is ahead of where it was begun.
+        for number in range(1_400):
+            sidecar.call("create_session", session_id=f"s-{number}", metadata={"m": "x" * 9_000})
+    count = sidecar.call("session_count")["count"]
+    kill(sidecar)
+    moved = beside(database, ".moved")
+    for suffix in ("", "-wal"):
+        shutil.copyfile(beside(database, suffix), beside(moved, suffix))
+    for path in (database, moved):
+        assert check(path).stdout == "ok\n"
+        sidecar = Sidecar(database=path)
+        assert sidecar.call("session_count") == {"count": count}
+        kill(sidecar)
+        sidecar = write(path, "third")
+        kill(sidecar)
+        sidecar = write(path, "fourth")
+        assert sidecar.call("session_count") == {"count": count + 10}
+        assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+        sidecar.finish()
+        sidecar.kill()
+
+
 def test_nothing_is_said_of_a_store_in_memory() -> None:
     done = subprocess.run(
         [BINARY, "--database", ":memory:"], input=line(request("create_session", 1)), capture_output=True,

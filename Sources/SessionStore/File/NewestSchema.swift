@@ -16,9 +16,11 @@ extension Schema {
       security_events INTEGER NOT NULL DEFAULT 0,
       tasks_removed INTEGER NOT NULL DEFAULT 0,  -- ever: tells a reader to look for ends
       last_uuid_high INTEGER NOT NULL DEFAULT 0,  -- 48 bits of time, 12 of rand_a
-      last_uuid_low INTEGER NOT NULL DEFAULT 0  -- 62 bits of rand_b
+      last_uuid_low INTEGER NOT NULL DEFAULT 0,  -- 62 bits of rand_b
+      lineage INTEGER NOT NULL DEFAULT 0,  -- random, the same in copies; 0: not chosen yet
+      log_base INTEGER NOT NULL DEFAULT 0  -- the file's revision when its write-ahead log was begun, or an earlier one
     ) STRICT;
-    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
     CREATE TABLE sessions (
       number INTEGER PRIMARY KEY,      -- the order of creation; never reused

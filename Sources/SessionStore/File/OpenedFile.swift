@@ -21,6 +21,10 @@ final class OpenedFile {
   private var lastLook: Int64 = 0
   /// the last answer of `PRAGMA data_version`; nil when what is in memory must not be believed
   private var dataVersion: Int64?
+  /// the write-ahead log that the last commit of this process went into, and the revision that was the newest then
+  private var log: (salts: UInt64?, revision: Int64) = (nil, 0)
+  /// A revision that the file had when its log was begun; nil when that, or a later one, stands in the log.
+  private(set) var newLogBase: Int64?
 
   init(
     _ connection: SQLite.Connection, lock: FileLock?, place: DatabasePlace? = nil, stillness: StillFile? = nil,
@@ -135,6 +139,25 @@ final class OpenedFile {
   }
 
   // MARK: - The log
+
+  /// Looks at the log that there is when the file is opened. Call it under the lock.
+  func noteLog() throws {
+    guard let place else { return }
+    var select = try connection.statement("SELECT revision FROM store WHERE id = 1")
+    log = (place.logSalts, try select.step() ? select.integer(0) : 0)
+  }
+
+  /// Looks at the log that was committed to. Call it under the lock.
+  /// - Parameters:
+  ///   - revision: the newest in it
+  ///   - logBase: what stands in it
+  func noteCommit(revision: Int64, logBase: Int64) {
+    guard let salts = place?.logSalts else { return }
+    if let base = newLogBase, logBase >= base { newLogBase = nil }
+    // All of the former log was in the file when this one was begun, and so was what this process had committed.
+    if salts != log.salts { newLogBase = log.revision }
+    log = (salts, revision)
+  }
 
   /// pages that the write-ahead log may hold before a checkpoint is due: measured 10–14 % over SQLite's 1,000
   static let checkpointPages = 4_000

@@ -222,6 +222,7 @@ package struct Schema {
 
   private static let third = [
     rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
+    lineage,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -322,6 +323,12 @@ package struct Schema {
       last_seq INTEGER NOT NULL,
       UNIQUE (session, sender)
     ) STRICT;
+    """
+
+  /// What tells whether a log that a dead process left belongs to the file that it stands beside: ``LogLineage``.
+  private static let lineage = """
+    ALTER TABLE store ADD COLUMN lineage INTEGER NOT NULL DEFAULT 0;  -- random, the same in copies; 0: not chosen yet
+    ALTER TABLE store ADD COLUMN log_base INTEGER NOT NULL DEFAULT 0; -- the file's revision when its log was begun
     """
 
   /// NULL until the first suspension is over.

@@ -39,6 +39,7 @@ extension Store {
         isExclusive: exclusive, busyTimeout: limits.busyTimeout, schemaVersion: schema.version)
       let store = Store(
         Database.Connection(connection), file, schema: schema.version, limits: limits, environment: environment)
+      try file.noteLog()
       if !exclusive { lock?.file.release() }
       return store
     } catch {
@@ -66,10 +67,12 @@ extension Store {
     let log = DatabaseFile.logPath(resolved)
     try refuseOneByte(path, resolved)
     if DatabaseFile.size(path) == 0, DatabaseFile.size(log) == 0 { return true }
+    let file = LogLineage.ofFile(resolved)
     let connection = try SQLite.Connection(
       path: path, mode: .readOnly, busyTimeout: Int32(clamping: limits.busyTimeout))
     do {
       _ = try judge(connection, path, log: log, schema)
+      try LogLineage.check(file, connection, path, log: log)
       return true
     } catch let error as SQLiteError where error.needsRollback {
       try judgeHeader(RollbackJournal(of: resolved).header, path, schema)

@@ -52,12 +52,14 @@ extension Store {
     _ path: String, _ resolved: String, _ stillness: StillFile?, _ limits: Limits, _ environment: Environment,
     _ schema: Schema
   ) throws -> Store {
+    let alone = stillness == nil ? LogLineage.ofFile(resolved) : nil
     let connection = try SQLite.Connection(
       path: path, mode: stillness == nil ? .readOnly : .immutable, busyTimeout: Int32(clamping: limits.busyTimeout))
     // On one snapshot, so that no checkpoint changes the file meanwhile.
     try connection.begin()
     defer { connection.rollback() }
     let version = try judge(connection, path, log: DatabaseFile.logPath(resolved), schema)
+    try LogLineage.check(alone, connection, path, log: DatabaseFile.logPath(resolved))
     if version == 0 { throw OpenError.missing("\(path) is empty: no sidecar has put anything into it yet") }
     if version < schema.version { throw OpenError.tooOld(found: version, supported: schema.version) }
     let file = OpenedFile(

@@ -216,7 +216,10 @@ struct MessageIDCache {
   /// appended to in turn would find none of them.
   mutating func trim() {
     guard bytes > Self.capacity else { return }
-    for session in sessions.keys.shuffled() where bytes > Self.capacity / 4 * 3 { remove(session) }
+    // One stays however large it is, or each append to it would read all of its ids again.
+    for session in sessions.keys.shuffled() where bytes > Self.capacity / 4 * 3 && sessions.count > 1 {
+      remove(session)
+    }
   }
 }
 
@@ -247,7 +250,12 @@ extension Store {
 
   /// the ordinal up to which message ids are not known any more when `count` were noted
   private func forgotten(_ count: Int64) -> Int64 {
-    limits.logDedupWindow > 0 ? max(0, count - Int64(limits.logDedupWindow)) : 0
+    max(0, count - Int64(knownIDs))
+  }
+
+  /// message ids of one session that are known: all of them are in memory while it is appended to
+  private var knownIDs: Int {
+    limits.logDedupWindow > 0 ? min(limits.logDedupWindow, Limits.mostKnownIDs) : Limits.mostKnownIDs
   }
 
   /// Puts the ids that stand only in entries into a block, before the entries go or once they are many.
@@ -270,7 +278,7 @@ extension Store {
       of: row.number, "DELETE FROM log_message_ids WHERE session = $1 AND ordinal <= $2")
     delete.bind(2, forgotten)
     try delete.run()
-    if limits.logDedupWindow > 0, ids.placeCount / 5 * 4 > limits.logDedupWindow {
+    if ids.placeCount / 5 * 4 > knownIDs {
       let bytes = ids.bytes
       ids.forget(through: forgotten)
       messageIDs.note(.forgot, row.number, growth: ids.bytes - bytes)

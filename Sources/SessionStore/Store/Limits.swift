@@ -23,8 +23,10 @@ package struct Limits: Sendable {
   package var inactivityTimeout: Int64 = 30 * 60_000
   package var maxSuspension: Int64 = 7 * 24 * 3_600_000
   package var maxPayloadBytes = 1 << 20
-  /// message ids of one session's log that tell a repeated message
+  /// message ids of one session's log that tell a repeated message; 0: ``mostKnownIDs``
   package var logDedupWindow = 10_000
+  /// more than that of one session are never known: they take some 60 MiB
+  static let mostKnownIDs = 1_000_000
   /// events of at least medium severity after which a session is invalidated
   package var maxViolations = 5
   /// lifecycle changes that are kept, and as many security events

@@ -22,12 +22,15 @@ package final class Store {
     var lifecycleEvents: Int64 = 0
     var securityEvents: Int64 = 0
     var lastUUID = LastUUID()
+    /// see ``LogLineage``
+    var lineage: Int64 = 0
+    var logBase: Int64 = 0
 
     /// All but the counts of rows that requests make.
     func differsInWhatIsSeldom(from other: Counters) -> Bool {
       tasksRemoved != other.tasksRemoved || auditNumber != other.auditNumber
         || lifecycleEvents != other.lifecycleEvents || securityEvents != other.securityEvents
-        || lastUUID != other.lastUUID
+        || lastUUID != other.lastUUID || logBase != other.logBase
     }
   }
 
@@ -121,7 +124,7 @@ package final class Store {
       .server,
       """
       SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
-        security_events, tasks_removed, last_uuid_high, last_uuid_low
+        security_events, tasks_removed, last_uuid_high, last_uuid_low, lineage, log_base
       FROM store WHERE id = 1
       """)
     guard try select.step() else {
@@ -133,7 +136,8 @@ package final class Store {
       auditNumber: select.integer(6),
       lifecycleEvents: select.integer(7), securityEvents: select.integer(8),
       lastUUID: LastUUID(
-        high: UInt64(truncatingIfNeeded: select.integer(10)), low: UInt64(truncatingIfNeeded: select.integer(11))))
+        high: UInt64(truncatingIfNeeded: select.integer(10)), low: UInt64(truncatingIfNeeded: select.integer(11))),
+      lineage: select.integer(12), logBase: select.integer(13))
     storedCounters = counters
   }
 
@@ -171,12 +175,20 @@ package final class Store {
   /// Lets writes wait for other processes again: new input has come.
   package func renewPatience() { hasWaitedInVain = false }
 
+  /// With the next commit that changes the row anyway: see ``LogLineage``.
+  private func writeLogBase() {
+    guard let base = file.newLogBase, counters != storedCounters else { return }
+    if counters.lineage == 0 { counters.lineage = Int64(environment.random() >> 2) + 1 }
+    counters.logBase = max(counters.logBase, base)
+  }
+
   /// Makes everything since ``beginGroup(waiting:)`` durable.
   /// - Throws: ``StoreError/outcomeUnknown(code:message:)`` when it may or may not be on disk; the process must end.
   ///   Any other error: nothing of the group is on disk; it is abandoned already.
   package func commitGroup() throws {
     do {
       try flushSessions()
+      writeLogBase()
       try flushCounters()
       try file.checkBeforeCommit()
     } catch {
@@ -192,6 +204,7 @@ package final class Store {
     }
     // Whoever takes the files away after this takes away what is in them.
     try file.checkAfterCommit()
+    file.noteCommit(revision: counters.revision, logBase: counters.logBase)
     totals.add(done)
     endGroup()
     cache.trim()
@@ -229,7 +242,7 @@ package final class Store {
       """
       UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5, log_entries = $6,
         audit_number = $7, lifecycle_events = $8, security_events = $9, tasks_removed = $10, last_uuid_high = $11,
-        last_uuid_low = $12
+        last_uuid_low = $12, lineage = $13, log_base = $14
       WHERE id = 1
       """)
     update.bind(1, counters.revision)
@@ -244,6 +257,8 @@ package final class Store {
     update.bind(10, counters.tasksRemoved)
     update.bind(11, Int64(truncatingIfNeeded: counters.lastUUID.high))
     update.bind(12, Int64(truncatingIfNeeded: counters.lastUUID.low))
+    update.bind(13, counters.lineage)
+    update.bind(14, counters.logBase)
     try update.run()
     storedCounters = counters
   }

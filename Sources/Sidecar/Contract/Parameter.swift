@@ -274,7 +274,7 @@ extension Parameter {
   static func omit(_ members: [String]) -> Parameter {
     optional(
       .omit, .list(of: .choice(members), count: 0...members.count),
-      "Members that the answer does without: they are null in it, and `omitted` names those that there are.")
+      "Members that the answer does without; its `omitted` names those that there are.")
   }
 
   /// Inside a record that was read so.

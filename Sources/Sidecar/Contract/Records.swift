@@ -4,7 +4,7 @@ package import SessionStore
 /// How the store's records look on the wire. An object's shape never changes: what is absent is null.
 extension JSONWriter {
   /// `state` is left out when the record was read without it.
-  /// - Parameter omitted: of ``Session/largeMembers``: what is null instead
+  /// - Parameter omitted: of ``Session/largeMembers``: what it does without
   package mutating func session(_ session: Session, omitting omitted: [String] = []) {
     if !omitted.isEmpty { return shortSession(session, omitting: omitted) }
     beginSession(session)
@@ -21,8 +21,9 @@ extension JSONWriter {
     beginSession(session)
     member("client_capabilities", given("client_capabilities", session.clientCapabilities))
     member("server_capabilities", given("server_capabilities", session.serverCapabilities))
-    if session.state != nil || omitted.contains("state") { member("state", given("state", session.state)) }
-    member("metadata", given("metadata", session.metadata))
+    // Where an object must stand, null does not.
+    if let state = given("state", session.state) { member("state", state) }
+    member("metadata", given("metadata", session.metadata) ?? .emptyObject)
     endSession(session)
     let absent = [
       session.clientCapabilities == nil ? "client_capabilities" : nil,
@@ -136,7 +137,7 @@ enum RecordSchema {
     Schema.optional(
       .described(
         .array(.string),
-        "Members that are null because `omit` named them, or because an entry of a list would be over its limit alone."
+        "What it is told without, because `omit` names it, or because an entry of a list would be too large by itself."
       ))
   )
 
