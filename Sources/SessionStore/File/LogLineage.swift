@@ -14,7 +14,7 @@ struct LogLineage {
   /// - Returns: nil when it does not stand there, as in older files, or cannot be read
   init?(_ connection: Connection) {
     do {
-      var select = try connection.statement("SELECT revision, lineage, log_base FROM store WHERE id = 1")
+      let select = try connection.statement("SELECT revision, lineage, log_base FROM store WHERE id = 1")
       guard try select.step() else { return nil }
       (revision, lineage, logBase) = (select.integer(0), select.integer(1), select.integer(2))
     } catch {

@@ -143,7 +143,7 @@ final class OpenedFile {
   /// Looks at the log that there is when the file is opened. Call it under the lock.
   func noteLog() throws {
     guard let place else { return }
-    var select = try connection.statement("SELECT revision FROM store WHERE id = 1")
+    let select = try connection.statement("SELECT revision FROM store WHERE id = 1")
     log = (place.logSalts, try select.step() ? select.integer(0) : 0)
   }
 

@@ -288,7 +288,7 @@ package struct Loader: ~Copyable {
     if !hasEnded { throw wrong("the dump is cut off: the line that ends it is missing") }
     do {
       try TaskSplit.run(in: store.tables.connection(.server))
-    } catch let error as SQLiteError where error.isConstraint {
+    } catch let error as DatabaseError where error.isConstraint {
       throw wrong("the dump contradicts itself: a payload stands both in the record of its task and in one of its own")
     }
     store.counters.revision += header.revision

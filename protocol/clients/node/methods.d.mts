@@ -71,7 +71,7 @@ export interface Session {
   suspensions: number
   last_event_id: number
   revision: number
-  /** Members that are null because `omit` named them, or because an entry of a list would be over its limit alone. */
+  /** What it is told without, because `omit` names it, or because an entry of a list would be too large by itself. */
   omitted?: string[]
 }
 
@@ -124,7 +124,7 @@ export interface Task {
   cancel_requested: boolean
   meta: unknown
   revision: number
-  /** Members that are null because `omit` named them, or because an entry of a list would be over its limit alone. */
+  /** What it is told without, because `omit` names it, or because an entry of a list would be too large by itself. */
   omitted?: string[]
 }
 
@@ -288,7 +288,7 @@ export interface GetSessionParams {
   session_id: string
   /** Slides the inactivity deadline; false when absent. */
   touch?: boolean | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
@@ -325,7 +325,7 @@ export interface UpdateSessionParams {
   if_revision?: number | null
   /** Makes the session when there is none; false when absent. */
   upsert?: boolean | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
@@ -337,7 +337,7 @@ export interface UpdateSessionParams {
 export interface TouchSessionParams {
   /** The session. */
   session_id: string
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
@@ -468,7 +468,7 @@ export interface ActivateSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
@@ -482,7 +482,7 @@ export interface SuspendSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
@@ -496,7 +496,7 @@ export interface ResumeSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
@@ -510,7 +510,7 @@ export interface ExpireSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
@@ -524,7 +524,7 @@ export interface InvalidateSessionParams {
   session_id: string
   /** Why, for the record. */
   reason?: string | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
@@ -819,7 +819,7 @@ export interface CreateTaskParams {
 export interface GetTaskParams {
   /** The task. */
   task_id: string
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -864,7 +864,7 @@ export interface UpdateTaskParams {
   if_revision?: number | null
   /** Also on a terminal task; false when absent. */
   force?: boolean | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -884,7 +884,7 @@ export interface TouchTaskParams {
   ttl?: number | null
   /** Milliseconds that a client should wait between two looks. */
   poll_interval?: number | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -965,7 +965,7 @@ export interface UpdateTaskStatusParams {
   status_message?: string | null
   /** Only when this is still the revision; else concurrent_modification. */
   if_revision?: number | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -988,7 +988,7 @@ export interface StoreTaskResultParams {
       data?: unknown
     } | null
   }
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -1023,7 +1023,7 @@ export interface CompleteTaskParams {
   result: unknown
   /** What to tell people; absent clears it. */
   status_message?: string | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -1045,7 +1045,7 @@ export interface FailTaskParams {
   }
   /** What to tell people; absent clears it. */
   status_message?: string | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -1061,7 +1061,7 @@ export interface CancelTaskParams {
   task_id: string
   /** Only sets cancel_requested; false when absent. */
   cooperative?: boolean | null
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -1077,7 +1077,7 @@ export interface RequireTaskInputParams {
   task_id: string
   /** What is asked for, by key. */
   input_requests: object
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -1093,7 +1093,7 @@ export interface ProvideTaskInputParams {
   task_id: string
   /** Answers, by key; those not asked for are ignored. */
   input_responses: object
-  /** Members that the answer does without: they are null in it, and `omitted` names those that there are. */
+  /** Members that the answer does without; its `omitted` names those that there are. */
   omit?: ('original_params' | 'result' | 'input_requests' | 'input_responses' | 'meta')[] | null
   /** Only when the task belongs to this session; else it is answered as missing. */
   session_id?: string | null
@@ -1363,7 +1363,7 @@ export interface ListValuesResult {
     /** Unix milliseconds */
     expires_at: number | null
     revision: number
-    /** Members that are null because `omit` named them, or because an entry of a list would be over its limit alone. */
+    /** What it is told without, because `omit` names it, or because an entry of a list would be too large by itself. */
     omitted?: string[]
   }[]
   next_cursor: string | null

@@ -89,7 +89,7 @@ class BlockingMethods:
 
         session_id: The session.
         touch: Slides the inactivity deadline; false when absent.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         """
         return self.call("get_session", {
             "session_id": session_id, "touch": touch, "omit": omit, "tenant_id": tenant_id, "principal": principal,
@@ -105,7 +105,7 @@ class BlockingMethods:
         session: The session's id and the fields to replace.
         if_revision: Only when this is still the revision; else concurrent_modification.
         upsert: Makes the session when there is none; false when absent.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         """
         return self.call("update_session", {
             "session": session, "if_revision": if_revision, "upsert": upsert, "omit": omit, "tenant_id": tenant_id,
@@ -119,7 +119,7 @@ class BlockingMethods:
         """Slides the inactivity deadline.
 
         session_id: The session.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         """
         return self.call("touch_session", {
             "session_id": session_id, "omit": omit, "tenant_id": tenant_id, "principal": principal,
@@ -223,7 +223,7 @@ class BlockingMethods:
 
         session_id: The session.
         reason: Why, for the record.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         """
         return self.call("activate_session", {
             "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
@@ -238,7 +238,7 @@ class BlockingMethods:
 
         session_id: The session.
         reason: Why, for the record.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         """
         return self.call("suspend_session", {
             "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
@@ -253,7 +253,7 @@ class BlockingMethods:
 
         session_id: The session.
         reason: Why, for the record.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         """
         return self.call("resume_session", {
             "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
@@ -268,7 +268,7 @@ class BlockingMethods:
 
         session_id: The session.
         reason: Why, for the record.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         """
         return self.call("expire_session", {
             "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
@@ -283,7 +283,7 @@ class BlockingMethods:
 
         session_id: The session.
         reason: Why, for the record.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         """
         return self.call("invalidate_session", {
             "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
@@ -494,7 +494,7 @@ class BlockingMethods:
         """The task, or null when it is unknown, lapsed or another owner's.
 
         task_id: The task.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("get_task", {
@@ -511,7 +511,7 @@ class BlockingMethods:
         task: The task's id and the fields to replace.
         if_revision: Only when this is still the revision; else concurrent_modification.
         force: Also on a terminal task; false when absent.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("update_task", {
@@ -531,7 +531,7 @@ class BlockingMethods:
         status_message: What to tell people; absent leaves it.
         ttl: A new time to live, in milliseconds from the creation.
         poll_interval: Milliseconds that a client should wait between two looks.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("touch_task", {
@@ -598,7 +598,7 @@ class BlockingMethods:
         status: The new status.
         status_message: What to tell people; absent clears it.
         if_revision: Only when this is still the revision; else concurrent_modification.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("update_task_status", {
@@ -615,7 +615,7 @@ class BlockingMethods:
 
         task_id: The task.
         result: {"success": value} or {"error": {code, message, data}}.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("store_task_result", {
@@ -647,7 +647,7 @@ class BlockingMethods:
         task_id: The task.
         result: What the request gives; kept as it is.
         status_message: What to tell people; absent clears it.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("complete_task", {
@@ -665,7 +665,7 @@ class BlockingMethods:
         task_id: The task.
         error: {code, message, data}; kept as it is.
         status_message: What to tell people; absent clears it.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("fail_task", {
@@ -682,7 +682,7 @@ class BlockingMethods:
 
         task_id: The task.
         cooperative: Only sets cancel_requested; false when absent.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("cancel_task", {
@@ -699,7 +699,7 @@ class BlockingMethods:
 
         task_id: The task.
         input_requests: What is asked for, by key.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("require_task_input", {
@@ -716,7 +716,7 @@ class BlockingMethods:
 
         task_id: The task.
         input_responses: Answers, by key; those not asked for are ignored.
-        omit: Members that the answer does without: they are null in it, and `omitted` names those that there are.
+        omit: Members that the answer does without; its `omitted` names those that there are.
         session_id: Only when the task belongs to this session; else it is answered as missing.
         """
         return self.call("provide_task_input", {

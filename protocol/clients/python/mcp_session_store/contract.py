@@ -131,7 +131,7 @@ class Session(TypedDict):
     last_event_id: int
     revision: int
     omitted: NotRequired[list[str]]
-    """Members that are null because `omit` named them, or because an entry of a list would be over its limit alone."""
+    """What it is told without, because `omit` names it, or because an entry of a list would be too large by itself."""
 
 
 SessionStatus = Literal[
@@ -183,7 +183,7 @@ class Task(TypedDict):
     meta: Any
     revision: int
     omitted: NotRequired[list[str]]
-    """Members that are null because `omit` named them, or because an entry of a list would be over its limit alone."""
+    """What it is told without, because `omit` names it, or because an entry of a list would be too large by itself."""
 
 
 TaskStatus = Literal[
@@ -511,7 +511,7 @@ class ListValuesResultValues(TypedDict):
     expires_at: int | None
     revision: int
     omitted: NotRequired[list[str]]
-    """Members that are null because `omit` named them, or because an entry of a list would be over its limit alone."""
+    """What it is told without, because `omit` names it, or because an entry of a list would be too large by itself."""
 
 
 class AppendLogEntryResult(TypedDict):
