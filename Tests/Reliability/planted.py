@@ -116,7 +116,8 @@ FAULTS = [
           transcript("transaction")),
     Fault("what is taken back stays in the counters", f"{STORE}/Store/Store.swift",
           "      (counters, done) = before\n      throw error",
-          "      (counters.revision, done) = (before.0.revision, before.1)\n      throw error", ANY_CALLS),
+          "      (counters.revision, done) = (before.0.revision, before.1)\n      throw error",
+          wire("metrics", "taken_back")),
     Fault("another process's write is not noticed", f"{STORE}/Store/Store.swift",
           "    foreignCommits += 1\n    forgetRows()", "    foreignCommits += 1", wire("files", "each_process")),
     Fault("a write takes no lock", f"{STORE}/Store/Store.swift",
@@ -144,7 +145,7 @@ FAULTS = [
     Fault("the rows of a deleted session's state stay", f"{STORE}/Sessions/Sessions.swift",
           "    if row.stateBytes > 0 { try deleteState(session: row.number) }\n", "", ANY_CALLS),
     Fault("a dump leaves a column out", f"{STORE}/Records/RecordKind.swift",
-          '.integer("violations"), ', "", ANY_CALLS),
+          '.integer("violations"), ', "", wire("dump", "left_behind")),
     # The process
     Fault("the database is for everybody to read", "SQLite/DatabaseFile.swift",
           "O_CLOEXEC | O_NOCTTY, 0o600)", "O_CLOEXEC | O_NOCTTY, 0o644)", wire("files", "owner_alone")),

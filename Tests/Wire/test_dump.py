@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,21 @@ def test_what_is_loaded_dumps_the_same(rich: Path, place: Place) -> None:
     assert output("check", "--database", copy) == "ok\n"
     if isinstance(copy, Path):
         assert copy.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.file_only
+def test_no_column_is_left_behind(rich: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    assert load(copy, dumped(rich)).returncode == 0
+    assert rows(copy) == rows(rich)
+
+
+def rows(database: Path) -> dict[str, list[str]]:
+    """All that the tables hold, but for the counters and what SQLite keeps for itself."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        tables = [name for (name,) in names if name != "store"]
+        return {name: sorted(map(repr, connection.execute(f"SELECT * FROM {name}"))) for name in tables}
 
 
 def test_a_loaded_store_goes_on_where_the_other_was(

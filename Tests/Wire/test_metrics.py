@@ -60,6 +60,22 @@ def test_grouping_is_not_seen_in_the_counts() -> None:
     assert last["commits"]["requests"] <= 201
 
 
+def test_what_is_taken_back_is_not_counted(sidecar: Sidecar) -> None:
+    kept = {"sessions": "total_sessions", "events": "events", "values": "values", "log_entries": "log_entries"}
+    calls = [
+        {"method": "create_session", "params": {"session_id": "s", "status": "active"}},
+        {"method": "store_event", "params": {"session_id": "s", "data": 0}},
+        {"method": "create_task", "params": {"task_id": "t"}},
+        {"method": "put_value", "params": {"collection": "c", "key": "k", "value": 1}},
+        {"method": "append_log_entry", "params": {"session_id": "s", "entry": {}}},
+        {"method": "store_event", "params": {"session_id": "none", "data": 0}},
+    ]
+    assert sidecar.refusal("transaction", calls=calls).kind == "session_not_found"
+    told = sidecar.call("get_metrics")
+    assert {told[name] for name in kept.values()} == {0} and not any(told["tasks"].values())
+    assert sidecar.call("check_integrity")["ok"]
+
+
 def test_memory_does_not_grow_with_what_is_counted(sidecar: Sidecar) -> None:
     sidecar.send(*[{"jsonrpc": "2.0", "id": number, "method": f"unknown_{number}"} for number in range(3_000)])
     for _ in range(3_000):
