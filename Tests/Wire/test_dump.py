@@ -74,7 +74,12 @@ def test_what_is_loaded_dumps_the_same(rich: Path, place: Place) -> None:
 
 
 @pytest.mark.file_only
-def test_no_column_is_left_behind(rich: Path, tmp_path: Path) -> None:
+def test_no_column_is_left_behind(rich: Path, tmp_path: Path, spawn: Callable[..., Sidecar]) -> None:
+    sidecar = spawn()
+    session, kind = "session-canary-of-ada", "session_auth"
+    counted = sidecar.call("record_security_event", session_id=session, type=kind, severity="high")
+    assert counted["violations"] > 0
+    sidecar.finish()
     copy = tmp_path / "copy.db"
     assert load(copy, dumped(rich)).returncode == 0
     assert rows(copy) == rows(rich)
