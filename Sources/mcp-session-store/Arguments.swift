@@ -158,7 +158,22 @@ struct Arguments {
         throw bad("a time such as 500ms, 30s, 30m, 24h, 7d or 0, at most 3652500d")
       }
       self[keyPath: path] = milliseconds
+    case .rate(let path):
+      guard text != "0" else { return self[keyPath: path] = nil }
+      guard let rate = Self.rate(text) else {
+        throw bad("so many in a time such as 600/1m, at most 1000000 in 1ms to 366d; or 0")
+      }
+      self[keyPath: path] = rate
     }
+  }
+
+  /// In the bounds of `check_rate_limit`.
+  static func rate(_ text: String) -> Rate? {
+    let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+    guard parts.count == 2, let count = Int64(parts[0]), parts[0].allSatisfy(\.isNumber),
+      (1...1_000_000).contains(count), let window = duration(parts[1]), (1...31_622_400_000).contains(window)
+    else { return nil }
+    return Rate(count: count, window: window)
   }
 
   /// The largest integer of the contract; what is counted with it cannot overflow.

@@ -10,6 +10,8 @@ struct Option {
     case count(WritableKeyPath<Arguments, Int>, minimum: Int)
     case bytes(WritableKeyPath<Arguments, Int>, minimum: Int)
     case duration(WritableKeyPath<Arguments, Int64>)
+    /// so many in a time, `600/1m`; 0 is none
+    case rate(WritableKeyPath<Arguments, Rate?>)
   }
 
   let name: String
@@ -97,6 +99,10 @@ extension Option {
           summary: "sessions of one user of one tenant; 0: no cap",
           value: .count(\.limits.maxSessionsPerUser, minimum: 0)),
         Option(
+          name: "--max-writes-per-session", placeholder: "N/TIME", defaultText: "0",
+          summary: "writes of one session, such as 600/1m: so many at once, then evenly; 0: no cap",
+          value: .rate(\.limits.sessionWrites)),
+        Option(
           name: "--max-state-bytes", placeholder: "BYTES", defaultText: "4MiB",
           summary: "the whole state of one session; 0: no cap", value: .bytes(\.limits.maxStateBytes, minimum: 0)),
         Option(
@@ -156,6 +162,18 @@ extension Option {
           name: "--max-violations", placeholder: "N", defaultText: "5",
           summary: "violations that invalidate a session; 0: only a critical one does",
           value: .count(\.limits.maxViolations, minimum: 0)),
+        Option(
+          name: "--count-refused-input", defaultText: "off",
+          summary: "what validate_input refuses is a violation of its session",
+          value: .flag(\.limits.countsRefusedInput)),
+        Option(
+          name: "--count-denied-rates", defaultText: "off",
+          summary: "what check_rate_limit denies is a violation of its session",
+          value: .flag(\.limits.countsDeniedRates)),
+        Option(
+          name: "--audit-unauthorized", placeholder: "N", defaultText: "0",
+          summary: "record ids asked for in vain, so many of each caller a minute; 0: none",
+          value: .count(\.limits.auditUnauthorized, minimum: 0)),
         Option(
           name: "--max-audit-events", placeholder: "N", defaultText: "10000",
           summary: "lifecycle changes kept, and as many security events; 0: no cap",

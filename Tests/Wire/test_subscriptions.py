@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from sidecar import Refused, Sidecar, line, request
 
 Spawn = Callable[..., Sidecar]
+HOUR = 3_600_000
 
 
 def session(sidecar: Sidecar, id: str = "s", **params: Any) -> None:
@@ -455,3 +457,111 @@ def test_no_notification_breaks_into_a_batch(sidecar: Sidecar) -> None:
         else:
             ids.append(message["params"]["event"]["id"])
     assert ids == list(range(1, 3_001))
+
+
+# --- Signs of life, greetings, frames
+
+
+def test_a_heartbeat_keeps_coming(sidecar: Sidecar) -> None:
+    session(sidecar)
+    before = time.time_ns() // 1_000_000
+    opened = sidecar.call("subscribe_events", session_id="s", heartbeat=20)
+    beats = [sidecar.receive_notification() for _ in range(5)]
+    times = []
+    for beat in beats:
+        assert beat["method"] == "heartbeat"
+        assert beat["params"].keys() == {"subscription_id", "timestamp"}
+        assert beat["params"]["subscription_id"] == opened["subscription_id"]
+        times.append(beat["params"]["timestamp"])
+    assert times[0] >= before + 20
+    assert all(later - earlier >= 20 for earlier, later in zip(times, times[1:]))
+    # The session does not live longer for it, and calls are answered in between.
+    assert sidecar.call("get_session", session_id="s")["last_event_id"] == 0
+    sidecar.call("unsubscribe", subscription_id=opened["subscription_id"])
+    sidecar.notifications.clear()
+    nothing_more(sidecar)
+
+
+def test_a_heartbeat_at_each_end_of_what_may_be_asked_for(sidecar: Sidecar) -> None:
+    session(sidecar)
+    for refused in (0, -1, 2**53, 1.5, "20", True):
+        error = sidecar.refusal("subscribe_events", session_id="s", heartbeat=refused)
+        assert error.kind == "invalid_params" and "'heartbeat'" in error.message
+        assert sidecar.refusal("subscribe_tasks", session_id="s", heartbeat=refused).kind == "invalid_params"
+    sidecar.call("subscribe_events", session_id="s", heartbeat=2**53 - 1)
+    nothing_more(sidecar)
+    sidecar.call("subscribe_events", session_id="s", heartbeat=1)
+    while len(sidecar.notifications) < 100:
+        sidecar.call("session_count")
+    assert {message["method"] for message in sidecar.notifications} == {"heartbeat"}
+
+
+def test_a_reader_that_takes_nothing_is_owed_one_heartbeat(sidecar: Sidecar) -> None:
+    session(sidecar)
+    for _ in range(500):
+        sidecar.call("subscribe_events", session_id="s", heartbeat=1)
+    time.sleep(1)
+    assert sidecar.call("server_info")["name"] == "mcp-session-store"
+    # What waits is bounded by what may wait for a reader, not by how often it was time.
+    assert len(sidecar.notifications) * 90 < 4 << 20
+
+
+def test_idle_subscriptions_with_a_heartbeat_cost_only_that(sidecar: Sidecar) -> None:
+    for number in range(200):
+        session(sidecar, f"s{number}")
+        sidecar.call("subscribe_events", session_id=f"s{number}", heartbeat=2**40)
+    sidecar.call("subscribe_tasks", session_id="s0", heartbeat=10)
+    assert {sidecar.receive_notification()["params"]["subscription_id"] for _ in range(20)} == {"tasks-201"}
+
+
+def test_a_greeting_comes_first_and_says_whose_it_is(sidecar: Sidecar) -> None:
+    session(sidecar, tenant_id="acme", principal="alice")
+    sidecar.call("store_event", session_id="s", data=1)
+    sidecar.call("create_task", task_id="t", session_id="s")
+    sidecar.call("create_task", task_id="loose", principal="carol")
+    owners = {"tenant_id": "acme", "principal": "alice"}
+    for method, params, expected in (
+        ("subscribe_events", {"session_id": "s", "after_event_id": 0}, {"session_id": "s"} | owners),
+        ("subscribe_tasks", {"session_id": "s"}, {"session_id": "s"} | owners),
+        ("subscribe_tasks", {"task_id": "t"}, {"session_id": "s", "task_id": "t"} | owners),
+        ("subscribe_tasks", {"task_id": "loose"},
+         {"session_id": None, "task_id": "loose", "tenant_id": None, "principal": "carol"}),
+    ):  # fmt: skip
+        opened = sidecar.call(method, init=True, **params)
+        greeting = sidecar.receive_notification()
+        assert greeting["method"] == "init"
+        told = dict(greeting["params"])
+        assert told.pop("subscription_id") == opened["subscription_id"]
+        assert abs(told.pop("timestamp") - time.time_ns() // 1_000_000) < HOUR
+        assert told == expected
+    # Nobody is greeted who may not subscribe.
+    assert sidecar.refusal("subscribe_events", session_id="s", init=True, principal="bob").kind == "session_not_found"
+
+
+def test_frames_are_those_of_a_page(sidecar: Sidecar) -> None:
+    session(sidecar)
+    for data, kind in (({"a": [1, "\n"]}, "note"), (None, "keepalive"), ("x" * 5_000, "odd\nname"), (2, "message")):
+        sidecar.call("store_event", session_id="s", data=data, event_type=kind, retry=7)
+    for form in ("sse", "sse_typed"):
+        page = sidecar.call("get_events_after", session_id="s", format=form)["frames"]
+        opened = sidecar.call("subscribe_events", session_id="s", after_event_id=0, format=form)
+        told = [sidecar.receive_notification()["params"] for _ in range(4)]
+        assert "".join(params["frame"] for params in told) == page
+        assert [params["event_id"] for params in told] == [1, 2, 3, 4]
+        assert all(params["session_id"] == "s" and "event" not in params for params in told)
+        sidecar.call("unsubscribe", subscription_id=opened["subscription_id"])
+    assert sidecar.refusal("subscribe_events", session_id="s", format="xml").kind == "invalid_params"
+    assert sidecar.refusal("subscribe_tasks", session_id="s", format="sse").kind == "invalid_params"
+
+
+def test_a_heartbeat_hears_of_an_end_that_another_process_made(spawn: Spawn) -> None:
+    sidecar, other = spawn(), spawn()
+    session(sidecar)
+    sidecar.call("subscribe_events", session_id="s", heartbeat=10, format="sse")
+    other.call("delete_session", session_id="s")
+    while (message := sidecar.receive_notification())["method"] == "heartbeat":
+        assert message["params"]["frame"] == ": keepalive\n\n"
+    assert message["params"]["reason"] == "deleted"
+    assert message["params"]["frame"] == 'event: ended\ndata: {"reason":"deleted"}\n\n'
+    sidecar.notifications.clear()
+    nothing_more(sidecar)

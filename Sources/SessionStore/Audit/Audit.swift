@@ -38,6 +38,8 @@ package struct NewSecurityEvent {
   package var sessionID: String?
   /// nil: the session's, if there is one
   package var userID: String?
+  /// on whose behalf the call was made, where the event is about no session
+  var owner = Owner.server
   package var message: String?
   package var ipAddress: String?
 
@@ -155,8 +157,8 @@ extension Store {
       insert.bind(4, event.severity.rawValue)
       insert.bind(6, event.sessionID)
       insert.bind(7, userID)
-      insert.bind(8, row?.tenantID)
-      insert.bind(9, row?.principal)
+      insert.bind(8, row?.tenantID ?? event.owner.tenant.binding)
+      insert.bind(9, row?.principal ?? event.owner.principal.binding)
       insert.bind(12, event.message)
       insert.bind(13, event.ipAddress)
       insert.bind(14, action.rawValue)
@@ -244,7 +246,24 @@ extension Store {
   package func recordInvalidInput(_ finding: InputScreen.Finding, sessionID: String?) throws {
     guard isInGroup else { throw NeedsGroup() }
     _ = try recordSecurityEvent(
-      NewSecurityEvent(type: .invalidInput, severity: .low, sessionID: sessionID, message: finding.rawValue))
+      NewSecurityEvent(
+        type: .invalidInput, severity: limits.countsRefusedInput ? .medium : .low, sessionID: sessionID,
+        message: finding.rawValue))
+  }
+
+  /// Records what requests have left to be recorded, whatever became of them.
+  package func recordPendingEvents() throws {
+    for event in pending.take() {
+      switch event {
+      case .logged(let event): try audit(event, nil, action: .logged)
+      case .violation(let event):
+        // Of one that is over nothing more is counted, however often it is denied.
+        guard let sessionID = event.sessionID, let slot = try findSession(sessionID, owner: .server),
+          effectiveStatus(slot) != .expired, effectiveStatus(slot) != .invalidated
+        else { continue }
+        _ = try recordSecurityEvent(event)
+      }
+    }
   }
 
   private func violations(_ number: SessionNumber) throws -> Int64 {
@@ -305,6 +324,8 @@ extension Store {
     case ipAddress = "ip_address"
     case sessionID = "session_id"
     case type
+    case tenantID = "tenant_id"
+    case principal
   }
 
   /// Events with the same user, address, session or type.

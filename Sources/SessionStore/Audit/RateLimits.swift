@@ -9,26 +9,49 @@ package struct RateDecision: Equatable {
   package var retryAfter: Int64
 }
 
-/// Rate limits by key: the generic cell rate algorithm (ITU-T I.371), which needs one number for each key. A burst of
-/// `limit` is allowed, then one every `window / limit`.
+/// So many in each window: a burst of `count`, then one every `window / count`. That is the generic cell rate algorithm
+/// (ITU-T I.371), which needs one number for whatever is limited: its arrival, in Unix nanoseconds, so that a thousand
+/// in a millisecond are still whole numbers apart.
+package struct Rate: Equatable, Sendable {
+  package var count: Int64
+  /// milliseconds
+  package var window: Int64
+
+  package init(count: Int64, window: Int64) {
+    self.count = count
+    self.window = window
+  }
+
+  /// Takes one off the allowance.
+  /// - Parameter arrival: what the last one left; nil: nothing was taken yet
+  /// - Returns: what this one leaves; nil for a denial, which takes nothing
+  func take(after arrival: Int64?, at now: Int64) -> (decision: RateDecision, arrival: Int64?) {
+    let now = (Saturating(now) * 1_000_000).value
+    let interval = max(1, (Saturating(window) * 1_000_000).value / count)
+    let burst = (Saturating(interval) * count).value
+    // Every request of a burst has its time before this one.
+    let end = Saturating(now) + burst
+    let stored = arrival ?? now
+    // Beyond a burst lies only what a larger limit or a clock that was set back has left: one is allowed, then evenly.
+    let next = (stored > end.value ? end - interval : Saturating(max(stored, now))) + interval
+    guard next <= end else {
+      let wait = next - end.value
+      return (RateDecision(isAllowed: false, remaining: 0, retryAfter: (wait + 999_999).value / 1_000_000), nil)
+    }
+    return (
+      RateDecision(isAllowed: true, remaining: (end - next.value).value / interval, retryAfter: 0), next.value
+    )
+  }
+}
+
+/// Rate limits by key, and of the writes of each session.
 extension Store {
   /// Takes one request off the allowance of a key. A denial takes nothing and writes nothing.
   /// - Parameter window: milliseconds
   /// - Throws: ``NeedsGroup`` for a request that is allowed when no group is open
   package func checkRateLimit(_ key: String, limit: Int64, window: Int64) throws -> RateDecision {
-    // In nanoseconds, so that a thousand requests in a millisecond are still whole numbers apart.
-    let now = (Saturating(self.now) * 1_000_000).value
-    let interval = max(1, (Saturating(window) * 1_000_000).value / limit)
-    let burst = (Saturating(interval) * limit).value
-    // Every request of a burst has its time before this one.
-    let end = Saturating(now) + burst
-    let stored = try arrival(key) ?? now
-    // Beyond a burst lies only what a larger limit or a clock that was set back has left: one is allowed, then evenly.
-    let next = (stored > end.value ? end - interval : Saturating(max(stored, now))) + interval
-    guard next <= end else {
-      let wait = next - end.value
-      return RateDecision(isAllowed: false, remaining: 0, retryAfter: (wait + 999_999).value / 1_000_000)
-    }
+    let taken = Rate(count: limit, window: window).take(after: try arrival(key), at: now)
+    guard let next = taken.arrival else { return taken.decision }
     guard isInGroup else { throw NeedsGroup() }
     var upsert = try tables.statement(
       .server,
@@ -37,11 +60,22 @@ extension Store {
       ON CONFLICT (key) DO UPDATE SET arrival = excluded.arrival
       """)
     upsert.bind(1, key)
-    upsert.bind(2, next.value)
-    upsert.bind(3, next.value / 1_000_000)
+    upsert.bind(2, next)
+    upsert.bind(3, next / 1_000_000)
     try upsert.run()
     noteMade(Self.rateLimitRows)
-    return RateDecision(isAllowed: true, remaining: (end - next.value).value / interval, retryAfter: 0)
+    return taken.decision
+  }
+
+  /// Takes one write off the allowance of a session, which stands in its row.
+  /// - Throws: `maxSessionWritesReached`
+  func takeWrite(_ slot: SessionSlot, _ rate: Rate) throws {
+    let taken = rate.take(after: cache.rows[slot].writeArrival, at: now)
+    guard let next = taken.arrival else {
+      throw StoreError.maxSessionWritesReached(
+        cache.rows[slot].sessionID, rate, retryAfter: taken.decision.retryAfter)
+    }
+    cache.update(slot) { $0.writeArrival = next }
   }
 
   private func arrival(_ key: String) throws -> Int64? {

@@ -4,6 +4,8 @@ import Database
 package struct EventReader {
   package let session: SessionNumber
   package let sessionID: String
+  /// to whom the session is bound
+  package let owners: Owners
   let streamID: String?
   /// the id up to which it has read
   var after: Int64
@@ -27,7 +29,9 @@ extension Store {
     let gap = try gap(row, after: cursor, streamID: streamID)
     // What the gap tells is not told again.
     let start = min(max(cursor, row.eventFloor), row.lastEventID)
-    var reader = EventReader(session: row.number, sessionID: sessionID, streamID: streamID, after: start)
+    var reader = EventReader(
+      session: row.number, sessionID: sessionID, owners: Owners(tenantID: row.tenantID, principal: row.principal),
+      streamID: streamID, after: start)
     reader.note(row, maxSuspension: limits.maxSuspension)
     return (reader, row.lastEventID, gap, cursor > row.lastEventID)
   }

@@ -113,7 +113,7 @@ extension Store {
     }
     return try atomically {
       for sessionID in sessionIDs {
-        let slot = try session(sessionID, owner: .server, for: .write(requested: "store an event"))
+        let slot = try session(sessionID, owner: .server, for: .broadcast)
         try checkEventCap(slot, adding: 1)
         _ = try append(event, data, to: slot)
       }

@@ -53,7 +53,8 @@ extension Schema {
       log_ids_seq INTEGER NOT NULL DEFAULT 0,  -- up to this seq they are in blocks
       violations INTEGER NOT NULL DEFAULT 0,
       suspended_ms INTEGER,            -- by all suspensions that are over; NULL until one is
-      suspensions INTEGER              -- how many those were
+      suspensions INTEGER,             -- how many those were
+      write_arrival INTEGER            -- of its last write, as in rate_limits
     ) STRICT;
     CREATE INDEX sessions_by_check ON sessions (check_at) WHERE check_at IS NOT NULL;
     CREATE INDEX sessions_by_user ON sessions (user_id, number) WHERE user_id IS NOT NULL;

@@ -222,7 +222,7 @@ package struct Schema {
 
   private static let third = [
     rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
-    lineage,
+    lineage, writeAllowances,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -335,5 +335,10 @@ package struct Schema {
   private static let suspensions = """
     ALTER TABLE sessions ADD COLUMN suspended_ms INTEGER; -- by all suspensions that are over
     ALTER TABLE sessions ADD COLUMN suspensions INTEGER;  -- how many those were
+    """
+
+  /// Where the writes of sessions are limited; else NULL.
+  private static let writeAllowances = """
+    ALTER TABLE sessions ADD COLUMN write_arrival INTEGER; -- of its last write, as in rate_limits
     """
 }

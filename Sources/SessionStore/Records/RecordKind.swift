@@ -109,6 +109,7 @@ struct RecordKind: Sendable {
       .integer("log_floor"), .integer("log_checkpoint"), .integer("log_ids"), .integer("log_ids_seq"),
       .optional(.text("ip_address")), .optional(.text("user_agent")), .integer("violations"), .revision,
       .optional(.integer("suspended_ms")), .optional(.integer("suspensions")),
+      .optional(Column(name: "write_arrival", content: .nanoseconds)),
     ],
     key: ["number"], numbering: .revision)
 

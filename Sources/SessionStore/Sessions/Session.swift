@@ -60,6 +60,8 @@ struct SessionRow {
   var logIDsSeq: Int64 = 0
   /// not after the earliest deadline; it is not moved on every touch, the sweep does that when it comes by
   var checkAt: Int64?
+  /// what its last write left of its allowance: see ``Rate``
+  var writeArrival: Int64?
 
   var isDirty = false
   /// whether something of it that stands in an index has changed

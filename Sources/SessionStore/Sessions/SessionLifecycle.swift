@@ -85,7 +85,10 @@ extension Store {
   package func validateSession(
     _ sessionID: String, owner: Owner, address: String?, agent: String?
   ) throws -> InvalidReason? {
-    guard let slot = try findSession(sessionID, owner: owner) else { return .notFound }
+    guard let slot = try findSession(sessionID, owner: owner) else {
+      noteUnauthorized(session: sessionID, owner: owner, address: address)
+      return .notFound
+    }
     switch effectiveStatus(slot) {
     case .pending: return .pending
     case .suspended: return .suspended

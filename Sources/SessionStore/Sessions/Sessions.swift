@@ -93,6 +93,8 @@ extension Store {
   enum SessionAccess {
     case read
     case write(requested: String)
+    /// a write of the server's own, which takes nothing off the session's allowance
+    case broadcast
     case lifecycle
   }
 
@@ -105,17 +107,24 @@ extension Store {
   }
 
   /// The cached row of a session that may be used so.
-  /// - Throws: `sessionNotFound` (also for a foreign one), `sessionExpired`, `invalidSessionStatus`
+  /// - Throws: `sessionNotFound` (also for a foreign one), `sessionExpired`, `invalidSessionStatus`; for a write
+  ///   `maxSessionWritesReached`
   func session(_ sessionID: String, owner: Owner, for access: SessionAccess) throws -> SessionSlot {
-    guard let slot = try findSession(sessionID, owner: owner) else { throw StoreError.sessionNotFound(sessionID) }
+    guard let slot = try findSession(sessionID, owner: owner) else {
+      noteUnauthorized(session: sessionID, owner: owner)
+      throw StoreError.sessionNotFound(sessionID)
+    }
     let status = effectiveStatus(slot)
     switch (status, access) {
     case (.expired, _):
       throw StoreError.sessionExpired(sessionID)
     case (.pending, _), (.active, _), (.suspended, .read), (_, .lifecycle):
+      if let rate = limits.sessionWrites, case .write = access { try takeWrite(slot, rate) }
       return slot
     case (.suspended, .write(let requested)), (.invalidated, .write(let requested)):
       throw StoreError.invalidSessionStatus(current: status, requested: requested)
+    case (.suspended, .broadcast), (.invalidated, .broadcast):
+      throw StoreError.invalidSessionStatus(current: status, requested: "store an event")
     case (.invalidated, .read):
       throw StoreError.invalidSessionStatus(current: status, requested: "read")
     }
@@ -142,7 +151,7 @@ extension Store {
       """
       SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
         suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, last_log_seq,
-        log_floor, log_checkpoint, log_ids, log_ids_seq
+        log_floor, log_checkpoint, log_ids, log_ids_seq, write_arrival
       FROM sessions WHERE session_id = $1
       """)
     select.bind(1, sessionID)
@@ -158,7 +167,7 @@ extension Store {
       lastEventID: select.integer(9), eventFloor: select.integer(10), eventTrimmed: select.integer(11),
       stateBytes: select.integer(12), revision: select.integer(13), lastLogSeq: select.integer(15),
       logFloor: select.integer(16), logCheckpoint: select.integer(17), logIDs: select.integer(18),
-      logIDsSeq: select.integer(19), checkAt: select.optionalInteger(14))
+      logIDsSeq: select.integer(19), checkAt: select.optionalInteger(14), writeArrival: select.optionalInteger(20))
   }
 
   /// Writes the changed rows; needed before SQL that reads or counts sessions.
@@ -187,7 +196,16 @@ extension Store {
       update.bind(13, row.logIDsSeq)
       try update.run()
       if row.isDirtyInIndexes { try writeIndexed(row) }
+      if limits.sessionWrites != nil { try writeAllowance(row) }
     }
+  }
+
+  /// Apart, because most stores limit no writes.
+  private func writeAllowance(_ row: SessionRow) throws {
+    var update = try tables.statement(
+      of: row.number, as: 2, "UPDATE sessions SET write_arrival = $1 WHERE number = $2")
+    update.bind(1, row.writeArrival)
+    try update.run()
   }
 
   /// Apart, because it stands in indexes, and an index is written even when the value stays.
@@ -316,7 +334,10 @@ extension Store {
   package func getSession(
     _ sessionID: String, owner: Owner, touch: Bool = false, includeState: Bool = true
   ) throws -> Session? {
-    guard let slot = try findSession(sessionID, owner: owner) else { return nil }
+    guard let slot = try findSession(sessionID, owner: owner) else {
+      noteUnauthorized(session: sessionID, owner: owner)
+      return nil
+    }
     let status = effectiveStatus(slot)
     if status == .expired { return nil }
     if touch, status == .pending || status == .active { self.touch(slot) }
@@ -396,7 +417,10 @@ extension Store {
   /// Deletes a session in any status with its events, state and log, and if asked with its tasks that answer to
   /// the caller too.
   package func deleteSession(_ sessionID: String, owner: Owner, deleteTasks: Bool) throws -> DeletedSession {
-    guard let slot = try findSession(sessionID, owner: owner) else { return DeletedSession() }
+    guard let slot = try findSession(sessionID, owner: owner) else {
+      noteUnauthorized(session: sessionID, owner: owner)
+      return DeletedSession()
+    }
     let row = cache.rows[slot]
     let tasks = deleteTasks ? try self.deleteTasks(of: row, owner: owner) : 0
     try removeSession(slot, as: .deleted)

@@ -29,8 +29,16 @@ package struct Limits: Sendable {
   static let mostKnownIDs = 1_000_000
   /// events of at least medium severity after which a session is invalidated
   package var maxViolations = 5
+  /// whether input that is refused is a violation of its session
+  package var countsRefusedInput = false
+  /// whether a rate that is denied is a violation of its session
+  package var countsDeniedRates = false
+  /// ids asked for in vain that go into the audit trail, for each caller and minute; 0: none do
+  package var auditUnauthorized = 0
   /// lifecycle changes that are kept, and as many security events
   package var maxAuditEvents = 10_000
+  /// writes that one session takes; nil: any number
+  package var sessionWrites: Rate?
   /// the whole state of one session
   package var maxStateBytes = 4 << 20
   package var idFormat = IDFormat.uuid

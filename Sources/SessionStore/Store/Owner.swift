@@ -1,7 +1,7 @@
 import JSON
 
 /// What a call says about one owner (a tenant or a principal).
-package enum OwnerClaim: Equatable, Sendable {
+package enum OwnerClaim: Hashable, Sendable {
   /// nothing: the server itself speaks and sees everything
   case unspecified
   /// an explicit null: the anonymous caller, who sees only what is bound to nobody
@@ -25,7 +25,7 @@ package enum OwnerClaim: Equatable, Sendable {
 }
 
 /// On whose behalf a call is made. What is bound to another is answered exactly as what is missing.
-package struct Owner: Equatable, Sendable {
+package struct Owner: Hashable, Sendable {
   package var tenant: OwnerClaim
   package var principal: OwnerClaim
 
@@ -40,4 +40,10 @@ package struct Owner: Equatable, Sendable {
   package func admits(tenant owner: String?, principal other: String?) -> Bool {
     tenant.admits(owner) && principal.admits(other)
   }
+}
+
+/// To whom something is bound; nil: to nobody.
+package struct Owners: Equatable, Sendable {
+  package let tenantID: String?
+  package let principal: String?
 }

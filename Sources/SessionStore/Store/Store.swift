@@ -53,6 +53,8 @@ package final class Store {
   var done = Totals()
   var cache = SessionCache()
   var messageIDs = MessageIDCache()
+  /// what the running request leaves to be recorded
+  var pending = PendingEvents()
   /// where the sweep stands that is under way
   var sweepStage = SweepStage.sessions
   /// whether a sweep has begun and is not through
@@ -83,6 +85,7 @@ package final class Store {
   /// Reads the clock for the next request.
   package func beginRequest() {
     now = environment.now()
+    if pendingEvents > 0 { forgetPendingEvents(from: 0) }
   }
 
   // MARK: - Reading

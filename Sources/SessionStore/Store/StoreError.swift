@@ -7,6 +7,8 @@ package enum StoreError: Error, Equatable {
   case maxSessionsReached(limit: Int)
   case maxUserSessionsReached(limit: Int)
   case maxEventsReached(limit: Int)
+  /// `retryAfter` is milliseconds
+  case maxSessionWritesReached(String, Rate, retryAfter: Int64)
   case taskNotFound(String)
   case taskExists(String)
   case invalidTransition(current: TaskStatus, requested: TaskStatus)

@@ -7,6 +7,8 @@ package struct TaskReader {
   package let task: TaskNumber?
   /// nil: not one session's
   package let session: (number: SessionNumber, id: String)?
+  /// to whom what it follows is bound
+  package let owners: Owners
   let owner: Owner
   /// whether it ends with the one task that it follows
   package var followsOne: Bool { task != nil }
@@ -19,8 +21,8 @@ package struct TaskReader {
   /// how many tasks the store had ever removed when it last looked for ends
   private var removedBefore: Int64 = -1
 
-  init(task: TaskNumber?, session: (number: SessionNumber, id: String)?, owner: Owner) {
-    (self.task, self.session, self.owner) = (task, session, owner)
+  init(task: TaskNumber?, session: (number: SessionNumber, id: String)?, owners: Owners, owner: Owner) {
+    (self.task, self.session, self.owners, self.owner) = (task, session, owners, owner)
   }
 
   mutating func tell(_ task: TaskRecord) {
@@ -54,7 +56,8 @@ extension Store {
   /// Makes a reader of one task; what it is now counts as read.
   package func startReading(taskID: String, scope: TaskScope) throws -> (reader: TaskReader, task: TaskRecord) {
     let task = try task(taskID, scope: scope)
-    var reader = TaskReader(task: task.number, session: nil, owner: scope.owner)
+    let owners = Owners(tenantID: task.tenantID, principal: task.principal)
+    var reader = TaskReader(task: task.number, session: nil, owners: owners, owner: scope.owner)
     reader.tell(task)
     return (reader, task)
   }
@@ -62,7 +65,9 @@ extension Store {
   /// Makes a reader of a session's tasks that has read nothing yet.
   package func startReading(tasksOf sessionID: String, owner: Owner) throws -> TaskReader {
     let slot = try session(sessionID, owner: owner, for: .read)
-    return TaskReader(task: nil, session: (cache.rows[slot].number, sessionID), owner: owner)
+    let row = cache.rows[slot]
+    let owners = Owners(tenantID: row.tenantID, principal: row.principal)
+    return TaskReader(task: nil, session: (row.number, sessionID), owners: owners, owner: owner)
   }
 
   /// Hands what changed since to `visit`, in the order of the changes, ends after changes.

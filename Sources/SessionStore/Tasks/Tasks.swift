@@ -57,13 +57,21 @@ extension Store {
 
   /// The task, or nil when it is unknown, lapsed, foreign or another session's.
   package func getTask(_ taskID: String, scope: TaskScope) throws -> TaskRecord? {
-    guard let task = try findTask(taskID), !task.hasLapsed(at: now),
-      scope.owner.admits(tenant: task.tenantID, principal: task.principal)
-    else { return nil }
-    guard let sessionID = scope.sessionID else { return task }
-    guard task.sessionID == sessionID else { return nil }
+    guard let task = try findTask(taskID), scope.owner.admits(tenant: task.tenantID, principal: task.principal) else {
+      noteUnauthorized(task: taskID, owner: scope.owner)
+      return nil
+    }
+    if task.hasLapsed(at: now) { return nil }
+    if try isIn(task, scope) { return task }
+    noteUnauthorized(task: taskID, owner: scope.owner)
+    return nil
+  }
+
+  private func isIn(_ task: TaskRecord, _ scope: TaskScope) throws -> Bool {
+    guard let sessionID = scope.sessionID else { return true }
+    guard task.sessionID == sessionID else { return false }
     let session = try currentSession(sessionID, owner: scope.owner)
-    return session == nil || session == task.session ? task : nil
+    return session == nil || session == task.session
   }
 
   /// The session that has the id now. While none has, the id stands for those that had it.

@@ -28,6 +28,8 @@ struct ErrorKind: Sendable {
   static let maxEventsReached = ErrorKind(1006, "max_events_reached", "The session's cap on events is reached.")
   static let maxUserSessionsReached = ErrorKind(1007, "max_user_sessions_reached", "The user's cap is reached.")
   static let maxSubscriptionsReached = ErrorKind(1008, "max_subscriptions_reached", "Too many open subscriptions.")
+  static let maxSessionWritesReached = ErrorKind(
+    1009, "max_session_writes_reached", retryable: true, "The session has made as many writes as it may for now.")
   static let taskNotFound = ErrorKind(1101, "task_not_found", "No such task, or another owner's.")
   static let taskExists = ErrorKind(1102, "task_exists", "The id is taken.")
   static let invalidTransition = ErrorKind(1103, "invalid_transition", "The state machine has no such step.")
@@ -55,8 +57,8 @@ struct ErrorKind: Sendable {
     [
       methodNotFound, invalidParams, invalidCursor, sessionNotFound, sessionExists, sessionExpired,
       invalidSessionStatus, maxSessionsReached, maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached,
-      taskNotFound, taskExists, invalidTransition, terminalState, maxTasksReached, queueFull, maxValuesReached,
-      maxInputKeysReached, concurrentModification, requirementFailed, payloadTooLarge,
+      maxSessionWritesReached, taskNotFound, taskExists, invalidTransition, terminalState, maxTasksReached, queueFull,
+      maxValuesReached, maxInputKeysReached, concurrentModification, requirementFailed, payloadTooLarge,
     ] + anyDatabase + [shuttingDown]
 
   /// What any method that reads or writes the file may answer.
@@ -115,6 +117,14 @@ extension RPCError {
       return ErrorKind.maxEventsReached.error(
         "The session would hold more than \(limit) events; delete some, raise --max-events-per-session, or let "
           + "--event-overflow evict the oldest.", [limitDetail(limit)])
+    case .maxSessionWritesReached(let id, let rate, let retryAfter):
+      return ErrorKind.maxSessionWritesReached.error(
+        "The session '\(id)' may make \(rate.count) writes in \(rate.window) ms; the next one is allowed in "
+          + "\(retryAfter) ms. Wait so long, write less, or raise --max-writes-per-session.",
+        [
+          ("session_id", .text(id)), ("limit", .integer(rate.count)), ("window", .integer(rate.window)),
+          ("retry_after", .integer(retryAfter)),
+        ])
     case .taskNotFound(let id):
       return ErrorKind.taskNotFound.error("There is no task '\(id)'.", [("task_id", .text(id))])
     case .taskExists(let id):

@@ -33,6 +33,8 @@ final class Method: Sendable {
   /// Whether subscribers may wait for what it changes. While there are any, it gets a group of its own, so that each
   /// change is told and none is told only after something later has covered it.
   let isWatched: Bool
+  /// Whether it may end a session where what it finds counts as a violation: it is watched then.
+  let countsViolations: Bool
   let parameters: [Parameter]
   let required: [Parameter]
   let result: Schema
@@ -47,7 +49,7 @@ final class Method: Sendable {
 
   init(
     name: String, summary: String, access: Access, isTransactional: Bool = true, isRepeatable: Bool? = nil,
-    isWatched: Bool = false,
+    isWatched: Bool = false, countsViolations: Bool = false,
     parameters: [Parameter], result: Schema, errors: [ErrorKind] = [], example: (params: String, result: String),
     run: @escaping Handler
   ) {
@@ -57,6 +59,7 @@ final class Method: Sendable {
     self.isTransactional = isTransactional
     self.isRepeatable = isRepeatable ?? (access == .read)
     self.isWatched = isWatched
+    self.countsViolations = countsViolations
     self.parameters = parameters
     required = parameters.filter(\.isRequired)
     self.result = result

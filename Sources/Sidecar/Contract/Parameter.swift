@@ -9,6 +9,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case session, ifRevision, upsert, touch, deleteTasks, includeState, cursor, limit, key, value, reason
   case ipAddress, userAgent, olderThan
   case data, eventType, streamID, retry, timestamp, events, afterEventID, format, beforeEventID, subscriptionID
+  case heartbeat, `init`
   case taskID, originalMethod, originalParams, pollInterval, statusMessage, meta, task, force, result, error
   case success, code, cooperative, inputRequests, inputResponses, message, maxSize, maxAge, cancelRequested
   case lastUpdatedAt
@@ -68,6 +69,8 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .format: "format"
     case .beforeEventID: "before_event_id"
     case .subscriptionID: "subscription_id"
+    case .heartbeat: "heartbeat"
+    case .`init`: "init"
     case .taskID: "task_id"
     case .originalMethod: "original_method"
     case .originalParams: "original_params"

@@ -222,7 +222,7 @@ enum RecordSchema {
         ("tenant_id", .nullable(.string)), ("principal", .nullable(.string)),
         ("status_before", .nullable(.choice(SessionStatus.allCases.map(\.rawValue)))),
         ("status_after", .nullable(.choice(SessionStatus.allCases.map(\.rawValue)))),
-        ("message", .described(.nullable(.string), "What the caller gave as message or reason.")),
+        ("message", .described(.nullable(.string), "What the caller gave as message or reason, or what was found.")),
         ("ip_address", .nullable(.string)), ("action", .nullable(.choice(SecurityAction.allCases.map(\.rawValue)))),
       ])
     ),

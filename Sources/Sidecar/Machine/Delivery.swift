@@ -17,12 +17,22 @@ extension Sidecar {
   var subscriptionCount: Int { group.answers.subscriptions.count }
 
   /// Opens a subscription.
+  /// - Parameters:
+  ///   - call: the subscribing one, which says how it wants to be told
+  ///   - greeting: what it is told first, if it wants that
   /// - Returns: its id
   /// - Throws: `max_subscriptions_reached`
-  func subscribe(_ reader: Subscriptions.Reader) throws -> String {
+  func subscribe(
+    _ reader: Subscriptions.Reader, _ call: Call, greeting: Subscriptions.Greeting
+  ) throws -> String {
+    var manner = Subscriptions.Manner()
+    manner.format = call.choice(.format, as: EventFormat.self) ?? .json
+    manner.heartbeat = call.optionalInteger(.heartbeat).map { Subscriptions.Heartbeat(interval: $0, now: store.now) }
+    if call.boolean(.`init`) { manner.greeting = greeting }
     // It has just been read, and so are all that come after it until others write.
     if group.answers.subscriptions.isEmpty { seenCommits = store.foreignCommits }
-    return try group.answers.subscriptions.add(reader, limit: options.maxSubscriptions)
+    return try group.answers.subscriptions.add(
+      reader, manner, limit: options.maxSubscriptions, at: store.now)
   }
 
   /// Tells the subscriptions what commits of this process changed.
@@ -88,19 +98,67 @@ extension Sidecar {
   private func step(
     _ subscription: inout Subscriptions.Subscription, _ output: inout JSONWriter, _ end: Int
   ) throws -> Bool? {
-    let id = subscription.id
+    if let greeting = subscription.manner.greeting {
+      subscription.manner.greeting = nil
+      greet(subscription, greeting, &output)
+    }
+    if subscription.manner.heartbeat?.beats(at: store.now) == true { beat(subscription, &output) }
+    if !subscription.hasNews { return false }
+    let (id, format) = (subscription.id, subscription.manner.format)
     switch subscription.reader {
     case .events(var reader):
       defer { subscription.reader = .events(reader) }
-      return try stepEvents(&reader, id, &output, end)
+      return try stepEvents(&reader, id, format, &output, end)
     case .tasks(var reader):
       defer { subscription.reader = .tasks(reader) }
       return try stepTasks(&reader, id, &output, end)
     }
   }
 
+  private func greet(
+    _ subscription: Subscriptions.Subscription, _ greeting: Subscriptions.Greeting, _ output: inout JSONWriter
+  ) {
+    let now = store.now
+    tell("init", subscription.id, subscription.manner.format, &output) { writer in
+      if let taskID = greeting.taskID { writer.member("task_id", taskID) }
+      writer.member("session_id", greeting.sessionID)
+      writer.member("tenant_id", greeting.owners.tenantID)
+      writer.member("principal", greeting.owners.principal)
+      writer.member("timestamp", now)
+    }
+  }
+
+  private func beat(_ subscription: Subscriptions.Subscription, _ output: inout JSONWriter) {
+    Response.notification("heartbeat", to: &output) { writer in
+      writer.member("subscription_id", subscription.id)
+      writer.member("timestamp", store.now)
+      if subscription.manner.format != .json {
+        writer.name("frame")
+        writer.string { $0.appendComment() }
+      }
+    }
+  }
+
+  /// Tells what is no event, also as a frame where frames were asked for.
+  private func tell(
+    _ method: String, _ id: String, _ format: EventFormat, _ output: inout JSONWriter,
+    members: (inout JSONWriter) -> Void
+  ) {
+    Response.notification(method, to: &output) { writer in
+      writer.member("subscription_id", id)
+      members(&writer)
+      if format == .json { return }
+      var data = JSONWriter()
+      data.beginObject()
+      members(&data)
+      data.endObject()
+      writer.name("frame")
+      writer.string { $0.appendFrame(named: method, data: data.bytes.span) }
+    }
+  }
+
   private func stepEvents(
-    _ reader: inout EventReader, _ id: String, _ output: inout JSONWriter, _ end: Int
+    _ reader: inout EventReader, _ id: String, _ format: EventFormat, _ output: inout JSONWriter, _ end: Int
   ) throws -> Bool? {
     let sessionID = reader.sessionID
     let step = try store.readOn(&reader, limit: Self.turn) { event in
@@ -108,8 +166,14 @@ extension Sidecar {
       Response.notification("event", to: &output) { writer in
         writer.member("subscription_id", id)
         writer.member("session_id", sessionID)
-        writer.name("event")
-        writer.event(event)
+        if format == .json {
+          writer.name("event")
+          writer.event(event)
+        } else {
+          writer.member("event_id", event.id)
+          writer.name("frame")
+          writer.string { $0.appendFrame(event, typed: format == .sseTyped) }
+        }
       }
       return true
     }
@@ -117,17 +181,13 @@ extension Sidecar {
     case .caughtUp: return false
     case .more: return true
     case .lagged(let gap):
-      Response.notification("lagged", to: &output) { writer in
-        writer.member("subscription_id", id)
+      tell("lagged", id, format, &output) { writer in
         writer.member("dropped", gap.dropped)
         writer.member("oldest_available", gap.oldestAvailable)
       }
       return true
     case .ended(let reason):
-      Response.notification("ended", to: &output) { writer in
-        writer.member("subscription_id", id)
-        writer.member("reason", reason)
-      }
+      tell("ended", id, format, &output) { $0.member("reason", reason) }
       return nil
     }
   }

@@ -75,6 +75,7 @@ extension Sidecar {
       group.answers.fail(unit, error, method: request.index, id: id, since: mark)
       if options.logLevel != nil { log(request, error.kind) }
     }
+    if store.pendingEvents > 0 { try recordPendingEvents(since: mark) }
     group.answers.end(unit, isNotification: request.isNotification, since: mark)
   }
 
@@ -129,6 +130,24 @@ extension Sidecar {
     } catch {
       if store.isInGroup { store.abandonGroup() }
       throw error
+    }
+  }
+
+  /// Records what the request has left for the audit trail, be it a read or one that was refused: in the open group, or
+  /// in one that it opens. So the answer waits for the disk like that of any write. Where nothing can be written, the
+  /// request is answered nevertheless, and the events are lost.
+  /// - Throws: when the group is void, or when an outcome is unknown
+  private func recordPendingEvents(since mark: Answers.Mark) throws {
+    do {
+      if !store.isInGroup {
+        try store.beginGroup(waiting: store.limits.busyTimeout)
+        _ = group.handle(.opened(mark, now: store.now))
+      }
+      try store.recordPendingEvents()
+      if group.state != .open { try store.commitGroup() }
+    } catch {
+      if endsProcess(error) || group.state == .open { throw error }
+      if store.isInGroup { store.abandonGroup() }
     }
   }
 

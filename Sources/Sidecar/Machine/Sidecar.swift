@@ -179,7 +179,12 @@ package final class Sidecar {
   /// Whether a method must not share a group with what came before or comes after.
   private func standsApart(_ method: Method?) -> Bool {
     guard let method else { return false }
-    return method.access == .ownGroups || (method.isWatched && !group.answers.subscriptions.isEmpty)
+    return method.access == .ownGroups || (isWatched(method) && !group.answers.subscriptions.isEmpty)
+  }
+
+  private func isWatched(_ method: Method) -> Bool {
+    method.isWatched
+      || (method.countsViolations && (store.limits.countsRefusedInput || store.limits.countsDeniedRates))
   }
 
   private func closeGroup(before unit: Unit) {

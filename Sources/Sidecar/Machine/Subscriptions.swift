@@ -10,21 +10,71 @@ struct Subscriptions {
     case tasks(TaskReader)
   }
 
+  /// How a subscriber wants to be told, beside what it is told of.
+  struct Manner {
+    /// of events, and of all else when it is not JSON
+    var format = EventFormat.json
+    var heartbeat: Heartbeat?
+    /// what it is told first
+    var greeting: Greeting?
+  }
+
+  /// A sign of life at regular intervals, so that whoever lies in between keeps the connection.
+  struct Heartbeat {
+    /// milliseconds
+    let interval: Int64
+    /// when the next one is due
+    fileprivate(set) var next: Int64
+
+    init(interval: Int64, now: Int64) {
+      self.interval = interval
+      next = (Saturating(now) + interval).value
+    }
+
+    /// Whether it is time; the next one is due an interval later, however late this one is.
+    mutating func beats(at now: Int64) -> Bool {
+      if now < next { return false }
+      next = (Saturating(now) + interval).value
+      return true
+    }
+
+    /// No later than an interval from now.
+    fileprivate mutating func rearm(at now: Int64) {
+      next = min(next, (Saturating(now) + interval).value)
+    }
+  }
+
+  /// What a subscriber is told first, when it asks for it.
+  struct Greeting {
+    let taskID: String?
+    let sessionID: String?
+    let owners: Owners
+  }
+
   struct Subscription {
     let number: Int
     var reader: Reader
-    /// whether there may be something to read
-    var isDue = false
+    var manner: Manner
+    /// whether it waits for its turn
+    fileprivate(set) var isDue = false
+    /// whether there may be something to read; else it waits for its turn to give a sign of life
+    fileprivate(set) var hasNews = false
     /// when it is in ``Subscriptions/deadlines`` for the first time
     fileprivate var watched: Int64?
 
-    init(number: Int, reader: Reader) {
+    init(number: Int, reader: Reader, manner: Manner) {
       self.number = number
       self.reader = reader
+      self.manner = manner
     }
 
     /// when it is to be looked at although nothing has changed
     var deadline: Int64? {
+      guard let beat = manner.heartbeat?.next else { return readerDeadline }
+      return min(beat, readerDeadline ?? beat)
+    }
+
+    fileprivate var readerDeadline: Int64? {
       switch reader {
       case .events(let reader): reader.deadline
       case .tasks(let reader): reader.deadline
@@ -58,6 +108,8 @@ struct Subscriptions {
   private var due = Queue()
   private var deadlines = Deadlines()
   private var changes: [Change] = []
+  /// when the clock was looked at last
+  private var lastLook: Int64 = 0
 
   var isEmpty: Bool { open.isEmpty }
   var count: Int { open.count }
@@ -66,14 +118,15 @@ struct Subscriptions {
 
   /// - Returns: its id
   /// - Throws: `max_subscriptions_reached`
-  mutating func add(_ reader: Reader, limit: Int) throws -> String {
+  mutating func add(_ reader: Reader, _ manner: Manner, limit: Int, at now: Int64) throws -> String {
     if limit > 0, count >= limit {
       throw ErrorKind.maxSubscriptionsReached.error(
         "There are \(limit) subscriptions, the limit; unsubscribe some or raise --max-subscriptions.",
         [("limit", .integer(Int64(limit)))])
     }
+    look(at: now)
     counter += 1
-    let subscription = Subscription(number: counter, reader: reader)
+    let subscription = Subscription(number: counter, reader: reader, manner: manner)
     insert(subscription)
     changes.append(.opened(counter))
     return subscription.id
@@ -120,6 +173,7 @@ struct Subscriptions {
   mutating func insert(_ subscription: Subscription, hasMore: Bool = true) {
     var subscription = subscription
     subscription.isDue = false
+    subscription.hasNews = false
     let number = subscription.number
     index(subscription, isOpen: true)
     open[number] = subscription
@@ -165,14 +219,27 @@ struct Subscriptions {
     for number in open.keys.sorted() { makeDue(number) }
   }
 
-  /// Those whose deadline has come have something to read, be it their end.
+  /// Those whose deadline has come have something to read, be it their end, or a sign of life to give.
   mutating func noteDeadlines(at now: Int64) {
+    look(at: now)
     while let first = deadlines.first, first.time <= now {
       deadlines.removeFirst()
-      guard open[first.number]?.watched == first.time else { continue }
+      guard let subscription = open[first.number], subscription.watched == first.time else { continue }
       open[first.number]?.watched = nil
-      if let deadline = open[first.number]?.deadline, deadline <= now { makeDue(first.number) }
+      if let deadline = subscription.deadline, deadline <= now {
+        makeDue(first.number, hasNews: subscription.readerDeadline.map { $0 <= now } ?? false)
+      }
       watch(first.number)
+    }
+  }
+
+  /// A clock that was set back must not make anybody wait longer for a sign of life.
+  private mutating func look(at now: Int64) {
+    defer { lastLook = now }
+    if now >= lastLook { return }
+    for number in open.keys where open[number]?.manner.heartbeat != nil {
+      open[number]?.manner.heartbeat?.rearm(at: now)
+      watch(number)
     }
   }
 
@@ -193,7 +260,8 @@ struct Subscriptions {
   /// when the next deadline comes
   var nextDeadline: Int64? { deadlines.first?.time }
 
-  private mutating func makeDue(_ number: Int) {
+  private mutating func makeDue(_ number: Int, hasNews: Bool = true) {
+    if hasNews { open[number]?.hasNews = true }
     guard open[number]?.isDue == false else { return }
     open[number]?.isDue = true
     due.append(number)
@@ -208,6 +276,13 @@ struct Subscriptions {
     }
     return nil
   }
+
+  /// What both kinds of subscriptions may be asked for.
+  static let manners: [Parameter] = [
+    .optional(
+      .heartbeat, .integer(1...Saturating.latest), "Milliseconds between two signs of life; none when absent."),
+    .optional(.`init`, .boolean, "Tells first what it follows, whose that is and what time it is; false when absent."),
+  ]
 
   static let unsubscribe = Method(
     name: "unsubscribe", summary: "Ends a subscription.", access: .none, isTransactional: false,

@@ -20,7 +20,7 @@ enum EventMethods {
     .format, .choice(EventFormat.allCases.map(\.rawValue)),
     "json when absent; sse: frames to write to an SSE response, all named message; sse_typed: named by event type.")
   private static let readErrors: [ErrorKind] = [.sessionNotFound, .sessionExpired, .invalidSessionStatus]
-  private static let writeErrors = readErrors + [.maxEventsReached, .payloadTooLarge]
+  private static let writeErrors = readErrors + [.maxSessionWritesReached, .maxEventsReached, .payloadTooLarge]
 
   private static func event(_ call: Call) -> NewEvent {
     NewEvent(
@@ -116,7 +116,7 @@ enum EventMethods {
     name: "delete_events_before", summary: "Deletes the events with ids strictly below one.", access: .write,
     parameters: [.sessionID, .required(.beforeEventID, .integer(.safe), "The first id that stays.")]
       + Parameter.owners,
-    result: .members([("deleted", .integer)]), errors: readErrors,
+    result: .members([("deleted", .integer)]), errors: readErrors + [.maxSessionWritesReached],
     example: (#"{"session_id":"session-1","before_event_id":3}"#, #"{"deleted":2}"#)
   ) { sidecar, call, writer in
     writer.beginObject()
@@ -161,8 +161,8 @@ enum EventMethods {
     access: .read, isTransactional: false, isRepeatable: false,
     parameters: [
       .sessionID, .optional(.afterEventID, .integer(.safe), "The last id that was seen; from now on when absent."),
-      stream,
-    ] + Parameter.owners,
+      stream, format,
+    ] + Subscriptions.manners + Parameter.owners,
     result: .members([
       ("subscription_id", .string), ("newest_id", .integer), ("gap", .nullable(.reference("Gap"))),
       ("cursor_ahead", .boolean),
@@ -176,7 +176,10 @@ enum EventMethods {
     let start = try sidecar.store.startReading(
       call.string(.sessionID), after: call.optionalInteger(.afterEventID), streamID: call.optionalString(.streamID),
       owner: call.owner)
-    let id = try sidecar.subscribe(.events(start.reader))
+    let id = try sidecar.subscribe(
+      .events(start.reader), call,
+      greeting: Subscriptions.Greeting(
+        taskID: nil, sessionID: start.reader.sessionID, owners: start.reader.owners))
     writer.beginObject()
     writer.member("subscription_id", id)
     writer.member("newest_id", start.newestID)
@@ -272,13 +275,23 @@ extension JSONWriter.StringPieces {
   /// that no payload becomes more than five times as long.
   mutating func appendFrame(_ event: borrowing EventRow, typed: Bool) {
     let type = event.eventType
-    if type == "ping" || type == "keepalive" { return append(": keepalive\n\n") }
+    if type == "ping" || type == "keepalive" { return appendComment() }
     append("id: \(event.id)\nevent: ")
     // A line break in a type would begin a field of its own.
     append(typed ? String(type.map { $0.isNewline ? " " : $0 }) : NewEvent.defaultType)
     append("\n")
     event.withData { appendDataLines($0) }
     if let retry = event.retry { append("retry: \(retry)\n") }
+    append("\n")
+  }
+
+  /// What keeps a connection open and means nothing.
+  mutating func appendComment() { append(": keepalive\n\n") }
+
+  /// A frame that is no event of the session, and so has no id: the client's Last-Event-ID stays.
+  mutating func appendFrame(named name: String, data: Span<UInt8>) {
+    append("event: \(name)\n")
+    appendDataLines(data)
     append("\n")
   }
 

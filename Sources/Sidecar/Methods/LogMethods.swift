@@ -7,7 +7,7 @@ enum LogMethods {
   static let all: [Method] = [append, load, replace, compact, participants, noteIDs]
 
   private static let writeErrors: [ErrorKind] = [
-    .sessionNotFound, .sessionExpired, .invalidSessionStatus, .payloadTooLarge,
+    .sessionNotFound, .sessionExpired, .invalidSessionStatus, .payloadTooLarge, .maxSessionWritesReached,
   ]
   private static let kinds = NewLogEntry.Kind.allCases.map(\.rawValue)
 
@@ -229,7 +229,7 @@ enum LogMethods {
       ("noted", .described(.integer, "How many were not known.")),
       ("known", .described(.integer, "How many were, and stay as they are.")),
     ]),
-    errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
+    errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus, .maxSessionWritesReached],
     example: (#"{"session_id":"session-1","message_ids":["m-7","m-8"]}"#, #"{"noted":2,"known":0}"#)
   ) { sidecar, call, writer in
     let ids = call.strings(.messageIDs)

@@ -13,9 +13,10 @@ enum OperationMethods {
 
   /// Features that a client may require by name; names of methods may be required too.
   static let capabilities = [
-    "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "tasks", "task_input", "task_messages",
-    "task_subscriptions", "nonces", "values", "logs", "audit_trail", "security_events", "rate_limits",
-    "input_screening", "metrics", "transactions", "backup", "integrity_check", "user_data",
+    "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "subscription_frames", "heartbeats",
+    "tasks", "task_input", "task_messages", "task_subscriptions", "nonces", "values", "logs", "audit_trail",
+    "security_events", "rate_limits", "input_screening", "metrics", "transactions", "backup", "integrity_check",
+    "user_data",
   ]
 
   private static let infoExample =
@@ -50,11 +51,15 @@ enum OperationMethods {
       ("session_ttl", Int(limits.sessionTTL)), ("inactivity_timeout", Int(limits.inactivityTimeout)),
       ("log_dedup_window", limits.logDedupWindow), ("max_violations", limits.maxViolations),
       ("max_audit_events", limits.maxAuditEvents), ("max_suspension", Int(limits.maxSuspension)),
-      ("busy_timeout", Int(limits.busyTimeout)),
+      ("busy_timeout", Int(limits.busyTimeout)), ("audit_unauthorized", limits.auditUnauthorized),
+      ("max_writes_per_session", Int(limits.sessionWrites?.count ?? 0)),
+      ("writes_window", Int(limits.sessionWrites?.window ?? 0)),
     ] {
       writer.member(name, value)
     }
     writer.member("event_overflow", limits.eventOverflow.rawValue)
+    writer.member("count_refused_input", limits.countsRefusedInput)
+    writer.member("count_denied_rates", limits.countsDeniedRates)
     writer.endObject()
     writer.endObject()
   }

@@ -133,11 +133,13 @@ enum SecurityMethods {
   private static let rateLimit = Method(
     name: "check_rate_limit",
     summary: "Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window.",
-    access: .readOrWrite,
+    access: .readOrWrite, countsViolations: true,
     parameters: [
       .required(.key, .name, "What is limited: a user, an address, a method of one of them."),
       .required(.limit, .integer(1...1_000_000), "Requests in a window."),
       .required(.window, .integer(1...31_622_400_000), "Milliseconds."),
+      .optional(
+        .sessionID, .identifier, "Where they come from: with --count-denied-rates a denial is a violation of it."),
     ],
     result: .members([
       ("allowed", .boolean), ("remaining", .described(.integer, "How many more would be allowed right now.")),
@@ -149,6 +151,9 @@ enum SecurityMethods {
   ) { sidecar, call, writer in
     let decision = try sidecar.store.checkRateLimit(
       call.string(.key), limit: call.integer(.limit, default: 1), window: call.integer(.window, default: 1))
+    if !decision.isAllowed, let sessionID = call.optionalString(.sessionID) {
+      sidecar.store.noteDenial(of: call.string(.key), sessionID: sessionID)
+    }
     writer.beginObject()
     writer.member("allowed", decision.isAllowed)
     writer.member("remaining", decision.remaining)
@@ -158,11 +163,11 @@ enum SecurityMethods {
 
   private static let validate = Method(
     name: "validate_input",
-    summary: "Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity.",
-    access: .readOrWrite,
+    summary: "Screens a text for size, control characters, scripts or SQL; what fails is recorded.",
+    access: .readOrWrite, countsViolations: true,
     parameters: [
       .required(.text, .text(8 << 20), "The text."),
-      .optional(.sessionID, .identifier, "The session that sent it, for the record."),
+      .optional(.sessionID, .identifier, "Who sent it, for the record: with --count-refused-input a violation."),
       .optional(.maxBytes, .integer(0...8_388_608), "Bytes of UTF-8 that it may have; 10,000 when absent."),
       .optional(
         .patterns, .list(of: .choice(InputScreen.Pattern.allCases.map(\.rawValue)), count: 0...2),

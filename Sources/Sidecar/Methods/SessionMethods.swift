@@ -124,7 +124,7 @@ enum SessionMethods {
     result: .reference("Session"),
     errors: [
       .sessionNotFound, .sessionExpired, .invalidSessionStatus, .concurrentModification, .sessionExists,
-      .payloadTooLarge, .maxSessionsReached, .maxUserSessionsReached,
+      .payloadTooLarge, .maxSessionsReached, .maxUserSessionsReached, .maxSessionWritesReached,
     ],
     example: (
       #"{"session":{"session_id":"session-1","metadata":{"theme":"dark"}},"if_revision":1}"#,
@@ -133,11 +133,13 @@ enum SessionMethods {
   ) { sidecar, call, writer in
     let record = try call.record(.session, recordFields)
     let sessionID = record.string(.sessionID)
+    let pending = sidecar.store.pendingEvents
     do {
       let session = try sidecar.store.updateSession(
         sessionID, update(record), owner: call.owner, ifRevision: call.optionalInteger(.ifRevision))
       writer.session(session, omitting: call.strings(.omit))
     } catch StoreError.sessionNotFound where call.boolean(.upsert) && !call.has(.ifRevision) {
+      sidecar.store.forgetPendingEvents(from: pending)
       let session = try sidecar.store.createSession(new(record), owner: call.owner)
       writer.session(session, omitting: call.strings(.omit))
     }
@@ -187,7 +189,7 @@ enum SessionMethods {
     name: "touch_session", summary: "Slides the inactivity deadline.", access: .write,
     parameters: [.sessionID, omit] + Parameter.owners,
     result: .reference("Session"),
-    errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
+    errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus, .maxSessionWritesReached],
     example: (
       #"{"session_id":"session-1"}"#,
       sessionExample(revision: 1)

@@ -6,7 +6,8 @@ enum StateMethods {
   static let all: [Method] = [set, get, remove, listKeys]
 
   private static let key = Parameter.required(.key, .name, "The key.")
-  private static let writeErrors: [ErrorKind] = [.sessionNotFound, .sessionExpired, .invalidSessionStatus]
+  private static let readErrors: [ErrorKind] = [.sessionNotFound, .sessionExpired, .invalidSessionStatus]
+  private static let writeErrors = readErrors + [.maxSessionWritesReached]
 
   private static let set = Method(
     name: "set_session_state", summary: "Sets one key of a session's state.", access: .write,
@@ -27,7 +28,7 @@ enum StateMethods {
     access: .read,
     parameters: [.sessionID, key] + Parameter.owners,
     result: .members([("exists", .boolean), ("value", .any)]),
-    errors: writeErrors,
+    errors: readErrors,
     example: (#"{"session_id":"session-1","key":"cart"}"#, #"{"exists":true,"value":["book"]}"#)
   ) { sidecar, call, writer in
     let value = try sidecar.store.getSessionState(call.string(.sessionID), call.string(.key), owner: call.owner)
@@ -59,7 +60,7 @@ enum StateMethods {
       .optional(.limit, .integer(1...1_000), "Keys on a page; without it and a cursor all are answered at once."),
     ],
     result: .members([("keys", .array(.string)), ("next_cursor", .nullable(.string))]),
-    errors: writeErrors,
+    errors: readErrors,
     example: (#"{"session_id":"session-1"}"#, #"{"keys":["cart"],"next_cursor":null}"#)
   ) { sidecar, call, writer in
     let isPaged = call.has(.limit) || call.has(.cursor)

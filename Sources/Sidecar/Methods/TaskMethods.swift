@@ -78,6 +78,7 @@ enum TaskMethods {
     result: .reference("Task"),
     errors: [
       .taskExists, .maxTasksReached, .sessionNotFound, .sessionExpired, .invalidSessionStatus, .payloadTooLarge,
+      .maxSessionWritesReached,
     ],
     example: (
       #"{"task_id":"task-1","session_id":"session-1","original_method":"tools/call","#
@@ -505,7 +506,7 @@ enum TaskMethods {
     access: .read, isTransactional: false, isRepeatable: false,
     parameters: [
       .optional(.taskID, .identifier, "The task."), .optional(.sessionID, .identifier, "Or the session."),
-    ] + Parameter.owners,
+    ] + Subscriptions.manners + Parameter.owners,
     result: .members([
       ("subscription_id", .string), ("task", .optional(.reference("Task"))),
       (
@@ -528,7 +529,9 @@ enum TaskMethods {
     writer.beginObject()
     if call.has(.taskID) {
       let start = try sidecar.store.startReading(taskID: call.string(.taskID), scope: scope(call))
-      writer.member("subscription_id", try sidecar.subscribe(.tasks(start.reader)))
+      let greeting = Subscriptions.Greeting(
+        taskID: start.task.taskID, sessionID: start.task.sessionID, owners: start.reader.owners)
+      writer.member("subscription_id", try sidecar.subscribe(.tasks(start.reader), call, greeting: greeting))
       writer.name("task")
       try writer.task(start.task)
     } else {
@@ -541,7 +544,9 @@ enum TaskMethods {
         return true
       }
       tasks.endArray()
-      writer.member("subscription_id", try sidecar.subscribe(.tasks(reader)))
+      let greeting = Subscriptions.Greeting(
+        taskID: nil, sessionID: call.string(.sessionID), owners: reader.owners)
+      writer.member("subscription_id", try sidecar.subscribe(.tasks(reader), call, greeting: greeting))
       writer.name("tasks")
       writer.text(JSONText(validated: tasks.take()[...]))
     }

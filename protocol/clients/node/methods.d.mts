@@ -15,6 +15,7 @@ export type ErrorKind =
   | 'max_events_reached'
   | 'max_user_sessions_reached'
   | 'max_subscriptions_reached'
+  | 'max_session_writes_reached'
   | 'task_not_found'
   | 'task_exists'
   | 'invalid_transition'
@@ -180,7 +181,7 @@ export interface AuditEvent {
   principal: string | null
   status_before: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | null
   status_after: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | null
-  /** What the caller gave as message or reason. */
+  /** What the caller gave as message or reason, or what was found. */
   message: string | null
   ip_address: string | null
   action: 'logged' | 'counted' | 'invalidated' | null
@@ -762,6 +763,12 @@ export interface SubscribeEventsParams {
   after_event_id?: number | null
   /** Only events of this stream. */
   stream_id?: string | null
+  /** json when absent; sse: frames to write to an SSE response, all named message; sse_typed: named by event type. */
+  format?: 'json' | 'sse' | 'sse_typed' | null
+  /** Milliseconds between two signs of life; none when absent. */
+  heartbeat?: number | null
+  /** Tells first what it follows, whose that is and what time it is; false when absent. */
+  init?: boolean | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -1243,6 +1250,10 @@ export interface SubscribeTasksParams {
   task_id?: string | null
   /** Or the session. */
   session_id?: string | null
+  /** Milliseconds between two signs of life; none when absent. */
+  heartbeat?: number | null
+  /** Tells first what it follows, whose that is and what time it is; false when absent. */
+  init?: boolean | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -1584,7 +1595,7 @@ export interface ListAuditEventsResult {
 /** What `audit_counts` takes. */
 export interface AuditCountsParams {
   /** What is counted by; what names none is not. */
-  by: 'user_id' | 'ip_address' | 'session_id' | 'type'
+  by: 'user_id' | 'ip_address' | 'session_id' | 'type' | 'tenant_id' | 'principal'
   /** Only about this session, whether it still exists or not. */
   session_id?: string | null
   /** Only about this user. */
@@ -1635,6 +1646,8 @@ export interface CheckRateLimitParams {
   limit: number
   /** Milliseconds. */
   window: number
+  /** Where they come from: with --count-denied-rates a denial is a violation of it. */
+  session_id?: string | null
 }
 
 /** What `check_rate_limit` answers. */
@@ -1650,7 +1663,7 @@ export interface CheckRateLimitResult {
 export interface ValidateInputParams {
   /** The text. */
   text: string
-  /** The session that sent it, for the record. */
+  /** The session that sent it, for the record: with --count-refused-input a violation. */
   session_id?: string | null
   /** Bytes of UTF-8 that it may have; 10,000 when absent. */
   max_bytes?: number | null
@@ -2073,7 +2086,7 @@ export declare abstract class Methods {
   auditCounts(params: AuditCountsParams, options?: CallOptions): Promise<AuditCountsResult>
   /** Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window. */
   checkRateLimit(params: CheckRateLimitParams, options?: CallOptions): Promise<CheckRateLimitResult>
-  /** Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity. */
+  /** Screens a text for size, control characters, scripts or SQL; what fails is recorded. */
   validateInput(params: ValidateInputParams, options?: CallOptions): Promise<ValidateInputResult>
   /** All that is stored about somebody: records as a dump has them, in pages. */
   exportUserData(params?: ExportUserDataParams, options?: CallOptions): Promise<ExportUserDataResult>

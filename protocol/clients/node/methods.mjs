@@ -46,6 +46,7 @@ export const ErrorKind = Object.freeze({
   max_events_reached: 'max_events_reached',
   max_user_sessions_reached: 'max_user_sessions_reached',
   max_subscriptions_reached: 'max_subscriptions_reached',
+  max_session_writes_reached: 'max_session_writes_reached',
   task_not_found: 'task_not_found',
   task_exists: 'task_exists',
   invalid_transition: 'invalid_transition',
@@ -388,7 +389,7 @@ export class Methods {
     return this.call('check_rate_limit', params, options)
   }
 
-  /** Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity. */
+  /** Screens a text for size, control characters, scripts or SQL; what fails is recorded. */
   validateInput(params, options) {
     return this.call('validate_input', params, options)
   }

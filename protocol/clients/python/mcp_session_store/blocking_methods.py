@@ -1049,24 +1049,28 @@ class BlockingMethods:
         }, timeout=timeout)
 
     def check_rate_limit(
-        self, key: str, *, limit: int, window: int, timeout: float | None | Unset = UNSET,
+        self, key: str, *, limit: int, window: int, session_id: str | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> CheckRateLimitResult:
         """Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window.
 
         key: What is limited: a user, an address, a method of one of them.
         limit: Requests in a window.
         window: Milliseconds.
+        session_id: Where they come from: with --count-denied-rates a denial is a violation of it.
         """
-        return self.call("check_rate_limit", {"key": key, "limit": limit, "window": window}, timeout=timeout)
+        return self.call("check_rate_limit", {
+            "key": key, "limit": limit, "window": window, "session_id": session_id,
+        }, timeout=timeout)
 
     def validate_input(
         self, text: str, *, session_id: str | None = None, max_bytes: int | None = None,
         patterns: list[Literal["script", "sql"]] | None = None, timeout: float | None | Unset = UNSET,
     ) -> ValidateInputResult:
-        """Screens a text for size, control characters, scripts or SQL; what fails is recorded at low severity.
+        """Screens a text for size, control characters, scripts or SQL; what fails is recorded.
 
         text: The text.
-        session_id: The session that sent it, for the record.
+        session_id: The session that sent it, for the record: with --count-refused-input a violation.
         max_bytes: Bytes of UTF-8 that it may have; 10,000 when absent.
         patterns: What is looked for besides; script alone when absent.
         """

@@ -233,7 +233,7 @@ class AuditEvent(TypedDict):
     status_before: AuditEventStatusBefore | None
     status_after: AuditEventStatusAfter | None
     message: str | None
-    """What the caller gave as message or reason."""
+    """What the caller gave as message or reason, or what was found."""
     ip_address: str | None
     action: Literal["logged", "counted", "invalidated"] | None
 
@@ -926,7 +926,7 @@ ListAuditEventsMinSeverity = Literal[
 
 
 AuditCountsBy = Literal[
-    "user_id", "ip_address", "session_id", "type",
+    "user_id", "ip_address", "session_id", "type", "tenant_id", "principal",
 ]
 
 
@@ -971,6 +971,7 @@ class ErrorKind(str, enum.Enum):
     INVALID_TRANSITION = "invalid_transition"
     MAX_EVENTS_REACHED = "max_events_reached"
     MAX_INPUT_KEYS_REACHED = "max_input_keys_reached"
+    MAX_SESSION_WRITES_REACHED = "max_session_writes_reached"
     MAX_SESSIONS_REACHED = "max_sessions_reached"
     MAX_SUBSCRIPTIONS_REACHED = "max_subscriptions_reached"
     MAX_TASKS_REACHED = "max_tasks_reached"
@@ -1033,6 +1034,10 @@ class MaxUserSessionsReached(RequestError):
 
 class MaxSubscriptionsReached(RequestError):
     """Too many open subscriptions. Code 1008, kind `max_subscriptions_reached`."""
+
+
+class MaxSessionWritesReached(RequestError):
+    """The session has made as many writes as it may for now. Code 1009, kind `max_session_writes_reached`."""
 
 
 class TaskNotFound(RequestError):
@@ -1128,6 +1133,7 @@ ERRORS: dict[str, type[RequestError]] = {
     "max_events_reached": MaxEventsReached,
     "max_user_sessions_reached": MaxUserSessionsReached,
     "max_subscriptions_reached": MaxSubscriptionsReached,
+    "max_session_writes_reached": MaxSessionWritesReached,
     "task_not_found": TaskNotFound,
     "task_exists": TaskExists,
     "invalid_transition": InvalidTransition,
