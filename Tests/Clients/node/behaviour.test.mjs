@@ -62,6 +62,8 @@ class Runner {
   controllers = new Map()
   subscriptions = new Map()
   gaps = new Map()
+  greetings = new Map()
+  heartbeats = new Map()
   progress = new Map()
   states = []
   /** Bytes of the line of a call of `measure` without what fills it. */
@@ -198,6 +200,8 @@ class Runner {
     const { params = {}, as, begin, max_queued: maxQueued, max_queued_bytes: maxQueuedBytes, timeout } = step
     const gaps = []
     this.gaps.set(as, gaps)
+    this.greetings.set(as, [])
+    this.heartbeats.set(as, [])
     const given = Object.entries({ maxQueued, maxQueuedBytes, timeout }).filter(([, value]) => value !== undefined)
     const subscription = this.store[kind === 'events' ? 'subscribeEvents' : 'subscribeTasks'](valueOf(params), {
       ...Object.fromEntries(given),
@@ -205,6 +209,14 @@ class Runner {
       onGap: (gap) => {
         gaps.push(gap)
         this.called('on_gap')
+      },
+      onInit: (greeting) => {
+        this.greetings.get(as).push(greeting)
+        this.called('on_init')
+      },
+      onHeartbeat: (timestamp) => {
+        this.heartbeats.get(as).push(timestamp)
+        this.called('on_heartbeat')
       },
     })
     this.subscriptions.set(as, subscription)
@@ -218,11 +230,11 @@ class Runner {
     if (error !== undefined) throw error
   }
 
-  async do_next(name, { as, event, change, ...step }) {
+  async do_next(name, { as, event, change, frame, ...step }) {
     const next = this.subscriptions.get(name).next().then(({ done, value }) => (done ? null : value))
     if (as !== undefined) return this.begin(as, next)
     const found = await this.settle(next, step)
-    checkMembers(found, valueOf(event ?? change), this.what)
+    checkMembers(found, valueOf(event ?? change ?? frame), this.what)
   }
 
   async do_end(name, step) {
@@ -237,6 +249,15 @@ class Runner {
 
   async do_gaps(name, { told }) {
     assert.deepEqual(this.gaps.get(name), valueOf(told), this.what)
+  }
+
+  async do_greetings(name, { told }) {
+    assert.deepEqual(this.greetings.get(name), told, this.what)
+  }
+
+  async do_heartbeats(name, { told }) {
+    await eventually(() => this.heartbeats.get(name).length >= told.length, this.what)
+    assert.deepEqual(this.heartbeats.get(name), told, this.what)
   }
 
   async do_progress(name, { told }) {

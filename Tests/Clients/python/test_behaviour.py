@@ -10,11 +10,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mcp_session_store import Gap, Restart, Retry, Store, StoreError, TaskChange
+from mcp_session_store import Gap, Greeting, Restart, Retry, Store, StoreError, TaskChange
 
 FOLDER = Path(__file__).parents[3] / "protocol/clients/behaviour"
 SCENARIOS = [(file.stem, scenario) for file in sorted(FOLDER.glob("scenarios/*.json"))
@@ -81,6 +82,8 @@ class Runner:
         self.subscriptions: dict[str, Any] = {}
         self.states: list[str] = []
         self.gaps: dict[str, list[dict[str, Any]]] = {}
+        self.greetings: dict[str, list[dict[str, Any]]] = {}
+        self.heartbeats: dict[str, list[int]] = {}
         self.progress: dict[str, list[list[int]]] = {}
         self.overhead = 0
 
@@ -207,6 +210,20 @@ class Runner:
         options = timed({name: step[name] for name in ("max_queued", "max_queued_bytes", "timeout") if name in step})
         params = value(step["params"])
         name = step["as"]
+        greetings, heartbeats = self.greetings.setdefault(name, []), self.heartbeats.setdefault(name, [])
+
+        def on_init(greeting: Greeting) -> None:
+            told = asdict(greeting)
+            greetings.append({key: said for key, said in told.items() if key != "task_id" or said is not None})
+            if "on_init" in self.raises:
+                raising()
+
+        def on_heartbeat(timestamp: int) -> None:
+            heartbeats.append(timestamp)
+            if "on_heartbeat" in self.raises:
+                raising()
+
+        options |= {"on_init": on_init, "on_heartbeat": on_heartbeat}
         if kind == "events":
             told = self.gaps.setdefault(name, [])
 
@@ -237,7 +254,7 @@ class Runner:
             await asyncio.sleep(0)
             return
         found = await self.subscriptions[name].__anext__()
-        wanted = value(step.get("event") or step["change"])
+        wanted = value(step.get("event") or step.get("change") or step["frame"])
         if isinstance(found, TaskChange):
             found = change_of(found)
         assert contains(found, wanted), f"it is {found!r:.300}"
@@ -260,6 +277,13 @@ class Runner:
 
     async def do_gaps(self, name: str, step: dict[str, Any]) -> None:
         assert self.gaps[name] == step["told"], self.gaps[name]
+
+    async def do_greetings(self, name: str, step: dict[str, Any]) -> None:
+        assert self.greetings[name] == step["told"], self.greetings[name]
+
+    async def do_heartbeats(self, name: str, step: dict[str, Any]) -> None:
+        await self.until(lambda: len(self.heartbeats[name]) >= len(step["told"]))
+        assert self.heartbeats[name] == step["told"], self.heartbeats[name]
 
     async def do_progress(self, name: str, step: dict[str, Any]) -> None:
         assert self.progress[name] == step["told"], self.progress[name]

@@ -34,7 +34,8 @@ def test_every_method_has_the_parameters_of_the_contract(name: str, kind: str) -
     found = {
         parameter.name: parameter.default is inspect.Parameter.empty
         for parameter in inspect.signature(method).parameters.values()
-        if parameter.name not in ("self", "timeout", "on_progress", "on_gap", "max_queued", "max_queued_bytes")
+        if parameter.name not in ("self", "timeout", "on_progress", "on_gap", "on_init", "on_heartbeat", "max_queued",
+                                  "max_queued_bytes")
     }
     assert found == {parameter["name"]: parameter["required"] for parameter in METHODS[name]["params"]}
 

@@ -273,7 +273,7 @@ export class CallQueue {
   /** The store refused it: for good, or it is repeated after a while, or by the next process. */
   #refused(call, error) {
     const isLate = error.kind === 'shutting_down' && this.#limits.hasNext()
-    const delay = isLate || !error.retryable || error.outcome !== 'not_applied' ? null : delayOf(call)
+    const delay = isLate || !error.retryable || error.outcome !== 'not_applied' ? null : delayOf(call, error)
     if (!isLate && delay === null) {
       this.#finish(call, error)
       return
@@ -379,10 +379,15 @@ export class CallQueue {
   }
 }
 
-/** Milliseconds until a call is repeated, anywhere between nothing and twice as long as before; null: it is not. */
-function delayOf({ retry, repeats, deadline }) {
+/**
+ * Milliseconds until a call is repeated, anywhere between nothing and twice as long as before; null: it is not. Where
+ * the store says when it may succeed, sooner is in vain; what takes long is for the caller to wait for.
+ */
+function delayOf({ retry, repeats, deadline }, { data }) {
   if (retry === null || retry === undefined || repeats >= retry.attempts) return null
-  const delay = Math.random() * Math.min(retry.maxDelay, retry.delay * 2 ** repeats)
+  const wait = Number.isSafeInteger(data?.retry_after) ? data.retry_after : 0
+  if (wait > retry.maxDelay) return null
+  const delay = Math.max(wait, Math.random() * Math.min(retry.maxDelay, retry.delay * 2 ** repeats))
   return performance.now() + delay < deadline ? delay : null
 }
 

@@ -1663,7 +1663,7 @@ export interface CheckRateLimitResult {
 export interface ValidateInputParams {
   /** The text. */
   text: string
-  /** The session that sent it, for the record: with --count-refused-input a violation. */
+  /** Who sent it, for the record: with --count-refused-input a violation. */
   session_id?: string | null
   /** Bytes of UTF-8 that it may have; 10,000 when absent. */
   max_bytes?: number | null

@@ -13,6 +13,7 @@ import type { ChildError } from './errors.mjs'
 import type {
   EventSubscription,
   EventSubscriptionOptions,
+  FrameSubscription,
   TaskSubscription,
   TaskSubscriptionOptions,
 } from './subscription.mjs'
@@ -174,7 +175,15 @@ export declare class SessionStore extends Methods {
   getRecentEvents(params: GetRecentEventsParams, options?: CallOptions): Promise<EventPage>
 
   /** The events of a session, those after the cursor first; it begins with this call. */
-  subscribeEvents(params: SubscribeEventsParams, options?: EventSubscriptionOptions): EventSubscription
+  subscribeEvents(
+    params: SubscribeEventsParams & { format?: 'json' | null },
+    options?: EventSubscriptionOptions,
+  ): EventSubscription
+  /** With `format` `sse` or `sse_typed`: as text to write to an SSE response. */
+  subscribeEvents(
+    params: SubscribeEventsParams & { format: 'sse' | 'sse_typed' },
+    options?: EventSubscriptionOptions,
+  ): FrameSubscription
 
   /** A task, or the tasks of a session: as they are now, and then each change. */
   subscribeTasks(params: SubscribeTasksParams, options?: TaskSubscriptionOptions): TaskSubscription

@@ -11,6 +11,18 @@ export interface SubscriptionGap {
   cursor_ahead: boolean
 }
 
+/** What a subscription with `init` is told first, each time that it is opened. */
+export interface SubscriptionGreeting {
+  /** Of a subscription to one task alone. */
+  task_id?: string
+  session_id: string | null
+  /** To whom what it follows is bound; null: to nobody. */
+  tenant_id: string | null
+  principal: string | null
+  /** The store's time, Unix milliseconds. */
+  timestamp: number
+}
+
 export interface SubscriptionOptions {
   /** Ends the subscription; who waits for it gets an AbortError. */
   signal?: Signal
@@ -20,6 +32,10 @@ export interface SubscriptionOptions {
   maxQueued?: number
   /** The same in bytes, one entry over; 4 MiB. */
   maxQueuedBytes?: number
+  /** Called first, and again when it is opened anew, where `init` is asked for. */
+  onInit?: (greeting: SubscriptionGreeting) => void
+  /** Called with the store's time, every `heartbeat` milliseconds. */
+  onHeartbeat?: (timestamp: number) => void
 }
 
 export interface EventSubscriptionOptions extends SubscriptionOptions {
@@ -55,6 +71,12 @@ export interface EventSubscription extends Subscription<Event, Contract['subscri
   /** How many events are gone that would have been told: the sum of what `onGap` heard. */
   readonly lost: number
   [Symbol.asyncIterator](): EventSubscription
+}
+
+/** The same as text to write to an SSE response as it is: events, gaps, and what was asked for besides. */
+export interface FrameSubscription extends Subscription<string, Contract['subscribe_events']['result']> {
+  readonly lost: number
+  [Symbol.asyncIterator](): FrameSubscription
 }
 
 /**

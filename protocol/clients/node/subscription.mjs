@@ -25,14 +25,18 @@ class Subscription {
   #isAsking = false
   #isLost = false
   #isOver = false
+  #onInit
+  #onHeartbeat
   #onOver = () => {}
   #id = null
 
   /** Why it is over; null as long as it is not, and when it ended with an error. */
   ended = null
 
-  constructor(link, { signal, timeout }) {
+  constructor(link, { signal, timeout, onInit, onHeartbeat }) {
     this.#link = link
+    this.#onInit = onInit
+    this.#onHeartbeat = onHeartbeat
     this.#signal = signal ?? undefined
     this.#timeout = timeout
   }
@@ -132,6 +136,16 @@ class Subscription {
     this.#isLost = true
   }
 
+  /** What both kinds are told besides. */
+  remark(method, { subscription_id, frame, ...told }) {
+    const hear = (name, callback, value) => {
+      if (callback !== undefined) tell(callback, value, (error) => this.#link.log(`${name} threw: ${error}`))
+    }
+    if (!Number.isSafeInteger(told.timestamp)) return
+    if (method === 'init') hear('onInit', this.#onInit, told)
+    else if (method === 'heartbeat') hear('onHeartbeat', this.#onHeartbeat, told.timestamp)
+  }
+
   /** It is over; what is still there can be taken. */
   finish(reason) {
     this.#end(() => {
@@ -207,6 +221,8 @@ export class EventSubscription extends Subscription {
   #onGap
   #log
   #bounds
+  /** Whether what is told is text to write to an SSE response. */
+  #isFrames
   #queue = []
   #queuedBytes = 0
 
@@ -217,6 +233,7 @@ export class EventSubscription extends Subscription {
     super(link, options)
     const { onGap, maxQueued = MAX_QUEUED, maxQueuedBytes = MAX_QUEUED_BYTES } = options
     this.#params = params
+    this.#isFrames = (params.format ?? 'json') !== 'json'
     this.#cursor = params.after_event_id ?? null
     this.#log = link.log
     this.#onGap = onGap ?? (({ dropped, cursor_ahead }) => {
@@ -240,9 +257,10 @@ export class EventSubscription extends Subscription {
   }
 
   notify(method, params, bytes) {
-    if (method === 'event' && Number.isSafeInteger(params.event?.id)) {
-      this.#cursor = params.event.id
-      this.#put({ event: params.event }, bytes)
+    const { event_id: id = params.event?.id, event = params.frame } = params
+    if (method === 'event' && Number.isSafeInteger(id) && event !== undefined) {
+      this.#cursor = id
+      this.#put({ event }, bytes)
       // Nothing is lost: the store has the events, and the subscription goes on behind the last one taken in here.
       const { entries, bytes: most } = this.#bounds
       if (this.#queue.length >= entries || this.#queuedBytes >= most) this.pause()
@@ -250,9 +268,18 @@ export class EventSubscription extends Subscription {
       const { dropped, oldest_available = null } = params
       this.#put({ gap: { dropped, oldest_available, cursor_ahead: false } }, 0)
     } else if (method === 'ended' && typeof params.reason === 'string') {
+      this.#putFrame(params)
       this.lose()
       this.finish(params.reason)
+    } else {
+      // A heartbeat is one only where nothing else waits to be written.
+      if (method === 'init' || (method === 'heartbeat' && this.#queue.length === 0)) this.#putFrame(params)
+      this.remark(method, params)
     }
+  }
+
+  #putFrame({ frame }) {
+    if (this.#isFrames && typeof frame === 'string') this.#put({ event: frame }, 0)
   }
 
   missing(reason) {
@@ -271,6 +298,8 @@ export class EventSubscription extends Subscription {
       if (entry.event !== undefined) return { value: entry.event }
       this.lost += entry.gap.dropped
       tell(this.#onGap, entry.gap, (error) => this.#log(`onGap threw: ${error}`))
+      const { cursor_ahead, ...gap } = entry.gap
+      if (this.#isFrames && !cursor_ahead) return { value: `event: lagged\ndata: ${JSON.stringify(gap)}\n\n` }
     }
     this.open()
   }
@@ -337,7 +366,7 @@ export class TaskSubscription extends Subscription {
     if (method === 'task' && typeof params.task?.task_id === 'string') this.#put(params.task, bytes)
     else if (method === 'ended' && typeof params.reason === 'string') {
       this.#taskEnded(params.task_id ?? this.#params.task_id, params.reason)
-    }
+    } else this.remark(method, params)
   }
 
   missing(reason) {

@@ -8,12 +8,13 @@ from .errors import (
 )
 from .policy import Restart, Retry
 from .store import State, Store
-from .subscription import EventSubscription, Gap, TaskChange, TaskSubscription
+from .subscription import EventSubscription, FrameSubscription, Gap, Greeting, TaskChange, TaskSubscription
 from .unset import UNSET, Unset
 from .version import __version__
 
 __all__ = [
     "UNSET", "AnswerError", "BlockingStore", "BlockingSubscription", "CallRecord", "CallTimeout", "ChildError",
-    "ErrorKind", "EventSubscription", "Gap", "Outcome", "Overloaded", "Reason", "RequestError", "RequestTooLarge",
-    "Restart", "Retry", "State", "Store", "StoreError", "TaskChange", "TaskSubscription", "Unset", "__version__",
+    "ErrorKind", "EventSubscription", "FrameSubscription", "Gap", "Greeting", "Outcome", "Overloaded", "Reason",
+    "RequestError", "RequestTooLarge", "Restart", "Retry", "State", "Store", "StoreError", "TaskChange",
+    "TaskSubscription", "Unset", "__version__",
 ]

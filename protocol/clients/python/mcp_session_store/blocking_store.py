@@ -7,7 +7,7 @@ import concurrent.futures
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from .blocking_methods import BlockingMethods
 from .contract import Event
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .call_record import CallRecord
     from .contract import BackupResult, ServerInfo
     from .store import State
-    from .subscription import Gap
+    from .subscription import Gap, Greeting
 
 Item = TypeVar("Item")
 
@@ -260,25 +260,51 @@ class BlockingStore(BlockingMethods):
             future.cancel()
             raise
 
+    @overload
     def subscribe_events(
         self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
+        format: Literal["json"] | None = None, heartbeat: int | None = None, init: bool | None = None,
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        on_gap: Callable[[Gap], object] | None = None, max_queued: int = MAX_QUEUED,
+        on_gap: Callable[[Gap], object] | None = None, on_init: Callable[[Greeting], object] | None = None,
+        on_heartbeat: Callable[[int], object] | None = None, max_queued: int = MAX_QUEUED,
         max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
-    ) -> BlockingSubscription[Event]:
+    ) -> BlockingSubscription[Event]: ...
+
+    @overload
+    def subscribe_events(
+        self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
+        format: Literal["sse", "sse_typed"], heartbeat: int | None = None, init: bool | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        on_gap: Callable[[Gap], object] | None = None, on_init: Callable[[Greeting], object] | None = None,
+        on_heartbeat: Callable[[int], object] | None = None, max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
+    ) -> BlockingSubscription[str]: ...
+
+    def subscribe_events(
+        self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
+        format: Literal["json", "sse", "sse_typed"] | None = None, heartbeat: int | None = None, init: bool | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        on_gap: Callable[[Gap], object] | None = None, on_init: Callable[[Greeting], object] | None = None,
+        on_heartbeat: Callable[[int], object] | None = None, max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
+    ) -> BlockingSubscription[Event] | BlockingSubscription[str]:
         """Sends the session's events, the backlog after the cursor first, then live."""
         return BlockingSubscription(self, self.run(self._store.subscribe_events(
-            session_id, after_event_id=after_event_id, stream_id=stream_id, tenant_id=tenant_id, principal=principal,
-            on_gap=on_gap, max_queued=max_queued, max_queued_bytes=max_queued_bytes, timeout=timeout)))
+            session_id, after_event_id=after_event_id, stream_id=stream_id, format=format, heartbeat=heartbeat,
+            init=init, tenant_id=tenant_id, principal=principal, on_gap=on_gap, on_init=on_init,
+            on_heartbeat=on_heartbeat, max_queued=max_queued, max_queued_bytes=max_queued_bytes, timeout=timeout)))
 
     def subscribe_tasks(
-        self, *, task_id: str | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, max_queued: int = MAX_QUEUED,
-        max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
+        self, *, task_id: str | None = None, session_id: str | None = None, heartbeat: int | None = None,
+        init: bool | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        on_init: Callable[[Greeting], object] | None = None, on_heartbeat: Callable[[int], object] | None = None,
+        max_queued: int = MAX_QUEUED, max_queued_bytes: int = MAX_QUEUED_BYTES,
+        timeout: float | None | Unset = UNSET,
     ) -> BlockingSubscription[TaskChange]:
         """Tells a task, or all tasks of a session, as they are and then whenever they change."""
         return BlockingSubscription(self, self.run(self._store.subscribe_tasks(
-            task_id=task_id, session_id=session_id, tenant_id=tenant_id, principal=principal, max_queued=max_queued,
+            task_id=task_id, session_id=session_id, heartbeat=heartbeat, init=init, tenant_id=tenant_id,
+            principal=principal, on_init=on_init, on_heartbeat=on_heartbeat, max_queued=max_queued,
             max_queued_bytes=max_queued_bytes, timeout=timeout)))
 
     def backup(

@@ -1072,7 +1072,7 @@ class Methods:
         """Screens a text for size, control characters, scripts or SQL; what fails is recorded.
 
         text: The text.
-        session_id: The session that sent it, for the record: with --count-refused-input a violation.
+        session_id: Who sent it, for the record: with --count-refused-input a violation.
         max_bytes: Bytes of UTF-8 that it may have; 10,000 when absent.
         patterns: What is looked for besides; script alone when absent.
         """

@@ -13,7 +13,7 @@ import signal
 import traceback
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .call_record import CallRecord, ids_of
 from .calls import JOBS, Call, CallQueue
@@ -24,14 +24,16 @@ from .json_text import decode, encode, one_object
 from .methods import Methods
 from .policy import Restart, Retry, one_of, seconds, whole
 from .program import find_binary
-from .subscription import MAX_QUEUED, MAX_QUEUED_BYTES, EventSubscription, Subscription, TaskSubscription
+from .subscription import (
+    MAX_QUEUED, MAX_QUEUED_BYTES, EventSubscription, FrameSubscription, Subscription, TaskSubscription,
+)
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from .contract import BackupResult, ServerInfo
-    from .subscription import Gap
+    from .subscription import Gap, Greeting
 
 __all__ = ["Restart", "Retry", "State", "Store", "encode", "sent"]
 
@@ -538,6 +540,12 @@ class Store(Methods):
         if policy is None or not error.retryable or error.outcome != "not_applied" or repeated >= policy.attempts:
             return None
         pause = random.uniform(0, min(policy.max_delay, policy.delay * 2**repeated))
+        # Where the store says when it may succeed, sooner is in vain; what takes long is for the caller to wait for.
+        wait = error.data.get("retry_after")
+        if isinstance(wait, int):
+            if wait / 1_000 > policy.max_delay:
+                return None
+            pause = max(pause, wait / 1_000)
         if self._closed is not None or asyncio.get_running_loop().time() + pause >= call.deadline:
             return None
         return pause
@@ -708,10 +716,32 @@ class Store(Methods):
 
     # What comes with notifications
 
+    @overload
     async def subscribe_events(
         self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
+        format: Literal["json"] | None = None, heartbeat: int | None = None, init: bool | None = None,
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        on_gap: Callable[[Gap], object] | None = None, max_queued: int = MAX_QUEUED,
+        on_gap: Callable[[Gap], object] | None = None, on_init: Callable[[Greeting], object] | None = None,
+        on_heartbeat: Callable[[int], object] | None = None, max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
+    ) -> EventSubscription: ...
+
+    @overload
+    async def subscribe_events(
+        self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
+        format: Literal["sse", "sse_typed"], heartbeat: int | None = None, init: bool | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        on_gap: Callable[[Gap], object] | None = None, on_init: Callable[[Greeting], object] | None = None,
+        on_heartbeat: Callable[[int], object] | None = None, max_queued: int = MAX_QUEUED,
+        max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
+    ) -> FrameSubscription: ...
+
+    async def subscribe_events(
+        self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
+        format: Literal["json", "sse", "sse_typed"] | None = None, heartbeat: int | None = None, init: bool | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        on_gap: Callable[[Gap], object] | None = None, on_init: Callable[[Greeting], object] | None = None,
+        on_heartbeat: Callable[[int], object] | None = None, max_queued: int = MAX_QUEUED,
         max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
     ) -> EventSubscription:
         """Sends the session's events, the backlog after the cursor first, then live.
@@ -721,26 +751,35 @@ class Store(Methods):
 
         after_event_id: The last id that was seen; from now on when None.
         stream_id: Only events of this stream.
+        format: With `sse` or `sse_typed` each item is the text to write to an SSE response, gaps included.
+        heartbeat: Milliseconds between two signs of life; none when None.
+        init: Whether `on_init` is told first, each time that it is opened.
         on_gap: is told, between the events, of what no longer existed when its turn came.
+        on_init: is told what it follows, whose that is, and the store's time.
+        on_heartbeat: is told the store's time, Unix milliseconds.
         max_queued: events that wait for a slow reader; behind them it goes on once it has taken them.
         max_queued_bytes: the same in bytes.
         """
-        subscription = EventSubscription(self, {
-            "session_id": session_id, "after_event_id": after_event_id, "stream_id": stream_id, "tenant_id": tenant_id,
-            "principal": principal,
-        }, max_queued, max_queued_bytes, on_gap)
+        kind = EventSubscription if format in (None, "json") else FrameSubscription
+        subscription = kind(self, {
+            "session_id": session_id, "after_event_id": after_event_id, "stream_id": stream_id, "format": format,
+            "heartbeat": heartbeat, "init": init, "tenant_id": tenant_id, "principal": principal,
+        }, max_queued, max_queued_bytes, on_gap, on_init, on_heartbeat)
         await subscription.attach(timeout)
         return subscription
 
     async def subscribe_tasks(
-        self, *, task_id: str | None = None, session_id: str | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, max_queued: int = MAX_QUEUED,
-        max_queued_bytes: int = MAX_QUEUED_BYTES, timeout: float | None | Unset = UNSET,
+        self, *, task_id: str | None = None, session_id: str | None = None, heartbeat: int | None = None,
+        init: bool | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        on_init: Callable[[Greeting], object] | None = None, on_heartbeat: Callable[[int], object] | None = None,
+        max_queued: int = MAX_QUEUED, max_queued_bytes: int = MAX_QUEUED_BYTES,
+        timeout: float | None | Unset = UNSET,
     ) -> TaskSubscription:
         """Tells a task, or all tasks of a session, as they are and then whenever they change."""
         subscription = TaskSubscription(self, {
-            "task_id": task_id, "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
-        }, max_queued, max_queued_bytes)
+            "task_id": task_id, "session_id": session_id, "heartbeat": heartbeat, "init": init, "tenant_id": tenant_id,
+            "principal": principal,
+        }, max_queued, max_queued_bytes, on_init, on_heartbeat)
         await subscription.attach(timeout)
         return subscription
 

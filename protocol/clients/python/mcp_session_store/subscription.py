@@ -42,10 +42,15 @@ class Subscription:
 
     _method: str
 
-    def __init__(self, store: Store, params: dict[str, Any], max_queued: int, max_queued_bytes: int) -> None:
+    def __init__(
+        self, store: Store, params: dict[str, Any], max_queued: int, max_queued_bytes: int,
+        on_init: Callable[[Greeting], object] | None, on_heartbeat: Callable[[int], object] | None,
+    ) -> None:
         whole("max_queued", max_queued, 1)
         whole("max_queued_bytes", max_queued_bytes, 1)
         self._store = store
+        self._on_init = on_init
+        self._on_heartbeat = on_heartbeat
         self._params = params
         self._max_queued = max_queued
         self._max_queued_bytes = max_queued_bytes
@@ -169,7 +174,26 @@ class Subscription:
         return end
 
     def hear(self, kind: str, params: dict[str, Any], size: int) -> None:
-        raise NotImplementedError
+        """What both kinds are told besides."""
+        if kind == "init" and self._on_init is not None:
+            self._store.tell(self._on_init, Greeting(
+                params["session_id"], params["tenant_id"], params["principal"], params["timestamp"],
+                params.get("task_id")))
+        elif kind == "heartbeat" and self._on_heartbeat is not None:
+            self._store.tell(self._on_heartbeat, params["timestamp"])
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What a subscription with `init` is told first, each time that it is opened."""
+
+    session_id: str | None
+    #: to whom what it follows is bound; None: to nobody
+    tenant_id: str | None
+    principal: str | None
+    #: the store's time, Unix milliseconds
+    timestamp: int
+    task_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -196,9 +220,10 @@ class EventSubscription(Subscription):
     def __init__(
         self, store: Store, params: dict[str, Any], max_queued: int = MAX_QUEUED,
         max_queued_bytes: int = MAX_QUEUED_BYTES, on_gap: Callable[[Gap], object] | None = None,
+        on_init: Callable[[Greeting], object] | None = None, on_heartbeat: Callable[[int], object] | None = None,
     ) -> None:
-        super().__init__(store, params, max_queued, max_queued_bytes)
-        self._queue: deque[tuple[int, Event | Gap]] = deque()
+        super().__init__(store, params, max_queued, max_queued_bytes, on_init, on_heartbeat)
+        self._queue: deque[tuple[int, Any]] = deque()
         self._on_gap = on_gap
         self._after: int | None = params.get("after_event_id")
         self._behind = False
@@ -222,7 +247,7 @@ class EventSubscription(Subscription):
         event: Event = await self._next(self._take)
         return event
 
-    def _take(self) -> Event | None:
+    def _take(self) -> Any:
         while self._queue:
             size, entry = self._queue.popleft()
             self._queued_bytes -= size
@@ -231,9 +256,15 @@ class EventSubscription(Subscription):
             self.lost += entry.dropped
             if self._on_gap is not None:
                 self._store.tell(self._on_gap, entry)
+            if (frame := self._frame_of(entry)) is not None:
+                return frame
         if self._behind and not self._is_over:
             self._behind = False
             self._store.spawn(super().attach_again())
+        return None
+
+    def _frame_of(self, gap: Gap) -> str | None:
+        """What stands in the place of a gap among what is taken."""
         return None
 
     def _clear(self) -> None:
@@ -255,22 +286,57 @@ class EventSubscription(Subscription):
     def hear(self, kind: str, params: dict[str, Any], size: int) -> None:
         if kind == "event":
             event: Event = params["event"]
-            self._after = event["id"]
-            self._queue.append((size, event))
-            self._queued_bytes += size
-            if len(self._queue) >= self._max_queued or self._queued_bytes >= self._max_queued_bytes:
-                # The store is a cursor: what does not fit here is read again from there, once there is room.
-                self._behind = True
-                self._detach()
+            self._put(event["id"], event, size)
         elif kind == "lagged":
             self._queue.append((0, Gap(params["dropped"], params["oldest_available"])))
         elif kind == "ended":
             self._told_end(params["reason"])
+        else:
+            super().hear(kind, params, size)
         self._wake.set()
+
+    def _put(self, event_id: int, entry: Any, size: int) -> None:
+        self._after = event_id
+        self._queue.append((size, entry))
+        self._queued_bytes += size
+        if len(self._queue) >= self._max_queued or self._queued_bytes >= self._max_queued_bytes:
+            # The store is a cursor: what does not fit here is read again from there, once there is room.
+            self._behind = True
+            self._detach()
 
     async def attach_again(self) -> None:
         if not self._behind:  # else the reader asks for it
             await super().attach_again()
+
+
+class FrameSubscription(EventSubscription):
+    """The same as text to write to an SSE response as it is: events, gaps, and what was asked for besides.
+
+    A heartbeat is one only where nothing else waits to be written.
+    """
+
+    def __aiter__(self) -> FrameSubscription:
+        return self
+
+    async def __aenter__(self) -> FrameSubscription:
+        return self
+
+    async def __anext__(self) -> str:  # type: ignore[override]
+        frame: str = await self._next(self._take)
+        return frame
+
+    def _frame_of(self, gap: Gap) -> str | None:
+        data = encode({"dropped": gap.dropped, "oldest_available": gap.oldest_available})
+        return None if gap.cursor_ahead else f"event: lagged\ndata: {data}\n\n"
+
+    def hear(self, kind: str, params: dict[str, Any], size: int) -> None:
+        if kind == "event":
+            self._put(params["event_id"], params["frame"], size)
+            self._wake.set()
+            return
+        if kind == "init" or kind == "ended" or kind == "heartbeat" and not self._queue:
+            self._queue.append((0, params["frame"]))
+        super().hear(kind, params, size)
 
 
 @dataclass(frozen=True)
@@ -293,9 +359,10 @@ class TaskSubscription(Subscription):
 
     def __init__(
         self, store: Store, params: dict[str, Any], max_queued: int = MAX_QUEUED,
-        max_queued_bytes: int = MAX_QUEUED_BYTES,
+        max_queued_bytes: int = MAX_QUEUED_BYTES, on_init: Callable[[Greeting], object] | None = None,
+        on_heartbeat: Callable[[int], object] | None = None,
     ) -> None:
-        super().__init__(store, params, max_queued, max_queued_bytes)
+        super().__init__(store, params, max_queued, max_queued_bytes, on_init, on_heartbeat)
         #: by id, in the order of the first change that was not taken: its bytes and what changed; None: to be read
         self._changes: dict[str, tuple[int, TaskChange | None]] = {}
         #: by id: the state that was told last, and when the task lapses
@@ -399,6 +466,8 @@ class TaskSubscription(Subscription):
             self._note(params["task"], size)
         elif kind == "ended":
             self._end(params["task_id"], params["reason"])
+        else:
+            super().hear(kind, params, size)
         self._wake.set()
 
 
