@@ -99,7 +99,7 @@ extension Option {
           summary: "sessions of one user of one tenant; 0: no cap",
           value: .count(\.limits.maxSessionsPerUser, minimum: 0)),
         Option(
-          name: "--max-writes-per-session", placeholder: "N/TIME", defaultText: "0",
+          name: "--max-writes-per-session", placeholder: "RATE", defaultText: "0",
           summary: "writes of one session, such as 600/1m: so many at once, then evenly; 0: no cap",
           value: .rate(\.limits.sessionWrites)),
         Option(

@@ -200,7 +200,8 @@ class Tally:
 class World:
     """A store full of what belongs to others, and the process on it that strangers call."""
 
-    def __init__(self, form: Form, directory: Path, clock: Clock) -> None:
+    def __init__(self, form: Form, directory: Path, clock: Clock, *options: str) -> None:
+        self.options = options
         directory.mkdir(exist_ok=True)
         self.database = directory / "sessions.db"
         self.binary = str(form.binary)
@@ -209,7 +210,7 @@ class World:
         self.sidecar = self.start()
 
     def start(self) -> Sidecar:
-        return Sidecar(database=self.database, env=self.statements.environment, binary=self.binary)
+        return Sidecar(*self.options, database=self.database, env=self.statements.environment, binary=self.binary)
 
     def restart(self) -> None:
         """Another process, which remembers nothing."""
@@ -304,6 +305,50 @@ def difference(before: bytes, after: bytes) -> str:
     old, new = before.splitlines(), after.splitlines()
     gone, came = ([row[:200] for row in rows if row not in others][:3] for rows, others in ((old, new), (new, old)))
     return f"gone {gone}, new {came}"
+
+
+def try_trail(form: Form, directory: Path, clock: Clock) -> list[Finding]:
+    """With --audit-unauthorized: a foreign id leaves the same event as a missing one, by the same statements, and both
+    leave none once the caller's minute is used up."""
+    answers, trail, bound = Tally(), [], []
+    for limit in (1_000_000, 1):
+        world = World(form, directory / f"trail-{limit}", clock, "--audit-unauthorized", str(limit))
+        fill_openly(world.sidecar)
+        things = fill(world.sidecar, clock)
+        world.restart()
+        for method in METHODS:
+            for place in (place for place in places(method) if takes_owners(method) and (method, place) not in MAKING):
+                for thing in (thing for thing in things if thing.kind == RECORDS.get(place, place)):
+                    claim = thing.strangers[-1]
+                    taken = []
+                    for id in (thing.id, thing.missing):
+                        answer, statements = world.ask(method, with_id(method, base(method), place, id) | said(claim))
+                        # Events are counted, and each has the next number.
+                        texts = [text.replace(id.encode(), b"ID") for text in (answer, statements)]
+                        taken.append((texts[0], re.sub(rb"\d+", b"N", texts[1])))
+                    answers.calls += 2
+                    what = show(method, claim, {place: thing.id})
+                    if taken[0] != taken[1]:
+                        answers.broken["statements"].append(f"{what}: {taken[0]!r:.600}, for a missing id {taken[1]!r:.600}")
+                    wrote = b"INSERT INTO audit_events" in taken[0][1]
+                    if wrote and limit == 1:
+                        bound.append(what)
+                    # Lists and counts that go by an id name what they leave out, and ask for nothing.
+                    asks = not method.startswith(("list_tasks", "task_count", "recover_stuck_tasks"))
+                    if wrote != asks and limit > 1:
+                        trail.append(f"{what}: {taken[0]!r:.600}")
+            if limit == 1:
+                world.ask("health", {})
+        world.stop()
+    # One event of each of the callers, be it for a foreign id or a missing one.
+    callers = {repr(thing.strangers[-1]) for thing in things}
+    return [
+        Finding("a foreign id leaves the same event as a missing one, by the same statements", f"{answers.calls:,} calls",
+                answers.broken["statements"]),
+        Finding("and every call that names one leaves it", f"{answers.calls:,} calls", trail),
+        Finding("but no more of a caller in a minute than it may", f"{len(callers)} callers",
+                [] if len(bound) <= len(callers) else bound[:5]),
+    ]  # fmt: skip
 
 
 def try_lists(world: World, twin: World, tally: Tally) -> list[str]:
@@ -563,6 +608,7 @@ def run(form: Form) -> list[Finding]:
         try_taken_ids(world, things),
         try_subscriptions(world),
         neighbours.run(form, clock),
+        *try_trail(form, form.directory, clock),
     ]
     world.stop()
     twin.stop()

@@ -180,18 +180,6 @@ def test_as_many_as_there_is_room_for_in_a_short_time(spawn: Spawn) -> None:
         assert "result" in answer or answer["error"]["data"]["retry_after"] == 1
 
 
-@pytest.mark.parametrize("text", [
-    "", "5", "5/", "/1m", "0/1m", "-1/1m", "1000001/1m", "5/0", "5/367d", "5/1", "5/1m/1m", "1.5/1m", "5 /1m",
-    "\u0665/1m",
-])  # fmt: skip
-def test_a_rate_that_is_none(text: str) -> None:
-    done = subprocess.run(
-        [BINARY, "--database", ":memory:", "--max-writes-per-session", text], stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, env=clean_environment())  # fmt: skip
-    assert done.returncode == 64
-    assert done.stderr.count("\n") == 1 and "such as 600/1m" in done.stderr
-
-
 @pytest.mark.parametrize(("text", "count", "window"), [
     ("0", 0, 0), ("1/1ms", 1, 1), ("1000000/366d", 1_000_000, 366 * 24 * HOUR), ("600/1m", 600, 60_000),
 ])  # fmt: skip
