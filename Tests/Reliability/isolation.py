@@ -30,7 +30,7 @@ OWNERS = ("tenant_id", "principal")
 IDS = ("session_id", "task_id")
 RECORDS = {"session": "session_id", "task": "task_id"}
 #: the server's own calls: they take an id and no owners, and nobody else may make them
-OF_THE_SERVER = {"record_security_event", "list_audit_events", "audit_counts", "validate_input"}
+OF_THE_SERVER = {"record_security_event", "list_audit_events", "audit_counts", "validate_input", "check_rate_limit"}
 #: their owners say what is meant, not who asks: nothing but what is bound to exactly these
 NAMING = {"export_user_data", "delete_user_data"}
 #: what makes something under an id of the caller's choice tells that the id is taken
@@ -308,47 +308,44 @@ def difference(before: bytes, after: bytes) -> str:
 
 
 def try_trail(form: Form, directory: Path, clock: Clock) -> list[Finding]:
-    """With --audit-unauthorized: a foreign id leaves the same event as a missing one, by the same statements, and both
+    """With --audit-unauthorized a foreign id leaves the same event as a missing one, by the same statements, and both
     leave none once the caller's minute is used up."""
-    answers, trail, bound = Tally(), [], []
+    calls, differ, left, surplus = 0, [], [], []
     for limit in (1_000_000, 1):
         world = World(form, directory / f"trail-{limit}", clock, "--audit-unauthorized", str(limit))
         fill_openly(world.sidecar)
         things = fill(world.sidecar, clock)
         world.restart()
-        for method in METHODS:
-            for place in (place for place in places(method) if takes_owners(method) and (method, place) not in MAKING):
-                for thing in (thing for thing in things if thing.kind == RECORDS.get(place, place)):
-                    claim = thing.strangers[-1]
-                    taken = []
-                    for id in (thing.id, thing.missing):
-                        answer, statements = world.ask(method, with_id(method, base(method), place, id) | said(claim))
-                        # Events are counted, and each has the next number.
-                        texts = [text.replace(id.encode(), b"ID") for text in (answer, statements)]
-                        taken.append((texts[0], re.sub(rb"\d+", b"N", texts[1])))
-                    answers.calls += 2
-                    what = show(method, claim, {place: thing.id})
-                    if taken[0] != taken[1]:
-                        answers.broken["statements"].append(f"{what}: {taken[0]!r:.600}, for a missing id {taken[1]!r:.600}")
-                    wrote = b"INSERT INTO audit_events" in taken[0][1]
-                    if wrote and limit == 1:
-                        bound.append(what)
-                    # Lists and counts that go by an id name what they leave out, and ask for nothing.
-                    asks = not method.startswith(("list_tasks", "task_count", "recover_stuck_tasks"))
-                    if wrote != asks and limit > 1:
-                        trail.append(f"{what}: {taken[0]!r:.600}")
-            if limit == 1:
-                world.ask("health", {})
+        for method, thing in itertools.product(filter(takes_owners, METHODS), things):
+            for place in places(method):
+                if thing.kind != RECORDS.get(place, place) or (method, place) in MAKING:
+                    continue
+                ask = lambda id: world.ask(  # noqa: E731
+                    method, with_id(method, base(method), place, id) | said(thing.strangers[-1]))  # noqa: B023
+                if limit == 1:
+                    ask("y" + thing.id[1:])
+                found = []
+                for id in (thing.id, thing.missing):
+                    answer, statements = (text.replace(id.encode(), b"ID") for text in ask(id))
+                    # Events are counted, and each has the next number.
+                    found.append((answer, re.sub(rb"\d+", b"N", statements)))
+                calls += 2
+                what = show(method, thing.strangers[-1], {place: thing.id})
+                if found[0] != found[1]:
+                    differ.append(f"{what}: {found[0]!r:.600}, for a missing id {found[1]!r:.600}")
+                is_told = b"INSERT INTO audit_events" in found[0][1]
+                # Lists and counts that go by an id name what they leave out, and ask for nothing.
+                if limit == 1 and is_told:
+                    surplus.append(what)
+                elif limit > 1 and is_told == method.startswith(("list_tasks", "task_count", "recover_stuck_tasks")):
+                    left.append(what)
         world.stop()
-    # One event of each of the callers, be it for a foreign id or a missing one.
-    callers = {repr(thing.strangers[-1]) for thing in things}
+    tried = f"{calls:,} calls"
     return [
-        Finding("a foreign id leaves the same event as a missing one, by the same statements", f"{answers.calls:,} calls",
-                answers.broken["statements"]),
-        Finding("and every call that names one leaves it", f"{answers.calls:,} calls", trail),
-        Finding("but no more of a caller in a minute than it may", f"{len(callers)} callers",
-                [] if len(bound) <= len(callers) else bound[:5]),
-    ]  # fmt: skip
+        Finding("a foreign id leaves the same event as a missing one, by the same statements", tried, differ),
+        Finding("every call that names one leaves it", tried, left),
+        Finding("and none does once the caller's minute is used up", tried, surplus),
+    ]
 
 
 def try_lists(world: World, twin: World, tally: Tally) -> list[str]:

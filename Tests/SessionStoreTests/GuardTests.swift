@@ -159,7 +159,7 @@ import Testing
 
   private func isRefused(_ test: TestStore, _ sessionID: String = "s") throws -> Int64? {
     do {
-      _ = try test.write { try $0.touchSession(sessionID, owner: .server) }
+      _ = try test.write { try $0.removeSessionState(sessionID, "none", owner: .server) }
       return nil
     } catch StoreError.maxSessionWritesReached(let id, let rate, let retryAfter) {
       #expect(id == sessionID && rate == Rate(count: 3, window: 3_000))
@@ -194,6 +194,7 @@ import Testing
     // Nothing happened, reads go on, so does everybody else, and so does the server itself.
     #expect(try test.get("s")?.revision == revision)
     #expect(try isRefused(test, "other") == nil)
+    _ = try test.write { try $0.touchSession("s", owner: .server) }
     #expect(try test.write { try $0.broadcastEvent(NewEvent(data: "1"), SessionFilter()) } == 2)
     #expect(try test.step("s", .suspend).status == .suspended)
     #expect(try test.step("s", .resume).status == .active)
@@ -225,7 +226,7 @@ import Testing
       #expect(throws: StoreError.taskNotFound("none")) {
         try test.write { store in
           try store.atomically {
-            _ = try store.touchSession("s", owner: .server)
+            _ = try store.setSessionState("s", "k", "1", owner: .server)
             _ = try store.cancelTask("none", cooperative: false, scope: TaskScope(owner: .server))
           }
         }

@@ -136,7 +136,7 @@ def test_a_session_that_writes_too_much_is_told_when_to_come_back(spawn: Spawn) 
     assert sidecar.call("event_count", session_id="s") == {"count": 3}
     writes = {
         "store_events": {"events": [{"data": 1}]}, "delete_events_before": {"before_event_id": 9},
-        "set_session_state": {"key": "k", "value": 1}, "remove_session_state": {"key": "k"}, "touch_session": {},
+        "set_session_state": {"key": "k", "value": 1}, "remove_session_state": {"key": "k"},
         "append_log_entry": {"entry": {}}, "replace_log": {"entries": []}, "compact_log": {"checkpoint": {}},
         "note_log_message_ids": {"message_ids": ["m"]}, "create_task": {},
     }  # fmt: skip
@@ -146,13 +146,14 @@ def test_a_session_that_writes_too_much_is_told_when_to_come_back(spawn: Spawn) 
     assert refused.kind == "max_session_writes_reached"
     # All else goes on.
     assert sidecar.call("get_session", session_id="s", touch=True)["last_event_id"] == 3
+    assert sidecar.call("touch_session", session_id="s")["last_event_id"] == 3
     assert sidecar.call("broadcast_event", data=1)["sessions"] == 2
     sidecar.call("set_session_state", session_id="other", key="k", value=1)
     for step in ("suspend", "resume"):
         sidecar.call(f"{step}_session", session_id="s")
     sidecar.kill()
     sidecar = spawn("--max-writes-per-session", "3/1h")
-    assert sidecar.refusal("touch_session", session_id="s").kind == "max_session_writes_reached"
+    assert sidecar.refusal("store_event", session_id="s", data=1).kind == "max_session_writes_reached"
     assert sidecar.call("delete_session", session_id="s")["deleted"]
 
 
@@ -160,14 +161,14 @@ def test_what_was_taken_is_in_a_dump(spawn: Spawn, database: Path, tmp_path: Pat
     sidecar = spawn("--max-writes-per-session", "2/1h")
     sidecar.call("create_session", session_id="s", status="active")
     for _ in range(2):
-        sidecar.call("touch_session", session_id="s")
+        sidecar.call("store_event", session_id="s", data=1)
     sidecar.finish()
     again = tmp_path / "again.db"
     done = subprocess.run([BINARY, "load", "--database", again], input=output("dump", "--database", database).encode(),
                           capture_output=True, env=clean_environment())  # fmt: skip
     assert done.returncode == 0, done.stderr
     sidecar = spawn("--max-writes-per-session", "2/1h", database=again)
-    assert sidecar.refusal("touch_session", session_id="s").kind == "max_session_writes_reached"
+    assert sidecar.refusal("store_event", session_id="s", data=1).kind == "max_session_writes_reached"
 
 
 def test_as_many_as_there_is_room_for_in_a_short_time(spawn: Spawn) -> None:
@@ -175,7 +176,7 @@ def test_as_many_as_there_is_room_for_in_a_short_time(spawn: Spawn) -> None:
     sidecar.call("create_session", session_id="s", status="active")
     done = 0
     while done < 3:
-        answer = sidecar.ask("touch_session", session_id="s")
+        answer = sidecar.ask("remove_session_state", session_id="s", key="k")
         done += "result" in answer
         assert "result" in answer or answer["error"]["data"]["retry_after"] == 1
 

@@ -113,7 +113,8 @@ extension Store {
     }
     return try atomically {
       for sessionID in sessionIDs {
-        let slot = try session(sessionID, owner: .server, for: .broadcast)
+        let slot = try session(
+          sessionID, owner: .server, for: .write(requested: "store an event", counts: false))
         try checkEventCap(slot, adding: 1)
         _ = try append(event, data, to: slot)
       }

@@ -92,9 +92,8 @@ extension Store {
   /// What a call wants to do with a session; the status decides whether it may.
   enum SessionAccess {
     case read
-    case write(requested: String)
-    /// a write of the server's own, which takes nothing off the session's allowance
-    case broadcast
+    /// - counts: whether it takes something off the session's allowance
+    case write(requested: String, counts: Bool = true)
     case lifecycle
   }
 
@@ -119,12 +118,10 @@ extension Store {
     case (.expired, _):
       throw StoreError.sessionExpired(sessionID)
     case (.pending, _), (.active, _), (.suspended, .read), (_, .lifecycle):
-      if let rate = limits.sessionWrites, case .write = access { try takeWrite(slot, rate) }
+      if let rate = limits.sessionWrites, case .write(_, counts: true) = access { try takeWrite(slot, rate) }
       return slot
-    case (.suspended, .write(let requested)), (.invalidated, .write(let requested)):
+    case (.suspended, .write(let requested, _)), (.invalidated, .write(let requested, _)):
       throw StoreError.invalidSessionStatus(current: status, requested: requested)
-    case (.suspended, .broadcast), (.invalidated, .broadcast):
-      throw StoreError.invalidSessionStatus(current: status, requested: "store an event")
     case (.invalidated, .read):
       throw StoreError.invalidSessionStatus(current: status, requested: "read")
     }
@@ -409,7 +406,7 @@ extension Store {
 
   /// Slides the inactivity deadline and does nothing else.
   package func touchSession(_ sessionID: String, owner: Owner) throws -> Session {
-    let slot = try session(sessionID, owner: owner, for: .write(requested: "touch"))
+    let slot = try session(sessionID, owner: owner, for: .write(requested: "touch", counts: false))
     touch(slot)
     return try record(slot, includeState: true)
   }

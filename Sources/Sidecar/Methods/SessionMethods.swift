@@ -189,7 +189,7 @@ enum SessionMethods {
     name: "touch_session", summary: "Slides the inactivity deadline.", access: .write,
     parameters: [.sessionID, omit] + Parameter.owners,
     result: .reference("Session"),
-    errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus, .maxSessionWritesReached],
+    errors: [.sessionNotFound, .sessionExpired, .invalidSessionStatus],
     example: (
       #"{"session_id":"session-1"}"#,
       sessionExample(revision: 1)
