@@ -1,8 +1,9 @@
 // Subscriptions as iterators: complete, in order, bounded, and over when they are over.
 
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { test } from 'node:test'
-import { eventually, freeze, openStore, signal } from './fixture.mjs'
+import { eventually, freeze, openStore, signal, temporaryFolder } from './fixture.mjs'
 
 /** The first `count` values of an iterator; it goes on afterwards. */
 async function take(iterator, count) {
@@ -362,4 +363,30 @@ test('what is missed is summed up', async (t) => {
   const events = store.subscribeEvents({ session_id: 's', after_event_id: 5 }, { onGap: () => {} })
   assert.equal((await events.next()).value.id, 16)
   assert.equal(events.lost, 10)
+})
+
+test('frames and signs of life come over a killed process', async (t) => {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  const store = await openStore(t, { database, restart: { delay: 10 } })
+  await store.createSession({ session_id: 's', status: 'active', principal: 'alice' })
+  await store.storeEvent({ session_id: 's', data: { n: 1 } })
+  const [beats, greetings] = [[], []]
+  const frames = store.subscribeEvents(
+    { session_id: 's', after_event_id: 0, format: 'sse', heartbeat: 20, init: true },
+    { onHeartbeat: (time) => beats.push(time), onInit: (greeting) => greetings.push(greeting) },
+  )
+  let seen = ''
+  const read = async (isEnough) => {
+    while (!isEnough()) seen += (await frames.next()).value
+  }
+  await read(() => beats.length >= 3 && seen.includes(': keepalive\n\n'))
+  assert.match(seen, /^event: init\ndata: \{.*\}\n\nid: 1\nevent: message\ndata: \{"n":1\}\n\n/)
+  signal((await store.serverInfo()).pid, 'SIGKILL')
+  const told = beats.length
+  await read(() => greetings.length === 2 && beats.length >= told + 2)
+  assert.deepEqual(greetings.map(({ principal }) => principal), ['alice', 'alice'])
+  await store.deleteSession({ session_id: 's' })
+  for await (const frame of frames) seen += frame
+  assert.match(seen, /event: ended\ndata: \{"reason":"deleted"\}\n\n$/)
+  assert.equal(seen.split('id: 1\n').length, 2)
 })

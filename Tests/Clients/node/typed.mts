@@ -72,6 +72,13 @@ for await (const event of store.subscribeEvents({ session_id: 's' }, { signal: c
   const data: unknown = event.data
   void [id, data]
 }
+for await (const frame of store.subscribeEvents({ session_id: 's', format: 'sse', heartbeat: 1_000 }, {
+  onHeartbeat: (timestamp) => void (timestamp + 1),
+  onInit: ({ principal }) => void principal?.length,
+})) {
+  const text: string = frame
+  void text
+}
 const states = store.subscribeTasks({ task_id: 't' }, { onTaskEnded: ({ reason }) => void reason })
 for await (const task of states) {
   if (task.ended === null) {

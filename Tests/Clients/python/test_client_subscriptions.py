@@ -205,3 +205,33 @@ def test_a_slow_reader_gets_the_newest_of_each_task(binary: Path, database: Path
                 assert count < 10
 
     asyncio.run(main())
+
+
+def test_frames_and_signs_of_life_come_over_a_killed_process(binary: Path, database: Path) -> None:
+    async def main() -> None:
+        beats: list[int] = []
+        greetings = []
+        async with Store(database, binary=binary, restart=Restart(delay=0.01)) as store:
+            await store.create_session(session_id="s", status="active", principal="alice")
+            await store.store_event("s", data={"n": 1})
+            async with await store.subscribe_events(
+                "s", after_event_id=0, format="sse", heartbeat=20, init=True, on_init=greetings.append,
+                on_heartbeat=beats.append,
+            ) as frames:
+                seen = ""
+                process = (await store.server_info())["pid"]
+                while len(beats) < 3 or ": keepalive\n\n" not in seen:
+                    seen += await asyncio.wait_for(frames.__anext__(), PATIENCE)
+                assert seen.startswith("event: init\ndata: {") and "id: 1\nevent: message\ndata: {\"n\":1}\n\n" in seen
+                os.kill(process, signal.SIGKILL)
+                told = len(beats)
+                while len(greetings) < 2 or len(beats) < told + 2:
+                    seen += await asyncio.wait_for(frames.__anext__(), PATIENCE)
+                assert [greeting.principal for greeting in greetings] == ["alice", "alice"]
+                await store.delete_session("s")
+                async for frame in frames:
+                    seen += frame
+                assert seen.endswith('event: ended\ndata: {"reason":"deleted"}\n\n')
+                assert seen.count("id: 1\n") == 1 and seen.count("event: init") == 2
+
+    asyncio.run(main())

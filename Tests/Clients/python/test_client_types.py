@@ -18,6 +18,9 @@ async def good(store: Store) -> int:
     async with await store.subscribe_events(session["session_id"]) as events:
         async for one in events:
             print(one["data"], events.lost)
+    async with await store.subscribe_events("s", format="sse", heartbeat=1_000, on_heartbeat=print) as frames:
+        async for frame in frames:
+            print(frame.encode())
     return event["id"]
 
 async def bad(store: Store) -> None:
