@@ -282,7 +282,8 @@ class BlockingStore(BlockingMethods):
 
     def subscribe_events(
         self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
-        format: Literal["json", "sse", "sse_typed"] | None = None, heartbeat: int | None = None, init: bool | None = None,
+        format: Literal["json", "sse", "sse_typed"] | None = None, heartbeat: int | None = None,
+        init: bool | None = None,
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         on_gap: Callable[[Gap], object] | None = None, on_init: Callable[[Greeting], object] | None = None,
         on_heartbeat: Callable[[int], object] | None = None, max_queued: int = MAX_QUEUED,
