@@ -128,8 +128,10 @@ class Machine(RuleBasedStateMachine):
     def start(self) -> None:
         # What a kill leaves behind is the same as with `full`, without waiting for the disk at each step.
         options = ("--durability", "normal") if self.server is None else ()
+        # It compares the server's clock with its own.
+        clocks = {} if self.server is None else {"TEST_CLOCK_IS_ALL": "1"}
         self.sidecar = Sidecar(*options, database=self.database, binary=str(self.binary),
-                               env=self.clock.environment())  # fmt: skip
+                               env=self.clock.environment(**clocks))  # fmt: skip
 
     def end(self) -> None:
         """Takes the process away, and waits until nothing more can come of it."""

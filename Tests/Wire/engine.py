@@ -53,7 +53,9 @@ def contents(database: Path | str, schema: str = SCHEMA) -> dict[str, list[tuple
             names = [name for (name,) in file.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
             return {name: file.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}
     import psycopg
+    from psycopg.sql import SQL, Identifier
 
     with closing(psycopg.connect(database)) as server:
         names = [name for (name,) in server.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema])]
-        return {name: server.execute(f'SELECT * FROM "{schema}"."{name}"'.encode()).fetchall() for name in names}
+        select = SQL("SELECT * FROM {}.{}")
+        return {name: server.execute(select.format(Identifier(schema), Identifier(name))).fetchall() for name in names}

@@ -1,5 +1,6 @@
 // A clock that a test holds: in front of libc by LD_PRELOAD. The wall clock is the 64-bit number of milliseconds in the
-// file that TEST_CLOCK names, whenever it is asked for; all other clocks are the real ones.
+// file that TEST_CLOCK names, whenever it is asked for; all other clocks are the real ones, unless TEST_CLOCK_IS_ALL is
+// set: who compares clocks must not see one of them stand still while another goes on.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,7 +24,10 @@ static const volatile int64_t *milliseconds(void) {
 int clock_gettime(clockid_t clock, struct timespec *time) {
   static int (*next)(clockid_t, struct timespec *);
   if (!next) next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-  if (clock != CLOCK_REALTIME) return next(clock, time);
+  static int is_all = -1;
+  if (is_all < 0) is_all = getenv("TEST_CLOCK_IS_ALL") != NULL;
+  int is_held = clock == CLOCK_REALTIME || (is_all && (clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME));
+  if (!is_held) return next(clock, time);
   int64_t now = *milliseconds();
   time->tv_sec = now / 1000;
   time->tv_nsec = now % 1000 * 1000000;
