@@ -78,6 +78,7 @@ final class Link {
   /// another one for messages of this kind.
   private static let failures: [(words: String, kind: PostgresError.Kind)] = [
     ("certificate", .unauthenticated),
+    ("does not support SSL", .unauthenticated),
     ("password authentication failed", .unauthenticated),
     ("no password supplied", .unauthenticated),
     ("no pg_hba.conf entry", .unauthenticated),

@@ -28,6 +28,10 @@ package final class PostgresConnection {
   private var lastRun: Query?
   private var lastChanges: Int64 = 0
   private var transaction = State.none
+  /// how the open transaction was begun
+  private var begun: Begun?
+  /// What was sent in it, until the first answers have come; nil afterwards.
+  private var unanswered: [Message]?
   private var cursorCount = 0
   /// Asked now and then while an answer is waited for; once it says so, the server is asked to stop what runs.
   package var isCancelled: () -> Bool = { false }
@@ -39,6 +43,20 @@ package final class PostgresConnection {
     case none, open
     /// nothing of it can be saved
     case failed(PostgresError)
+  }
+
+  private struct Begun {
+    let purpose: Transaction
+    let waiting: Int64?
+  }
+
+  /// A statement on its way.
+  private struct Message {
+    let query: Query
+    let parameters: Parameters
+    let kind: Awaited
+    /// whether it is kept at the server under its name
+    let isPrepared: Bool
   }
 
   private enum Awaited {
@@ -129,12 +147,8 @@ package final class PostgresConnection {
       SELECT pg_backend_pid(), current_setting('server_version'), CAST(current_setting('server_version_num') AS bigint),
         getdatabaseencoding(), pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'
       """
-    // Nothing is prepared: it may be the only statement that ever goes through this connection.
     let use = StatementUse(Query(sql, number: 0))
-    try sending { link throws(PostgresError) in
-      try link.send(.unnamed(sql, types: []), use.parameters)
-    }
-    awaited.append(.rows(use))
+    try send(once: use.query, use.parameters, as: .rows(use))
     let sent = Deadline.now()
     try sendTime(sent)
     try trip()
@@ -231,11 +245,7 @@ package final class PostgresConnection {
     defer { lastRun = nil }
     for sql in SQLText(script).statements {
       let query = Query(sql, number: 0)
-      try flushBatch()
-      try sending { link throws(PostgresError) in
-        try link.send(.unnamed(sql, types: []), Parameters(count: 0))
-      }
-      awaited.append(query.returnsRows ? .rows(StatementUse(query)) : .changes)
+      try send(once: query, as: query.returnsRows ? .rows(StatementUse(query)) : .changes)
     }
   }
 
@@ -290,7 +300,22 @@ package final class PostgresConnection {
 
   private func send(_ query: Query, _ parameters: Parameters, as kind: Awaited) throws(PostgresError) {
     try flushBatch()
-    let isNamed = !isPooled
+    try transmit(Message(query: query, parameters: parameters, kind: kind, isPrepared: true))
+  }
+
+  /// Sends what is not worth being prepared.
+  private func send(
+    once query: Query, _ parameters: Parameters = Parameters(count: 0), as kind: Awaited
+  ) throws(PostgresError) {
+    try flushBatch()
+    query.fit(parameters)
+    try transmit(Message(query: query, parameters: parameters, kind: kind, isPrepared: false))
+  }
+
+  private func transmit(_ message: Message) throws(PostgresError) {
+    unanswered?.append(message)
+    let query = message.query
+    let isNamed = message.isPrepared && !isPooled
     if isNamed, !query.isPrepared(on: generation) {
       try sending { link throws(PostgresError) in
         try link.prepare(query.name, query.sql, query.types)
@@ -301,9 +326,9 @@ package final class PostgresConnection {
       query.notePrepared(on: generation)
     }
     try sending { link throws(PostgresError) in
-      try link.send(isNamed ? .prepared(query.name) : .unnamed(query.sql, types: query.types), parameters)
+      try link.send(isNamed ? .prepared(query.name) : .unnamed(query.sql, types: query.types), message.parameters)
     }
-    awaited.append(kind)
+    awaited.append(message.kind)
     if awaited.count >= Self.awaitedAtMost { try trip() }
   }
 
@@ -322,7 +347,40 @@ package final class PostgresConnection {
     if awaited.isEmpty { return }
     if case .sync = awaited[awaited.count - 1] {} else { try sync() }
     trips += 1
-    if let failure = receive()?.error { throw fail(failure) }
+    guard let failure = receive()?.error else {
+      unanswered = nil
+      return
+    }
+    guard failure.needsConnection, let begun, let again = unanswered, case .open = transaction else {
+      throw fail(failure)
+    }
+    try sendAgain(again, begun, failure)
+  }
+
+  /// Does what was sent in a transaction once more, on a new connection: nobody has seen an answer of it yet, and what
+  /// was not committed is gone.
+  private func sendAgain(_ messages: [Message], _ begun: Begun, _ failure: PostgresError) throws(PostgresError) {
+    unanswered = nil
+    let deadline = Deadline(in: begun.waiting ?? options.waiting)
+    var failure = failure
+    repeat {
+      do throws(PostgresError) {
+        transaction = .none
+        try connect(within: deadline.remaining)
+        transaction = .open
+        try open(begun)
+        for message in messages { try transmit(message) }
+        try sync()
+        guard let again = receive() else { return }
+        failure = again.error
+      } catch {
+        failure = error
+        // The server was waited for in vain.
+        if case .none = transaction { break }
+      }
+    } while failure.needsConnection && !deadline.isOver
+    transaction = .open
+    throw fail(failure)
   }
 
   func sync() throws(PostgresError) {
@@ -425,8 +483,7 @@ package final class PostgresConnection {
 
   private func sendTime(_ sent: Int64) throws(PostgresError) {
     let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
-    try sending { link throws(PostgresError) in try link.send(.unnamed(sql, types: []), Parameters(count: 0)) }
-    awaited.append(.time(sent: sent))
+    try send(once: Query(sql, number: 0), as: .time(sent: sent))
   }
 
   // MARK: - Transactions
@@ -444,19 +501,29 @@ package final class PostgresConnection {
   package func begin(_ purpose: Transaction, waiting: Int64? = nil) throws(PostgresError) {
     guard case .none = transaction else { throw unexpected("a transaction is open already") }
     if !isUsable() { try connect(within: waiting ?? options.waiting) }
+    let begun = Begun(purpose: purpose, waiting: waiting)
     do throws(PostgresError) {
       transaction = .open
-      try command(
-        purpose == .group ? "BEGIN ISOLATION LEVEL READ COMMITTED" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-      var settings = isPooled ? self.settings : []
-      if purpose == .group, let waiting { settings.append(("lock_timeout", Self.timeout(waiting))) }
-      if !settings.isEmpty { try set(isLocal: true, settings) }
-      let sent = Deadline.now()
-      if clock.isStale(at: sent) { try sendTime(sent) }
+      try open(begun)
     } catch {
       rollback()
       throw error
     }
+    self.begun = begun
+    unanswered = []
+  }
+
+  private func open(_ begun: Begun) throws(PostgresError) {
+    try command(
+      begun.purpose == .group
+        ? "BEGIN ISOLATION LEVEL READ COMMITTED" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    var settings = isPooled ? self.settings : []
+    if begun.purpose == .group, let waiting = begun.waiting, waiting != options.lockTimeout {
+      settings.append(("lock_timeout", Self.timeout(waiting)))
+    }
+    if !settings.isEmpty { try set(isLocal: true, settings) }
+    let sent = Deadline.now()
+    if clock.isStale(at: sent) { try sendTime(sent) }
   }
 
   /// Whether there is a connection that works, as far as can be told without a trip.
@@ -483,6 +550,7 @@ package final class PostgresConnection {
     guard case .open = transaction, link != nil else { return rollback() }
     do throws(PostgresError) {
       if !awaited.isEmpty { try trip() }
+      unanswered = nil
       try command("COMMIT", as: .ignored)
       try sync()
       transaction = .none
@@ -532,6 +600,8 @@ package final class PostgresConnection {
     do throws(PostgresError) {
       try flushBatch()
       if case .failed(let error) = transaction { throw error }
+      // From here on nothing may be done twice.
+      unanswered = nil
       hasSent = true
       try command("COMMIT", as: .commit)
       try sync()
@@ -590,6 +660,7 @@ package final class PostgresConnection {
     batch?.dropBatch()
     batch = nil
     lastRun = nil
+    unanswered = nil
     let wasNone = if case .none = transaction { true } else { false }
     transaction = .none
     guard link != nil, !wasNone else { return }
@@ -635,22 +706,14 @@ package final class PostgresConnection {
     cursorCount += 1
     let cursor = "c\(cursorCount)"
     let declaration = Query("DECLARE \(cursor) NO SCROLL CURSOR FOR " + use.query.sql, number: 0)
-    declaration.fit(use.parameters)
-    try flushBatch()
-    try sending { link throws(PostgresError) in
-      try link.send(.unnamed(declaration.sql, types: declaration.types), use.parameters)
-    }
-    awaited.append(.changes)
+    try send(once: declaration, use.parameters, as: .changes)
     use.cursor = cursor
     try fetch(use, limit)
   }
 
   private func fetch(_ use: StatementUse, _ limit: Int32) throws(PostgresError) {
     guard let cursor = use.cursor else { return }
-    try sending { link throws(PostgresError) in
-      try link.send(.unnamed("FETCH \(limit) FROM \(cursor)", types: []), Parameters(count: 0))
-    }
-    awaited.append(.rows(use))
+    try send(once: Query("FETCH \(limit) FROM \(cursor)", number: 0), as: .rows(use))
   }
 
   /// Fetches what follows the rows that were read.
@@ -676,10 +739,7 @@ package final class PostgresConnection {
     // Without a transaction there is no cursor any more.
     guard case .open = transaction, link != nil else { return }
     do throws(PostgresError) {
-      try sending { link throws(PostgresError) in
-        try link.send(.unnamed("CLOSE \(cursor)", types: []), Parameters(count: 0))
-      }
-      awaited.append(.ignored)
+      try send(once: Query("CLOSE \(cursor)", number: 0), as: .ignored)
     } catch {
       // It shows at the next statement.
     }

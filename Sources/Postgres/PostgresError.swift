@@ -110,7 +110,7 @@ package struct PostgresError: Error, Equatable {
     case .overloaded:
       "PostgreSQL has no room for this (\(message)); raise its max_connections or its memory, and try again."
     case .readOnly:
-      "PostgreSQL only reads there (\(message)); name its primary, or all hosts and target_session_attrs=read-write."
+      "PostgreSQL is read-only there (\(message)); name its primary, or all hosts and target_session_attrs=read-write."
     case .unreachable:
       "PostgreSQL cannot be reached (\(message)); look after the server and the network, and try again."
     case .damaged: "PostgreSQL says that its files are damaged (\(message)); look after its disk or restore a backup."

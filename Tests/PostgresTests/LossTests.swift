@@ -180,6 +180,34 @@ import Testing
     #expect(proxy.connections == 3)
   }
 
+  /// One that breaks under the first question of a transaction is made anew, and the question is asked again.
+  @Test(arguments: [Proxy.Action.cut, .cutBehind])
+  func theFirstTripOfATransactionIsMadeAgain(action: Proxy.Action) throws {
+    let connection = try connect()
+    for purpose in [PostgresConnection.Transaction.snapshot, .group] {
+      try connection.begin(purpose, waiting: 5_001)
+      proxy.next(action)
+      let first = connection.statement(composed: "SELECT n FROM writers WHERE id = $1")
+      first.bind(1, 1)
+      try first.send()
+      #expect(try connection.integers("SELECT count(*) FROM rows") == [0])
+      #expect(try first.step() && first.integer(0) == 0)
+      #expect(try connection.texts("SELECT current_setting('transaction_isolation')").count == 1)
+      connection.rollback()
+    }
+    #expect(proxy.connections == 3)
+    // But none is that has given an answer already: it cannot be the same.
+    try connection.begin(.snapshot)
+    _ = try connection.integers("SELECT 1")
+    proxy.next(action)
+    #expect(throws: PostgresError.self) { try connection.integers("SELECT 1") }
+    connection.rollback()
+    // And whoever is not to wait is told soon.
+    proxy.refuse(true)
+    #expect(throws: PostgresError.self) { try connection.begin(.snapshot, waiting: 0) }
+    proxy.refuse(false)
+  }
+
   @Test func whatWasPreparedIsPreparedAgain() throws {
     let connection = try connect()
     for n: Int64 in 1...4 {
