@@ -577,7 +577,7 @@ package final class PostgresConnection {
 
   /// How to find out, on another connection, whether a commit whose answer was lost has happened: every transaction of
   /// a writer locks the writer's own row before it does anything else, and writes another number into it.
-  package struct Witness {
+  package struct Witness: Sendable {
     let sql: String
     let parameter: Int64
     let expected: Int64
@@ -630,8 +630,9 @@ package final class PostgresConnection {
     repeat {
       do throws(PostgresError) {
         try connect(within: deadline.remaining)
-        let number = try number(of: witness, waiting: max(1, deadline.remaining))
-        // The old transaction is over, one way or the other: it had the row's lock.
+        // Without a row nothing held the old transaction up: it may still be under way.
+        guard let number = try number(of: witness, waiting: max(1, deadline.remaining)) else { return .unknown(loss) }
+        // It is over, one way or the other: it had the row's lock.
         return number == witness.expected ? .committed : .refused(loss)
       } catch {
         rollback()

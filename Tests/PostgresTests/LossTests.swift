@@ -23,7 +23,7 @@ import Testing
       """)
   }
 
-  private static let witness = "SELECT n FROM writers WHERE id = $1 FOR UPDATE"
+  static let witness = "SELECT n FROM writers WHERE id = $1 FOR UPDATE"
 
   private func connect(_ change: (inout PostgresOptions) -> Void = { _ in }) throws -> PostgresConnection {
     var options = database.options(port: proxy.port)
@@ -109,12 +109,14 @@ import Testing
     }
   }
 
-  @Test func withoutAWitnessItIsUnknown() throws {
+  /// Without a witness, or when its row is not there, nobody can tell.
+  @Test(arguments: [nil, PostgresConnection.Witness(sql: witness, parameter: 2, expected: 1)])
+  func withoutAWitnessItIsUnknown(witness: PostgresConnection.Witness?) throws {
     let connection = try connect()
     try connection.begin(.group)
     try connection.trip()
     proxy.next(.cutBehind)
-    guard case .unknown = connection.commit() else {
+    guard case .unknown = connection.commit(witness) else {
       Issue.record("it is known")
       return
     }
