@@ -20,6 +20,7 @@ struct Arguments {
   var json = false
   var follow = false
   var watch = false
+  var includeEnded = false
   var output: String?
   var force = false
   var payloads = false
@@ -37,7 +38,8 @@ struct Arguments {
 
   var owner: Owner {
     Owner(
-      tenant: tenant.map { .named($0) } ?? .unspecified, principal: principal.map { .named($0) } ?? .unspecified)
+      tenant: tenant.map { .named($0) } ?? .unspecified, principal: principal.map { .named($0) } ?? .unspecified,
+      seesEnded: includeEnded)
   }
 
   /// What was asked for.

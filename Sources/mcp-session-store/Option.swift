@@ -92,6 +92,10 @@ extension Option {
           name: "--max-suspension", placeholder: "TIME", defaultText: "7d",
           summary: "how long a session may be suspended; 0: for ever", value: .duration(\.limits.maxSuspension)),
         Option(
+          name: "--retain-ended", placeholder: "TIME", defaultText: "0",
+          summary: "how long a session that ended can still be read, with include_ended; 0: not at all",
+          value: .duration(\.limits.retainEnded)),
+        Option(
           name: "--max-sessions", placeholder: "N", defaultText: "100000",
           summary: "sessions in the store; 0: no cap", value: .count(\.limits.maxSessions, minimum: 0)),
         Option(
@@ -241,6 +245,14 @@ extension Option {
       name: "--max-suspension", placeholder: "TIME", defaultText: "7d",
       summary: "how long a session may be suspended, as the sidecar has it",
       value: .duration(\.limits.maxSuspension), hasVariable: true)
+  }
+
+  /// what decides whether a session that ended is still there
+  static var retainEnded: Option {
+    Option(
+      name: "--retain-ended", placeholder: "TIME", defaultText: "0",
+      summary: "how long a session that ended is kept, as the sidecar has it",
+      value: .duration(\.limits.retainEnded), hasVariable: true)
   }
 
   static var tenant: Option {

@@ -91,6 +91,7 @@ CALLS: dict[str, dict[str, Make]] = {
     "resume_session": {"": each(session_id="session-3{}")},
     "expire_session": {"": each(session_id="session-4{}")},
     "invalidate_session": {"": each(session_id="session-5{}")},
+    "resolve_session": {"": each(session_id="session-1{}")},
     "set_session_state": {"": own(session_id=SESSION, key="k", value=1),
                           "of many": same(session_id="big", key="key-7", value=2),
                           "one more": with_each(same(session_id="big", value=3), key="new-{}")},

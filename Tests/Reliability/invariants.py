@@ -201,7 +201,7 @@ class AnyCalls(RuleBasedStateMachine):
         assert self.result("check_rate_limit", **params)["allowed"], (params, found)
 
     def is_over(self, session: Answer) -> bool:
-        if session["status"] == "expired":
+        if session["status"] in ("expired", "resolved"):
             return True
         if session["status"] == "suspended":
             return False

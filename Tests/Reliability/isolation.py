@@ -50,7 +50,9 @@ BINDINGS: list[tuple[str | None, str | None]] = [(TENANT, None), (None, PRINCIPA
 #: among the others, the same names with the accent as a mark of its own
 CLAIMS: list[Claim] = list(itertools.product([ABSENT, None, TENANT, "other", "acme\u0301"],
                                              [ABSENT, None, PRINCIPAL, "bob", "alice\u0301"]))  # fmt: skip
-SESSIONS = ("pending", "active", "suspended", "invalidated", "expired")
+SESSIONS = ("pending", "active", "suspended", "invalidated", "expired", "resolved")
+#: how a session comes to a status
+LIFECYCLE = {"suspended": "suspend_session", "invalidated": "invalidate_session", "resolved": "resolve_session"}
 TASKS = ("working", "input_required", "completed", "failed", "cancelled", "lapsed")
 
 
@@ -162,9 +164,8 @@ def fill(sidecar: Sidecar, clock: Clock) -> list[Thing]:
                 sidecar.call("store_event", **session, data=payload(), event_type=next(text), stream_id=stream)
             sidecar.call("append_log_entry", **session, entry={"message_id": "m-1", **payload()})
             sidecar.call("validate_session", **session, ip_address=next(text), user_agent=next(text))
-            if status in ("suspended", "invalidated"):
-                sidecar.call(status.removesuffix("ed").removesuffix("at") + ("ate" if status == "invalidated" else "")
-                             + "_session", **session, reason=next(text))  # fmt: skip
+            if status in LIFECYCLE:
+                sidecar.call(LIFECYCLE[status], **session, reason=next(text))
         for status in TASKS:
             things.append(Thing("task_id", f"t-{number}-{status}", status, binding))
             task = {"task_id": things[-1].id}
@@ -210,7 +211,8 @@ class World:
         self.sidecar = self.start()
 
     def start(self) -> Sidecar:
-        return Sidecar(*self.options, database=self.database, env=self.statements.environment, binary=self.binary)
+        return Sidecar("--retain-ended", "1h", *self.options, database=self.database,
+                       env=self.statements.environment, binary=self.binary)  # fmt: skip
 
     def restart(self) -> None:
         """Another process, which remembers nothing."""
@@ -393,7 +395,7 @@ def try_taken_ids(world: World, things: list[Thing]) -> Finding:
     world.sidecar.call("create_task", task_id="t-o-working", **said(stranger))
     before = world_dump(world)
     for thing in things:
-        if thing.status in ("expired", "lapsed"):
+        if thing.status in ("expired", "resolved", "lapsed"):
             continue  # then the id is free
         own = "s-o-active" if thing.kind == "session_id" else "t-o-working"
         makers: list[tuple[str, Any]] = [("create_task", lambda id: {"task_id": id})]

@@ -192,6 +192,11 @@ class Model:
         session.events, session.log, session.last_seq = {}, {}, 0
         return self._move(session_id, "invalidated", "invalidated")
 
+    def resolve_session(self, session_id: str) -> Answer:
+        self._move(session_id, "resolved", "resolved")
+        del self.sessions[session_id]
+        return {"status": "resolved"}
+
     def set_session_state(self, session_id: str, key: str, value: Any) -> None:
         self.sessions[session_id].state[key] = value
 

@@ -245,8 +245,8 @@ class Pair:
 
     def expired_of(self, who: int) -> int:
         """How many sessions wait for a sweep. One that is made under the id of one of them sweeps that one first."""
-        params = self.owners[who] | {"status": "expired", "limit": 1_000}
-        return len(self.alone[who].ask("list_session_ids", params)["result"]["session_ids"])
+        params = [self.owners[who] | {"status": status, "limit": 1_000} for status in ("expired", "resolved")]
+        return sum(len(self.alone[who].ask("list_session_ids", each)["result"]["session_ids"]) for each in params)
 
     def sweep(self) -> None:
         """What was in the way of a new thing is gone, and so it is for who had it when he is alone."""

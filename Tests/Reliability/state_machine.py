@@ -61,6 +61,8 @@ class Session:
     timeout: int | None
     revision: int
     suspended: int = 0
+    #: when somebody ended it
+    ended: int | None = None
     state: dict[str, Any] = field(default_factory=dict)
     events: dict[int, Any] = field(default_factory=dict)
     last_event: int = 0
@@ -68,13 +70,25 @@ class Session:
     last_seq: int = 0
     messages: dict[str, int] = field(default_factory=dict)
 
-    def status_at(self, now: int) -> str:
+    def deadline(self) -> int | None:
         if self.status == "suspended":
-            over = now >= self.suspended + MAX_SUSPENSION
-        else:
-            ends = [self.expires, self.timeout and self.last + self.timeout]
-            over = any(end is not None and now >= end for end in ends)
-        return "expired" if over else self.status
+            return self.suspended + MAX_SUSPENSION
+        if self.ended is not None:
+            return self.ended + RETAINED
+        return min((end for end in (self.expires, self.timeout and self.last + self.timeout) if end), default=None)
+
+    def status_at(self, now: int) -> str:
+        if self.status in OVER:
+            return self.status
+        deadline = self.deadline()
+        return "expired" if deadline is not None and now >= deadline else self.status
+
+    def is_kept(self, now: int) -> bool:
+        """Whether it has ended and can still be read."""
+        if self.ended is None and self.status_at(now) not in OVER:
+            return False
+        end = self.deadline() if self.ended is None else self.ended
+        return end is not None and now < end + RETAINED
 
 
 @dataclass
@@ -95,7 +109,11 @@ LIFECYCLE = {
     "resume_session": {"suspended": "active"},
     "expire_session": dict.fromkeys(("pending", "active", "suspended"), "expired"),
     "invalidate_session": dict.fromkeys(("pending", "active", "suspended"), "invalidated"),
+    "resolve_session": dict.fromkeys(("pending", "active", "suspended"), "resolved"),
 }
+OVER = ("expired", "resolved")
+#: how long what has ended is kept: milliseconds
+RETAINED = 60_000
 GONE = ("session_expired", "session_not_found")  # the latter once the sweep has come by
 
 
@@ -130,8 +148,8 @@ class Machine(RuleBasedStateMachine):
         options = ("--durability", "normal") if self.server is None else ()
         # It compares the server's clock with its own.
         clocks = {} if self.server is None else {"TEST_CLOCK_IS_ALL": "1"}
-        self.sidecar = Sidecar(*options, database=self.database, binary=str(self.binary),
-                               env=self.clock.environment(**clocks))  # fmt: skip
+        self.sidecar = Sidecar(*options, "--retain-ended", f"{RETAINED}ms", database=self.database,
+                               binary=str(self.binary), env=self.clock.environment(**clocks))  # fmt: skip
 
     def end(self) -> None:
         """Takes the process away, and waits until nothing more can come of it."""
@@ -177,7 +195,7 @@ class Machine(RuleBasedStateMachine):
         if session is None or not admits(session.owner, caller):
             return "session_not_found"
         match session.status_at(self.now), access:
-            case "expired", _:
+            case ("expired" | "resolved"), _:
                 return GONE
             case ("suspended", "write") | ("invalidated", "read" | "write"):
                 return "invalid_session_status"
@@ -194,7 +212,7 @@ class Machine(RuleBasedStateMachine):
           state=st.dictionaries(keys, payloads, max_size=2))  # fmt: skip
     def create_session(self, id: str, caller: str | None, status: str, ttl: Any, timeout: Any, state: Any) -> None:
         old = self.sessions.get(id)
-        taken = old is not None and old.status_at(self.now) != "expired"
+        taken = old is not None and old.status_at(self.now) not in OVER
         made = self.result("session_exists" if taken else None, "create_session", caller, session_id=id, status=status,
                            ttl=ttl, inactivity_timeout=timeout, state=state)  # fmt: skip
         if taken:
@@ -205,12 +223,14 @@ class Machine(RuleBasedStateMachine):
                                     self.now + lifetime if lifetime else None, idle or None, made["revision"],
                                     state=dict(state))  # fmt: skip
 
-    @rule(id=sessions, caller=callers, touch=st.booleans())
-    def get_session(self, id: str, caller: str | None, touch: bool) -> None:
-        found = self.result(None, "get_session", caller, session_id=id, touch=touch)
+    @rule(id=sessions, caller=callers, touch=st.booleans(), ended=st.booleans())
+    def get_session(self, id: str, caller: str | None, touch: bool, ended: bool) -> None:
+        found = self.result(None, "get_session", caller, session_id=id, touch=touch, include_ended=ended)
         session = self.sessions.get(id)
         status = session.status_at(self.now) if session else "expired"
-        if session is None or not admits(session.owner, caller) or status == "expired":
+        if session is None or not admits(session.owner, caller) or (
+            status in OVER and not (ended and session.is_kept(self.now))
+        ):
             assert found is None, found
             return
         if touch and status in ("pending", "active"):
@@ -234,6 +254,8 @@ class Machine(RuleBasedStateMachine):
             session.expires += self.now - session.suspended
         if becomes == "suspended":
             session.suspended = self.now
+        if becomes in ("expired", "resolved", "invalidated"):
+            session.ended = self.now
         assert found["status"] == becomes, found
         session.status, session.revision = becomes, found["revision"]
         self.written(id)
@@ -258,20 +280,23 @@ class Machine(RuleBasedStateMachine):
         if session is None or not admits(session.owner, caller):
             assert found == {"deleted": False, "events": 0, "tasks": 0, "log_entries": 0}
             return
-        if session.status_at(self.now) != "expired" or found["deleted"]:
+        if session.status_at(self.now) not in OVER or found["deleted"] or session.is_kept(self.now):
             assert (found["deleted"], found["events"], found["log_entries"]) == (
                 True, len(session.events), len(session.log)), found  # fmt: skip
             if tasks:
                 self.tasks = {name: task for name, task in self.tasks.items() if task.session != id}
         del self.sessions[id]
 
-    @rule(caller=callers, status=st.sampled_from([None, "pending", "active", "suspended", "invalidated"]))
-    def list_sessions(self, caller: str | None, status: str | None) -> None:
+    @rule(caller=callers, status=st.sampled_from([None, "pending", "active", "suspended", "invalidated"]),
+          ended=st.booleans())  # fmt: skip
+    def list_sessions(self, caller: str | None, status: str | None, ended: bool) -> None:
         visible = [id for id, session in self.sessions.items() if admits(session.owner, caller)
-                   and (current := session.status_at(self.now)) != "expired" and status in (None, current)]  # fmt: skip
-        found = self.result(None, "list_session_ids", caller, status=status)
+                   and ((current := session.status_at(self.now)) not in OVER or (ended and session.is_kept(self.now)))
+                   and status in (None, current)]  # fmt: skip
+        params = {"status": status, "include_ended": ended}
+        found = self.result(None, "list_session_ids", caller, **params)
         assert sorted(found["session_ids"]) == sorted(visible), found
-        assert self.result(None, "session_count", caller, status=status) == {"count": len(visible)}
+        assert self.result(None, "session_count", caller, **params) == {"count": len(visible)}
 
     # --- State
 
@@ -313,10 +338,13 @@ class Machine(RuleBasedStateMachine):
             assert found == {"first_id": first, "last_id": session.last_event}
             session.events |= dict(enumerate(data, first))
 
-    @rule(id=sessions, caller=callers, after=st.integers(0, 12))
-    def get_events(self, id: str, caller: str | None, after: int) -> None:
+    @rule(id=sessions, caller=callers, after=st.integers(0, 12), ended=st.booleans())
+    def get_events(self, id: str, caller: str | None, after: int, ended: bool) -> None:
         problem = self.problem(id, caller, "read")
-        page = self.result(problem, "get_events_after", caller, session_id=id, after_event_id=after)
+        if problem != "session_not_found" and ended and self.sessions[id].is_kept(self.now):
+            problem = None
+        page = self.result(problem, "get_events_after", caller, session_id=id, after_event_id=after,
+                           include_ended=ended)  # fmt: skip
         if problem is None:
             session = self.sessions[id]
             assert {event["id"]: event["data"] for event in page["events"]} == {
@@ -364,8 +392,8 @@ class Machine(RuleBasedStateMachine):
     def read_everything(self, id: str) -> None:
         """What a session holds, as the server sees it."""
         if self.problem(id, ABSENT, "read") is None:
-            self.get_session(id, ABSENT, False)
-            self.get_events(id, ABSENT, 0)
+            self.get_session(id, ABSENT, touch=False, ended=False)
+            self.get_events(id, ABSENT, after=0, ended=False)
             log = self.result(None, "load_log", session_id=id)
             assert {entry["seq"]: entry["entry"] for entry in log["entries"]} == self.sessions[id].log
 

@@ -22,6 +22,7 @@ WEIGHTS = {
     "set_session_state": 60, "remove_session_state": 15, "append_log_entry": 80, "replace_log": 8, "compact_log": 8,
     "create_session": 12, "get_session": 10, "update_session": 20, "touch_session": 10, "delete_session": 8,
     "activate_session": 10, "suspend_session": 8, "resume_session": 8, "expire_session": 4, "invalidate_session": 2,
+    "resolve_session": 3,
     "expire_sessions": 4, "validate_session": 12, "create_task": 40, "update_task": 20, "touch_task": 15,
     "update_task_status": 12, "store_task_result": 10, "complete_task": 12, "fail_task": 10, "cancel_task": 10,
     "require_task_input": 15, "provide_task_input": 15, "enqueue_task_message": 40, "dequeue_task_message": 20,
@@ -134,6 +135,9 @@ class Writes:
         return self._of_session("active", "suspended", least=5)
 
     def invalidate_session(self) -> Params | None:
+        return self._of_session("active", "suspended", least=5)
+
+    def resolve_session(self) -> Params | None:
         return self._of_session("active", "suspended", least=5)
 
     def expire_sessions(self) -> Params | None:

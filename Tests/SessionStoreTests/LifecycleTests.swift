@@ -18,6 +18,7 @@ import Testing
       try test.step(id, .suspend)
     case .expired: try test.step(id, .expire)
     case .invalidated: try test.step(id, .invalidate)
+    case .resolved: try test.step(id, .resolve)
     }
   }
 
@@ -29,6 +30,7 @@ import Testing
       case (.active, .suspend): .suspended
       case (.pending, .expire), (.active, .expire), (.suspended, .expire): .expired
       case (.pending, .invalidate), (.active, .invalidate), (.suspended, .invalidate): .invalidated
+      case (.pending, .resolve), (.active, .resolve), (.suspended, .resolve): .resolved
       default: nil
       }
     let test = try TestStore()
@@ -40,7 +42,7 @@ import Testing
       #expect(session.suspendedAt == (next == .suspended ? test.now : nil))
       // Activating an active session changes nothing that the caller stored.
       #expect(test.store.counters.revision == before + (next == status ? 0 : 1))
-    } else if status == .expired {
+    } else if status.isOver {
       test.refuses(.sessionExpired("s")) { _ = try $0.changeStatus("s", step, owner: .server) }
     } else {
       test.refuses(.invalidSessionStatus(current: status, requested: step.rawValue)) {
@@ -59,7 +61,7 @@ import Testing
     let read: StoreError? =
       switch status {
       case .pending, .active, .suspended: nil
-      case .expired: .sessionExpired("s")
+      case .expired, .resolved: .sessionExpired("s")
       case .invalidated: .invalidSessionStatus(current: .invalidated, requested: "read")
       }
     let reads: [(Store) throws -> Void] = [
@@ -78,7 +80,7 @@ import Testing
       switch status {
       case .pending, .active: nil
       case .suspended, .invalidated: .invalidSessionStatus(current: status, requested: requested)
-      case .expired: .sessionExpired("s")
+      case .expired, .resolved: .sessionExpired("s")
       }
     }
     let event = NewEvent(data: .null)
@@ -95,10 +97,10 @@ import Testing
       if let error = write(requested) { test.refuses(error, request) } else { try test.write(request) }
     }
 
-    #expect(try test.get("s")?.status == (status == .expired ? nil : status))
+    #expect(try test.get("s")?.status == (status.isOver ? nil : status))
     #expect(try test.count(SessionFilter(status: status)) == 1)
     #expect(try test.ids(SessionFilter(status: status)) == ["s"])
-    #expect(try test.ids() == (status == .expired ? [] : ["s"]))
+    #expect(try test.ids() == (status.isOver ? [] : ["s"]))
     #expect(try test.write { try $0.deleteSession("s", owner: .server, deleteTasks: false) }.deleted)
     #expect(try test.rows("sessions") == 0)
   }
@@ -113,7 +115,7 @@ import Testing
     switch status {
     case .pending, .active: #expect(session?.lastActivity == test.now)
     case .suspended, .invalidated: #expect(session?.lastActivity == before)
-    case .expired: #expect(session == nil)
+    case .expired, .resolved: #expect(session == nil)
     }
   }
 

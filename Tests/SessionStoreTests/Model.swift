@@ -43,6 +43,8 @@ struct Model {
     var expiresAt: Int64?
     var timeout: Int64?
     var suspendedAt: Int64?
+    /// as it was noted: by whoever ended it, or by the sweep
+    var endedAt: Int64?
     var revision: Int64
     var newest: Int64 = 0
     /// what can be read
@@ -136,6 +138,8 @@ struct Model {
   var lifecycle: [Audited] = []
   /// numbers of sessions that were deleted before they expired; all others that are gone have expired
   var deletedSessions: Set<Int64> = []
+  /// numbers of sessions that were resolved
+  var resolvedSessions: Set<Int64> = []
   /// by key: the theoretical arrival time in nanoseconds
   var rates: [String: Int64] = [:]
 
@@ -182,16 +186,34 @@ struct Model {
 extension Model {
   func status(_ session: Session) -> SessionStatus {
     switch session.status {
-    case .expired: return .expired
-    case .suspended:
-      let end = session.suspendedAt.map { $0 + limits.maxSuspension }
-      return limits.maxSuspension > 0 && end != nil && now >= end! ? .expired : .suspended
-    case .pending, .active, .invalidated:
-      if let end = session.expiresAt, now >= end { return .expired }
-      if let timeout = session.timeout, now >= session.lastActivity + timeout { return .expired }
-      return session.status
+    case .expired, .resolved: return session.status
+    case .invalidated where session.endedAt != nil:
+      let isKept = limits.retainEnded > 0 && now < session.endedAt! + limits.retainEnded
+      return isKept ? .invalidated : .expired
+    case .pending, .active, .suspended, .invalidated:
+      guard let deadline = deadline(session), now >= deadline else { return session.status }
+      return .expired
     }
   }
+
+  /// the time from which one that nobody ended is over
+  func deadline(_ session: Session) -> Int64? {
+    if session.status == .suspended {
+      return limits.maxSuspension > 0 ? session.suspendedAt.map { $0 + limits.maxSuspension } : nil
+    }
+    return [session.expiresAt, session.timeout.map { session.lastActivity + $0 }].compactMap { $0 }.min()
+  }
+
+  func end(_ session: Session) -> Int64? {
+    session.endedAt ?? (status(session).isOver ? deadline(session) : nil)
+  }
+
+  func isKept(_ session: Session) -> Bool {
+    limits.retainEnded > 0 && end(session).map { now < $0 + limits.retainEnded } == true
+  }
+
+  /// How many do not count as living ones.
+  var endedCount: Int { sessions.count { $0.endedAt != nil || status($0).isOver } }
 
   func find(_ id: String, _ owner: Owner) -> Int? {
     sessions.firstIndex { $0.id == id && Self.sees(owner, $0.tenant, $0.principal) }
@@ -199,9 +221,10 @@ extension Model {
 
   func readable(_ id: String, _ owner: Owner) throws -> Int {
     guard let index = find(id, owner) else { throw StoreError.sessionNotFound(id) }
+    if owner.seesEnded, isKept(sessions[index]) { return index }
     switch status(sessions[index]) {
     case .pending, .active, .suspended: return index
-    case .expired: throw StoreError.sessionExpired(id)
+    case .expired, .resolved: throw StoreError.sessionExpired(id)
     case .invalidated: throw StoreError.invalidSessionStatus(current: .invalidated, requested: "read")
     }
   }
@@ -211,7 +234,7 @@ extension Model {
     let status = status(sessions[index])
     switch status {
     case .pending, .active: return index
-    case .expired: throw StoreError.sessionExpired(id)
+    case .expired, .resolved: throw StoreError.sessionExpired(id)
     case .suspended, .invalidated: throw StoreError.invalidSessionStatus(current: status, requested: requested)
     }
   }
@@ -227,7 +250,7 @@ extension Model {
   }
 
   private func checkUserCap(_ user: String, _ tenant: String?) throws {
-    let own = sessions.count { $0.user == user && $0.tenant == tenant && status($0) != .expired }
+    let own = sessions.count { $0.user == user && $0.tenant == tenant && !status($0).isOver }
     if limits.maxSessionsPerUser > 0, own >= limits.maxSessionsPerUser {
       throw StoreError.maxUserSessionsReached(limit: limits.maxSessionsPerUser)
     }
@@ -238,8 +261,8 @@ extension Model {
     _ id: String, _ new: NewSession, state: [Pair], owner: Owner
   ) throws -> SessionRecord {
     try checkSize(state)
-    if let old = find(id, .server), status(sessions[old]) != .expired { throw StoreError.sessionExists(id) }
-    let living = sessions.filter { status($0) != .expired }
+    if let old = find(id, .server), !status(sessions[old]).isOver { throw StoreError.sessionExists(id) }
+    let living = sessions.filter { $0.endedAt == nil && !status($0).isOver }
     if limits.maxSessions > 0, living.count >= limits.maxSessions {
       throw StoreError.maxSessionsReached(limit: limits.maxSessions)
     }
@@ -263,7 +286,8 @@ extension Model {
   }
 
   mutating func getSession(_ id: String, owner: Owner, touch: Bool) -> SessionRecord? {
-    guard let index = find(id, owner), status(sessions[index]) != .expired else { return nil }
+    guard let index = find(id, owner) else { return nil }
+    if status(sessions[index]).isOver, !(owner.seesEnded && isKept(sessions[index])) { return nil }
     let status = status(sessions[index])
     if touch, status == .pending || status == .active { sessions[index].lastActivity = now }
     return record(sessions[index])
@@ -303,7 +327,7 @@ extension Model {
 
   mutating func deleteSession(_ id: String, owner: Owner, deleteTasks: Bool) -> DeletedSession {
     guard let index = find(id, owner) else { return DeletedSession() }
-    if status(sessions[index]) != .expired { deletedSessions.insert(sessions[index].number) }
+    if !status(sessions[index]).isOver { deletedSessions.insert(sessions[index].number) }
     let session = sessions.remove(at: index)
     lifecycle.append(Audited(type: "deleted", session: id))
     var deleted = DeletedSession()
@@ -321,11 +345,15 @@ extension Model {
   mutating func changeStatus(_ id: String, _ step: Store.LifecycleStep, owner: Owner) throws -> SessionRecord {
     guard let index = find(id, owner) else { throw StoreError.sessionNotFound(id) }
     let current = status(sessions[index])
-    if current == .expired { throw StoreError.sessionExpired(id) }
+    if current.isOver { throw StoreError.sessionExpired(id) }
     let table: [SessionStatus: [Store.LifecycleStep: SessionStatus]] = [
-      .pending: [.activate: .active, .expire: .expired, .invalidate: .invalidated],
-      .active: [.activate: .active, .suspend: .suspended, .expire: .expired, .invalidate: .invalidated],
-      .suspended: [.activate: .active, .resume: .active, .expire: .expired, .invalidate: .invalidated],
+      .pending: [.activate: .active, .expire: .expired, .invalidate: .invalidated, .resolve: .resolved],
+      .active: [
+        .activate: .active, .suspend: .suspended, .expire: .expired, .invalidate: .invalidated, .resolve: .resolved,
+      ],
+      .suspended: [
+        .activate: .active, .resume: .active, .expire: .expired, .invalidate: .invalidated, .resolve: .resolved,
+      ],
     ]
     guard let next = table[current]?[step] else {
       throw StoreError.invalidSessionStatus(current: current, requested: step.rawValue)
@@ -336,10 +364,13 @@ extension Model {
     sessions[index].suspendedAt = next == .suspended ? now : nil
     sessions[index].status = next
     sessions[index].lastActivity = now
+    if next.isOver || (next == .invalidated && limits.retainEnded > 0) { sessions[index].endedAt = now }
+    if next == .resolved { resolvedSessions.insert(sessions[index].number) }
     if next != current {
       sessions[index].revision = nextRevision()
       let types: [Store.LifecycleStep: String] = [
         .activate: "activated", .suspend: "suspended", .resume: "resumed", .invalidate: "invalidated",
+        .resolve: "resolved",
       ]
       if let type = types[step] { lifecycle.append(Audited(type: type, session: id)) }
     }
@@ -366,16 +397,26 @@ extension Model {
       let status = status(session)
       return Self.sees(filter.owner, session.tenant, session.principal)
         && (filter.userID == nil || filter.userID == session.user)
-        && (filter.status == nil ? status != .expired : status == filter.status)
+        && (filter.status == nil ? !status.isOver || filter.owner.seesEnded : status == filter.status)
+        && (!filter.owner.seesEnded || isKept(session) || (session.endedAt == nil && !status.isOver))
     }
   }
 
-  func reasonOfEnd(_ number: Int64) -> String { deletedSessions.contains(number) ? "deleted" : "expired" }
+  func reasonOfEnd(_ number: Int64) -> String {
+    if deletedSessions.contains(number) { return "deleted" }
+    return resolvedSessions.contains(number) ? "resolved" : "expired"
+  }
 
   mutating func expireSessions(olderThan: Int64, limit: Int) -> ([String], hasMore: Bool) {
-    let old = sessions.filter { $0.lastActivity < olderThan }
+    let old = sessions.filter { $0.lastActivity < olderThan && (limits.retainEnded == 0 || $0.endedAt == nil) }
     let removed = old.prefix(limit).map(\.id)
-    sessions.removeAll { removed.contains($0.id) }
+    if limits.retainEnded == 0 {
+      sessions.removeAll { removed.contains($0.id) }
+    } else {
+      for index in sessions.indices where removed.contains(sessions[index].id) {
+        (sessions[index].endedAt, sessions[index].status) = (end(sessions[index]) ?? now, .expired)
+      }
+    }
     return (removed, old.count > limit)
   }
 
@@ -386,7 +427,8 @@ extension Model {
       serverCapabilities: session.serverCapabilities, state: includeState ? Self.object(session.state) : nil,
       metadata: session.metadata, isInitialized: session.isInitialized, createdAt: session.createdAt,
       lastActivity: session.lastActivity, expiresAt: session.expiresAt, timeout: session.timeout,
-      suspendedAt: session.suspendedAt, newest: session.newest, revision: session.revision)
+      suspendedAt: session.suspendedAt, endedAt: limits.retainEnded > 0 ? end(session) : nil, newest: session.newest,
+      revision: session.revision)
   }
 
   // MARK: State
@@ -816,6 +858,7 @@ struct SessionRecord: Equatable {
   var expiresAt: Int64?
   var timeout: Int64?
   var suspendedAt: Int64?
+  var endedAt: Int64?
   var newest: Int64
   var revision: Int64
 }
@@ -931,7 +974,7 @@ extension Model {
   mutating func recordSecurityEvent(_ event: NewSecurityEvent) throws -> String {
     var action = SecurityAction.logged
     var violations: Int64 = 0
-    if let id = event.sessionID, let index = find(id, .server), status(sessions[index]) != .expired {
+    if let id = event.sessionID, let index = find(id, .server), !status(sessions[index]).isOver {
       if event.severity != .low {
         sessions[index].violations += 1
         let isTooMuch =

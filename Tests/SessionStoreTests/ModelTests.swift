@@ -131,6 +131,7 @@ final class ModelRun {
     limits.inactivityTimeout = pick([0, 200_000, 400_000])
     // The sweep learns of a session's end when the session is suspended, so this one stays.
     limits.maxSuspension = 150_000
+    limits.retainEnded = pick([0, 0, 300_000, 2_000_000])
   }
 
   // MARK: - Chance
@@ -179,8 +180,10 @@ final class ModelRun {
   }
 
   private func owner() -> Owner {
-    if chance(60) { return .server }
-    return Owner(tenant: claim(["t1", "t2"]), principal: claim(["alice", "bob", "carol"]))
+    if chance(48) { return .server }
+    if chance(25) { return Owner(tenant: .unspecified, principal: .unspecified, seesEnded: true) }
+    return Owner(
+      tenant: claim(["t1", "t2"]), principal: claim(["alice", "bob", "carol"]), seesEnded: chance(20))
   }
 
   private func scope() -> TaskScope { TaskScope(sessionID: some(10, sessionID()), owner: owner()) }
@@ -232,6 +235,7 @@ final class ModelRun {
       [session.expiresAt, session.timeout.map { session.lastActivity + $0 }, session.suspendedAt.map { $0 + 150_000 }]
         .compactMap { $0 }
     }
+    deadlines += model.sessions.compactMap { session in session.endedAt.map { $0 + limits.retainEnded } }
     deadlines += model.tasks.compactMap { task in task.ttl.map { task.createdAt + $0 } }
     deadlines += model.values.compactMap(\.expiresAt)
     deadlines += model.nonces.values
@@ -416,7 +420,8 @@ final class ModelRun {
       serverCapabilities: session.serverCapabilities?.string, state: session.state?.string,
       metadata: session.metadata.string, isInitialized: session.isInitialized, createdAt: session.createdAt,
       lastActivity: session.lastActivity, expiresAt: session.expiresAt, timeout: session.inactivityTimeout,
-      suspendedAt: session.suspendedAt, newest: session.lastEventID, revision: session.revision)
+      suspendedAt: session.suspendedAt, endedAt: session.endedAt, newest: session.lastEventID,
+      revision: session.revision)
   }
 
   private func view(_ task: TaskRecord) throws -> TaskView {
@@ -480,8 +485,9 @@ final class ModelRun {
     }
     let sessions = try keys("SELECT CAST(number AS TEXT), session_id FROM sessions", columns: 2)
     model.sessions = try follow("session", model.sessions, sessions, { "\($0.number)\u{0}\($0.id)" }) {
-      model.status($0) == .expired
+      model.status($0).isOver && !model.isKept($0) || isAt(limits.maxSessions + 1, model.endedCount)
     }
+    try followEnds(store)
     let tasks = try keys("SELECT CAST(number AS TEXT), task_id FROM tasks", columns: 2)
     model.tasks = try follow("task", model.tasks, tasks, { "\($0.number)\u{0}\($0.id)" }, mayBeGone: model.hasLapsed)
     let values = try keys("SELECT CAST(number AS TEXT), key FROM named_values", columns: 2)
@@ -500,6 +506,26 @@ final class ModelRun {
     try same("the number of events", store.counters.events, model.sessions.reduce(0) { $0 + Int64($1.events.count) })
     try same("the number of tasks", store.counters.tasks, Int64(model.tasks.count))
     try same("the number of values", store.counters.values, Int64(model.values.count))
+  }
+
+  /// Finds out which sessions a sweep has ended: each at the deadline that had passed.
+  private func followEnds(_ store: Store) throws {
+    if store.isInGroup { try store.flushSessions() }
+    var select = try store.tables.connection(.server).statement(
+      "SELECT number, ended_at, status FROM sessions WHERE ended_at IS NOT NULL")
+    while try select.step() {
+      let number = select.integer(0)
+      guard let index = model.sessions.firstIndex(where: { $0.number == number }) else { continue }
+      let session = model.sessions[index]
+      if session.endedAt == nil {
+        try same("\(session.id) was ended as", model.status(session), .expired)
+        (model.sessions[index].endedAt, model.sessions[index].status) = (model.end(session), .expired)
+      }
+      try same("the end of \(session.id)", select.integer(1), model.sessions[index].endedAt)
+      try same("the status of \(session.id)", select.string(2), model.sessions[index].status.rawValue)
+    }
+    let ended = Int64(model.sessions.count { $0.endedAt != nil })
+    try same("the number of sessions that have ended", store.counters.endedSessions, ended)
   }
 
   // MARK: - The whole contents
@@ -522,8 +548,9 @@ final class ModelRun {
     }
     func line(_ columns: [String?]) -> String { columns.map { $0 ?? "-" }.joined(separator: "|") }
 
-    for status in [nil] + SessionStatus.allCases {
-      let filter = SessionFilter(status: status)
+    for (status, seesEnded) in ([nil] + SessionStatus.allCases).flatMap({ [($0, false), ($0, true)] }) {
+      let filter = SessionFilter(
+        status: status, owner: Owner(tenant: .unspecified, principal: .unspecified, seesEnded: seesEnded))
       var sessions: [SessionRecord] = []
       _ = try store.listSessions(filter, after: 0, limit: 1_000, includeState: true) { session, _ in
         sessions.append(record(session))
@@ -570,13 +597,14 @@ final class ModelRun {
         SELECT 'key', task FROM task_input_keys WHERE task NOT IN (SELECT number FROM tasks) UNION ALL
         SELECT 'message', task FROM task_messages WHERE task NOT IN (SELECT number FROM tasks)
         """, columns: 2), [])
-    for session in model.sessions where model.status(session) != .expired && session.status != .invalidated {
+    let seeing = Owner(tenant: .unspecified, principal: .unspecified, seesEnded: true)
+    for session in model.sessions where (try? model.readable(session.id, seeing)) != nil {
       for stream in [nil, "s1", "s2"] as [String?] {
         let after = time(Int(session.newest) + 1)
         let expected = model.page(session, after: after, stream: stream, limit: 1_000, stop: 1_000)
         var events: [Model.Event] = []
         let page = try store.readEvents(
-          session.id, after: after, streamID: stream, limit: 1_000, owner: .server
+          session.id, after: after, streamID: stream, limit: 1_000, owner: seeing
         ) { row in
           events.append(event(row))
           return true
@@ -679,7 +707,9 @@ extension ModelRun {
     } _: { model in
       try model.createSession(new.sessionID ?? made ?? "", new, state: state, owner: owner)
     }
-    if limits.maxSessionsPerUser > 0 || isAt(limits.maxSessions, model.sessions.count) { try followSweeps() }
+    if limits.maxSessionsPerUser > 0 || isAt(limits.maxSessions, model.sessions.count) || limits.retainEnded > 0 {
+      try followSweeps()
+    }
   }
 
   private func updateSession() throws {
@@ -968,7 +998,7 @@ extension ModelRun {
         return ReaderStep(kind: model.reasonOfEnd(reader.number))
       }
       let status = model.status(session)
-      if status == .expired || status == .invalidated {
+      if status.isOver || status == .invalidated {
         ended = true
         return ReaderStep(kind: status.rawValue)
       }
@@ -985,7 +1015,7 @@ extension ModelRun {
 
   private func hasEnd(_ store: Store, _ number: Int64) throws -> Bool {
     var select = try store.tables.statement(
-      .server, "SELECT 1 FROM audit_events WHERE session = $1 AND type IN ('expired', 'deleted')")
+      .server, "SELECT 1 FROM audit_events WHERE session = $1 AND type IN ('expired', 'resolved', 'deleted')")
     select.bind(1, number)
     return try select.step()
   }
@@ -1077,7 +1107,9 @@ extension ModelRun {
         guard let id else {
           return model.sessions.reduce(0) { sum, session in
             let isReadable = Model.sees(owner, session.tenant, session.principal)
-              && [.pending, .active, .suspended].contains(model.status(session))
+              && ([.pending, .active, .suspended].contains(model.status(session))
+                || (owner.seesEnded
+                  && (model.isKept(session) || (session.endedAt == nil && !model.status(session).isOver))))
             return sum + (isReadable ? Int64(session.events.count) : 0)
           }
         }
@@ -1345,11 +1377,15 @@ extension ModelRun {
       try followSweeps()
       let swept = try current!.expireSessions(olderThan: nil, limit: limit)
       for id in swept.removed {
-        try same("\(id) was swept as", model.find(id, .server).map { model.status(model.sessions[$0]) }, .expired)
+        let session = model.find(id, .server).map { model.sessions[$0] }
+        try same("\(id) was over", session.map { model.status($0).isOver }, true)
+        if limits.retainEnded > 0 { try same("\(id) had not ended", session?.endedAt, nil) }
       }
-      model.sessions.removeAll { swept.removed.contains($0.id) }
+      if limits.retainEnded == 0 { model.sessions.removeAll { swept.removed.contains($0.id) } }
+      try followSweeps()
       if !swept.hasMore {
-        try same("expired sessions after a sweep", model.sessions.filter { model.status($0) == .expired }.map(\.id), [])
+        let over = model.sessions.filter { model.status($0).isOver && ($0.endedAt == nil || !model.isKept($0)) }
+        try same("what a sweep left behind", over.map(\.id), [])
       }
       tallies["expire_sessions", default: Tally()].done += swept.removed.count
     case 2:

@@ -11,6 +11,7 @@ enum StoreRules {
     "Audit/RateLimits.swift": "so do the keys of rate limits",
     "Events/EventReader.swift": "a reader has the number of its session, and compares it",
     "Events/Events.swift": "a broadcast writes to sessions that it was given for an owner",
+    "Sessions/EndedSessions.swift": "what has ended is swept whoever owns it",
     "Sessions/Sessions.swift": "the look-up by id, which compares the owners, and the ids that are taken",
     "Sessions/SessionList.swift": "what has expired, and rows whose ids were found for an owner",
     "Tasks/Tasks.swift": "the look-up by id, which compares the owners, and what has lapsed",
@@ -85,7 +86,7 @@ enum StoreRules {
   static let numbers: Set<String> = [
     "lastActivity", "createdAt", "expiresAt", "suspendedAt", "inactivityTimeout", "sessionTTL", "ttl", "lastUpdatedAt",
     "window", "maxAge", "olderThan", "since", "maxSuspension", "logDedupWindow", "timestamp",
-    "deadline", "arrival",
+    "deadline", "arrival", "retainEnded", "endedAt",
   ]
 
   /// Beside such a name stands no plain `+`, `-` or `*`, unless the line reckons with `Saturating`: a sum that is too

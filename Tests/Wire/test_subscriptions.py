@@ -215,8 +215,9 @@ def test_unsubscribe(sidecar: Sidecar) -> None:
 
 @pytest.mark.parametrize(
     ("method", "reason"),
-    [("delete_session", "deleted"), ("expire_session", "expired"), ("invalidate_session", "invalidated")],
-)
+    [("delete_session", "deleted"), ("expire_session", "expired"), ("invalidate_session", "invalidated"),
+     ("resolve_session", "resolved")],
+)  # fmt: skip
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "in another process"])
 def test_a_session_that_ends_ends_its_subscriptions(
     method: str, reason: str, elsewhere: bool, spawn: Spawn

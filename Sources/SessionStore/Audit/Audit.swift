@@ -2,7 +2,7 @@ import Database
 
 /// What happened in a session's life.
 package enum LifecycleChange: String, CaseIterable, Sendable {
-  case created, activated, suspended, resumed, expired, invalidated, deleted
+  case created, activated, suspended, resumed, expired, invalidated, deleted, resolved
 }
 
 package enum SecurityEventType: String, CaseIterable, Sendable {
@@ -224,7 +224,7 @@ extension Store {
     _ event: NewSecurityEvent
   ) throws -> (number: Int64, violations: Int64, action: SecurityAction) {
     guard let sessionID = event.sessionID, let slot = try findSession(sessionID, owner: .server),
-      effectiveStatus(slot) != .expired
+      !effectiveStatus(slot).isOver
     else {
       return (try audit(event, nil, action: .logged), 0, .logged)
     }
@@ -259,7 +259,7 @@ extension Store {
       case .violation(let event):
         // Of one that is over nothing more is counted, however often it is denied.
         guard let sessionID = event.sessionID, let slot = try findSession(sessionID, owner: .server),
-          effectiveStatus(slot) != .expired, effectiveStatus(slot) != .invalidated
+          !effectiveStatus(slot).isOver, effectiveStatus(slot) != .invalidated
         else { continue }
         _ = try recordSecurityEvent(event)
       }

@@ -12,8 +12,8 @@ package struct EventReader {
   /// when the session expires if nothing happens to it meanwhile; nil: never
   package private(set) var deadline: Int64?
 
-  fileprivate mutating func note(_ row: SessionRow, maxSuspension: Int64) {
-    deadline = row.deadline(maxSuspension: maxSuspension)
+  fileprivate mutating func note(_ row: SessionRow, _ limits: Limits) {
+    deadline = row.deadline(limits)
   }
 }
 
@@ -32,7 +32,7 @@ extension Store {
     var reader = EventReader(
       session: row.number, sessionID: sessionID, owners: Owners(tenantID: row.tenantID, principal: row.principal),
       streamID: streamID, after: start)
-    reader.note(row, maxSuspension: limits.maxSuspension)
+    reader.note(row, limits)
     return (reader, row.lastEventID, gap, cursor > row.lastEventID)
   }
 
@@ -42,7 +42,7 @@ extension Store {
     case more
     /// Events were evicted or deleted before they could be read; the reader now stands behind them.
     case lagged(EventGap)
-    /// the session is deleted, expired or invalidated
+    /// the session is deleted, or it ended: its status says how
     case ended(reason: String)
   }
 
@@ -52,8 +52,8 @@ extension Store {
     var select = try tables.statement(
       of: reader.session,
       """
-      SELECT CASE WHEN status_before = 'expired' THEN 'expired' ELSE type END FROM audit_events
-      WHERE session = $1 AND type IN ('expired', 'deleted') ORDER BY number LIMIT 1
+      SELECT CASE WHEN status_before IN ('expired', 'resolved') THEN status_before ELSE type END FROM audit_events
+      WHERE session = $1 AND type IN ('expired', 'resolved', 'deleted') ORDER BY number LIMIT 1
       """)
     if try select.step() { return select.string(0) }
     return reader.deadline.map { now >= $0 } == true ? "expired" : "deleted"
@@ -68,9 +68,9 @@ extension Store {
       return .ended(reason: try end(of: reader))
     }
     let status = effectiveStatus(slot)
-    if status == .expired || status == .invalidated { return .ended(reason: status.rawValue) }
+    if status.isOver || status == .invalidated { return .ended(reason: status.rawValue) }
     let row = cache.rows[slot]
-    reader.note(row, maxSuspension: limits.maxSuspension)
+    reader.note(row, limits)
     if let gap = try gap(row, after: reader.after, streamID: reader.streamID) {
       reader.after = row.eventFloor
       return .lagged(gap)

@@ -147,7 +147,7 @@ extension Store {
 
     let evicted = cache.update(slot) { row in
       row.lastEventID = id
-      row.touch(now, maxSuspension: limits.maxSuspension)
+      row.touch(now, limits)
       let excess = limits.maxEventsPerSession > 0 ? row.eventCount - Int64(limits.maxEventsPerSession) : 0
       if excess > 0 { row.eventFloor += excess }
       return max(excess, 0)
@@ -412,8 +412,8 @@ extension Store {
   private func countEvents(visibleTo owner: Owner) throws -> Int64 {
     try flushSessions()
     var conditions = Filter(visibleTo: owner)
-    addStatus(nil, to: &conditions)
-    conditions.add("status <> 'invalidated'")
+    addStatus(nil, seesEnded: owner.seesEnded, to: &conditions)
+    if !owner.seesEnded { conditions.add("status <> 'invalidated'") }
     return try tables.sum(Self.readableEvents, from: "sessions", conditions)
   }
 }

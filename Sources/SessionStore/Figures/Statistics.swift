@@ -147,7 +147,7 @@ extension Store {
           (SELECT coalesce(sum(\(tables.dialect.byteLength("data"))), 0) FROM events
             WHERE session = number AND id > event_floor),
           state_bytes, last_log_seq - log_floor, last_activity
-        FROM sessions WHERE NOT \(isExpired(at: "$1"))
+        FROM sessions WHERE NOT \(isOver(at: "$1"))
         ORDER BY events DESC, state_bytes DESC, number LIMIT \(Self.listed)
         """)
     select.bind(1, now)

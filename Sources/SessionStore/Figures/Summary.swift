@@ -9,7 +9,8 @@ package struct Summary {
     package var createdAt: Int64
   }
 
-  /// of sessions by status, deadlines taken into account; expired ones wait for a sweep
+  /// of sessions by status, deadlines taken into account; expired and resolved ones wait for a sweep or are kept.
+  /// Resolved ones are named where there can be any.
   package var sessions: [SessionStatus: Int64] = [:]
   /// since midnight, UTC
   package var createdToday: Int64 = 0
@@ -17,6 +18,8 @@ package struct Summary {
   package var averageDuration: Int64 = 0
   package var oldestSession: End?
   package var newestSession: End?
+  /// that have ended and are kept; nil where none is
+  package var endedSessions: Int64?
   package var events: Int64 = 0
   /// of tasks by status, without those that have lapsed
   package var tasks: [TaskStatus: Int64] = [:]
@@ -32,6 +35,10 @@ package struct Summary {
   package var walBytes: Int64 = 0
   package var freeBytes: Int64 = 0
 
+  /// in their order, those that there can be
+  package var statuses: [(status: SessionStatus, count: Int64)] {
+    SessionStatus.allCases.compactMap { status in sessions[status].map { (status, $0) } }
+  }
   package var sessionCount: Int64 { sessions.values.reduce(0, +) }
   package var taskCount: Int64 { tasks.values.reduce(0, +) }
 }
@@ -46,6 +53,7 @@ extension Store {
       summary.oldestSession = try end(of: "ORDER BY created_at, number")
       summary.newestSession = try end(of: "ORDER BY created_at DESC, number DESC")
     }
+    if keepsEnded { summary.endedSessions = counters.endedSessions }
     summary.events = try countEvents(nil, owner: .server)
     summary.tasks = try tasksByStatus()
     summary.values = try countValues()
@@ -63,7 +71,7 @@ extension Store {
     var select = try tables.statement(
       .server,
       composed: """
-        SELECT CASE WHEN \(isExpired(at: "$1")) THEN 'expired' ELSE status END AS shown, count(*),
+        SELECT \(shownStatus(at: "$1")) AS shown, count(*),
           sum(CASE WHEN created_at >= $2 THEN 1 ELSE 0 END),
           sum(CAST(CASE WHEN last_activity > created_at THEN last_activity - created_at ELSE 0 END AS DOUBLE PRECISION))
         FROM sessions GROUP BY shown
@@ -71,6 +79,7 @@ extension Store {
     select.bind(1, now)
     select.bind(2, (Saturating(now) - now % 86_400_000).value)
     summary.sessions = Dictionary(uniqueKeysWithValues: SessionStatus.allCases.map { ($0, Int64(0)) })
+    if !keepsEnded { summary.sessions[.resolved] = nil }  // nearly always there is none
     // Far above what any sum of whole numbers holds; exact up to 2^53 milliseconds in all, 285,000 years.
     var duration = 0.0
     while try select.step() {
@@ -84,7 +93,7 @@ extension Store {
   private func end(of order: String) throws -> Summary.End? {
     var select = try tables.statement(
       .server,
-      composed: "SELECT session_id, created_at FROM sessions WHERE NOT \(isExpired(at: "$1")) \(order) LIMIT 1")
+      composed: "SELECT session_id, created_at FROM sessions WHERE NOT \(isOver(at: "$1")) \(order) LIMIT 1")
     select.bind(1, now)
     return try select.step() ? Summary.End(sessionID: select.string(0), createdAt: select.integer(1)) : nil
   }

@@ -53,6 +53,10 @@ enum Integrity {
   /// What table `store` says, and what there is.
   private static let counts: [(what: String, sql: StaticString)] = [
     ("sessions", "SELECT (SELECT sum(sessions) FROM store), (SELECT count(*) FROM sessions)"),
+    (
+      "sessions that have ended",
+      "SELECT (SELECT sum(ended_sessions) FROM store), (SELECT count(*) FROM sessions WHERE ended_at IS NOT NULL)"
+    ),
     ("tasks", "SELECT (SELECT sum(tasks) FROM store), (SELECT count(*) FROM tasks)"),
     ("values", "SELECT (SELECT sum(named_values) FROM store), (SELECT count(*) FROM named_values)"),
     ("events", "SELECT (SELECT sum(events) FROM store), (SELECT sum(last_event_id - event_floor) FROM sessions)"),
@@ -77,6 +81,13 @@ enum Integrity {
         SELECT max(number) AS highest FROM sessions UNION ALL SELECT max(number) FROM tasks
         UNION ALL SELECT max(number) FROM named_values) AS numbers
       WHERE highest > (SELECT max(revision) FROM store)
+      """
+    ),
+    (
+      "sessions whose end and status contradict each other",
+      """
+      SELECT count(*) FROM sessions WHERE CASE WHEN ended_at IS NULL THEN status IN ('expired', 'resolved')
+        ELSE status NOT IN ('expired', 'resolved', 'invalidated') OR check_at IS NOT NULL END
       """
     ),
     (

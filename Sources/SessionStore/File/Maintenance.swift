@@ -1,6 +1,6 @@
 import Database
 
-/// What a sweep of sessions or tasks removed.
+/// What a sweep of sessions or tasks removed, or ended and keeps.
 package struct Swept {
   package var removed: [String] = []
   /// whether more is due than this sweep was allowed to do
@@ -61,6 +61,8 @@ extension Store {
   /// Those of a slice that has to keep up with a caller who makes more.
   private static let sliceRowsAtMost = 16_384
   private static let sliceMillisecondsAtMost: Int64 = 8
+  /// what ending a session that is kept costs, in rows
+  private static let endRows = 4
   /// what removing a session costs beside what belongs to it, in rows
   static let sessionRows = 16
   static let taskRows = 4
@@ -74,11 +76,13 @@ extension Store {
     return try sweepSessions(limit: limit, &budget)
   }
 
-  /// Removes sessions whose deadline has passed, the longest overdue first. One with more rows than the budget has left
-  /// loses some of them, and the rest in the next slices.
+  /// Removes sessions whose deadline has passed, the longest overdue first, or ends them where they are kept; and those
+  /// that were kept long enough. One with more rows than the budget has left loses some of them, and the rest in the
+  /// next slices.
   private func sweepSessions(limit: Int, _ budget: inout SliceBudget) throws -> Swept {
     try flushSessions()
-    let due = try dueSessions(limit: limit)
+    var due = try endedSessionsDue(limit: limit)
+    due += try dueSessions(limit: limit - due.count)
     var swept = Swept()
     swept.hasMore = due.count == limit
     for sessionID in due {
@@ -88,12 +92,18 @@ extension Store {
         swept.hasMore = true
         break
       }
-      guard effectiveStatus(slot) == .expired else {
+      guard row.endedAt != nil || effectiveStatus(slot).isOver else {
         // It was used since: look again when that deadline comes.
-        let deadline = row.deadline(maxSuspension: limits.maxSuspension)
+        let deadline = row.deadline(limits)
         try setCheck(row.number, deadline)
         cache.setCheck(slot, deadline)
         budget.spend(1)
+        continue
+      }
+      if row.endedAt == nil, row.isKept(at: now, limits) {
+        try endAsExpired(slot, at: row.end(at: now, limits) ?? now)
+        budget.spend(Int64(Self.endRows))
+        swept.removed.append(sessionID)
         continue
       }
       if row.rowsAtMost > budget.chunk, try shrink(slot, &budget) {
@@ -102,7 +112,8 @@ extension Store {
       }
       budget.spend(Int64(Self.sessionRows) + cache.rows[slot].eventRows + cache.rows[slot].logCount)
       try removeSession(slot, as: .expired)
-      swept.removed.append(sessionID)
+      // One that was kept was told of when it ended.
+      if row.endedAt == nil || !keepsEnded { swept.removed.append(sessionID) }
     }
     return swept
   }
@@ -121,7 +132,7 @@ extension Store {
     var select = try tables.statement(
       .server,
       """
-      SELECT session_id FROM sessions WHERE suspended_at <= $1 AND coalesce(check_at > $2, true)
+      SELECT session_id FROM sessions WHERE suspended_at <= $1 AND coalesce(check_at > $2, true) AND ended_at IS NULL
       ORDER BY suspended_at LIMIT $3
       """)
     select.bind(1, (Saturating(now) - limits.maxSuspension).value)
@@ -147,16 +158,8 @@ extension Store {
 
   private func endForGood(_ slot: SessionSlot) throws {
     let row = cache.rows[slot]
-    if row.status == .expired { return }
-    var select = try tables.statement(of: row.number, "SELECT user_id FROM sessions WHERE number = $1")
-    let userID = try select.step() ? select.optionalString(0) : nil
-    cache.update(slot) { row in
-      row.status = .expired
-      row.suspendedAt = nil
-      // Its time has come, whatever the sweep was told to look at it for.
-      row.rearm(maxSuspension: limits.maxSuspension)
-    }
-    try audit(.expired, row, userID: userID, from: row.status, to: .expired, reason: nil)
+    if row.endedAt == nil { return try endAsExpired(slot, at: 0) }
+    if row.endedAt != 0 { end(slot, as: row.status, at: 0) }
   }
 
   private func deleteOldestEvents(_ slot: SessionSlot, _ limit: Int64) throws -> Int64 {
@@ -220,7 +223,8 @@ extension Store {
   /// rows that one call of ``expireSessions(olderThan:limit:)`` removes by deadline
   private static let expiryRows: Int64 = 100_000
 
-  /// Removes sessions whose last activity was before a time, or without one those past their own deadline.
+  /// Removes sessions whose last activity was before a time, or without one those past their own deadline; where ended
+  /// ones are kept it ends them.
   package func expireSessions(olderThan: Int64?, limit: Int) throws -> Swept {
     guard let olderThan else {
       var budget = SliceBudget(rows: Self.expiryRows, environment)
@@ -231,7 +235,9 @@ extension Store {
     do {
       var select = try tables.statement(
         .server,
-        "SELECT session_id FROM sessions WHERE last_activity < $1 ORDER BY number LIMIT $2")
+        keepsEnded
+          ? "SELECT session_id FROM sessions WHERE last_activity < $1 AND ended_at IS NULL ORDER BY number LIMIT $2"
+          : "SELECT session_id FROM sessions WHERE last_activity < $1 ORDER BY number LIMIT $2")
       select.bind(1, olderThan)
       select.bind(2, Int64(limit + 1))
       while try select.step() { old.append(select.string(0)) }
@@ -240,7 +246,11 @@ extension Store {
     swept.hasMore = old.count > limit
     for sessionID in old.prefix(limit) {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
-      try removeSession(slot, as: .expired)
+      if keepsEnded {
+        try endAsExpired(slot, at: cache.rows[slot].end(at: now, limits) ?? now)
+      } else {
+        try removeSession(slot, as: .expired)
+      }
       swept.removed.append(sessionID)
     }
     return swept

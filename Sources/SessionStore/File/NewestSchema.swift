@@ -18,9 +18,10 @@ extension Schema {
       last_uuid_high INTEGER NOT NULL DEFAULT 0,  -- 48 bits of time, 12 of rand_a
       last_uuid_low INTEGER NOT NULL DEFAULT 0,  -- 62 bits of rand_b
       lineage INTEGER NOT NULL DEFAULT 0,  -- random, the same in copies; 0: not chosen yet
-      log_base INTEGER NOT NULL DEFAULT 0  -- the file's revision when its write-ahead log was begun, or an earlier one
+      log_base INTEGER NOT NULL DEFAULT 0,  -- the file's revision when its write-ahead log was begun, or an earlier one
+      ended_sessions INTEGER NOT NULL DEFAULT 0  -- sessions that have ended_at
     ) STRICT;
-    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
     CREATE TABLE sessions (
       number INTEGER PRIMARY KEY,      -- the order of creation; never reused
@@ -54,7 +55,8 @@ extension Schema {
       violations INTEGER NOT NULL DEFAULT 0,
       suspended_ms INTEGER,            -- by all suspensions that are over; NULL until one is
       suspensions INTEGER,             -- how many those were
-      write_arrival INTEGER            -- of its last write, as in rate_limits
+      write_arrival INTEGER,           -- of its last write, as in rate_limits
+      ended_at INTEGER                 -- NULL while it lives; 0: it is being removed
     ) STRICT;
     CREATE INDEX sessions_by_check ON sessions (check_at) WHERE check_at IS NOT NULL;
     CREATE INDEX sessions_by_user ON sessions (user_id, number) WHERE user_id IS NOT NULL;
@@ -63,8 +65,9 @@ extension Schema {
       WHERE principal IS NOT NULL OR tenant_id IS NOT NULL;
     CREATE INDEX sessions_by_tenant ON sessions (tenant_id, number)
       WHERE principal IS NOT NULL OR tenant_id IS NOT NULL;
-    CREATE INDEX sessions_by_suspension ON sessions (suspended_at) WHERE suspended_at IS NOT NULL;
+    CREATE INDEX sessions_by_suspension ON sessions (suspended_at) WHERE suspended_at IS NOT NULL AND ended_at IS NULL;
     CREATE INDEX sessions_invalidated ON sessions (number) WHERE status = 'invalidated';
+    CREATE INDEX sessions_by_end ON sessions (ended_at, number) WHERE ended_at IS NOT NULL;
 
     CREATE TABLE session_state (
       number INTEGER PRIMARY KEY,      -- the order in which keys were first set
@@ -198,7 +201,7 @@ extension Schema {
       session INTEGER                  -- number of the session, which may be gone by now; NULL where there was none
     ) STRICT;
     CREATE INDEX audit_events_by_ring ON audit_events (ring, number);
-    CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'deleted');
+    CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'resolved', 'deleted');
 
     CREATE TABLE rate_limits (
       key TEXT PRIMARY KEY,

@@ -222,7 +222,7 @@ package struct Schema {
 
   private static let third = [
     rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
-    lineage, writeAllowances,
+    lineage, writeAllowances, endedSessions,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -269,9 +269,8 @@ package struct Schema {
 
   /// What is expired or cannot be read any more is found without the rest, and so is how a session ended.
   private static let endsOfSessions = """
-    CREATE INDEX sessions_by_suspension ON sessions (suspended_at) WHERE suspended_at IS NOT NULL;
     CREATE INDEX sessions_invalidated ON sessions (number) WHERE status = 'invalidated';
-    CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'deleted');
+    CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'resolved', 'deleted');
     """
 
   /// Keys of a state are listed in the order in which they were first set.
@@ -340,5 +339,15 @@ package struct Schema {
   /// Where the writes of sessions are limited; else NULL.
   private static let writeAllowances = """
     ALTER TABLE sessions ADD COLUMN write_arrival INTEGER; -- of its last write, as in rate_limits
+    """
+
+  /// A session may outlive its end. What an older program has ended is not kept: half of it may be gone.
+  private static let endedSessions = """
+    ALTER TABLE sessions ADD COLUMN ended_at INTEGER; -- NULL while it lives; 0: it is being removed
+    ALTER TABLE store ADD COLUMN ended_sessions INTEGER NOT NULL DEFAULT 0; -- sessions that have ended_at
+    UPDATE sessions SET ended_at = 0, check_at = NULL WHERE status = 'expired';
+    UPDATE store SET ended_sessions = (SELECT count(*) FROM sessions WHERE ended_at IS NOT NULL);
+    CREATE INDEX sessions_by_end ON sessions (ended_at, number) WHERE ended_at IS NOT NULL;
+    CREATE INDEX sessions_by_suspension ON sessions (suspended_at) WHERE suspended_at IS NOT NULL AND ended_at IS NULL;
     """
 }

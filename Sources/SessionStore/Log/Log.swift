@@ -121,7 +121,7 @@ extension Store {
       row.lastLogSeq = seq
       if entry.kind == .checkpoint { row.logCheckpoint = seq }
       if entry.messageKey != nil { row.logIDs += 1 }
-      row.touch(now, maxSuspension: limits.maxSuspension)
+      row.touch(now, limits)
     }
     if entry.messageKey != nil, cache.rows[slot].logIDs % Self.blockIDs == 0 { try writeMessageIDs(slot) }
     return seq
@@ -135,7 +135,7 @@ extension Store {
     cache.update(slot) { row in
       row.logFloor = row.lastLogSeq
       row.logCheckpoint = 0
-      row.touch(now, maxSuspension: limits.maxSuspension)
+      row.touch(now, limits)
     }
   }
 

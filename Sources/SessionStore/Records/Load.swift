@@ -313,18 +313,27 @@ package struct Loader: ~Copyable {
         """)
     sizes.bind(1, bases[RecordKind.session.name] ?? 0)
     try sizes.run()
+    // What an older schema calls expired has no end there, and half of it may be gone.
+    var ends = try store.tables.statement(
+      .server,
+      """
+      UPDATE sessions SET ended_at = coalesce(ended_at, 0), check_at = NULL
+      WHERE number > $1 AND (ended_at IS NOT NULL OR status IN ('expired', 'resolved'))
+      """)
+    ends.bind(1, bases[RecordKind.session.name] ?? 0)
+    try ends.run()
+    store.counters.endedSessions += store.tables.changes
     var checks = try store.tables.statement(
       .server,
       """
       UPDATE sessions SET check_at = found.deadline FROM (
         SELECT number, CASE
-          WHEN status = 'expired' THEN 0
           WHEN status = 'suspended' THEN NULL
           WHEN inactivity_timeout IS NULL THEN expires_at
           WHEN expires_at <= last_activity + inactivity_timeout THEN expires_at
           ELSE last_activity + inactivity_timeout
           END AS deadline
-        FROM sessions WHERE number > $1
+        FROM sessions WHERE number > $1 AND ended_at IS NULL
       ) AS found
       WHERE sessions.number = found.number AND found.deadline IS NOT NULL
         AND (check_at IS NULL OR check_at > found.deadline)

@@ -110,6 +110,7 @@ struct RecordKind: Sendable {
       .optional(.text("ip_address")), .optional(.text("user_agent")), .integer("violations"), .revision,
       .optional(.integer("suspended_ms")), .optional(.integer("suspensions")),
       .optional(Column(name: "write_arrival", content: .nanoseconds)),
+      .optional(.time("ended_at")),
     ],
     key: ["number"], numbering: .revision)
 

@@ -110,6 +110,10 @@ struct RecordRules {
       for name in ["log_floor", "log_checkpoint", "log_ids_seq"] {
         try require(integer(name) <= integer("last_log_seq"), "'\(name)' is at most 'last_log_seq'")
       }
+      let status = members("status")?.decodedString.flatMap(SessionStatus.init)
+      try require(
+        members("ended_at") == nil || status?.isOver == true || status == .invalidated,
+        "'ended_at' stands only in a session that is expired, resolved or invalidated")
       sessions[integer("number")] = Session(
         trimmed: integer("event_trimmed"), floor: integer("event_floor"), last: integer("last_event_id"),
         logFloor: integer("log_floor"), lastSeq: integer("last_log_seq"), messageIDs: integer("log_ids"))

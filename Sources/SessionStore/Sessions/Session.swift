@@ -2,7 +2,10 @@ package import JSON
 
 /// Where a session stands in its life.
 package enum SessionStatus: String, Sendable, CaseIterable {
-  case pending, active, suspended, expired, invalidated
+  case pending, active, suspended, expired, invalidated, resolved
+
+  /// Whether nothing is left to do with it: its id is free, and only a sweep has not come by yet, or it is kept.
+  package var isOver: Bool { self == .expired || self == .resolved }
 }
 
 /// A session as callers see it.
@@ -27,6 +30,10 @@ package struct Session {
   package var suspendedTime: Int64
   /// how many of them there were
   package var suspensions: Int64
+  /// nil while it lives
+  package var endedAt: Int64?
+  /// whether the store keeps what has ended; without it nobody is told of an end
+  package var tellsEnd: Bool
   package var lastEventID: Int64
   package var revision: Int64
 }
@@ -58,6 +65,9 @@ struct SessionRow {
   var logIDs: Int64 = 0
   /// those of entries up to this seq stand in blocks
   var logIDsSeq: Int64 = 0
+  /// When it ended; nil while it lives, and nothing is awaited of it by `checkAt` from then on. 0: its rows are being
+  /// removed, and nobody sees it any more.
+  var endedAt: Int64? { didSet { isDirtyInIndexes = true } }
   /// not after the earliest deadline; it is not moved on every touch, the sweep does that when it comes by
   var checkAt: Int64?
   /// what its last write left of its allowance: see ``Rate``
@@ -70,12 +80,17 @@ struct SessionRow {
   func admits(_ owner: Owner) -> Bool { owner.admits(tenant: tenantID, principal: principal) }
 
   /// The moment from which the session counts as expired; nil: never.
-  func deadline(maxSuspension: Int64) -> Int64? {
+  func deadline(_ limits: Limits) -> Int64? {
+    // An invalidated one can be looked at as long as it is kept.
+    if let endedAt, endedAt > 0, limits.retainEnded > 0, !status.isOver {
+      return (Saturating(endedAt) + limits.retainEnded).value
+    }
+    if endedAt != nil { return 0 }
     switch status {
-    case .expired: return 0
+    case .expired, .resolved: return 0
     case .suspended:
-      guard maxSuspension > 0, let suspendedAt else { return nil }
-      return (Saturating(suspendedAt) + maxSuspension).value
+      guard limits.maxSuspension > 0, let suspendedAt else { return nil }
+      return (Saturating(suspendedAt) + limits.maxSuspension).value
     case .pending, .active, .invalidated:
       let inactive = inactivityTimeout.map { (Saturating(lastActivity) + $0).value }
       guard let expiresAt else { return inactive }
@@ -84,22 +99,22 @@ struct SessionRow {
   }
 
   /// The status with the deadlines taken into account; they are inclusive.
-  func status(at now: Int64, maxSuspension: Int64) -> SessionStatus {
-    guard let deadline = deadline(maxSuspension: maxSuspension), now >= deadline else { return status }
-    return .expired
+  func status(at now: Int64, _ limits: Limits) -> SessionStatus {
+    guard let deadline = deadline(limits), now >= deadline else { return status }
+    return status == .resolved ? .resolved : .expired
   }
 
   /// Slides the inactivity deadline: backwards too, when the last activity lay in the future (a clock that was set
   /// back, a migrated session).
-  mutating func touch(_ now: Int64, maxSuspension: Int64) {
+  mutating func touch(_ now: Int64, _ limits: Limits) {
     let isEarlier = now < lastActivity
     lastActivity = now
-    if isEarlier { rearm(maxSuspension: maxSuspension) }
+    if isEarlier { rearm(limits) }
   }
 
   /// Brings `checkAt` forward when the deadline came nearer.
-  mutating func rearm(maxSuspension: Int64) {
-    guard let deadline = deadline(maxSuspension: maxSuspension) else { return }
+  mutating func rearm(_ limits: Limits) {
+    guard let deadline = deadline(limits) else { return }
     if let checkAt, checkAt <= deadline { return }
     checkAt = deadline
     isDirtyInIndexes = true

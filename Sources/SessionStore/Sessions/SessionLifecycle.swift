@@ -4,7 +4,7 @@ import JSON
 /// From one status to another, and whether a session may be used.
 extension Store {
   package enum LifecycleStep: String, Sendable, CaseIterable {
-    case activate, suspend, resume, expire, invalidate
+    case activate, suspend, resume, expire, invalidate, resolve
 
     /// The status after this step, or nil where it may not be taken.
     func next(from status: SessionStatus) -> SessionStatus? {
@@ -13,6 +13,7 @@ extension Store {
       case (.suspend, .active): .suspended
       case (.expire, .pending), (.expire, .active), (.expire, .suspended): .expired
       case (.invalidate, .pending), (.invalidate, .active), (.invalidate, .suspended): .invalidated
+      case (.resolve, .pending), (.resolve, .active), (.resolve, .suspended): .resolved
       default: nil
       }
     }
@@ -24,6 +25,7 @@ extension Store {
       case .resume: .resumed
       case .expire: .expired
       case .invalidate: .invalidated
+      case .resolve: .resolved
       }
     }
   }
@@ -48,8 +50,9 @@ extension Store {
       }
       row.suspendedAt = next == .suspended ? now : nil
       row.status = next
-      row.rearm(maxSuspension: limits.maxSuspension)
+      row.rearm(limits)
     }
+    if next.isOver || (next == .invalidated && keepsEnded) { end(slot, as: next, at: now) }
     if next != current { revise(slot) }
     noteChange(ofSession: cache.rows[slot].number)
     let session = try record(slot, includeState: true)
@@ -74,7 +77,7 @@ extension Store {
   /// Why a request may not use a session.
   package enum InvalidReason: String {
     case notFound = "not_found"
-    case pending, suspended, expired, invalidated
+    case pending, suspended, expired, invalidated, resolved
     case addressChanged = "address_changed"
     case agentChanged = "agent_changed"
   }
@@ -94,6 +97,7 @@ extension Store {
     case .suspended: return .suspended
     case .expired: return .expired
     case .invalidated: return .invalidated
+    case .resolved: return .resolved
     case .active: break
     }
     let number = cache.rows[slot].number

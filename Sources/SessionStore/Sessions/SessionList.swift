@@ -14,8 +14,8 @@ package struct SessionFilter {
 }
 
 extension Store {
-  /// The next sessions in the order of creation after the one with the number `after`. Expired ones only when asked for
-  /// by status.
+  /// The next sessions in the order of creation after the one with the number `after`. Those that are over only when
+  /// asked for by status, or when the caller sees what has ended.
   /// - Parameter visit: gets each session with its number; false ends the page before that session
   /// - Returns: whether there are more
   package func listSessions(
@@ -64,14 +64,24 @@ extension Store {
   private func conditions(_ filter: SessionFilter) -> Filter {
     var conditions = Filter(visibleTo: filter.owner)
     if let userID = filter.userID { conditions.add(ofUser: userID) }
-    addStatus(filter.status, to: &conditions)
+    addStatus(filter.status, seesEnded: filter.owner.seesEnded, to: &conditions)
     return conditions
   }
 
-  /// The condition for a session that counts as expired: the rule of ``SessionRow/status(at:maxSuspension:)`` as SQL.
+  /// The condition for a session that is over: the rule of ``SessionRow/status(at:_:)`` as SQL.
   /// - Parameter now: stands for the time
-  func isExpired(at now: String) -> String {
-    var due = "(status = 'expired' OR (status <> 'suspended' AND "
+  func isOver(at now: String) -> String {
+    "(status IN ('expired', 'resolved') OR \(hasLeft(at: now)) OR (ended_at IS NULL AND \(isDue(at: now))))"
+  }
+
+  /// The status that a session shows, as SQL.
+  func shownStatus(at now: String) -> String {
+    "CASE WHEN status <> 'resolved' AND \(isOver(at: now)) THEN 'expired' ELSE status END"
+  }
+
+  /// The condition for a session that has not been ended yet: whether its deadline has passed.
+  func isDue(at now: String) -> String {
+    var due = "((status <> 'suspended' AND "
     due += "(coalesce(expires_at <= \(now), false) OR coalesce(inactivity_timeout <= \(now) - last_activity, false)))"
     if limits.maxSuspension > 0 {
       due += " OR (status = 'suspended' AND suspended_at <= \(now) - \(limits.maxSuspension))"
@@ -79,8 +89,17 @@ extension Store {
     return due + ")"
   }
 
-  /// An aggregate over the sessions that have expired and wait for a sweep.
+  /// An aggregate over the sessions that are over and wait for a sweep, or are kept.
   func expired(_ aggregate: String) throws -> Int64 {
+    let found = try overdue(aggregate)
+    var ended = Filter(.server)
+    ended.add("ended_at IS NOT NULL")
+    ended.add(isOver(at: "?"), now)
+    return found + (try tables.sum(aggregate, from: "sessions", ended))
+  }
+
+  /// An aggregate over the sessions whose time has passed, and that no sweep has ended yet.
+  func overdue(_ aggregate: String) throws -> Int64 {
     try flushSessions()
     var due = Filter(.server)
     due.add("check_at <= ?", now)
@@ -91,12 +110,22 @@ extension Store {
     // One that --max-suspension was lowered for since is to be looked at before its time.
     suspended.add("suspended_at <= ?", (Saturating(now) - limits.maxSuspension).value)
     suspended.add("coalesce(check_at > ?, true)", now)
+    suspended.add("ended_at IS NULL")
     return found + (try tables.sum(aggregate, from: "sessions", suspended))
   }
 
-  func addStatus(_ status: SessionStatus?, to conditions: inout Filter) {
-    let due = isExpired(at: "?")
-    conditions.add(status == .expired ? due : "NOT " + due, now)
-    if let status, status != .expired { conditions.add("status = ?", status.rawValue) }
+  /// Leaves the sessions of a status; without one those that are not over, and for who sees them those that are kept.
+  func addStatus(_ status: SessionStatus?, seesEnded: Bool = false, to conditions: inout Filter) {
+    if seesEnded { addNotGone(to: &conditions) }
+    switch status {
+    case .expired:
+      conditions.add(isOver(at: "?"), now)
+      conditions.add("status <> 'resolved'")
+    case .resolved: conditions.add("status = 'resolved'")
+    case nil where seesEnded: break
+    case nil, .pending, .active, .suspended, .invalidated:
+      conditions.add("NOT " + isOver(at: "?"), now)
+      if let status { conditions.add("status = ?", status.rawValue) }
+    }
   }
 }

@@ -114,8 +114,9 @@ extension Store {
       throw StoreError.sessionNotFound(sessionID)
     }
     let status = effectiveStatus(slot)
+    if case .read = access, owner.seesEnded, cache.rows[slot].isKept(at: now, limits) { return slot }
     switch (status, access) {
-    case (.expired, _):
+    case (.expired, _), (.resolved, _):
       throw StoreError.sessionExpired(sessionID)
     case (.pending, _), (.active, _), (.suspended, .read), (_, .lifecycle):
       if let rate = limits.sessionWrites, case .write(_, counts: true) = access { try takeWrite(slot, rate) }
@@ -128,12 +129,12 @@ extension Store {
   }
 
   func effectiveStatus(_ slot: SessionSlot) -> SessionStatus {
-    cache.rows[slot].status(at: now, maxSuspension: limits.maxSuspension)
+    cache.rows[slot].status(at: now, limits)
   }
 
   /// Slides the inactivity deadline: every write on a session does.
   func touch(_ slot: SessionSlot) {
-    cache.update(slot) { $0.touch(now, maxSuspension: limits.maxSuspension) }
+    cache.update(slot) { $0.touch(now, limits) }
   }
 
   /// Marks that the caller's own content of the session changed.
@@ -148,7 +149,7 @@ extension Store {
       """
       SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
         suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, last_log_seq,
-        log_floor, log_checkpoint, log_ids, log_ids_seq, write_arrival
+        log_floor, log_checkpoint, log_ids, log_ids_seq, write_arrival, ended_at
       FROM sessions WHERE session_id = $1
       """)
     select.bind(1, sessionID)
@@ -164,7 +165,8 @@ extension Store {
       lastEventID: select.integer(9), eventFloor: select.integer(10), eventTrimmed: select.integer(11),
       stateBytes: select.integer(12), revision: select.integer(13), lastLogSeq: select.integer(15),
       logFloor: select.integer(16), logCheckpoint: select.integer(17), logIDs: select.integer(18),
-      logIDsSeq: select.integer(19), checkAt: select.optionalInteger(14), writeArrival: select.optionalInteger(20))
+      logIDsSeq: select.integer(19), endedAt: select.optionalInteger(21), checkAt: select.optionalInteger(14),
+      writeArrival: select.optionalInteger(20))
   }
 
   /// Writes the changed rows; needed before SQL that reads or counts sessions.
@@ -208,10 +210,12 @@ extension Store {
   /// Apart, because it stands in indexes, and an index is written even when the value stays.
   private func writeIndexed(_ row: SessionRow) throws {
     var update = try tables.statement(
-      of: row.number, as: 4, "UPDATE sessions SET status = $1, suspended_at = $2, check_at = $3 WHERE number = $4")
+      of: row.number, as: 5,
+      "UPDATE sessions SET status = $1, suspended_at = $2, check_at = $3, ended_at = $4 WHERE number = $5")
     update.bind(1, row.status.rawValue)
     update.bind(2, row.suspendedAt)
     update.bind(3, row.checkAt)
+    update.bind(4, row.endedAt)
     try update.run()
   }
 
@@ -233,11 +237,11 @@ extension Store {
     let made = new.sessionID == nil ? makeIdentifier(new.idFormat ?? limits.idFormat) : nil
     let sessionID = new.sessionID ?? made?.text ?? ""
     let taken = try findSession(sessionID, owner: .server)
-    if let taken, effectiveStatus(taken) != .expired { throw StoreError.sessionExists(sessionID) }
+    if let taken, !effectiveStatus(taken).isOver { throw StoreError.sessionExists(sessionID) }
     // Before anything is removed: a refused call leaves everything as it was.
-    try checkSessionCap(freed: taken == nil ? 0 : 1)
+    try checkSessionCap(freed: taken.map { cache.rows[$0].endedAt == nil } == true ? 1 : 0)
     try checkUserCap(new.userID, tenantID: owner.tenant.binding)
-    // As good as gone: only the sweep has not come by yet.
+    // As good as gone: only the sweep has not come by yet, or it is kept until its id is wanted.
     if let taken { try removeSession(taken, as: .expired) }
     try makeRoomForSession()
 
@@ -251,7 +255,7 @@ extension Store {
       expiresAt: new.expiresAt ?? (ttl > 0 ? (Saturating(createdAt) + ttl).time : nil),
       inactivityTimeout: timeout > 0 ? timeout : nil, suspendedAt: nil, lastEventID: 0, eventFloor: 0,
       eventTrimmed: 0, stateBytes: Self.bytes(state), revision: number.value, checkAt: nil)
-    row.rearm(maxSuspension: limits.maxSuspension)
+    row.rearm(limits)
     row.isDirtyInIndexes = false
     try insert(row, new, payloads, createdAt: createdAt)
     for entry in state { try insertState(session: number, entry.key, entry.value) }
@@ -298,23 +302,24 @@ extension Store {
     try insert.run()
   }
 
-  /// Expired sessions do not count.
-  /// - Parameter freed: expired ones that will be removed in any case
+  /// Sessions that are over do not count, kept or not.
+  /// - Parameter freed: overdue ones that will be removed in any case
   private func checkSessionCap(freed: Int64) throws {
     if limits.maxSessions == 0 { return }
-    let excess = counters.sessions + 1 - freed - Int64(limits.maxSessions)
-    if excess > 0, try expired("count(*)") - freed < excess {
+    let excess = counters.sessions - counters.endedSessions + 1 - freed - Int64(limits.maxSessions)
+    if excess > 0, try overdue("count(*)") - freed < excess {
       throw StoreError.maxSessionsReached(limit: limits.maxSessions)
     }
   }
 
-  /// Removes what has expired until one more session fits under the cap.
+  /// Removes or ends what has expired until one more session fits under the cap.
   private func makeRoomForSession() throws {
     if limits.maxSessions == 0 { return }
-    while counters.sessions >= Int64(limits.maxSessions) {
+    while counters.sessions - (keepsEnded ? counters.endedSessions : 0) >= Int64(limits.maxSessions) {
       let swept = try sweepSessions(limit: 16)
       if swept.removed.isEmpty, !swept.hasMore { throw StoreError.maxSessionsReached(limit: limits.maxSessions) }
     }
+    if keepsEnded { try makeRoomForEnded() }
   }
 
   /// Whether a user may have one more session.
@@ -325,7 +330,7 @@ extension Store {
     }
   }
 
-  /// The session, or nil when it is unknown, expired or foreign.
+  /// The session, or nil when it is unknown, over or foreign.
   /// - Parameter touch: slides the inactivity deadline of a pending or active session; needs an open group
   /// - Parameter includeState: whether the state is read
   package func getSession(
@@ -336,7 +341,7 @@ extension Store {
       return nil
     }
     let status = effectiveStatus(slot)
-    if status == .expired { return nil }
+    if status.isOver, !(owner.seesEnded && cache.rows[slot].isKept(at: now, limits)) { return nil }
     if touch, status == .pending || status == .active { self.touch(slot) }
     return try record(slot, includeState: includeState)
   }
@@ -367,7 +372,7 @@ extension Store {
       row.expiresAt = update.expiresAt.applied(to: row.expiresAt)
       row.inactivityTimeout = update.inactivityTimeout.applied(to: row.inactivityTimeout).flatMap { $0 > 0 ? $0 : nil }
       if let state { row.stateBytes = Self.bytes(state) }
-      row.rearm(maxSuspension: limits.maxSuspension)
+      row.rearm(limits)
     }
     noteChange(ofSession: number)
     return try record(slot, includeState: true)
@@ -444,12 +449,13 @@ extension Store {
     try delete.run()
     cache.remove(slot)
     counters.sessions -= 1
+    if row.endedAt != nil { counters.endedSessions -= 1 }
     done.sessionsRemoved += 1
     counters.events -= row.eventCount
     counters.logEntries -= row.logCount
     noteChange(ofSession: row.number)
-    // An expiry that somebody asked for is in the trail already.
-    guard let change, !(change == .expired && row.status == .expired) else { return }
+    // An end that was noted is in the trail already.
+    guard let change, !(change == .expired && row.endedAt != nil) else { return }
     let before = change == .expired ? row.status : status
     try audit(change, row, userID: userID, from: before, to: change == .expired ? .expired : nil, reason: nil)
   }
@@ -498,6 +504,7 @@ extension Store {
       metadata: details.metadata, isInitialized: details.isInitialized, createdAt: details.createdAt,
       lastActivity: row.lastActivity, expiresAt: row.expiresAt, inactivityTimeout: row.inactivityTimeout,
       suspendedAt: row.suspendedAt, suspendedTime: details.suspendedTime, suspensions: details.suspensions,
+      endedAt: keepsEnded ? row.end(at: now, limits) : nil, tellsEnd: keepsEnded,
       lastEventID: row.lastEventID, revision: row.revision)
   }
 }

@@ -22,6 +22,8 @@ package struct Limits: Sendable {
   package var sessionTTL: Int64 = 24 * 3_600_000
   package var inactivityTimeout: Int64 = 30 * 60_000
   package var maxSuspension: Int64 = 7 * 24 * 3_600_000
+  /// how long a session that ended can still be read by whoever asks for such; 0: not at all
+  package var retainEnded: Int64 = 0
   package var maxPayloadBytes = 1 << 20
   /// message ids of one session's log that tell a repeated message; 0: ``mostKnownIDs``
   package var logDedupWindow = 10_000

@@ -24,14 +24,18 @@ package enum OwnerClaim: Hashable, Sendable {
   }
 }
 
-/// On whose behalf a call is made. What is bound to another is answered exactly as what is missing.
+/// On whose behalf a call is made, and how far back it looks. What is bound to another is answered exactly as what is
+/// missing.
 package struct Owner: Hashable, Sendable {
   package var tenant: OwnerClaim
   package var principal: OwnerClaim
+  /// whether the call asks for sessions that have ended and are kept, too
+  package var seesEnded = false
 
-  package init(tenant: OwnerClaim, principal: OwnerClaim) {
+  package init(tenant: OwnerClaim, principal: OwnerClaim, seesEnded: Bool = false) {
     self.tenant = tenant
     self.principal = principal
+    self.seesEnded = seesEnded
   }
 
   /// the server itself, which sees everything

@@ -11,6 +11,8 @@ package final class Store {
   struct Counters: Equatable {
     var revision: Int64 = 0
     var sessions: Int64 = 0
+    /// those of them that have an end
+    var endedSessions: Int64 = 0
     var events: Int64 = 0
     var tasks: Int64 = 0
     /// tasks whose rows are gone, ever
@@ -28,7 +30,7 @@ package final class Store {
 
     /// All but the counts of rows that requests make.
     func differsInWhatIsSeldom(from other: Counters) -> Bool {
-      tasksRemoved != other.tasksRemoved || auditNumber != other.auditNumber
+      tasksRemoved != other.tasksRemoved || endedSessions != other.endedSessions || auditNumber != other.auditNumber
         || lifecycleEvents != other.lifecycleEvents || securityEvents != other.securityEvents
         || lastUUID != other.lastUUID || logBase != other.logBase
     }
@@ -127,14 +129,16 @@ package final class Store {
       .server,
       """
       SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
-        security_events, tasks_removed, last_uuid_high, last_uuid_low, lineage, log_base
+        security_events, tasks_removed, last_uuid_high, last_uuid_low, lineage, log_base,
+        ended_sessions
       FROM store WHERE id = 1
       """)
     guard try select.step() else {
       throw DatabaseError.corrupt("the row of table 'store' is missing")
     }
     counters = Counters(
-      revision: select.integer(0), sessions: select.integer(1), events: select.integer(2), tasks: select.integer(3),
+      revision: select.integer(0), sessions: select.integer(1), endedSessions: select.integer(14),
+      events: select.integer(2), tasks: select.integer(3),
       tasksRemoved: select.integer(9), values: select.integer(4), logEntries: select.integer(5),
       auditNumber: select.integer(6),
       lifecycleEvents: select.integer(7), securityEvents: select.integer(8),
@@ -245,7 +249,7 @@ package final class Store {
       """
       UPDATE store SET revision = $1, sessions = $2, events = $3, tasks = $4, named_values = $5, log_entries = $6,
         audit_number = $7, lifecycle_events = $8, security_events = $9, tasks_removed = $10, last_uuid_high = $11,
-        last_uuid_low = $12, lineage = $13, log_base = $14
+        last_uuid_low = $12, lineage = $13, log_base = $14, ended_sessions = $15
       WHERE id = 1
       """)
     update.bind(1, counters.revision)
@@ -262,6 +266,7 @@ package final class Store {
     update.bind(12, Int64(truncatingIfNeeded: counters.lastUUID.low))
     update.bind(13, counters.lineage)
     update.bind(14, counters.logBase)
+    update.bind(15, counters.endedSessions)
     try update.run()
     storedCounters = counters
   }
@@ -360,8 +365,8 @@ package final class Store {
   /// - Throws: `databaseReplaced`
   package func checkPlace() throws { try file.checkPlace(now) }
 
-  /// sessions, also those that wait for a sweep
-  package var sessionRows: Int64 { counters.sessions }
+  /// sessions, also those that wait for a sweep, but not those that are kept
+  package var sessionRows: Int64 { counters.sessions - (keepsEnded ? counters.endedSessions : 0) }
 
   /// bytes of the database, its free pages included
   package func databaseBytes() throws -> Int64 { try file.databaseBytes() }

@@ -309,7 +309,9 @@ final class Call {
   }
 
   /// On whose behalf the call is made.
-  var owner: Owner { Owner(tenant: claim(.tenantID), principal: claim(.principal)) }
+  var owner: Owner {
+    Owner(tenant: claim(.tenantID), principal: claim(.principal), seesEnded: boolean(.includeEnded))
+  }
 
   private func claim(_ name: ParameterName) -> OwnerClaim {
     guard mentions(name) else { return .unspecified }

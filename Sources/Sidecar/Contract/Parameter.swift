@@ -5,8 +5,8 @@ import SessionStore
 enum ParameterName: Int, CaseIterable, Sendable {
   case sessionID, idFormat, userID, tenantID, principal, clientCapabilities, serverCapabilities, state, metadata, status
   case ttl, inactivityTimeout, createdAt, lastActivity, isInitialized, expiresAt, suspendedAt, lastEventID, revision
-  case suspendedMS, suspensions, omit, omitted
-  case session, ifRevision, upsert, touch, deleteTasks, includeState, cursor, limit, key, value, reason
+  case suspendedMS, suspensions, endedAt, omit, omitted
+  case session, ifRevision, upsert, touch, deleteTasks, includeState, includeEnded, cursor, limit, key, value, reason
   case ipAddress, userAgent, olderThan
   case data, eventType, streamID, retry, timestamp, events, afterEventID, format, beforeEventID, subscriptionID
   case heartbeat, `init`
@@ -44,6 +44,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .suspensions: "suspensions"
     case .omit: "omit"
     case .omitted: "omitted"
+    case .endedAt: "ended_at"
     case .revision: "revision"
     case .session: "session"
     case .ifRevision: "if_revision"
@@ -51,6 +52,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .touch: "touch"
     case .deleteTasks: "delete_tasks"
     case .includeState: "include_state"
+    case .includeEnded: "include_ended"
     case .cursor: "cursor"
     case .limit: "limit"
     case .key: "key"
@@ -254,6 +256,14 @@ extension Parameter {
       .principal, .owner,
       "The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound."),
   ]
+
+  /// On whose behalf a read is made that can show sessions which have ended: ``Call/owner`` has it all.
+  static let readers: [Parameter] =
+    owners + [
+      optional(
+        .includeEnded, .boolean,
+        "Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.")
+    ]
 
   /// The owners that a new thing is bound to.
   static let binding: [Parameter] = [

@@ -51,6 +51,7 @@ extension JSONWriter {
     member("suspended_at", session.suspendedAt)
     member("suspended_ms", session.suspendedTime)
     member("suspensions", session.suspensions)
+    if session.tellsEnd { member("ended_at", session.endedAt) }
     member("last_event_id", session.lastEventID)
     member("revision", session.revision)
   }
@@ -153,7 +154,9 @@ enum RecordSchema {
         ("expires_at", .nullable(time)), ("inactivity_timeout", .nullable(.described(.integer, "Milliseconds"))),
         ("suspended_at", .nullable(time)),
         ("suspended_ms", .described(.integer, "Milliseconds of all suspensions that are over.")),
-        ("suspensions", .described(.integer, "How many those were.")), ("last_event_id", .integer),
+        ("suspensions", .described(.integer, "How many those were.")),
+        ("ended_at", .optional(.described(.nullable(.integer), "Unix milliseconds; stands only with --retain-ended."))),
+        ("last_event_id", .integer),
         ("revision", .integer), omitted,
       ])
     ),

@@ -77,7 +77,7 @@ enum EventMethods {
       .sessionID,
       .optional(.afterEventID, .integer(.safe), "The last id that was seen; 0 (from the beginning) when absent."),
       stream, .optional(.limit, .integer(1...10_000), "Events at most; 1,000 when absent."), format,
-    ] + Parameter.owners,
+    ] + Parameter.readers,
     result: .reference("EventPage"), errors: readErrors,
     example: (
       #"{"session_id":"session-1","after_event_id":2}"#,
@@ -97,7 +97,7 @@ enum EventMethods {
     name: "get_recent_events", summary: "The newest events, returned oldest first.", access: .read,
     parameters: [
       .sessionID, .optional(.limit, .integer(1...10_000), "Events at most; 100 when absent."), stream, format,
-    ] + Parameter.owners,
+    ] + Parameter.readers,
     result: .reference("EventPage"), errors: readErrors,
     example: (
       #"{"session_id":"session-1","limit":1,"format":"sse"}"#,
@@ -129,7 +129,7 @@ enum EventMethods {
 
   private static let count = Method(
     name: "event_count", summary: "How many events a session holds, or without one the whole store.", access: .read,
-    parameters: [.optional(.sessionID, .identifier, "The session.")] + Parameter.owners,
+    parameters: [.optional(.sessionID, .identifier, "The session.")] + Parameter.readers,
     result: .members([("count", .integer)]), errors: readErrors,
     example: (#"{"session_id":"session-1"}"#, #"{"count":1}"#)
   ) { sidecar, call, writer in

@@ -84,7 +84,7 @@ enum LogMethods {
       .optional(
         .fromLastCheckpoint, .boolean, "Begins with the newest checkpoint, if there is one; false when absent."),
       .optional(.limit, .integer(1...1_000), "Entries at most; 1,000 when absent."),
-    ] + Parameter.owners,
+    ] + Parameter.readers,
     result: .members([
       ("entries", .array(.members([("seq", .integer), ("entry", .object)]))),
       ("next_after", .described(.integer, "The cursor of the next page; pass it back as it is.")),
@@ -176,7 +176,7 @@ enum LogMethods {
 
   private static let participants = Method(
     name: "log_participants", summary: "Who wrote to a session's log: how many entries, and when the last.",
-    access: .read, parameters: [.sessionID] + Parameter.page + Parameter.owners,
+    access: .read, parameters: [.sessionID] + Parameter.page + Parameter.readers,
     result: .members([
       (
         "participants",

@@ -37,6 +37,7 @@ enum MetricsMethods {
       ("text", .optional(.string)),
       ("total_sessions", .optional(.described(.integer, "Rows, also of sessions that wait for a sweep."))),
       ("active_sessions", .optional(.integer)), ("expired_sessions", .optional(.integer)),
+      ("ended_sessions", .optional(.described(.integer, "That are kept; stands only with --retain-ended."))),
       ("sessions_created_today", .optional(.described(.integer, "Since midnight, UTC; of those still there."))),
       (
         "average_session_duration",
@@ -89,13 +90,14 @@ extension Sidecar {
     writer.member("total_sessions", summary.sessionCount)
     writer.member("active_sessions", summary.sessions[.active] ?? 0)
     writer.member("expired_sessions", summary.sessions[.expired] ?? 0)
+    if let ended = summary.endedSessions { writer.member("ended_sessions", ended) }
     writer.member("sessions_created_today", summary.createdToday)
     writer.member("average_session_duration", summary.averageDuration)
     writer.member("total_bytes_transferred", metrics.bytesReceived + metrics.bytesSent)
     writer.member("calculated_at", store.now)
     writer.name("sessions")
     writer.beginObject()
-    for status in SessionStatus.allCases { writer.member(status.rawValue, summary.sessions[status] ?? 0) }
+    for (status, count) in summary.statuses { writer.member(status.rawValue, count) }
     writer.endObject()
     writer.name("tasks")
     writer.beginObject()
@@ -153,8 +155,9 @@ extension Sidecar {
     page.sample("info", [("version", Sidecar.version), ("protocol_version", Sidecar.protocolVersion)], 1)
     page.single("uptime_seconds", .gauge, "Since this process began.", (max(0, store.now - metrics.startedAt)) / 1_000)
     page.family("sessions", .gauge, "Sessions by status; expired ones wait for a sweep.")
-    for status in SessionStatus.allCases {
-      page.sample("sessions", [("status", status.rawValue)], summary.sessions[status] ?? 0)
+    for (status, count) in summary.statuses { page.sample("sessions", [("status", status.rawValue)], count) }
+    if let ended = summary.endedSessions {
+      page.single("ended_sessions", .gauge, "Sessions that have ended and are kept.", ended)
     }
     page.single("sessions_created_today", .gauge, "Created since midnight UTC and still there.", summary.createdToday)
     page.single(

@@ -57,6 +57,7 @@ enum OperationMethods {
     ] {
       writer.member(name, value)
     }
+    if store.keepsEnded { writer.member("retain_ended", limits.retainEnded) }
     writer.member("event_overflow", limits.eventOverflow.rawValue)
     writer.member("count_refused_input", limits.countsRefusedInput)
     writer.member("count_denied_rates", limits.countsDeniedRates)

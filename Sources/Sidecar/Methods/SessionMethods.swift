@@ -69,11 +69,11 @@ enum SessionMethods {
   }
 
   private static let get = Method(
-    name: "get_session", summary: "The session, or null when it is unknown, expired or another owner's.",
+    name: "get_session", summary: "The session, or null when it is unknown, over or another owner's.",
     access: .readOrWrite, isRepeatable: true,
     parameters: [
       .sessionID, .optional(.touch, .boolean, "Slides the inactivity deadline; false when absent."), omit,
-    ] + Parameter.owners,
+    ] + Parameter.readers,
     result: .nullable(.reference("Session")),
     example: (#"{"session_id":"no-such-session"}"#, "null")
   ) { sidecar, call, writer in
@@ -107,6 +107,7 @@ enum SessionMethods {
     .nullable(.suspendedAt, milliseconds, "Ignored."),
     .nullable(.suspendedMS, milliseconds, "Ignored."),
     .nullable(.suspensions, milliseconds, "Ignored."),
+    .nullable(.endedAt, milliseconds, "Ignored."),
     .nullable(.lastEventID, milliseconds, "Ignored."),
     .nullable(.revision, milliseconds, "Ignored; if_revision makes the update conditional."),
     .omitted(Session.largeMembers),
@@ -223,10 +224,10 @@ enum SessionMethods {
   // MARK: - Lists
 
   private static let filters: [Parameter] =
-    [.optional(.userID, .name, "Only this user's.")] + Parameter.owners + [
+    [.optional(.userID, .name, "Only this user's.")] + Parameter.readers + [
       .optional(
         .status, .choice(SessionStatus.allCases.map(\.rawValue)),
-        "Only these; expired ones appear only when asked for so.")
+        "Only these; expired and resolved ones appear only when asked for, so or with include_ended.")
     ]
 
   static func filter(_ call: Call) -> SessionFilter {
@@ -287,6 +288,7 @@ enum SessionMethods {
       case .resume: "Makes a suspended session active again and moves its deadline by the time it was suspended."
       case .expire: "Ends a session as though its deadline had passed."
       case .invalidate: "Ends a session for good; it can be looked at until its deadline."
+      case .resolve: "Ends a session whose work is done."
       }
     let status =
       switch step {
@@ -294,6 +296,7 @@ enum SessionMethods {
       case .suspend: "suspended"
       case .expire: "expired"
       case .invalidate: "invalidated"
+      case .resolve: "resolved"
       }
     let example = sessionExample(status: status, suspendedAt: step == .suspend ? "1795210000900" : "null")
     return Method(
@@ -324,7 +327,8 @@ enum SessionMethods {
         "reason",
         .nullable(
           .choice([
-            "not_found", "pending", "suspended", "expired", "invalidated", "address_changed", "agent_changed",
+            "not_found", "pending", "suspended", "expired", "invalidated", "resolved", "address_changed",
+            "agent_changed",
           ]))
       ),
     ]),

@@ -26,7 +26,7 @@ enum StateMethods {
   private static let get = Method(
     name: "get_session_state", summary: "One key of a session's state; a stored null is not an absent key.",
     access: .read,
-    parameters: [.sessionID, key] + Parameter.owners,
+    parameters: [.sessionID, key] + Parameter.readers,
     result: .members([("exists", .boolean), ("value", .any)]),
     errors: readErrors,
     example: (#"{"session_id":"session-1","key":"cart"}"#, #"{"exists":true,"value":["book"]}"#)
@@ -55,7 +55,7 @@ enum StateMethods {
   private static let listKeys = Method(
     name: "list_session_state_keys", summary: "The keys of a session's state in the order of their first setting.",
     access: .read,
-    parameters: [.sessionID] + Parameter.owners + [
+    parameters: [.sessionID] + Parameter.readers + [
       .optional(.cursor, .name, "`next_cursor` of the page before."),
       .optional(.limit, .integer(1...1_000), "Keys on a page; without it and a cursor all are answered at once."),
     ],

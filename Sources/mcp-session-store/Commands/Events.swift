@@ -14,7 +14,7 @@ extension Command {
         "With --follow it goes on until the session ends, the reader goes away, or Ctrl-C.",
       ],
       options: [
-        .database, .maxSuspension,
+        .database, .maxSuspension, .retainEnded,
         Option(
           name: "--after", placeholder: "ID", defaultText: "0", summary: "only events with a higher id",
           value: .count(\.after, minimum: 0)),
@@ -86,7 +86,7 @@ private struct EventFollower {
       try show(page, lines.take())
       session = number
       if page.hasMore { return .more }
-      return status == .expired || status == .invalidated ? .ended(status.rawValue) : .caughtUp
+      return status.isOver || status == .invalidated ? .ended(status.rawValue) : .caughtUp
     }
   }
 

@@ -8,7 +8,9 @@ extension Command {
       name: "sessions", summary: "lists sessions in the order of creation",
       details: ["Expired ones that wait for their removal are listed only with --status expired."],
       options: [
-        .database, .maxSuspension,
+        .database, .maxSuspension, .retainEnded,
+        Option(
+          name: "--include-ended", summary: "also those that have ended and are kept", value: .flag(\.includeEnded)),
         Option(name: "--user", placeholder: "ID", summary: "those of this user", value: .text { $0.user = $1 }),
         .tenant, .principal, .status(SessionStatus.allCases.map(\.rawValue), "those with this status"), .limit,
         .json("one session per line, as list_sessions answers them"),

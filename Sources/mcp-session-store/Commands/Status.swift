@@ -13,7 +13,7 @@ extension Command {
         """,
       ],
       options: [
-        .database, .maxSuspension, .json("one JSON object; times are Unix milliseconds, sizes bytes"),
+        .database, .maxSuspension, .retainEnded, .json("one JSON object; times are Unix milliseconds, sizes bytes"),
         Option(name: "--watch", summary: "look again every two seconds", value: .flag(\.watch)),
       ],
       run: status)
@@ -113,9 +113,8 @@ extension Command {
     add("file", "", path)
     add("schema", String(summary.schema))
     add("sessions", String(summary.sessionCount))
-    for status in SessionStatus.allCases {
-      add(status.rawValue, String(summary.sessions[status] ?? 0), indented: true)
-    }
+    for (status, count) in summary.statuses { add(status.rawValue, String(count), indented: true) }
+    if let ended = summary.endedSessions { add("ended, kept", String(ended), indented: true) }
     for (name, end) in [("oldest", summary.oldestSession), ("newest", summary.newestSession)] {
       if let end { add(name, "", "\(Timestamp.text(end.createdAt))  \(end.sessionID)", indented: true) }
     }
@@ -140,8 +139,9 @@ extension JSONWriter {
     member("schema_version", summary.schema)
     name("sessions")
     beginObject()
-    for status in SessionStatus.allCases { member(status.rawValue, summary.sessions[status] ?? 0) }
+    for (status, count) in summary.statuses { member(status.rawValue, count) }
     endObject()
+    if let ended = summary.endedSessions { member("ended_sessions", ended) }
     for (name, end) in [("oldest_session", summary.oldestSession), ("newest_session", summary.newestSession)] {
       self.name(name)
       if let end {

@@ -116,9 +116,10 @@ struct Page {
     html.markup("<section><h2>Sessions</h2>")
     let styles: [SessionStatus: StaticString] = [.active: "good", .suspended: "warn", .invalidated: "bad"]
     html.bars(
-      "By status; expired ones wait for a sweep",
-      SessionStatus.allCases.map {
-        HTML.Bar(label: $0.rawValue, value: summary.sessions[$0] ?? 0, style: styles[$0] ?? "dim")
+      summary.endedSessions == nil
+        ? "By status; expired ones wait for a sweep" : "By status; expired and resolved ones are kept for a while",
+      summary.statuses.map {
+        HTML.Bar(label: $0.status.rawValue, value: $0.count, style: styles[$0.status] ?? "dim")
       })
     html.markup("</section><section><h2>Tasks</h2>")
     let taskStyles: [TaskStatus: StaticString] = [

@@ -203,6 +203,17 @@ test('streams end with their session, a DELETE deletes it, and a transport that 
   assert.equal(eventsIn(await response.text()).at(-1).message.result.id, 1)
 })
 
+test('a session that its client deletes can be kept', async (t) => {
+  const store = await openStore(t, { options: { retain_ended: '1h' } })
+  const { ask, open } = await serve(t, store, { resolveOnDelete: true })
+  const session = await open()
+  assert.equal((await ask(undefined, { session, method: 'DELETE' })).status, 200)
+  const kept = await store.getSession({ session_id: session, include_ended: true })
+  assert.equal(kept.status, 'resolved')
+  assert.equal(await store.getSession({ session_id: session }), null)
+  assert.equal((await ask(undefined, { session, method: 'DELETE' })).status, 404)
+})
+
 test('an odd handshake is answered, though it cannot be kept', async (t) => {
   const store = await openStore(t)
   const { ask, restart } = await serve(t, store)

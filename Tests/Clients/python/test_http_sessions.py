@@ -78,7 +78,7 @@ def run(
 
     async def main() -> None:
         endpoint = Endpoint()
-        async with Store(database, binary=binary, options={"require_owner": True}) as store:
+        async with Store(database, binary=binary, options={"require_owner": True, "retain_ended": "1h"}) as store:
             async with serving(endpoint.app(store, **options)) as address:
                 async with httpx.AsyncClient(base_url=address, timeout=60) as http:
                     await work(endpoint, store, http)
@@ -114,6 +114,20 @@ def test_a_session_is_made_touched_and_deleted_with_what_the_server_answers(bina
         assert (await http.delete("/mcp", headers=alice)).status_code == 404
 
     run(binary, database, work)
+
+
+def test_a_session_that_is_deleted_can_be_kept(binary: Path, database: Path) -> None:
+    async def work(endpoint: Endpoint, store: Store, http: httpx.AsyncClient) -> None:
+        alice = headers(user="alice", tenant="north")
+        assert (await http.post("/mcp", headers=alice, json={})).headers["mcp-session-id"] == "session-1"
+        alice["Mcp-Session-Id"] = "session-1"
+        assert (await http.delete("/mcp", headers=alice)).is_success
+        kept = await store.get_session("session-1", principal="alice", tenant_id="north", include_ended=True)
+        assert kept is not None and kept["status"] == "resolved" and kept["ended_at"] is not None
+        assert await store.get_session("session-1", principal="alice", tenant_id="north") is None
+        assert (await http.post("/mcp", headers=alice, json={})).status_code == 404
+
+    run(binary, database, work, resolve_on_delete=True)
 
 
 def test_whatever_is_no_session_of_the_caller_gets_the_same_404(binary: Path, database: Path) -> None:

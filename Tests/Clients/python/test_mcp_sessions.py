@@ -223,6 +223,24 @@ def test_another_owner_is_told_that_there_is_no_such_session(setup: dict[str, An
         asyncio.run(after(server.url, client))
 
 
+def test_a_session_that_is_deleted_can_be_kept(setup: dict[str, Any]) -> None:
+    setup["sessions"] = {"resolve_on_delete": True}
+    setup["store"] = {"retain_ended": "1h"}
+
+    async def work(url: str) -> None:
+        client = RawClient(url)
+        await client.initialize()
+        assert await client.status("DELETE") == 200
+        assert await client.status("DELETE") == 404
+        async with Store(setup["database"], binary=setup["binary"], options=setup["store"]) as store:
+            assert (await store.session_count())["count"] == 0
+            kept = (await store.list_sessions(include_ended=True))["sessions"]
+            assert [session["status"] for session in kept] == ["resolved"]
+
+    with running(setup) as server:
+        asyncio.run(work(server.url))
+
+
 @pytest.mark.parametrize("flavor", FLAVORS)
 def test_a_deleted_session_stays_deleted(setup: dict[str, Any], flavor: str) -> None:
     setup["flavor"] = flavor

@@ -48,6 +48,11 @@ export interface DurableSessionsOptions {
   hint?: boolean
   /** Hears what failed: the store, a function of yours, a message that cannot be stored. */
   onError?: (error: unknown) => void
+  /**
+   * Whether a DELETE resolves the session instead of deleting it; false. A store that was started with `--retain-ended`
+   * keeps what it had for so long, for who asks with `include_ended`.
+   */
+  resolveOnDelete?: boolean
 }
 
 /**

@@ -50,6 +50,7 @@ export class DurableSessions {
   #idle
   #hint
   #onError
+  #resolves
   #watch
   /** By id: `{transport, owners, usedAt, busy}`, or the promise of one. */
   #live = new Map()
@@ -59,6 +60,7 @@ export class DurableSessions {
   constructor(store, options) {
     const { connect, owner = () => ({}), ttl, inactivityTimeout, failInterrupted = true } = options
     const { idle = 10 * MINUTE, hint = true, onError = () => {} } = options
+    const { resolveOnDelete = false } = options
     if (typeof connect !== 'function') throw new TypeError('connect: a function is expected.')
     this.#store = store
     this.#connect = connect
@@ -69,6 +71,7 @@ export class DurableSessions {
     this.#idle = idle
     this.#hint = hint
     this.#onError = onError
+    this.#resolves = resolveOnDelete
     this.#watch = new SessionWatch(store, { touch: true })
   }
 
@@ -205,7 +208,7 @@ export class DurableSessions {
 
   async #pass(session_id, entry, request, options) {
     const { owners, transport } = entry
-    if (request.method === 'DELETE') await this.#store.deleteSession({ session_id, ...owners })
+    if (request.method === 'DELETE') await this.#end(session_id, owners)
     const body = request.method === 'POST' ? await bodyOf(request, options) : undefined
     const served = body === undefined ? options : { ...options, parsedBody: body }
     if (body?.method === 'notifications/initialized') {
@@ -215,6 +218,16 @@ export class DurableSessions {
     const context = { requests: requests.map(({ id }) => id) }
     const response = await this.#context.run(context, () => transport.handleRequest(request, served))
     return this.#served(session_id, entry, response)
+  }
+
+  /** Deletes a session that its client is done with, or leaves what it had for as long as the store keeps it. */
+  async #end(session_id, owners) {
+    if (!this.#resolves) return this.#store.deleteSession({ session_id, ...owners })
+    try {
+      return await this.#store.resolveSession({ session_id, ...owners })
+    } catch (error) {
+      if (!GONE.has(error.kind)) throw error
+    }
   }
 
   /** Closes a transport whose session is over; not for one who only asked for another's. */

@@ -46,7 +46,7 @@ export declare const ErrorKind: { readonly [K in ErrorKind]: K }
 /** Session, as the contract has it. */
 export interface Session {
   session_id: string
-  status: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated'
+  status: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved'
   user_id: string | null
   tenant_id: string | null
   principal: string | null
@@ -70,6 +70,8 @@ export interface Session {
   suspended_ms: number
   /** How many those were. */
   suspensions: number
+  /** Unix milliseconds; stands only with --retain-ended. */
+  ended_at?: number | null
   last_event_id: number
   revision: number
   /** What it is told without, because `omit` names it, or because an entry of a list would be too large by itself. */
@@ -166,6 +168,7 @@ export interface AuditEvent {
     | 'expired'
     | 'invalidated'
     | 'deleted'
+    | 'resolved'
     | 'session_auth'
     | 'unauthorized_access'
     | 'rate_limit_exceeded'
@@ -179,9 +182,9 @@ export interface AuditEvent {
   user_id: string | null
   tenant_id: string | null
   principal: string | null
-  status_before: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | null
-  status_after: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | null
-  /** What the caller gave as message or reason, or what was found. */
+  status_before: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved' | null
+  status_after: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved' | null
+  /** What the caller gave as message or reason. */
   message: string | null
   ip_address: string | null
   action: 'logged' | 'counted' | 'invalidated' | null
@@ -196,6 +199,8 @@ export interface Metrics {
   total_sessions?: number
   active_sessions?: number
   expired_sessions?: number
+  /** That are kept; stands only with --retain-ended. */
+  ended_sessions?: number
   /** Since midnight, UTC; of those still there. */
   sessions_created_today?: number
   /** Milliseconds from creation to the last activity. */
@@ -295,6 +300,8 @@ export interface GetSessionParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
 }
 
 /** What `update_session` takes. */
@@ -318,6 +325,7 @@ export interface UpdateSessionParams {
     suspended_at?: number | null
     suspended_ms?: number | null
     suspensions?: number | null
+    ended_at?: number | null
     last_event_id?: number | null
     revision?: number | null
     omitted?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
@@ -374,8 +382,10 @@ export interface ListSessionsParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
-  /** Only these; expired ones appear only when asked for so. */
-  status?: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
+  /** Only these; expired and resolved ones appear only when asked for, so or with include_ended. */
+  status?: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved' | null
   /** With their state; false when absent. */
   include_state?: boolean | null
   /** `next_cursor` of the page before. */
@@ -398,8 +408,10 @@ export interface ListSessionIdsParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
-  /** Only these; expired ones appear only when asked for so. */
-  status?: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
+  /** Only these; expired and resolved ones appear only when asked for, so or with include_ended. */
+  status?: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved' | null
   /** `next_cursor` of the page before. */
   cursor?: string | null
   /** Entries on a page; 50 when absent. */
@@ -420,8 +432,10 @@ export interface SessionCountParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
-  /** Only these; expired ones appear only when asked for so. */
-  status?: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
+  /** Only these; expired and resolved ones appear only when asked for, so or with include_ended. */
+  status?: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved' | null
 }
 
 /** What `session_count` answers. */
@@ -446,7 +460,16 @@ export interface ValidateSessionParams {
 /** What `validate_session` answers. */
 export interface ValidateSessionResult {
   valid: boolean
-  reason: 'not_found' | 'pending' | 'suspended' | 'expired' | 'invalidated' | 'address_changed' | 'agent_changed' | null
+  reason:
+    | 'not_found'
+    | 'pending'
+    | 'suspended'
+    | 'expired'
+    | 'invalidated'
+    | 'resolved'
+    | 'address_changed'
+    | 'agent_changed'
+    | null
 }
 
 /** What `expire_sessions` takes. */
@@ -533,6 +556,20 @@ export interface InvalidateSessionParams {
   principal?: string | null
 }
 
+/** What `resolve_session` takes. */
+export interface ResolveSessionParams {
+  /** The session. */
+  session_id: string
+  /** Why, for the record. */
+  reason?: string | null
+  /** Members that the answer does without; its `omitted` names those that there are. */
+  omit?: ('client_capabilities' | 'server_capabilities' | 'state' | 'metadata')[] | null
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+}
+
 /** What `set_session_state` takes. */
 export interface SetSessionStateParams {
   /** The session. */
@@ -563,6 +600,8 @@ export interface GetSessionStateParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
 }
 
 /** What `get_session_state` answers. */
@@ -598,6 +637,8 @@ export interface ListSessionStateKeysParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
   /** `next_cursor` of the page before. */
   cursor?: string | null
   /** Keys on a page; without it and a cursor all are answered at once. */
@@ -680,6 +721,8 @@ export interface GetEventsAfterParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
 }
 
 /** What `get_recent_events` takes. */
@@ -696,6 +739,8 @@ export interface GetRecentEventsParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
 }
 
 /** What `delete_events_before` takes. */
@@ -723,6 +768,8 @@ export interface EventCountParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
 }
 
 /** What `event_count` answers. */
@@ -1421,6 +1468,8 @@ export interface LoadLogParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
 }
 
 /** What `load_log` answers. */
@@ -1489,6 +1538,8 @@ export interface LogParticipantsParams {
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
   principal?: string | null
+  /** Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent. */
+  include_ended?: boolean | null
 }
 
 /** What `log_participants` answers. */
@@ -1568,6 +1619,7 @@ export interface ListAuditEventsParams {
     | 'expired'
     | 'invalidated'
     | 'deleted'
+    | 'resolved'
     | 'session_auth'
     | 'unauthorized_access'
     | 'rate_limit_exceeded'
@@ -1609,6 +1661,7 @@ export interface AuditCountsParams {
     | 'expired'
     | 'invalidated'
     | 'deleted'
+    | 'resolved'
     | 'session_auth'
     | 'unauthorized_access'
     | 'rate_limit_exceeded'
@@ -1814,6 +1867,7 @@ export interface Contract {
   resume_session: { params: ResumeSessionParams; result: Session }
   expire_session: { params: ExpireSessionParams; result: Session }
   invalidate_session: { params: InvalidateSessionParams; result: Session }
+  resolve_session: { params: ResolveSessionParams; result: Session }
   set_session_state: { params: SetSessionStateParams; result: SetSessionStateResult }
   get_session_state: { params: GetSessionStateParams; result: GetSessionStateResult }
   remove_session_state: { params: RemoveSessionStateParams; result: RemoveSessionStateResult }
@@ -1897,6 +1951,7 @@ export type TransactionMethod =
   | 'resume_session'
   | 'expire_session'
   | 'invalidate_session'
+  | 'resolve_session'
   | 'set_session_state'
   | 'get_session_state'
   | 'remove_session_state'
@@ -1960,7 +2015,7 @@ export declare const REPEATABLE: ReadonlySet<string>
 export declare abstract class Methods {
   /** Makes a session. */
   createSession(params?: CreateSessionParams, options?: CallOptions): Promise<Session>
-  /** The session, or null when it is unknown, expired or another owner's. */
+  /** The session, or null when it is unknown, over or another owner's. */
   getSession(params: GetSessionParams, options?: CallOptions): Promise<Session | null>
   /** Replaces the given fields; absent ones stay. What get_session gave can be sent back as it is. */
   updateSession(params: UpdateSessionParams, options?: CallOptions): Promise<Session>
@@ -1988,6 +2043,8 @@ export declare abstract class Methods {
   expireSession(params: ExpireSessionParams, options?: CallOptions): Promise<Session>
   /** Ends a session for good; it can be looked at until its deadline. */
   invalidateSession(params: InvalidateSessionParams, options?: CallOptions): Promise<Session>
+  /** Ends a session whose work is done. */
+  resolveSession(params: ResolveSessionParams, options?: CallOptions): Promise<Session>
   /** Sets one key of a session's state. */
   setSessionState(params: SetSessionStateParams, options?: CallOptions): Promise<SetSessionStateResult>
   /** One key of a session's state; a stored null is not an absent key. */

@@ -79,7 +79,7 @@ export class Methods {
     return this.call('create_session', params, options)
   }
 
-  /** The session, or null when it is unknown, expired or another owner's. */
+  /** The session, or null when it is unknown, over or another owner's. */
   getSession(params, options) {
     return this.call('get_session', params, options)
   }
@@ -147,6 +147,11 @@ export class Methods {
   /** Ends a session for good; it can be looked at until its deadline. */
   invalidateSession(params, options) {
     return this.call('invalidate_session', params, options)
+  }
+
+  /** Ends a session whose work is done. */
+  resolveSession(params, options) {
+    return this.call('resolve_session', params, options)
   }
 
   /** Sets one key of a session's state. */

@@ -49,7 +49,7 @@ export interface TaskSubscriptionOptions extends SubscriptionOptions {
 }
 
 /** Why a subscription is over: what it was about is, or its reader or the store closed it. */
-export type SubscriptionEnd = 'deleted' | 'expired' | 'invalidated' | 'closed' | (string & {})
+export type SubscriptionEnd = 'deleted' | 'expired' | 'invalidated' | 'resolved' | 'closed' | (string & {})
 
 /** How a task is now, or why it is not any more. */
 export type TaskChange =

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
         LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
         PeekTaskMessagesResult, ProvideTaskInputOmit, PutValueResult, RecordSecurityEventResult,
         RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult,
-        ReplaceLogResult, RequireTaskInputOmit, ResumeSessionOmit, ServerInfo, Session, SessionCountResult,
-        SessionCountStatus, SetSessionStateResult, StoreEventResult, StoreEventsEvents, StoreEventsResult,
-        StoreTaskResultOmit, StoreTaskResultResult, SuspendSessionOmit, Task, TaskCountResult, TaskCountStatus,
-        TouchSessionOmit, TouchTaskOmit, TransactionCalls, TransactionResult, UpdateSessionOmit, UpdateSessionSession,
-        UpdateTaskOmit, UpdateTaskStatusOmit, UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult,
-        ValidateSessionResult,
+        ReplaceLogResult, RequireTaskInputOmit, ResolveSessionOmit, ResumeSessionOmit, ServerInfo, Session,
+        SessionCountResult, SessionCountStatus, SetSessionStateResult, StoreEventResult, StoreEventsEvents,
+        StoreEventsResult, StoreTaskResultOmit, StoreTaskResultResult, SuspendSessionOmit, Task, TaskCountResult,
+        TaskCountStatus, TouchSessionOmit, TouchTaskOmit, TransactionCalls, TransactionResult, UpdateSessionOmit,
+        UpdateSessionSession, UpdateTaskOmit, UpdateTaskStatusOmit, UpdateTaskStatusStatus, UpdateTaskTask,
+        ValidateInputResult, ValidateSessionResult,
     )
 
 
@@ -82,17 +82,19 @@ class BlockingMethods:
 
     def get_session(
         self, session_id: str, *, touch: bool | None = None, omit: list[GetSessionOmit] | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, include_ended: bool | None = None,
         timeout: float | None | Unset = UNSET,
     ) -> Session | None:
-        """The session, or null when it is unknown, expired or another owner's.
+        """The session, or null when it is unknown, over or another owner's.
 
         session_id: The session.
         touch: Slides the inactivity deadline; false when absent.
         omit: Members that the answer does without; its `omitted` names those that there are.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
         """
         return self.call("get_session", {
             "session_id": session_id, "touch": touch, "omit": omit, "tenant_id": tenant_id, "principal": principal,
+            "include_ended": include_ended,
         }, timeout=timeout)
 
     def update_session(
@@ -140,52 +142,57 @@ class BlockingMethods:
 
     def list_sessions(
         self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, status: ListSessionsStatus | None = None,
-        include_state: bool | None = None, cursor: str | None = None, limit: int | None = None,
-        timeout: float | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, include_ended: bool | None = None,
+        status: ListSessionsStatus | None = None, include_state: bool | None = None, cursor: str | None = None,
+        limit: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> ListSessionsResult:
         """Sessions in the order of creation.
 
         user_id: Only this user's.
-        status: Only these; expired ones appear only when asked for so.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
+        status: Only these; expired and resolved ones appear only when asked for, so or with include_ended.
         include_state: With their state; false when absent.
         cursor: `next_cursor` of the page before.
         limit: Entries on a page; 50 when absent.
         """
         return self.call("list_sessions", {
-            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "status": status,
-            "include_state": include_state, "cursor": cursor, "limit": limit,
+            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "include_ended": include_ended,
+            "status": status, "include_state": include_state, "cursor": cursor, "limit": limit,
         }, timeout=timeout)
 
     def list_session_ids(
         self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, status: ListSessionIdsStatus | None = None, cursor: str | None = None,
-        limit: int | None = None, timeout: float | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, include_ended: bool | None = None,
+        status: ListSessionIdsStatus | None = None, cursor: str | None = None, limit: int | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> ListSessionIdsResult:
         """Ids of sessions in the order of creation.
 
         user_id: Only this user's.
-        status: Only these; expired ones appear only when asked for so.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
+        status: Only these; expired and resolved ones appear only when asked for, so or with include_ended.
         cursor: `next_cursor` of the page before.
         limit: Entries on a page; 50 when absent.
         """
         return self.call("list_session_ids", {
-            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "status": status, "cursor": cursor,
-            "limit": limit,
+            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "include_ended": include_ended,
+            "status": status, "cursor": cursor, "limit": limit,
         }, timeout=timeout)
 
     def session_count(
         self, *, user_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, status: SessionCountStatus | None = None,
-        timeout: float | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, include_ended: bool | None = None,
+        status: SessionCountStatus | None = None, timeout: float | None | Unset = UNSET,
     ) -> SessionCountResult:
         """How many sessions a list with these filters has.
 
         user_id: Only this user's.
-        status: Only these; expired ones appear only when asked for so.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
+        status: Only these; expired and resolved ones appear only when asked for, so or with include_ended.
         """
         return self.call("session_count", {
-            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "status": status,
+            "user_id": user_id, "tenant_id": tenant_id, "principal": principal, "include_ended": include_ended,
+            "status": status,
         }, timeout=timeout)
 
     def validate_session(
@@ -289,6 +296,21 @@ class BlockingMethods:
             "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
+    def resolve_session(
+        self, session_id: str, *, reason: str | None = None, omit: list[ResolveSessionOmit] | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
+    ) -> Session:
+        """Ends a session whose work is done.
+
+        session_id: The session.
+        reason: Why, for the record.
+        omit: Members that the answer does without; its `omitted` names those that there are.
+        """
+        return self.call("resolve_session", {
+            "session_id": session_id, "reason": reason, "omit": omit, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
     def set_session_state(
         self, session_id: str, *, key: str, value: Any, tenant_id: str | None | Unset = UNSET,
         principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
@@ -305,15 +327,17 @@ class BlockingMethods:
 
     def get_session_state(
         self, session_id: str, *, key: str, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, include_ended: bool | None = None, timeout: float | None | Unset = UNSET,
     ) -> GetSessionStateResult:
         """One key of a session's state; a stored null is not an absent key.
 
         session_id: The session.
         key: The key.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
         """
         return self.call("get_session_state", {
             "session_id": session_id, "key": key, "tenant_id": tenant_id, "principal": principal,
+            "include_ended": include_ended,
         }, timeout=timeout)
 
     def remove_session_state(
@@ -331,16 +355,19 @@ class BlockingMethods:
 
     def list_session_state_keys(
         self, session_id: str, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        cursor: str | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,
+        include_ended: bool | None = None, cursor: str | None = None, limit: int | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> ListSessionStateKeysResult:
         """The keys of a session's state in the order of their first setting.
 
         session_id: The session.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
         cursor: `next_cursor` of the page before.
         limit: Keys on a page; without it and a cursor all are answered at once.
         """
         return self.call("list_session_state_keys", {
-            "session_id": session_id, "tenant_id": tenant_id, "principal": principal, "cursor": cursor, "limit": limit,
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal, "include_ended": include_ended,
+            "cursor": cursor, "limit": limit,
         }, timeout=timeout)
 
     def store_event(
@@ -378,7 +405,7 @@ class BlockingMethods:
     def get_events_after(
         self, session_id: str, *, after_event_id: int | None = None, stream_id: str | None = None,
         limit: int | None = None, format: Literal["json", "sse", "sse_typed"] | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, include_ended: bool | None = None,
         timeout: float | None | Unset = UNSET,
     ) -> EventPage:
         """The events after a cursor, oldest first, and whether any were lost.
@@ -389,16 +416,17 @@ class BlockingMethods:
         limit: Events at most; 1,000 when absent.
         format: json when absent; sse: frames to write to an SSE response, all named message; sse_typed: named by event
             type.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
         """
         return self.call("get_events_after", {
             "session_id": session_id, "after_event_id": after_event_id, "stream_id": stream_id, "limit": limit,
-            "format": format, "tenant_id": tenant_id, "principal": principal,
+            "format": format, "tenant_id": tenant_id, "principal": principal, "include_ended": include_ended,
         }, timeout=timeout)
 
     def get_recent_events(
         self, session_id: str, *, limit: int | None = None, stream_id: str | None = None,
         format: Literal["json", "sse", "sse_typed"] | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, include_ended: bool | None = None, timeout: float | None | Unset = UNSET,
     ) -> EventPage:
         """The newest events, returned oldest first.
 
@@ -407,10 +435,11 @@ class BlockingMethods:
         stream_id: Only events of this stream.
         format: json when absent; sse: frames to write to an SSE response, all named message; sse_typed: named by event
             type.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
         """
         return self.call("get_recent_events", {
             "session_id": session_id, "limit": limit, "stream_id": stream_id, "format": format, "tenant_id": tenant_id,
-            "principal": principal,
+            "principal": principal, "include_ended": include_ended,
         }, timeout=timeout)
 
     def delete_events_before(
@@ -429,14 +458,15 @@ class BlockingMethods:
 
     def event_count(
         self, *, session_id: str | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, include_ended: bool | None = None, timeout: float | None | Unset = UNSET,
     ) -> EventCountResult:
         """How many events a session holds, or without one the whole store.
 
         session_id: The session.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
         """
         return self.call("event_count", {
-            "session_id": session_id, "tenant_id": tenant_id, "principal": principal,
+            "session_id": session_id, "tenant_id": tenant_id, "principal": principal, "include_ended": include_ended,
         }, timeout=timeout)
 
     def broadcast_event(
@@ -916,7 +946,7 @@ class BlockingMethods:
         self, session_id: str, *, after_seq: int | None = None,
         kind: Literal["incoming", "internal", "checkpoint"] | None = None, from_last_checkpoint: bool | None = None,
         limit: int | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
-        timeout: float | None | Unset = UNSET,
+        include_ended: bool | None = None, timeout: float | None | Unset = UNSET,
     ) -> LoadLogResult:
         """The entries of a session's log after a seq.
 
@@ -925,11 +955,12 @@ class BlockingMethods:
         kind: Only entries of this kind.
         from_last_checkpoint: Begins with the newest checkpoint, if there is one; false when absent.
         limit: Entries at most; 1,000 when absent.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
         """
         return self.call("load_log", {
             "session_id": session_id, "after_seq": after_seq, "kind": kind,
             "from_last_checkpoint": from_last_checkpoint, "limit": limit, "tenant_id": tenant_id,
-            "principal": principal,
+            "principal": principal, "include_ended": include_ended,
         }, timeout=timeout)
 
     def replace_log(
@@ -960,7 +991,7 @@ class BlockingMethods:
 
     def log_participants(
         self, session_id: str, *, cursor: str | None = None, limit: int | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, include_ended: bool | None = None,
         timeout: float | None | Unset = UNSET,
     ) -> LogParticipantsResult:
         """Who wrote to a session's log: how many entries, and when the last.
@@ -968,9 +999,11 @@ class BlockingMethods:
         session_id: The session.
         cursor: `next_cursor` of the page before.
         limit: Entries on a page; 50 when absent.
+        include_ended: Whether sessions that have ended and are kept (--retain-ended) are read too; false when absent.
         """
         return self.call("log_participants", {
             "session_id": session_id, "cursor": cursor, "limit": limit, "tenant_id": tenant_id, "principal": principal,
+            "include_ended": include_ended,
         }, timeout=timeout)
 
     def note_log_message_ids(

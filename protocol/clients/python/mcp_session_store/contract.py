@@ -38,6 +38,7 @@ NULLS: dict[str, frozenset[str]] = {
     "resume_session": frozenset({"tenant_id", "principal"}),
     "expire_session": frozenset({"tenant_id", "principal"}),
     "invalidate_session": frozenset({"tenant_id", "principal"}),
+    "resolve_session": frozenset({"tenant_id", "principal"}),
     "set_session_state": frozenset({"value", "tenant_id", "principal"}),
     "get_session_state": frozenset({"tenant_id", "principal"}),
     "remove_session_state": frozenset({"tenant_id", "principal"}),
@@ -128,6 +129,8 @@ class Session(TypedDict):
     """Milliseconds of all suspensions that are over."""
     suspensions: int
     """How many those were."""
+    ended_at: NotRequired[int | None]
+    """Unix milliseconds; stands only with --retain-ended."""
     last_event_id: int
     revision: int
     omitted: NotRequired[list[str]]
@@ -135,7 +138,7 @@ class Session(TypedDict):
 
 
 SessionStatus = Literal[
-    "pending", "active", "suspended", "expired", "invalidated",
+    "pending", "active", "suspended", "expired", "invalidated", "resolved",
 ]
 
 
@@ -239,7 +242,7 @@ class AuditEvent(TypedDict):
 
 
 AuditEventType = Literal[
-    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "session_auth",
+    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "resolved", "session_auth",
     "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
 ]
 
@@ -250,12 +253,12 @@ AuditEventSeverity = Literal[
 
 
 AuditEventStatusBefore = Literal[
-    "pending", "active", "suspended", "expired", "invalidated",
+    "pending", "active", "suspended", "expired", "invalidated", "resolved",
 ]
 
 
 AuditEventStatusAfter = Literal[
-    "pending", "active", "suspended", "expired", "invalidated",
+    "pending", "active", "suspended", "expired", "invalidated", "resolved",
 ]
 
 
@@ -267,6 +270,8 @@ class Metrics(TypedDict):
     """Rows, also of sessions that wait for a sweep."""
     active_sessions: NotRequired[int]
     expired_sessions: NotRequired[int]
+    ended_sessions: NotRequired[int]
+    """That are kept; stands only with --retain-ended."""
     sessions_created_today: NotRequired[int]
     """Since midnight, UTC; of those still there."""
     average_session_duration: NotRequired[int]
@@ -346,7 +351,7 @@ class ValidateSessionResult(TypedDict):
 
 
 ValidateSessionResultReason = Literal[
-    "not_found", "pending", "suspended", "expired", "invalidated", "address_changed", "agent_changed",
+    "not_found", "pending", "suspended", "expired", "invalidated", "resolved", "address_changed", "agent_changed",
 ]
 
 
@@ -701,6 +706,7 @@ class UpdateSessionSession(TypedDict):
     suspended_at: NotRequired[int | None]
     suspended_ms: NotRequired[int | None]
     suspensions: NotRequired[int | None]
+    ended_at: NotRequired[int | None]
     last_event_id: NotRequired[int | None]
     revision: NotRequired[int | None]
     omitted: NotRequired[list[UpdateSessionSessionOmitted]]
@@ -722,17 +728,17 @@ TouchSessionOmit = Literal[
 
 
 ListSessionsStatus = Literal[
-    "pending", "active", "suspended", "expired", "invalidated",
+    "pending", "active", "suspended", "expired", "invalidated", "resolved",
 ]
 
 
 ListSessionIdsStatus = Literal[
-    "pending", "active", "suspended", "expired", "invalidated",
+    "pending", "active", "suspended", "expired", "invalidated", "resolved",
 ]
 
 
 SessionCountStatus = Literal[
-    "pending", "active", "suspended", "expired", "invalidated",
+    "pending", "active", "suspended", "expired", "invalidated", "resolved",
 ]
 
 
@@ -757,6 +763,11 @@ ExpireSessionOmit = Literal[
 
 
 InvalidateSessionOmit = Literal[
+    "client_capabilities", "server_capabilities", "state", "metadata",
+]
+
+
+ResolveSessionOmit = Literal[
     "client_capabilities", "server_capabilities", "state", "metadata",
 ]
 
@@ -915,7 +926,7 @@ RecordSecurityEventSeverity = Literal[
 
 
 ListAuditEventsType = Literal[
-    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "session_auth",
+    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "resolved", "session_auth",
     "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
 ]
 
@@ -931,7 +942,7 @@ AuditCountsBy = Literal[
 
 
 AuditCountsType = Literal[
-    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "session_auth",
+    "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "resolved", "session_auth",
     "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
 ]
 

@@ -30,7 +30,7 @@ TRIED = ("4.1.2",)
 def http_app(
     server: FastMCP[Any], store: Store, *, tenant_id: str | None = None, ttl: float | None = None,
     inactivity_timeout: float | None = None, fail_interrupted: bool = True, health: str | None = None,
-    hint: bool = True, **options: Any,
+    hint: bool = True, resolve_on_delete: bool = False, **options: Any,
 ) -> StarletteWithLifespan:
     """What `server.http_app(**options)` builds, with durable sessions; the store opens and closes with it.
 
@@ -64,7 +64,7 @@ def http_app(
                 # FastMCP makes a new manager each time that the app is started.
                 DurableSessions(
                     holder.session_manager, store, tenant_id=tenant_id, ttl=ttl, inactivity_timeout=inactivity_timeout,
-                    fail_interrupted=fail_interrupted, hint=hint)
+                    fail_interrupted=fail_interrupted, hint=hint, resolve_on_delete=resolve_on_delete)
                 yield state
             await presence_of(store).withdraw()
 

@@ -24,7 +24,8 @@ from .contract import (
 from .era import hint_at_era, is_modern
 from .errors import RequestTooLarge, StoreError
 from .health_route import HealthRoute, get_route_path
-from .session_watch import until_over
+from .session_end import end_session
+from .session_watch import Owners, until_over
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -85,12 +86,15 @@ class HTTPSessions:
     health: a path, as `/healthz`, where GET is answered with 200 `{"status":"ok"}`, or with 503 and reasons; before all
         else, so that probes need no owner. None: there is none.
     hint: tell the log, once, when a client comes that has no sessions; False for a server that serves such otherwise.
+    resolve_on_delete: whether a DELETE resolves the session instead of deleting it. A store that was started with
+        `--retain-ended` keeps what it had for so long, for who asks with `include_ended`.
     """
 
     def __init__(
         self, app: Application, store: Store, *, owner: Callable[[Scope], Owner | Awaitable[Owner]] | None = None,
         path: str | None = "/mcp", creates: bool = True, rate_limit: RateLimit | None = None,
         max_text: int | None = None, max_body: int = 4 << 20, health: str | None = None, hint: bool = True,
+        resolve_on_delete: bool = False,
     ) -> None:
         self._app = app
         self._store = store
@@ -102,6 +106,7 @@ class HTTPSessions:
         self._max_body = max_body
         self._health = None if health is None else HealthRoute(app, store, health)
         self._hint = hint
+        self._resolves = resolve_on_delete
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._health is not None and self._health.is_asked_by(scope):
@@ -272,8 +277,8 @@ class HTTPSessions:
         owner = request.owner
         if request.session_id is not None:
             if request.scope["method"] == "DELETE":
-                await self._store.delete_session(
-                    request.session_id, principal=owner.principal, tenant_id=owner.tenant_id)
+                owners: Owners = {"principal": owner.principal, "tenant_id": owner.tenant_id}
+                await end_session(self._store, request.session_id, owners, resolve=self._resolves)
             return
         new = [value for name, value in start.get("headers", ()) if name.lower() == SESSION_ID]
         if new and self._creates:

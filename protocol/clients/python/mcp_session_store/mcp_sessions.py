@@ -26,6 +26,7 @@ from .health_route import HealthRoute
 from .mcp_events import EventStore, looks_like_a_number, name_of, request_id_of
 from .presence import RENEWAL, presence_of
 from .sdk_internals import Manager, is_going_away, keep_events, read_body
+from .session_end import end_session
 from .session_watch import TOUCH_AFTER, Owners, until_over
 from .store import encode
 
@@ -73,7 +74,7 @@ def served_session() -> Session | None:
 def streamable_http_app(
     server: Any, store: Store, *, tenant_id: str | None = None, ttl: float | None = None,
     inactivity_timeout: float | None = None, fail_interrupted: bool = True, health: str | None = None,
-    hint: bool = True, **options: Any,
+    hint: bool = True, resolve_on_delete: bool = False, **options: Any,
 ) -> Starlette:
     """What `server.streamable_http_app(**options)` builds, with durable sessions; the store opens and closes with it.
 
@@ -92,7 +93,7 @@ def streamable_http_app(
     app: Starlette = server.streamable_http_app(**options)
     DurableSessions(
         server.session_manager, store, tenant_id=tenant_id, ttl=ttl, inactivity_timeout=inactivity_timeout,
-        fail_interrupted=fail_interrupted, hint=hint)
+        fail_interrupted=fail_interrupted, hint=hint, resolve_on_delete=resolve_on_delete)
     if health is not None:
         app.add_middleware(HealthRoute, store=store, path=health)
     run = app.router.lifespan_context
@@ -148,12 +149,14 @@ class DurableSessions:
         that takes such work up again, and then answers itself, with the `EventStore` of the session.
     hint: Tell the log, once, when a client of MCP 2026-07-28 comes, which has no sessions, and for which this keeps
         nothing. False for a server that keeps what these need otherwise.
+    resolve_on_delete: Resolve a session that its client deletes, instead of deleting it. A store that was started with
+        `--retain-ended` keeps what it had for so long, for who asks with `include_ended`.
     """
 
     def __init__(
         self, manager: StreamableHTTPSessionManager, store: Store, *, tenant_id: str | None = None,
         ttl: float | None = None, inactivity_timeout: float | None = None, fail_interrupted: bool = True,
-        hint: bool = True, logger: logging.Logger | None = None,
+        hint: bool = True, logger: logging.Logger | None = None, resolve_on_delete: bool = False,
     ) -> None:
         if manager.stateless:
             raise ValueError("A stateless manager has no sessions to keep: make it with stateless=False.")
@@ -166,6 +169,7 @@ class DurableSessions:
         self._inactivity_timeout = _milliseconds(inactivity_timeout)
         self._fail_interrupted = fail_interrupted
         self._hint = hint
+        self._resolves = resolve_on_delete
         self._logger = logger or logging.getLogger("mcp_session_store")
         self._kept: weakref.WeakKeyDictionary[StreamableHTTPServerTransport, _Kept] = weakref.WeakKeyDictionary()
         self._restoring: dict[tuple[str, str | None], asyncio.Future[bool]] = {}
@@ -428,12 +432,12 @@ class DurableSessions:
     # The end of a session
 
     def _deleting(self, kept: _Kept, send: Send) -> Send:
-        """Deletes the session before the client is told so."""
+        """Deletes or resolves the session before the client is told so."""
 
         async def delete_first(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
                 try:
-                    await self._store.delete_session(kept.session_id, **kept.owners)
+                    await end_session(self._store, kept.session_id, kept.owners, resolve=self._resolves)
                 except StoreError as error:
                     self._logger.error("Session %s… could not be deleted: %s", kept.session_id[:8], error)
                     message = {**message, "status": 503}

@@ -25,7 +25,7 @@ MAX_QUEUED = 1_000
 MAX_QUEUED_BYTES = 4 << 20
 
 #: why nothing more comes; `closed`: by its reader, or with the store
-End = Literal["deleted", "expired", "invalidated", "closed"]
+End = Literal["deleted", "expired", "invalidated", "resolved", "closed"]
 
 #: how something ended while nobody watched, told from the refusal to subscribe to it again
 ENDS: dict[str, End] = {
