@@ -72,8 +72,8 @@ extension Store {
   private func note(_ event: NewSecurityEvent) {
     var caller = Hasher()
     // Whoever also asks for what has ended is nobody else.
-    caller.combine(event.owner?.tenant)
-    caller.combine(event.owner?.principal)
+    caller.combine(event.owner.tenant)
+    caller.combine(event.owner.principal)
     caller.combine(event.ipAddress)
     if pending.callers.take(caller.finalize(), limit: limits.auditUnauthorized, at: now) {
       pending.add(.logged(event))
