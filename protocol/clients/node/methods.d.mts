@@ -184,7 +184,7 @@ export interface AuditEvent {
   principal: string | null
   status_before: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved' | null
   status_after: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved' | null
-  /** What the caller gave as message or reason. */
+  /** What the caller gave as message or reason, or what was found. */
   message: string | null
   ip_address: string | null
   action: 'logged' | 'counted' | 'invalidated' | null
