@@ -197,6 +197,8 @@ GROWS: dict[str, tuple[float, str]] = {
     "load_log, of a kind": (1.1, PASSED),
     "list_audit_events, of a session": (1.1, PASSED),
     "audit_counts": (1.1, COUNTED),
+    "list_values, with a prefix": (0.5, "it puts up to 1,000 keys with the prefix in order"),
+    "export_user_data": (1.1, PASSED),
     "list_audit_events, of a user": (1.1, PASSED),
     "list_audit_events, of a type": (1.1, PASSED),
     "recover_stuck_tasks": (1.1, PASSED),

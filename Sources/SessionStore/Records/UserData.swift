@@ -94,8 +94,8 @@ private struct ExportStage: Sendable {
   var order = "number"
   /// of which session's rows; nil for what belongs to none
   var ofSession: String?
-  /// whether the rows belong to the tasks that the conditions mean
-  var isOfTasks = false
+  /// the column of tasks that counts the rows, where they belong to the tasks that the conditions mean
+  var ofTasksWith: String?
   /// which rows besides
   var condition: @Sendable (UserSelector) -> UserSelector.Condition? = { _ in nil }
 
@@ -111,13 +111,13 @@ private struct ExportStage: Sendable {
     ExportStage(kind: .logEntry, order: "seq", ofSession: "session = ?"),
     ExportStage(kind: .logParticipant, ofSession: "session = ?"),
     ExportStage(kind: .task, ofSession: tasksOfSession),
-    ExportStage(kind: .taskPayload, order: "field", ofSession: tasksOfSession, isOfTasks: true),
-    ExportStage(kind: .taskInputKey, order: "key", ofSession: tasksOfSession, isOfTasks: true),
-    ExportStage(kind: .taskMessage, ofSession: tasksOfSession, isOfTasks: true),
+    ExportStage(kind: .taskPayload, order: "field", ofSession: tasksOfSession, ofTasksWith: "payloads_apart"),
+    ExportStage(kind: .taskInputKey, order: "key", ofSession: tasksOfSession, ofTasksWith: "input_keys_used"),
+    ExportStage(kind: .taskMessage, ofSession: tasksOfSession, ofTasksWith: "queue_size"),
     ExportStage(kind: .task) { $0.tasks },
-    ExportStage(kind: .taskPayload, order: "field", isOfTasks: true) { $0.tasks },
-    ExportStage(kind: .taskInputKey, order: "key", isOfTasks: true) { $0.tasks },
-    ExportStage(kind: .taskMessage, isOfTasks: true) { $0.tasks },
+    ExportStage(kind: .taskPayload, order: "field", ofTasksWith: "payloads_apart") { $0.tasks },
+    ExportStage(kind: .taskInputKey, order: "key", ofTasksWith: "input_keys_used") { $0.tasks },
+    ExportStage(kind: .taskMessage, ofTasksWith: "queue_size") { $0.tasks },
     ExportStage(kind: .value) { $0.values },
     ExportStage(kind: .nonce, order: "nonce") { $0.nonces },
     ExportStage(kind: .auditEvent) { $0.auditEvents },
@@ -151,7 +151,7 @@ extension Store {
     while position.stage < ExportStage.all.count {
       let stage = ExportStage.all[position.stage]
       if stage.ofSession != nil, try !findSession(selector, &position) { continue }
-      if var filter = stage.filter(selector, position), try !stage.isOfTasks || findTask(&filter, &position) {
+      if var filter = stage.filter(selector, position), try findTask(of: stage, &filter, &position) {
         if stage.isOrderedByName {
           filter.add("\(stage.order) > ?", position.name)
         } else {
@@ -168,7 +168,7 @@ extension Store {
           position = next
           count += 1
         }
-        if stage.isOfTasks {
+        if stage.ofTasksWith != nil {
           (position.task, position.after, position.name) = (position.task + 1, 0, "")
           continue
         }
@@ -201,11 +201,16 @@ extension Store {
     return true
   }
 
-  /// Goes on to the next of the tasks that `filter` leaves, if the one of the position is none of them.
+  /// Goes on to the next of the tasks that `filter` leaves and that have rows of the stage, if the one of the position
+  /// is none of them.
   /// - Parameter filter: leaves what belongs to that task then
   /// - Returns: false when there is none any more
-  private func findTask(_ filter: inout Filter, _ position: inout ExportPosition) throws -> Bool {
+  private func findTask(
+    of stage: ExportStage, _ filter: inout Filter, _ position: inout ExportPosition
+  ) throws -> Bool {
+    guard let count = stage.ofTasksWith else { return true }
     var conditions = filter
+    conditions.add("\(count) > ?", 0)
     conditions.add("number >= ?", position.task)
     var select = try tables.statement(conditions, "SELECT number FROM tasks", limit: 1)
     guard try select.step() else { return false }
