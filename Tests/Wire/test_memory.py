@@ -61,6 +61,7 @@ READS: dict[str, dict[str, Any]] = {
     "list_values": {"collection": "c", "principal": "p"},
     "load_log": {"session_id": "s"},
     "export_user_data": {"principal": "p"},
+    "list_payloads": {},
     "rpc.discover": {},
 }
 COUNT = 40

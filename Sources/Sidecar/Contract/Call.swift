@@ -97,7 +97,7 @@ final class Call {
       isValid = first == UInt8(ascii: "\"") && isIdentifier(value, span)
     case .name, .owner:
       isValid = first == UInt8(ascii: "\"") && (1...1_024).contains(Self.decodedLength(value, span))
-    case .text(let limit):
+    case .text(let limit), .words(let limit):
       isValid = first == UInt8(ascii: "\"") && (0...limit).contains(Self.decodedLength(value, span))
     case .integer(let range):
       isValid = JSONInteger.decode(span, value).map(range.contains) ?? false

@@ -122,7 +122,8 @@ struct MethodTable: Sendable {
 
   static let all = MethodTable(
     SessionMethods.all + StateMethods.all + EventMethods.all + TaskMethods.all + ValueMethods.all
-      + LogMethods.all + SecurityMethods.all + UserDataMethods.all + OperationMethods.all)
+      + LogMethods.all + SecurityMethods.all + UserDataMethods.all + PayloadMethods.all
+      + OperationMethods.all)
 
   /// The method whose name stands at `range`, found without making a string of it.
   func index(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Int? {

@@ -18,6 +18,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case entryKind, receivedAtMS, sender, messageIDs
   case type, severity, minSeverity, since, window, text, maxBytes, patterns, by
   case calls, method, params, require, client, name, version, protocolVersion, path
+  case changes, ref, replacement
 
   /// Written down, for to derive them took a quarter of the instructions of a start; a test compares the two.
   var wire: String {
@@ -128,6 +129,9 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .version: "version"
     case .protocolVersion: "protocol_version"
     case .path: "path"
+    case .changes: "changes"
+    case .ref: "ref"
+    case .replacement: "replacement"
     }
   }
 }
@@ -142,6 +146,8 @@ indirect enum ParameterType: Sendable {
   case owner
   /// free text, at most so many bytes
   case text(Int)
+  /// the same for people, which the store shows and never looks for: a payload
+  case words(Int)
   case integer(ClosedRange<Int64>)
   case boolean
   case choice([String])
@@ -163,7 +169,7 @@ indirect enum ParameterType: Sendable {
     case .identifier: "1 to 256 visible ASCII characters"
     case .name: "a string of 1 to 1,024 bytes of UTF-8"
     case .owner: "a string of 1 to 1,024 bytes of UTF-8, or null for the anonymous caller"
-    case .text(let limit): "a string of at most \(limit) bytes"
+    case .text(let limit), .words(let limit): "a string of at most \(limit) bytes"
     case .integer(let range): "an integer from \(range.lowerBound) to \(range.upperBound)"
     case .boolean: "true or false"
     case .choice(let names), .anyCase(let names): "one of " + names.joined(separator: ", ")
@@ -180,11 +186,12 @@ indirect enum ParameterType: Sendable {
     case .name: .text(length: 1...1_024, pattern: nil)
     case .owner: .nullable(.text(length: 1...1_024, pattern: nil))
     case .text(let limit): .text(length: 0...limit, pattern: nil)
+    case .words(let limit): .payload(.text(length: 0...limit, pattern: nil))
     case .integer(let range): .range(range)
     case .boolean: .boolean
     case .choice(let names), .anyCase(let names): .choice(names)
-    case .json: .any
-    case .object, .map: .object
+    case .json: .anyPayload
+    case .object, .map: .payload(.object)
     case .record(let parameters):
       .members(
         parameters.map { parameter in

@@ -148,9 +148,9 @@ enum RecordSchema {
       .members([
         ("session_id", .string), ("status", .choice(SessionStatus.allCases.map(\.rawValue))),
         ("user_id", .nullable(.string)), ("tenant_id", .nullable(.string)), ("principal", .nullable(.string)),
-        ("client_capabilities", .any), ("server_capabilities", .any),
-        ("state", .optional(.described(.object, "Left out of lists unless include_state is true."))),
-        ("metadata", .object), ("is_initialized", .boolean), ("created_at", time), ("last_activity", time),
+        ("client_capabilities", .anyPayload), ("server_capabilities", .anyPayload),
+        ("state", .optional(.described(.payload(.object), "Left out of lists unless include_state is true."))),
+        ("metadata", .payload(.object)), ("is_initialized", .boolean), ("created_at", time), ("last_activity", time),
         ("expires_at", .nullable(time)), ("inactivity_timeout", .nullable(.described(.integer, "Milliseconds"))),
         ("suspended_at", .nullable(time)),
         ("suspended_ms", .described(.integer, "Milliseconds of all suspensions that are over.")),
@@ -164,7 +164,7 @@ enum RecordSchema {
       "Event",
       .members([
         ("id", .integer), ("stream_id", .nullable(.string)), ("timestamp", time), ("event_type", .string),
-        ("data", .any), ("retry", .nullable(.described(.integer, "Milliseconds"))),
+        ("data", .anyPayload), ("retry", .nullable(.described(.integer, "Milliseconds"))),
       ])
     ),
     (
@@ -182,22 +182,22 @@ enum RecordSchema {
       .members([
         ("task_id", .string), ("session_id", .nullable(.string)), ("tenant_id", .nullable(.string)),
         ("principal", .nullable(.string)), ("status", .choice(TaskStatus.allCases.map(\.rawValue))),
-        ("status_message", .nullable(.string)), ("created_at", timestamp), ("last_updated_at", timestamp),
+        ("status_message", .nullable(.payload(.string))), ("created_at", timestamp), ("last_updated_at", timestamp),
         ("ttl", .nullable(.described(.integer, "Milliseconds from created_at"))),
         ("poll_interval", .nullable(.described(.integer, "Milliseconds"))), ("original_method", .nullable(.string)),
-        ("original_params", .any), ("result", .nullable(.reference("Outcome"))),
-        ("input_requests", .nullable(.object)), ("input_responses", .nullable(.object)),
-        ("cancel_requested", .boolean), ("meta", .any), ("revision", .integer), omitted,
+        ("original_params", .anyPayload), ("result", .nullable(.reference("Outcome"))),
+        ("input_requests", .nullable(.payload(.object))), ("input_responses", .nullable(.payload(.object))),
+        ("cancel_requested", .boolean), ("meta", .anyPayload), ("revision", .integer), omitted,
       ])
     ),
     (
       "Outcome",
       .described(
         .members([
-          ("success", .optional(.any)),
+          ("success", .optional(.anyPayload)),
           (
             "error",
-            .optional(.members([("code", .integer), ("message", .string), ("data", .optional(.any))]))
+            .optional(.members([("code", .integer), ("message", .payload(.string)), ("data", .optional(.anyPayload))]))
           ),
         ]), "One of the two members.")
     ),

@@ -14,6 +14,10 @@ indirect enum Schema: Sendable {
   /// a schema under `components`
   case reference(String)
   case described(Schema, String)
+  /// What the store keeps and hands out without looking at it: clients may keep it in a form of their own.
+  case payload(Schema)
+
+  static let anyPayload = payload(.any)
 
   func write(to writer: inout JSONWriter) {
     writer.beginObject()
@@ -66,13 +70,16 @@ indirect enum Schema: Sendable {
     case .described(let schema, let text):
       schema.writeMembers(to: &writer)
       writer.member("description", text)
+    case .payload(let schema):
+      schema.writeMembers(to: &writer)
+      writer.member("x-payload", true)
     }
   }
 
   private var isOptional: Bool {
     switch self {
     case .optional: true
-    case .described(let schema, _): schema.isOptional
+    case .described(let schema, _), .payload(let schema): schema.isOptional
     default: false
     }
   }

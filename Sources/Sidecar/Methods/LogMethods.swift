@@ -86,7 +86,7 @@ enum LogMethods {
       .optional(.limit, .integer(1...1_000), "Entries at most; 1,000 when absent."),
     ] + Parameter.readers,
     result: .members([
-      ("entries", .array(.members([("seq", .integer), ("entry", .object)]))),
+      ("entries", .array(.members([("seq", .integer), ("entry", .payload(.object))]))),
       ("next_after", .described(.integer, "The cursor of the next page; pass it back as it is.")),
       ("newest_seq", .described(.integer, "The last that was given out; 0: none yet.")),
       ("oldest_seq", .described(.nullable(.integer), "The first that is still there; null when nothing is.")),

@@ -27,7 +27,7 @@ enum StateMethods {
     name: "get_session_state", summary: "One key of a session's state; a stored null is not an absent key.",
     access: .read,
     parameters: [.sessionID, key] + Parameter.readers,
-    result: .members([("exists", .boolean), ("value", .any)]),
+    result: .members([("exists", .boolean), ("value", .anyPayload)]),
     errors: readErrors,
     example: (#"{"session_id":"session-1","key":"cart"}"#, #"{"exists":true,"value":["book"]}"#)
   ) { sidecar, call, writer in
@@ -41,7 +41,7 @@ enum StateMethods {
   private static let remove = Method(
     name: "remove_session_state", summary: "Removes one key of a session's state.", access: .write,
     parameters: [.sessionID, key] + Parameter.owners,
-    result: .members([("existed", .boolean), ("value", .described(.any, "What it was."))]),
+    result: .members([("existed", .boolean), ("value", .described(.anyPayload, "What it was."))]),
     errors: writeErrors,
     example: (#"{"session_id":"session-1","key":"cart"}"#, #"{"existed":true,"value":["book"]}"#)
   ) { sidecar, call, writer in

@@ -16,13 +16,13 @@ enum TaskMethods {
     .sessionID, .identifier, "Only when the task belongs to this session; else it is answered as missing.")
   private static let scope: [Parameter] = [inSession] + Parameter.owners
   private static let statusMessage = Parameter.optional(
-    .statusMessage, .text(4_096), "What to tell people; absent clears it.")
+    .statusMessage, .words(8_192), "What to tell people; absent clears it.")
   private static let milliseconds = ParameterType.integer(.safe)
   private static let omit = Parameter.omit(TaskRecord.largeMembers)
   private static let statuses = ParameterType.choice(TaskStatus.allCases.map(\.rawValue))
   private static let failure: [Parameter] = [
     .required(.code, .integer(-9_007_199_254_740_991...9_007_199_254_740_991), "The JSON-RPC error's code."),
-    .required(.message, .text(65_536), "The JSON-RPC error's message."),
+    .required(.message, .words(131_072), "The JSON-RPC error's message."),
     .optional(.data, .json, "The JSON-RPC error's data."),
   ]
 
@@ -72,7 +72,7 @@ enum TaskMethods {
       .optional(.originalParams, .json, "The parameters of that request; kept as they are."),
       .optional(.ttl, milliseconds, "Milliseconds from its creation until it lapses; never when absent."),
       .optional(.pollInterval, milliseconds, "Milliseconds that a client should wait between two looks."),
-      .optional(.statusMessage, .text(4_096), "What to tell people."),
+      .optional(.statusMessage, .words(8_192), "What to tell people."),
       .optional(.meta, .json, "Anything else; kept as it is."),
     ],
     result: .reference("Task"),
@@ -117,7 +117,7 @@ enum TaskMethods {
   private static let recordFields: [Parameter] = [
     .required(.taskID, .identifier, "The task."),
     .optional(.status, statuses, "Replaces the status without asking the state machine."),
-    .nullable(.statusMessage, .text(4_096), "What to tell people."),
+    .nullable(.statusMessage, .words(8_192), "What to tell people."),
     .optional(.createdAt, .text(64), "RFC 3339."),
     .optional(.lastUpdatedAt, .text(64), "RFC 3339; now when absent."),
     .nullable(.ttl, milliseconds, "Milliseconds; null: it never lapses."),
@@ -208,7 +208,7 @@ enum TaskMethods {
   private static let touch = change(
     "touch_task", "Progress and heartbeat without a transition.",
     parameters: [
-      .optional(.statusMessage, .text(4_096), "What to tell people; absent leaves it."),
+      .optional(.statusMessage, .words(8_192), "What to tell people; absent leaves it."),
       .optional(.ttl, milliseconds, "A new time to live, in milliseconds from the creation."),
       .optional(.pollInterval, milliseconds, "Milliseconds that a client should wait between two looks."),
     ], errors: [.terminalState],
@@ -349,7 +349,7 @@ enum TaskMethods {
 
   private static let dequeue = Method(
     name: "dequeue_task_message", summary: "Takes the message at the front of a task's queue.", access: .write,
-    parameters: [taskID] + scope, result: .members([("exists", .boolean), ("message", .any), left]),
+    parameters: [taskID] + scope, result: .members([("exists", .boolean), ("message", .anyPayload), left]),
     errors: [.taskNotFound],
     example: (#"{"task_id":"task-1"}"#, #"{"exists":true,"message":{"method":"ping"},"size":0}"#)
   ) { sidecar, call, writer in
@@ -368,7 +368,7 @@ enum TaskMethods {
   private static let dequeueAll = Method(
     name: "dequeue_all_task_messages", summary: "Takes all messages of a task's queue, as many as one answer holds.",
     access: .write, parameters: [taskID] + scope,
-    result: .members([("messages", .array(.any)), ("has_more", .boolean), left]), errors: [.taskNotFound],
+    result: .members([("messages", .array(.anyPayload)), ("has_more", .boolean), left]), errors: [.taskNotFound],
     example: (#"{"task_id":"task-1"}"#, #"{"messages":[{"method":"ping"}],"has_more":false,"size":0}"#)
   ) { sidecar, call, writer in
     let start = writer.count
@@ -396,7 +396,7 @@ enum TaskMethods {
       .optional(.limit, .integer(0...1_000), "Messages at most; 50 when absent, 0 only for the size."),
     ] + scope,
     result: .members([
-      ("messages", .array(.any)), ("size", .described(.integer, "Messages that the queue holds.")),
+      ("messages", .array(.anyPayload)), ("size", .described(.integer, "Messages that the queue holds.")),
       ("next_cursor", .nullable(.string)),
     ]),
     errors: [.taskNotFound],

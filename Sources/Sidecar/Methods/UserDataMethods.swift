@@ -30,7 +30,7 @@ enum UserDataMethods {
       .optional(.limit, .integer(1...1_000), "Records on a page; 50 when absent."),
     ],
     result: .members([
-      ("records", .array(.described(.object, "One member: the kind of the record, with its columns."))),
+      ("records", .array(.described(.payload(.object), "One member: the kind of the record, with its columns."))),
       ("next_cursor", .nullable(.string)),
     ]),
     example: (

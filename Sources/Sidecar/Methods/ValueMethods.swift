@@ -59,7 +59,7 @@ enum ValueMethods {
     name: "get_value", summary: "The value under a key; a stored null is not an absent one.", access: .read,
     parameters: [collection, key] + partition,
     result: .members([
-      ("exists", .boolean), ("value", .any), ("expires_at", .nullable(RecordSchema.time)),
+      ("exists", .boolean), ("value", .anyPayload), ("expires_at", .nullable(RecordSchema.time)),
       ("revision", .nullable(.integer)),
     ]),
     example: (
@@ -96,7 +96,8 @@ enum ValueMethods {
         "values",
         .array(
           .members([
-            ("key", .string), ("value", .any), ("expires_at", .nullable(RecordSchema.time)), ("revision", .integer),
+            ("key", .string), ("value", .anyPayload), ("expires_at", .nullable(RecordSchema.time)),
+            ("revision", .integer),
             RecordSchema.omitted,
           ]))
       ),

@@ -5,6 +5,7 @@ from measures.growth import Growth
 from measures.process import ColdStart, EndOfInput, Memory, Sweep
 from measures.reading import Pages, Replay, Sessions
 from measures.row import Measure
+from measures.sealing import Sealing
 from measures.serving import Flows, Tasks
 from measures.writing import Disk, LoneStore, PipelinedLog, PipelinedStore
 
@@ -21,6 +22,7 @@ MEASURES: tuple[Measure, ...] = (
     ConcurrentEvents(),
     Replays(),
     EventLoopDelay(),
+    Sealing(),
     ColdStart(),
     Memory("memory", times=5),
     EndOfInput(),

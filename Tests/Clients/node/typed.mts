@@ -3,12 +3,16 @@
 import {
   CallTimeout,
   ChildError,
+  Codec,
+  CodecError,
   ErrorKind,
   RequestError,
   RequestTooLarge,
   SessionStore,
   StoreError,
   type ChildErrorReason,
+  type CodecErrorReason,
+  type Rotation,
   type Session,
   type StoreState,
   type Task,
@@ -31,6 +35,13 @@ const store: SessionStore = await SessionStore.open({
   onState: (state, error) => void [state === 'failed', error?.reason],
 })
 const lazy: SessionStore = new SessionStore()
+const codec = new Codec({ keys: { new: new Uint8Array(32), old: 'base64' }, write: 'new', acceptPlain: false })
+const sealing: SessionStore = new SessionStore({ codec })
+const rotated: Rotation = await sealing.rotate(codec, { cursor: null, onPage: ({ sealed }) => void sealed.toFixed() })
+const unread: CodecErrorReason | undefined = rotated.unreadable.find((each) => each instanceof CodecError)?.reason
+void [unread, codec.records().open({ event: {} }), codec.keyIDs]
+// @ts-expect-error: there is no such compression
+new Codec({ compression: 'lz4' })
 const state: StoreState = (await lazy.open({ signal: undefined })).state
 const version: string | undefined = lazy.info?.version
 // @ts-expect-error: there is no such option

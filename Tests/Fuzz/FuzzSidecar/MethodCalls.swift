@@ -75,7 +75,7 @@ struct MethodCalls {
     case .identifier: return "\"\(name.wire.prefix(1))\(index(of: 4))\""
     case .name: return "\"\(Self.names[index(of: Self.names.count)])\""
     case .owner: return ["null", "\"ann\"", "\"bob\""][index(of: 3)]
-    case .text(let limit):
+    case .text(let limit), .words(let limit):
       let text = Self.names[index(of: Self.names.count)]
       return text.utf8.count <= limit ? "\"\(text)\"" : "\"\""
     case .integer(let range): return "\(integer(range))"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import node
+import payloads
 import python
 import version
 
@@ -21,7 +22,8 @@ def main() -> int:
         return 64
     contract = json.loads((CLIENTS.parent / "openrpc.json").read_text(encoding="utf-8"))
     differing = []
-    for name, text in {**node.files(contract), **python.files(contract), **version.files(contract)}.items():
+    made = (room.files(contract) for room in (node, python, payloads, version))
+    for name, text in (file for files in made for file in files.items()):
         path = CLIENTS / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             differing.append(name)

@@ -100,6 +100,37 @@ export declare class RequestTooLarge extends StoreError {
 /** The answer came, and cannot be read: a line that is no JSON-RPC. */
 export declare class AnswerError extends StoreError {}
 
+/**
+ * Why a codec cannot seal or open a payload. `unknown_key`: it has no key of that id; `wrong_key`: the key, the payload
+ * or its place is another than when it was sealed; `plain`: it was stored without a key, and that is not accepted;
+ * `damaged`, `unknown_codec`: its envelope is, or was made by a newer client; `missing_library`: this Node has no zstd.
+ */
+export type CodecErrorReason =
+  | 'unknown_key'
+  | 'wrong_key'
+  | 'plain'
+  | 'damaged'
+  | 'unknown_codec'
+  | 'missing_library'
+  | 'too_large'
+
+/**
+ * A payload could not be sealed, and nothing was sent; or it came back and cannot be opened, and stays as it is stored.
+ * What the call was to do is done then.
+ */
+export declare class CodecError extends StoreError {
+  constructor(message: string, options: { reason: CodecErrorReason; keyID?: string | null; cause?: unknown })
+  readonly reason: CodecErrorReason
+  /** Of the key that the payload names. */
+  readonly keyID: string | null
+  /** Where it stands in the result; null of one that was to be sent. */
+  readonly path: string | null
+  /** The result, opened as far as that goes: what cannot be is there as it is stored. */
+  readonly result: unknown
+  /** Those of the same result besides. */
+  readonly others: readonly CodecError[]
+}
+
 /** More bytes of calls wait to be written than `maxWaiting` allows. */
 export declare class Overloaded extends StoreError {}
 

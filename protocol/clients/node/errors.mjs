@@ -62,6 +62,40 @@ export class RequestTooLarge extends StoreError {
 /** The answer came, and cannot be read. */
 export class AnswerError extends StoreError {}
 
+/**
+ * A payload could not be sealed, and nothing was sent; or it came back and cannot be opened, and stays as it is. Then
+ * `outcome` is as of an AnswerError: what the call was to do is done.
+ */
+export class CodecError extends StoreError {
+  /** Where it stands in the result; the result, opened as far as that goes; and the others of the same result. */
+  path = null
+  result = undefined
+  others = []
+
+  constructor(message, { reason, keyID = null, ...rest }) {
+    super(message, rest)
+    this.reason = reason
+    this.keyID = keyID
+  }
+
+  /** The same, where it was met. */
+  at(path) {
+    this.path = this.path ? `${path}.${this.path}` : path
+    for (const other of this.others) other.at(path)
+    return this
+  }
+
+  /** The same for a whole result. */
+  beside(others, result) {
+    this.others = [...this.others, ...others]
+    this.result = result
+    const { length } = this.others
+    this.message = `${this.path}: ${this.message}` +
+      (length === 0 ? '' : ` ${length} more payloads of the result do not open either.`)
+    return this
+  }
+}
+
 /** More calls wait than `maxWaiting` allows. */
 export class Overloaded extends StoreError {}
 

@@ -1,3 +1,4 @@
+export * from './codec.mjs'
 export * from './errors.mjs'
 export * from './methods.mjs'
 export * from './store.mjs'

@@ -1,10 +1,12 @@
 export { SessionStore } from './store.mjs'
+export { Codec, RecordReader } from './codec.mjs'
 export { ErrorKind } from './methods.mjs'
 export {
   AbortError,
   AnswerError,
   CallTimeout,
   ChildError,
+  CodecError,
   ClosedError,
   OverloadError,
   Overloaded,

@@ -22,6 +22,23 @@ export function toLine(id, method, params) {
   return line
 }
 
+/** A payload as JSON, that stands at this place of the parameters. Throws as `toLine` does. */
+export function payloadText(method, path, value) {
+  let text
+  let fault
+  try {
+    text = JSON.stringify(value)
+    hasOwnWay = false
+    fault = faultIn(value, false)
+    if (fault === null && hasOwnWay) text = stringifyChecked(value, method)
+  } catch (error) {
+    fault = String(error.message).includes('BigInt') ? faultIn(value, false) : null
+    if (fault === null) throw error
+  }
+  if (fault !== null) throw unsayable(method, { path: [...path, ...fault.path], what: fault.what })
+  return text
+}
+
 /** Whether what `faultIn` has looked at last says itself somewhere what it is as JSON. */
 let hasOwnWay = false
 
@@ -114,4 +131,53 @@ function stringifyChecked(message, method) {
 
 function faultOf(value, isEntry) {
   return typeof value === 'object' || (value === undefined && !isEntry) ? null : faultIn(value, false)
+}
+
+const BLANK = /\s/
+
+/** The members of the text of one object: `{name, start, end}`, where the text of each value stands. */
+export function* membersOf(text) {
+  let at = skip(text, 0)
+  if (text[at] !== '{') return
+  at = skip(text, at + 1)
+  while (at < text.length && text[at] !== '}') {
+    const named = at
+    at = endOfString(text, at)
+    const name = JSON.parse(text.slice(named, at))
+    const start = skip(text, skip(text, at) + 1)
+    at = endOfValue(text, start)
+    yield { name, start, end: at }
+    at = skip(text, at)
+    if (text[at] === ',') at = skip(text, at + 1)
+  }
+}
+
+function skip(text, at) {
+  while (at < text.length && BLANK.test(text[at])) at += 1
+  return at
+}
+
+function endOfString(text, at) {
+  for (let end = at + 1; (end = text.indexOf('"', end)) >= 0; end += 1) {
+    let escapes = 0
+    while (text[end - 1 - escapes] === '\\') escapes += 1
+    if (escapes % 2 === 0) return end + 1
+  }
+  return text.length
+}
+
+function endOfValue(text, at) {
+  for (let depth = 0; at < text.length; ) {
+    const character = text[at]
+    if (character === '"') {
+      at = endOfString(text, at)
+      if (depth === 0) return at
+      continue
+    }
+    if (depth === 0 && (character === ',' || character === '}' || character === ']' || BLANK.test(character))) return at
+    if (character === '{' || character === '[') depth += 1
+    else if ((character === '}' || character === ']') && --depth === 0) return at + 1
+    at += 1
+  }
+  return at
 }

@@ -1771,6 +1771,52 @@ export interface DeleteUserDataResult {
   audit_events: number
 }
 
+/** What `list_payloads` takes. */
+export interface ListPayloadsParams {
+  /** `next_cursor` of the page before. */
+  cursor?: string | null
+  /** Entries on a page; 50 when absent. */
+  limit?: number | null
+}
+
+/** What `list_payloads` answers. */
+export interface ListPayloadsResult {
+  payloads: {
+    /** Which one it is, for replace_payloads. */
+    ref: string
+    /** What it is of which record: event.data, task.result, … */
+    place: string
+    session_id: string | null
+    task_id: string | null
+    stream_id: string | null
+    event_type: string | null
+    tenant_id: string | null
+    principal: string | null
+    collection: string | null
+    key: string | null
+    /** The payload byte for byte: JSON, but of a status_message what it says. */
+    text: string
+  }[]
+  next_cursor: string | null
+}
+
+/** What `replace_payloads` takes. */
+export interface ReplacePayloadsParams {
+  /** All of them or none; see `missed`. */
+  changes: {
+    ref: string
+    text: string
+    replacement: string
+  }[]
+}
+
+/** What `replace_payloads` answers. */
+export interface ReplacePayloadsResult {
+  replaced: number
+  /** The refs of those that were changed or deleted meanwhile. */
+  missed: string[]
+}
+
 /** What `initialize` takes. */
 export interface InitializeParams {
   /** Who calls. */
@@ -1922,6 +1968,8 @@ export interface Contract {
   validate_input: { params: ValidateInputParams; result: ValidateInputResult }
   export_user_data: { params: ExportUserDataParams; result: ExportUserDataResult }
   delete_user_data: { params: DeleteUserDataParams; result: DeleteUserDataResult }
+  list_payloads: { params: ListPayloadsParams; result: ListPayloadsResult }
+  replace_payloads: { params: ReplacePayloadsParams; result: ReplacePayloadsResult }
   initialize: { params: InitializeParams; result: ServerInfo }
   server_info: { params: Record<string, never>; result: ServerInfo }
   health: { params: Record<string, never>; result: HealthResult }
@@ -2003,6 +2051,8 @@ export type TransactionMethod =
   | 'validate_input'
   | 'export_user_data'
   | 'delete_user_data'
+  | 'list_payloads'
+  | 'replace_payloads'
 
 /** A call in a transaction; with `require` its negative outcome takes everything back. */
 export type TransactionCall = {
@@ -2149,6 +2199,10 @@ export declare abstract class Methods {
   exportUserData(params?: ExportUserDataParams, options?: CallOptions): Promise<ExportUserDataResult>
   /** Deletes all that is stored about somebody, in one transaction, and writes nothing about it. */
   deleteUserData(params?: DeleteUserDataParams, options?: CallOptions): Promise<DeleteUserDataResult>
+  /** All payloads as they are stored, whosever they are, in pages. */
+  listPayloads(params?: ListPayloadsParams, options?: CallOptions): Promise<ListPayloadsResult>
+  /** Puts payloads in the place of those that were read, as another form of the same: nobody is told. */
+  replacePayloads(params: ReplacePayloadsParams, options?: CallOptions): Promise<ReplacePayloadsResult>
   /** An optional handshake by capabilities; refused when something that is required is not there. */
   initialize(params?: InitializeParams, options?: CallOptions): Promise<ServerInfo>
   /** What this program is, what it can do and what its limits are. */

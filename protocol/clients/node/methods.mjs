@@ -25,6 +25,8 @@ export const REPEATABLE = new Set([
   'list_audit_events',
   'audit_counts',
   'export_user_data',
+  'list_payloads',
+  'replace_payloads',
   'initialize',
   'server_info',
   'health',
@@ -407,6 +409,16 @@ export class Methods {
   /** Deletes all that is stored about somebody, in one transaction, and writes nothing about it. */
   deleteUserData(params, options) {
     return this.call('delete_user_data', params, options)
+  }
+
+  /** All payloads as they are stored, whosever they are, in pages. */
+  listPayloads(params, options) {
+    return this.call('list_payloads', params, options)
+  }
+
+  /** Puts payloads in the place of those that were read, as another form of the same: nobody is told. */
+  replacePayloads(params, options) {
+    return this.call('replace_payloads', params, options)
   }
 
   /** An optional handshake by capabilities; refused when something that is required is not there. */

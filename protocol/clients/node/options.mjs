@@ -19,6 +19,7 @@ const DEFAULTS = {
   startTimeout: 10_000,
   maxInFlight: 16 << 20,
   maxWaiting: 64 << 20,
+  codec: null,
 }
 /** Former names. */
 const RENAMED = { maxInFlightBytes: 'maxInFlight', maxWaitingBytes: 'maxWaiting' }
@@ -33,6 +34,9 @@ export function toOptions(given) {
   }
   for (const name of ['log', 'onState']) {
     if (typeof options[name] !== 'function') throw new TypeError(`${name}: a function is expected.`)
+  }
+  if (options.codec !== null && typeof options.codec?.sealed !== 'function') {
+    throw new TypeError('codec: a Codec is expected, or null for none.')
   }
   for (const name of ['maxInFlight', 'maxWaiting']) above(0, name, options[name])
   return {

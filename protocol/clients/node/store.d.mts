@@ -9,7 +9,8 @@ import type {
   SubscribeEventsParams,
   SubscribeTasksParams,
 } from './methods.mjs'
-import type { ChildError } from './errors.mjs'
+import type { Codec } from './codec.mjs'
+import type { ChildError, CodecError } from './errors.mjs'
 import type {
   EventSubscription,
   EventSubscriptionOptions,
@@ -68,6 +69,30 @@ export interface RestartOptions {
   minDelay?: number
 }
 
+/** How far a rotation is, and what it found. */
+export interface Rotation {
+  /** Payloads that were looked at, and those that were sealed anew. */
+  seen: number
+  sealed: number
+  /** Those that somebody changed or deleted meanwhile. */
+  missed: number
+  /** Payloads by the id of the key that they are under now; "": none. */
+  keys: Record<string, number>
+  /** What does not open, and stays as it is. */
+  unreadable: CodecError[]
+  /** Where to go on; null: it is done. */
+  cursor: string | null
+}
+
+export interface RotateOptions {
+  cursor?: string | null
+  /** Is told after each page. */
+  onPage?: (found: Rotation) => void
+  /** How often to begin anew, at most, when something was changed meanwhile; 10. */
+  rounds?: number
+  signal?: Signal
+}
+
 /** How a call is made again that the store refused with an error that is `retryable` and `not_applied`. */
 export interface RetryOptions {
   /** How often; 3. */
@@ -107,6 +132,8 @@ export interface StoreOptions {
   restart?: boolean | null | RestartOptions
   /** Whether a call is made again that the store refused for now; true. */
   retry?: boolean | null | RetryOptions
+  /** Seals payloads before they are sent and opens them when they come back; null: they go as they are. */
+  codec?: Codec | null
   /** Bytes of calls that may be written and not answered; 16 MiB. Others wait in order; a larger one goes alone. */
   maxInFlight?: number
   /** Bytes of calls that may wait; 64 MiB. Beyond it calls are refused as Overloaded. */
@@ -173,6 +200,14 @@ export declare class SessionStore extends Methods {
 
   getRecentEvents(params: GetRecentEventsParams & { format?: null }, options?: CallOptions): Promise<PageOfEvents>
   getRecentEvents(params: GetRecentEventsParams, options?: CallOptions): Promise<EventPage>
+
+  /**
+   * Seals with the key that the codec (the store's own when absent) writes with what is under another or under none; a
+   * codec without keys compresses what it would. Resolves with what the last round found. It may be stopped and begun
+   * again at any time, with the `cursor` that it told last or without one, and others may write meanwhile: what they
+   * change first is theirs, and is looked at again in another round.
+   */
+  rotate(codec?: Codec | null, options?: RotateOptions): Promise<Rotation>
 
   /** The events of a session, those after the cursor first; it begins with this call. */
   subscribeEvents(

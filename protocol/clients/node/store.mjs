@@ -2,10 +2,11 @@ import { tell } from './callback.mjs'
 import { CallQueue, JOBS, onceAborted } from './calls.mjs'
 import { Child, GRACE, toArguments } from './child.mjs'
 import { isTraced, trace } from './diagnostics.mjs'
-import { AbortError, ChildError, RequestError } from './errors.mjs'
+import { AbortError, AnswerError, ChildError, CodecError, RequestError } from './errors.mjs'
 import { Methods, REPEATABLE } from './methods.mjs'
 import { toLimit, toOptions } from './options.mjs'
 import { findBinary } from './program.mjs'
+import { rotate } from './rotation.mjs'
 import { EventSubscription, TaskSubscription } from './subscription.mjs'
 
 /** The contract that this client speaks. Within a major number things are only added. */
@@ -128,6 +129,15 @@ export class SessionStore extends Methods {
     })
   }
 
+  /**
+   * Seals with the key that the codec writes with what is under another or under none. It may be stopped and begun
+   * again at any time, and others may write meanwhile: what they change first is theirs.
+   */
+  async rotate(codec = this.#options.codec, options = {}) {
+    if (codec === null) throw new TypeError('rotate: the store has no codec; say which one seals.')
+    return rotate(this, codec, options)
+  }
+
   subscribeEvents(params, options) {
     return this.#subscribe(EventSubscription, params, options)
   }
@@ -168,6 +178,12 @@ export class SessionStore extends Methods {
       repeatable: options.repeatable ?? REPEATABLE.has(method),
       retry: options.retry === false ? null : this.#options.retry,
       timeout: toLimit('timeout', timeout),
+    }
+    const { codec } = this.#options
+    if (codec !== null && !settings.internal) {
+      const [sealed, opens] = codec.sealed(method, params)
+      params = sealed
+      if (opens !== null) callbacks = opening(method, opens, callbacks, settings.repeatable)
     }
     const end = this.#endNow()
     if (end !== null) callbacks.reject(end.of(method, 'not_applied'))
@@ -222,6 +238,11 @@ export class SessionStore extends Methods {
     hold: (count) => {
       this.#waitingIterators += count
       this.#updateReference()
+    },
+    hasCodec: () => this.#options.codec !== null,
+    opened: (kind, record, around) => {
+      const { codec } = this.#options
+      return codec === null ? record : codec.told(kind, record, around)
     },
     goesOn: () => this.#end === null && this.#closing === null,
     log: (text) => this.#log(text),
@@ -442,6 +463,25 @@ function parse(text) {
     return isMessage ? message : undefined
   } catch {
     return undefined
+  }
+}
+
+/** What is told of a call whose result is opened first. */
+function opening(method, opens, { resolve, reject }, isRepeatable) {
+  return {
+    reject,
+    resolve: (result, bytes) => {
+      let opened
+      try {
+        opened = opens(result)
+      } catch (error) {
+        const outcome = isRepeatable ? 'not_applied' : 'unknown'
+        const isOurs = error instanceof CodecError
+        reject(isOurs ? Object.assign(error, { method, outcome }) : new AnswerError(String(error), { method, outcome }))
+        return
+      }
+      resolve(opened, bytes)
+    },
   }
 }
 

@@ -1,6 +1,7 @@
 import { tell } from './callback.mjs'
 import { onceAborted } from './calls.mjs'
 import { AbortError, ChildError, RequestError } from './errors.mjs'
+import { toFrame, toNotice } from './frames.mjs'
 
 const MAX_QUEUED = 1000
 const MAX_QUEUED_BYTES = 4 << 20
@@ -11,8 +12,8 @@ const MAX_QUEUED_BYTES = 4 << 20
  */
 class Subscription {
   // What the subclass has: `request()`, the call that opens it from where it stands; `begin(answer, bytes)`;
-  // `notify(method, params, bytes)`; `take()`, `{value}` or undefined when nothing waits; `clear()`; `missing(reason)`,
-  // what it is about was not there any more.
+  // `notify(method, params, bytes)`; `take()`, `{value}` or undefined when nothing waits; `unsealed(value)`, what the
+  // consumer gets of that; `clear()`; `missing(reason)`, what it is about was not there any more.
 
   #link
   #signal
@@ -192,12 +193,29 @@ class Subscription {
       if (this.#waiters.length === 0) return
       const { resolve, reject } = this.#waiters.shift()
       this.#link.hold(-1)
-      if (taken !== undefined) resolve({ done: false, value: taken.value })
+      if (taken !== undefined) this.#hand(taken.value, resolve, reject)
       else if (this.#error !== null) {
         reject(this.#error)
         this.#error = null
       } else resolve({ done: true, value: undefined })
     }
+  }
+
+  /** What does not open fails the one who takes it, and the next one goes on. */
+  #hand(taken, resolve, reject) {
+    let value
+    try {
+      value = this.unsealed(taken)
+    } catch (error) {
+      reject(error)
+      return
+    }
+    resolve({ done: false, value })
+  }
+
+  /** What was told, as the consumer gets it: the subclass says where the record is. */
+  opened(kind, record) {
+    return this.#link.opened(kind, record, this.request().params)
   }
 
   /** Whether `take` waits for something itself. */
@@ -223,6 +241,8 @@ export class EventSubscription extends Subscription {
   #bounds
   /** Whether what is told is text to write to an SSE response. */
   #isFrames
+  /** Whether the frames are made here, as the program cannot read what it would write into them. */
+  #makesFrames
   #queue = []
   #queuedBytes = 0
 
@@ -234,6 +254,7 @@ export class EventSubscription extends Subscription {
     const { onGap, maxQueued = MAX_QUEUED, maxQueuedBytes = MAX_QUEUED_BYTES } = options
     this.#params = params
     this.#isFrames = (params.format ?? 'json') !== 'json'
+    this.#makesFrames = this.#isFrames && link.hasCodec()
     this.#cursor = params.after_event_id ?? null
     this.#log = link.log
     this.#onGap = onGap ?? (({ dropped, cursor_ahead }) => {
@@ -245,7 +266,8 @@ export class EventSubscription extends Subscription {
 
   request() {
     const after = this.#cursor === null ? {} : { after_event_id: this.#cursor }
-    return { method: 'subscribe_events', params: { ...this.#params, ...after } }
+    const format = this.#makesFrames ? { format: undefined } : {}
+    return { method: 'subscribe_events', params: { ...this.#params, ...format, ...after } }
   }
 
   begin({ newest_id, gap = null, cursor_ahead = false }) {
@@ -268,22 +290,29 @@ export class EventSubscription extends Subscription {
       const { dropped, oldest_available = null } = params
       this.#put({ gap: { dropped, oldest_available, cursor_ahead: false } }, 0)
     } else if (method === 'ended' && typeof params.reason === 'string') {
-      this.#putFrame(params)
+      this.#putFrame(method, params)
       this.lose()
       this.finish(params.reason)
     } else {
       // A heartbeat is one only where nothing else waits to be written.
-      if (method === 'init' || (method === 'heartbeat' && this.#queue.length === 0)) this.#putFrame(params)
+      if (method === 'init' || (method === 'heartbeat' && this.#queue.length === 0)) this.#putFrame(method, params)
       this.remark(method, params)
     }
   }
 
-  #putFrame({ frame }) {
-    if (this.#isFrames && typeof frame === 'string') this.#put({ event: frame }, 0)
+  #putFrame(method, { frame, subscription_id, ...told }) {
+    const text = this.#makesFrames ? toNotice(method, told) : frame
+    if (this.#isFrames && typeof text === 'string') this.#put({ event: text }, 0)
   }
 
   missing(reason) {
     this.finish(reason)
+  }
+
+  unsealed(told) {
+    if (typeof told === 'string') return told
+    const event = this.opened('Event', told)
+    return this.#makesFrames ? toFrame(event, this.#params.format === 'sse_typed') : event
   }
 
   #put(entry, bytes) {
@@ -373,6 +402,10 @@ export class TaskSubscription extends Subscription {
     const { task_id } = this.#params
     if (this.#isOfOne) this.#taskEnded(task_id, this.#endOf(task_id))
     else this.finish(reason)
+  }
+
+  unsealed(change) {
+    return change.task === null ? change : { ...change, task: this.opened('Task', change.task) }
   }
 
   #put(task, bytes) {

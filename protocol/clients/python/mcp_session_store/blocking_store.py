@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
     from .call_record import CallRecord
+    from .codec import Codec
     from .contract import BackupResult, ServerInfo
+    from .rotation import Rotation
     from .store import State
     from .subscription import Gap, Greeting
 
@@ -93,13 +95,14 @@ class BlockingStore(BlockingMethods):
         env: Mapping[str, str] | None = None, client: Mapping[str, str] | None = None, require: Sequence[str] = (),
         restart: Restart | None | Unset = UNSET, retry: Retry | None = Retry(),
         timeout: float | None = 30.0, start_timeout: float | None = 10.0, max_in_flight: int = 16 << 20,
-        max_waiting: int = 64 << 20, on_state: Callable[[State, ChildError | None], object] | None = None,
+        max_waiting: int = 64 << 20, codec: Codec | None = None,
+        on_state: Callable[[State, ChildError | None], object] | None = None,
         on_call: Callable[[CallRecord], object] | None = None, logger: logging.Logger | None = None,
     ) -> None:
         self._store = Store(
             database, binary=binary, options=options, cwd=cwd, env=env, client=client, require=require,
             restart=restart, retry=retry, timeout=timeout, start_timeout=start_timeout, max_in_flight=max_in_flight,
-            max_waiting=max_waiting, on_state=on_state, on_call=on_call, logger=logger)
+            max_waiting=max_waiting, codec=codec, on_state=on_state, on_call=on_call, logger=logger)
         self._forget()
         BlockingStore._alive.add(self)
 
@@ -314,6 +317,15 @@ class BlockingStore(BlockingMethods):
     ) -> BackupResult:
         """Copies the database to a new file; nothing is ever overwritten. `on_progress` is called on another thread."""
         result: BackupResult = self.run(self._store.backup(path, on_progress=on_progress, timeout=timeout))
+        return result
+
+    def rotate(
+        self, codec: Codec | None = None, *, cursor: str | None = None,
+        on_page: Callable[[Rotation], object] | None = None, rounds: int = 10,
+    ) -> Rotation:
+        """Seals what is stored with the key that the codec writes with, as `Store.rotate` does. `on_page` is called on
+        another thread."""
+        result: Rotation = self.run(self._store.rotate(codec, cursor=cursor, on_page=on_page, rounds=rounds))
         return result
 
     # After a fork

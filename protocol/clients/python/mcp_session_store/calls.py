@@ -31,7 +31,7 @@ class Call:
 
     __slots__ = (
         "deadline", "future", "id", "is_perishable", "is_written", "line", "losses", "method", "on_progress",
-        "on_result", "timeout",
+        "on_result", "opens", "timeout",
     )
 
     def __init__(
@@ -44,6 +44,8 @@ class Call:
         self.future = future
         self.on_result = on_result
         self.on_progress = on_progress
+        #: makes of the result what the caller gets, where the store has a codec
+        self.opens: Callable[[Any], Any] | None = None
         #: means something to this process only
         self.is_perishable = False
         self.is_written = False

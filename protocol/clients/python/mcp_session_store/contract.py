@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 REPEATABLE = frozenset({
     "audit_counts", "check_integrity", "event_count", "export_user_data", "get_events_after", "get_metrics",
     "get_recent_events", "get_session", "get_session_state", "get_task", "get_task_result", "get_value", "health",
-    "initialize", "list_audit_events", "list_session_ids", "list_session_state_keys", "list_sessions", "list_tasks",
-    "list_tasks_for_session", "list_values", "load_log", "log_participants", "note_log_message_ids",
-    "peek_task_messages", "rpc.discover", "server_info", "session_count", "task_count",
+    "initialize", "list_audit_events", "list_payloads", "list_session_ids", "list_session_state_keys", "list_sessions",
+    "list_tasks", "list_tasks_for_session", "list_values", "load_log", "log_participants", "note_log_message_ids",
+    "peek_task_messages", "replace_payloads", "rpc.discover", "server_info", "session_count", "task_count",
 })
 
 #: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
@@ -93,6 +93,8 @@ NULLS: dict[str, frozenset[str]] = {
     "validate_input": frozenset(),
     "export_user_data": frozenset(),
     "delete_user_data": frozenset(),
+    "list_payloads": frozenset(),
+    "replace_payloads": frozenset(),
     "initialize": frozenset(),
     "server_info": frozenset(),
     "health": frozenset(),
@@ -640,6 +642,34 @@ class DeleteUserDataResult(TypedDict):
     audit_events: int
 
 
+class ListPayloadsResult(TypedDict):
+    payloads: list[ListPayloadsResultPayloads]
+    next_cursor: str | None
+
+
+class ListPayloadsResultPayloads(TypedDict):
+    ref: str
+    """Which one it is, for replace_payloads."""
+    place: str
+    """What it is of which record: event.data, task.result, …"""
+    session_id: str | None
+    task_id: str | None
+    stream_id: str | None
+    event_type: str | None
+    tenant_id: str | None
+    principal: str | None
+    collection: str | None
+    key: str | None
+    text: str
+    """The payload byte for byte: JSON, but of a status_message what it says."""
+
+
+class ReplacePayloadsResult(TypedDict):
+    replaced: int
+    missed: list[str]
+    """The refs of those that were changed or deleted meanwhile."""
+
+
 class HealthResult(TypedDict):
     status: Literal["healthy", "degraded"]
     session_count: int
@@ -950,6 +980,12 @@ AuditCountsType = Literal[
 AuditCountsMinSeverity = Literal[
     "low", "medium", "high", "critical",
 ]
+
+
+class ReplacePayloadsChanges(TypedDict):
+    ref: str
+    text: str
+    replacement: str
 
 
 class InitializeClient(TypedDict):

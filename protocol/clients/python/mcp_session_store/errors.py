@@ -12,6 +12,12 @@ Reason = Literal[
     "not_found", "not_startable", "incompatible", "not_a_sidecar", "exited", "gave_up", "closed", "forked",
 ]
 
+#: why a codec cannot seal or open a payload: it has no such key; the key, the payload or its place is another; it was
+#: stored without a key and that is not accepted; its envelope is damaged, or a newer client's; a library is missing
+CodecReason = Literal[
+    "unknown_key", "wrong_key", "plain", "damaged", "unknown_codec", "missing_library", "too_large",
+]
+
 
 class StoreError(Exception):
     """Anything that a store raises by itself."""
@@ -109,6 +115,40 @@ class Overloaded(StoreError):
             f"before you call {method} again.")
         self.method = method
         self.retryable = True
+
+
+class CodecError(StoreError):
+    """A payload could not be sealed, and nothing was sent; or it came back and cannot be opened, and stays as it is.
+
+    `outcome` is then as of an AnswerError: what the call was to do is done.
+    """
+
+    def __init__(self, message: str, reason: CodecReason, key_id: str | None = None) -> None:
+        super().__init__(message)
+        self.reason: CodecReason = reason
+        #: of the key that the payload names
+        self.key_id = key_id
+        #: where it stands in the result
+        self.path: str | None = None
+        #: the result, opened as far as that goes: what cannot be is there as it is stored
+        self.result: Any = None
+        #: those of the same result besides
+        self.others: list[CodecError] = []
+
+    def at(self, path: str) -> CodecError:
+        """The same, where it was met."""
+        self.path = f"{path}.{self.path}" if self.path else path
+        for other in self.others:
+            other.at(path)
+        return self
+
+    def beside(self, others: list[CodecError], result: Any) -> CodecError:
+        """The same for a whole result."""
+        self.others = [*self.others, *others]
+        self.result = result
+        more = f" {len(self.others)} more payloads of the result do not open either." if self.others else ""
+        self.args = (f"{self.path}: {self.args[0]}{more}",)
+        return self
 
 
 class AnswerError(StoreError):

@@ -149,3 +149,10 @@ def one_object(text: str) -> str:
         raise ValueError("The parameters must be a JSON object, {…}.")
     # Between two tokens, for within a string there may be none.
     return text.translate(_line_ends) if "\n" in text or "\r" in text else text
+
+
+def members_of(text: str) -> dict[str, Any]:
+    """What the text of one JSON object says, its integers exact. Raises ValueError when it is anything else."""
+    value = json.loads(one_object(text), parse_int=integer)
+    assert isinstance(value, dict)
+    return value

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
         ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError, FailTaskOmit, GetSessionOmit,
         GetSessionStateResult, GetTaskOmit, GetTaskResultResult, GetValueResult, HealthResult, InitializeClient,
         InvalidateSessionOmit, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType,
-        ListSessionIdsResult, ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus,
-        ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult,
-        LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
+        ListPayloadsResult, ListSessionIdsResult, ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult,
+        ListSessionsStatus, ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus,
+        ListValuesResult, LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
         PeekTaskMessagesResult, ProvideTaskInputOmit, PutValueResult, RecordSecurityEventResult,
         RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult,
-        ReplaceLogResult, RequireTaskInputOmit, ResolveSessionOmit, ResumeSessionOmit, ServerInfo, Session,
-        SessionCountResult, SessionCountStatus, SetSessionStateResult, StoreEventResult, StoreEventsEvents,
-        StoreEventsResult, StoreTaskResultOmit, StoreTaskResultResult, SuspendSessionOmit, Task, TaskCountResult,
-        TaskCountStatus, TouchSessionOmit, TouchTaskOmit, TransactionCalls, TransactionResult, UpdateSessionOmit,
-        UpdateSessionSession, UpdateTaskOmit, UpdateTaskStatusOmit, UpdateTaskStatusStatus, UpdateTaskTask,
-        ValidateInputResult, ValidateSessionResult,
+        ReplaceLogResult, ReplacePayloadsChanges, ReplacePayloadsResult, RequireTaskInputOmit, ResolveSessionOmit,
+        ResumeSessionOmit, ServerInfo, Session, SessionCountResult, SessionCountStatus, SetSessionStateResult,
+        StoreEventResult, StoreEventsEvents, StoreEventsResult, StoreTaskResultOmit, StoreTaskResultResult,
+        SuspendSessionOmit, Task, TaskCountResult, TaskCountStatus, TouchSessionOmit, TouchTaskOmit, TransactionCalls,
+        TransactionResult, UpdateSessionOmit, UpdateSessionSession, UpdateTaskOmit, UpdateTaskStatusOmit,
+        UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult, ValidateSessionResult,
     )
 
 
@@ -1138,6 +1138,25 @@ class Methods:
         return await self.call("delete_user_data", {
             "user_id": user_id, "principal": principal, "tenant_id": tenant_id,
         }, timeout=timeout)
+
+    async def list_payloads(
+        self, *, cursor: str | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,
+    ) -> ListPayloadsResult:
+        """All payloads as they are stored, whosever they are, in pages.
+
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return await self.call("list_payloads", {"cursor": cursor, "limit": limit}, timeout=timeout)
+
+    async def replace_payloads(
+        self, changes: list[ReplacePayloadsChanges], *, timeout: float | None | Unset = UNSET,
+    ) -> ReplacePayloadsResult:
+        """Puts payloads in the place of those that were read, as another form of the same: nobody is told.
+
+        changes: All of them or none; see `missed`.
+        """
+        return await self.call("replace_payloads", {"changes": changes}, timeout=timeout)
 
     async def initialize(
         self, *, client: InitializeClient | None = None, protocol_version: str | None = None,

@@ -19,8 +19,8 @@ from .call_record import CallRecord, ids_of
 from .calls import JOBS, Call, CallQueue
 from .child import Child, arguments
 from .contract import ERRORS, NULLS
-from .errors import AnswerError, ChildError, Overloaded, RequestError, StoreError
-from .json_text import decode, encode, one_object
+from .errors import AnswerError, ChildError, CodecError, Overloaded, RequestError, StoreError
+from .json_text import decode, encode, members_of, one_object
 from .methods import Methods
 from .policy import Restart, Retry, one_of, seconds, whole
 from .program import find_binary
@@ -32,7 +32,9 @@ from .unset import UNSET, Unset
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from .codec import Codec
     from .contract import BackupResult, ServerInfo
+    from .rotation import Rotation
     from .subscription import Gap, Greeting
 
 __all__ = ["Restart", "Retry", "State", "Store", "encode", "sent"]
@@ -77,6 +79,7 @@ class Store(Methods):
     start_timeout: seconds that the process may take to start, which with another process on the file can be long.
     max_in_flight: bytes of calls that are written and not answered; at that, further calls wait for their turn.
     max_waiting: bytes of calls that wait; beyond it calls are refused with Overloaded.
+    codec: seals payloads before they are sent and opens them when they come back; None: they go as they are.
     on_state: is told each change of `state`, and the error that is the reason.
     on_call: is told of each call, once it is over, how it went; `telemetry.Telemetry()` makes spans and metrics of it.
     logger: gets the process's standard error, as warnings; where it is enabled for DEBUG, a record of each call.
@@ -90,7 +93,8 @@ class Store(Methods):
         env: Mapping[str, str] | None = None, client: Mapping[str, str] | None = None, require: Sequence[str] = (),
         restart: Restart | None | Unset = UNSET, retry: Retry | None = Retry(),
         timeout: float | None = 30.0, start_timeout: float | None = 10.0, max_in_flight: int = 16 << 20,
-        max_waiting: int = 64 << 20, on_state: Callable[[State, ChildError | None], object] | None = None,
+        max_waiting: int = 64 << 20, codec: Codec | None = None,
+        on_state: Callable[[State, ChildError | None], object] | None = None,
         on_call: Callable[[CallRecord], object] | None = None, logger: logging.Logger | None = None,
     ) -> None:
         path = None if binary is None else os.fspath(binary)
@@ -109,6 +113,7 @@ class Store(Methods):
         self._timeout = seconds("timeout", timeout)
         self._start_timeout = seconds("start_timeout", start_timeout)
         self._logger = logger or logging.getLogger("mcp_session_store")
+        self._codec = codec
         self._on_state = on_state
         self._on_call = on_call
         whole("max_in_flight", max_in_flight, 1)
@@ -423,20 +428,21 @@ class Store(Methods):
         self, method: str, params: Mapping[str, Any] | str | None, timeout: float | None | Unset,
         on_result: Callable[[Any], None] | None = None,
     ) -> Any:
-        """A call, whatever the method."""
+        """A call, whatever the method, that no codec touches."""
         if self._on_call is not None or self._logger.isEnabledFor(logging.DEBUG):
-            return await self._observed(method, params, timeout, on_result, None)
-        return await self._answered(self._made(method, params, timeout, on_result, None))
+            return await self._observed(method, params, timeout, on_result, None, is_raw=True)
+        return await self._answered(self._made(method, params, timeout, on_result, None, is_raw=True))
 
     async def _observed(
         self, method: str, params: Mapping[str, Any] | str | None, timeout: float | None | Unset,
         on_result: Callable[[Any], None] | None, on_progress: Callable[[int, int], None] | None,
+        *, is_raw: bool = False,
     ) -> Any:
         """A call of which somebody wants to know how it went."""
         record = CallRecord(method, *ids_of(params))
         call: Call | None = None
         try:
-            call = self._made(method, params, timeout, on_result, on_progress)
+            call = self._made(method, params, timeout, on_result, on_progress, is_raw=is_raw)
             result = await self._answered(call)
             record.end(None, "ok")
             return result
@@ -488,12 +494,17 @@ class Store(Methods):
     def _made(
         self, method: str, params: Mapping[str, Any] | str | None, timeout: float | None | Unset,
         on_result: Callable[[Any], None] | None = None, on_progress: Callable[[int, int], None] | None = None,
+        *, is_raw: bool = False,
     ) -> Call:
         if isinstance(timeout, Unset):
             timeout = None if method in JOBS else self._timeout
         elif timeout is not None:
             seconds("timeout", timeout)
-        text = one_object(params) if isinstance(params, str) else encode(given(method, params or {}))
+        opens = None
+        if self._codec is not None and not is_raw:
+            text, opens = self._sealed(self._codec, method, params)
+        else:
+            text = one_object(params) if isinstance(params, str) else encode(given(method, params or {}))
         if method not in NULLS:
             method = encode(method)[1:-1]  # another program's, with who knows what in it
         if self._closed is not None or self._state != "ready":
@@ -504,9 +515,31 @@ class Store(Methods):
         self._last_id = number = self._last_id + 1
         call = Call(number, method, self._line(number, method, text), loop.create_future(), timeout, on_result,
                     on_progress)
+        call.opens = opens
         if timeout is not None:
             call.deadline = loop.time() + timeout
         return call
+
+    def _sealed(
+        self, codec: Codec, method: str, params: Mapping[str, Any] | str | None,
+    ) -> tuple[str, Callable[[Any], Any] | None]:
+        """The parameters as they are sent, and what opens the result."""
+        members = members_of(params) if isinstance(params, str) else given(method, params or {})
+        try:
+            sealed, opens = codec.sealed(method, members)
+        except CodecError as error:
+            error.method = method
+            raise
+        return encode(sealed), opens
+
+    @property
+    def has_codec(self) -> bool:
+        """Whether payloads are sealed here."""
+        return self._codec is not None
+
+    def opened(self, kind: Literal["Event", "Task"], record: Any, around: Mapping[str, Any]) -> Any:
+        """What a subscription was told, for who reads it. Raises CodecError."""
+        return record if self._codec is None else self._codec.told(kind, record, around)
 
     def _admit(self, method: str) -> None:
         """Raises ChildError when there is no process and none to come; starts one where that is due."""
@@ -618,8 +651,19 @@ class Store(Methods):
         if call.on_result is not None:
             call.on_result(result)
         self._queue.take(number)
-        if not call.future.done():
-            call.future.set_result(result)
+        if call.future.done():
+            return
+        if call.opens is not None:
+            try:
+                result = call.opens(result)
+            except CodecError as unreadable:
+                unreadable.method, unreadable.outcome = call.method, call.outcome
+                call.future.set_exception(unreadable)
+                return
+            except Exception as error:  # an answer that is none of the contract's
+                call.future.set_exception(AnswerError(call.method, repr(error), call.outcome))
+                return
+        call.future.set_result(result)
 
     def _unreadable(self, line: bytes, why: str) -> None:
         """Fails the call that the line was to answer, and no other."""
@@ -795,6 +839,27 @@ class Store(Methods):
         """
         result: BackupResult = await self.call("backup", {"path": str(path)}, timeout=timeout, on_progress=on_progress)
         return result
+
+    async def rotate(
+        self, codec: Codec | None = None, *, cursor: str | None = None,
+        on_page: Callable[[Rotation], object] | None = None, rounds: int = 10,
+    ) -> Rotation:
+        """Seals with the key that the codec writes with what is under another or under none; a codec without keys
+        compresses what it would. Gives what the last round found.
+
+        It may be stopped and begun again at any time, with the `cursor` that it told last or without one: what is done
+        is done. Others may read and write meanwhile: a payload that they change first is theirs, and is looked at again
+        in another round. Let all who write have the new key before, or what they write comes under the old one again.
+
+        codec: has all keys that payloads may be under; the store's own when None.
+        on_page: is told after each page.
+        rounds: how often to begin anew, at most, when something was changed meanwhile.
+        """
+        from .rotation import rotate  # which few need
+
+        if codec is None and self._codec is None:
+            raise ValueError("rotate: the store has no codec; say which one seals.")
+        return await rotate(self, codec or self._codec, cursor, on_page, rounds)
 
     def route(self, subscription_id: str, subscription: Subscription) -> None:
         """Sends a subscription's notifications there."""

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import ChildError, RequestError, StoreError
+from .frames import frame_of, notice_of
 from .json_text import encode
 from .policy import whole
 from .unset import UNSET, Unset
@@ -245,7 +246,8 @@ class EventSubscription(Subscription):
 
     async def __anext__(self) -> Event:
         event: Event = await self._next(self._take)
-        return event
+        opened: Event = self._store.opened("Event", event, self._params)
+        return opened
 
     def _take(self) -> Any:
         while self._queue:
@@ -322,18 +324,27 @@ class FrameSubscription(EventSubscription):
         return self
 
     async def __anext__(self) -> str:  # type: ignore[override]
-        frame: str = await self._next(self._take)
-        return frame
+        told: Any = await self._next(self._take)
+        if isinstance(told, str):
+            return told
+        event = self._store.opened("Event", told, self._params)
+        return frame_of(event, is_typed=self._params["format"] == "sse_typed")
+
+    def _request(self) -> dict[str, Any]:
+        # The program would write into the frames what it cannot read.
+        return {**super()._request(), "format": UNSET} if self._store.has_codec else super()._request()
 
     def _frame_of(self, gap: Gap) -> str | None:
         data = encode({"dropped": gap.dropped, "oldest_available": gap.oldest_available})
         return None if gap.cursor_ahead else f"event: lagged\ndata: {data}\n\n"
 
     def hear(self, kind: str, params: dict[str, Any], size: int) -> None:
-        if kind == "event":
+        if kind == "event" and "frame" in params:
             self._put(params["event_id"], params["frame"], size)
             self._wake.set()
             return
+        if kind in ("init", "ended", "heartbeat") and "frame" not in params:
+            params = {**params, "frame": notice_of(kind, params)}
         if kind == "init" or kind == "ended" or kind == "heartbeat" and not self._queue:
             self._queue.append((0, params["frame"]))
         super().hear(kind, params, size)
@@ -377,15 +388,19 @@ class TaskSubscription(Subscription):
     async def __anext__(self) -> TaskChange:
         while True:
             task_id, change = await self._next(self._take)
+            if change is None:
+                try:
+                    change = await self._read(task_id)
+                except BaseException:
+                    self._changes.setdefault(task_id, (0, None))
+                    raise
             if change is not None:
-                return change  # type: ignore[no-any-return]
-            try:
-                change = await self._read(task_id)
-            except BaseException:
-                self._changes.setdefault(task_id, (0, None))
-                raise
-            if change is not None:
-                return change
+                return self._opened(change)
+
+    def _opened(self, change: TaskChange) -> TaskChange:
+        if change.task is None:
+            return change
+        return TaskChange(change.task_id, self._store.opened("Task", change.task, self._params), change.ended)
 
     def _take(self) -> tuple[str, TaskChange | None] | None:
         if not self._changes:
@@ -395,10 +410,14 @@ class TaskSubscription(Subscription):
         self._queued_bytes -= size
         return task_id, change
 
+    def _naming(self, task_id: str) -> dict[str, Any]:
+        owners: dict[str, Any] = {
+            name: self._params[name] for name in ("tenant_id", "principal") if name in self._params}
+        return {"task_id": task_id, **owners}
+
     async def _read(self, task_id: str) -> TaskChange | None:
         """A task whose change was not kept; None: its end was told meanwhile."""
-        owners = {name: self._params[name] for name in ("tenant_id", "principal") if name in self._params}
-        task = await self._store.get_task(task_id, **owners)
+        task = await self._store.request("get_task", self._naming(task_id), UNSET)
         if task is None:
             end = self._lapsed(task_id)
             return TaskChange(task_id, None, end) if self._told.pop(task_id, None) is not None else None
@@ -419,13 +438,13 @@ class TaskSubscription(Subscription):
     async def attach_again(self) -> None:
         known = dict(self._told)
         await super().attach_again()
-        owners = {name: self._params[name] for name in ("tenant_id", "principal") if name in self._params}
         for task_id, state in known.items():
             # One that went while nobody told is not among those that there are.
             if self._is_over or self._told.get(task_id) != state:
                 continue
             try:
-                if await self._store.get_task(task_id, **owners) is None and self._told.get(task_id) == state:
+                task = await self._store.request("get_task", self._naming(task_id), UNSET)
+                if task is None and self._told.get(task_id) == state:
                     self._end(task_id, self._lapsed(task_id))
             except StoreError:
                 return  # the process is gone again, and this is called again
