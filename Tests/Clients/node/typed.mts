@@ -49,7 +49,7 @@ new SessionStore({ databse: 'x.db' })
 
 const made: Session = await store.createSession({ user_id: 'user-1', ttl: null }, { timeout: 1000 })
 const found: Session | null = await store.getSession({ session_id: made.session_id })
-const status: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' = made.status
+const status: 'pending' | 'active' | 'suspended' | 'expired' | 'invalidated' | 'resolved' = made.status
 const count: number = (await store.sessionCount()).count
 const page = await store.call('get_events_after', { session_id: made.session_id })
 const has_more: boolean = page.has_more
