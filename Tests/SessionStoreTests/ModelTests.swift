@@ -1015,7 +1015,11 @@ extension ModelRun {
 
   private func hasEnd(_ store: Store, _ number: Int64) throws -> Bool {
     var select = try store.tables.statement(
-      .server, "SELECT 1 FROM audit_events WHERE session = $1 AND type IN ('expired', 'resolved', 'deleted')")
+      .server,
+      """
+      SELECT 1 FROM audit_events
+      WHERE session = $1 AND (type = 'expired' OR type = 'resolved' OR type = 'deleted')
+      """)
     select.bind(1, number)
     return try select.step()
   }

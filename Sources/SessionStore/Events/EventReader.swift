@@ -53,7 +53,7 @@ extension Store {
       of: reader.session,
       """
       SELECT CASE WHEN status_before IN ('expired', 'resolved') THEN status_before ELSE type END FROM audit_events
-      WHERE session = $1 AND type IN ('expired', 'resolved', 'deleted') ORDER BY number LIMIT 1
+      WHERE session = $1 AND (type = 'expired' OR type = 'resolved' OR type = 'deleted') ORDER BY number LIMIT 1
       """)
     if try select.step() { return select.string(0) }
     return reader.deadline.map { now >= $0 } == true ? "expired" : "deleted"

@@ -201,7 +201,9 @@ extension Schema {
       session INTEGER                  -- number of the session, which may be gone by now; NULL where there was none
     ) STRICT;
     CREATE INDEX audit_events_by_ring ON audit_events (ring, number);
-    CREATE INDEX audit_events_of_ends ON audit_events (session) WHERE type IN ('expired', 'resolved', 'deleted');
+    -- Not IN: of three texts SQLite makes a table of its own with each new row.
+    CREATE INDEX audit_events_of_ends ON audit_events (session)
+      WHERE type = 'expired' OR type = 'resolved' OR type = 'deleted';
 
     CREATE TABLE rate_limits (
       key TEXT PRIMARY KEY,
