@@ -6,6 +6,8 @@ struct Arguments {
   // MARK: The service and its file
 
   var database: String?
+  /// of a server
+  var schema = "mcp_session_store"
   var durability = Durability.full
   var exclusive = false
   var watchParent = false

@@ -11,7 +11,7 @@ enum ExitCode: Int32 {
   case data = 65
   /// what was named is not there
   case missing = 66
-  /// the file was deleted, moved, replaced or written over while it was open
+  /// The file was deleted, moved, replaced or written over while it was open, or libpq is not there.
   case replaced = 69
   /// a defect of this program
   case defect = 70
@@ -27,7 +27,7 @@ enum ExitCode: Int32 {
   /// what help says of them
   static let sentence = """
     Exit codes: 0 done, 1 doctor or check found a problem, 64 usage, 65 not our file or damaged, 66 no such file or
-    session, 69 file deleted or replaced while open, 70 a defect here, 73 cannot create or open, 74 disk or reader
+    session, 69 file deleted or replaced while open, or no libpq, 70 a defect here, 73 cannot create or open, 74 disk or reader
     failed, 75 locked by another process, 78 configuration.
     """
 }
@@ -42,6 +42,7 @@ struct Failure: Error {
 extension Failure {
   /// Whatever opening, reading or writing a store may throw.
   init(_ error: any Error, _ path: String) {
+    let path = ServerAddress(path)?.shown ?? path
     switch error {
     case let error as Failure: self = error
     case let error as OpenError: self.init(error, path)
@@ -49,6 +50,8 @@ extension Failure {
       self.init(code: .missing, message: "there is no session '\(Terminal.printable(id))' in \(path)")
     case StoreError.invalidParameter("path", let expected):
       self.init(code: .cannotCreate, message: "the copy cannot be made: expected \(expected)")
+    case StoreError.notOnServer(let what, let instead):
+      self.init(code: .usage, message: "\(what); use \(instead)")
     case StoreError.backupFailed(_, _, let message):
       self.init(code: .inputOutput, message: "the copy failed: \(message); nothing of it is left")
     case StoreError.sessionExpired(let id):
@@ -79,6 +82,8 @@ extension Failure {
     case .locked(let message): self.init(code: .locked, message: message)
     case .inputOutput(let message): self.init(code: .inputOutput, message: message)
     case .replaced(let message): self.init(code: .replaced, message: "\(message); start again")
+    case .unusable(let message): self.init(code: .usage, message: message)
+    case .noLibrary(let message): self.init(code: .replaced, message: message)
     }
   }
 }

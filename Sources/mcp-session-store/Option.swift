@@ -53,9 +53,16 @@ extension Option {
       [
         Option(
           name: "--database", placeholder: "PATH", defaultText: "~/.local/state/mcp-session-store/sessions.db",
-          summary: "the SQLite file, made when missing; :memory: for none", value: .text { $0.database = $1 }),
-        durability, exclusive, busyTimeout,
+          summary: "the SQLite file, made when missing; :memory: for none; or postgresql://…",
+          value: .text { $0.database = $1 }),
+        schema, durability, exclusive, busyTimeout,
       ])
+  }
+
+  static var schema: Option {
+    Option(
+      name: "--schema", placeholder: "NAME", defaultText: "mcp_session_store",
+      summary: "where the tables are in a PostgreSQL database", value: .text { $0.schema = $1 }, hasVariable: true)
   }
 
   static var durability: Option {
@@ -236,7 +243,7 @@ extension Option {
   static var database: Option {
     Option(
       name: "--database", placeholder: "PATH", defaultText: "~/.local/state/mcp-session-store/sessions.db",
-      summary: "the SQLite file of the store", value: .text { $0.database = $1 }, hasVariable: true)
+      summary: "the SQLite file of the store, or postgresql://…", value: .text { $0.database = $1 }, hasVariable: true)
   }
 
   /// what decides whether a suspended session counts as expired

@@ -15,6 +15,7 @@ extension Arguments {
     while true {
       let writes = Output.writes
       do {
+        if let address = ServerAddress(path) { return try body(try opened(address, isForReading: true)) }
         return try body(
           try Store.openForReading(path, limits: limits, environment: Environment(now: System.now)))
       } catch is FileChanged where Output.writes == writes {

@@ -21,6 +21,7 @@ struct Server {
     self.output = output
     self.metricsFile = metricsFile.map { MetricsFile($0) }
     watchedParent = watchParent ? System.parentProcess() : nil
+    if sidecar.collects { System.widenPipe(input, to: Sidecar.collectedBytes) }
   }
 
   /// Serves until the input ends, a signal comes or `shutdown` is called.
@@ -83,6 +84,7 @@ struct Server {
       // whole buffers.
       case .bytes(let count):
         sidecar.receive(Array(buffer[..<count]))
+        if sidecar.collects { try readMore(behind: count) }
         try runLines()
       case .wouldBlock: break
       case .ended: inputEnded = true
@@ -94,6 +96,15 @@ struct Server {
       try drain()
     } while sidecar.hasOpenGroup && !inputEnded && wantsInput && inputIsWaiting
     sidecar.closeGroup()
+  }
+
+  /// Where nothing may join a group that has begun, all that is at hand is read before it does.
+  private mutating func readMore(behind count: Int) throws(Failure) {
+    var count = count
+    while count < Sidecar.collectedBytes, inputIsWaiting, case .bytes(let more) = System.read(input, into: &buffer) {
+      sidecar.receive(Array(buffer[..<more]))
+      count += more
+    }
   }
 
   /// What must go on however busy the input is: answers leave, subscribers are served, what has expired is swept, the

@@ -7,6 +7,12 @@ import Synchronization
 /// Unsafe code stands here, where files are looked at, and in the room of the database: each use hands a buffer that
 /// outlives the call to the C library.
 enum System {
+  /// Lets a pipe hold more, so that more requests are at hand at once; what is no pipe stays as it is.
+  static func widenPipe(_ descriptor: Int32, to bytes: Int) {
+    // F_SETPIPE_SZ, which no header of Glibc's module has
+    _ = fcntl(descriptor, 1_031, Int32(clamping: bytes))
+  }
+
   enum Transfer {
     case bytes(Int)
     case wouldBlock

@@ -89,6 +89,39 @@ import Testing
     #expect(output.isEmpty)
   }
 
+  @Test mutating func aGroupThatOthersWereInTheWayOfIsRunAgainAsItWas() {
+    _ = write("a")
+    let running = answer("b").unit
+    #expect(group.handle(.lostToOthers(running: running)).name == "run again: a b")
+    #expect(output.isEmpty)
+    #expect(group.state == .idle)
+    // It begins like any other, and when it is lost once more each is run alone.
+    _ = write("a")
+    _ = write("b")
+    _ = group.handle(.close)
+    #expect(group.handle(.lost(running: nil)).name == "run alone: a b")
+  }
+
+  @Test mutating func aCommitThatNobodyKnowsOfRefusesItsGroupAndOthersGoOn() {
+    _ = write("a")
+    _ = write("b")
+    _ = group.handle(.close)
+    #expect(group.handle(.outcomeUnresolved).name == "refuse: a b")
+    #expect(output.isEmpty)
+    #expect(group.state == .idle)
+    _ = write("c")
+    _ = group.handle(.close)
+    #expect(group.handle(.committed).name == "go on")
+    #expect(output == "c\n")
+  }
+
+  @Test mutating func whatWasCollectedIsNotHurried() {
+    let (unit, mark) = answer("a")
+    _ = group.handle(.opened(mark, now: 0))
+    #expect(!group.add(unit, method: 0, start: 0, now: nil))
+    #expect(group.add(unit, method: 0, start: 0, now: 10))
+  }
+
   @Test mutating func theNextGroupRemembersNothingOfTheOneBefore() {
     _ = write("a")
     _ = group.handle(.lost(running: nil))
@@ -213,6 +246,7 @@ extension Group.Step {
     case .goOn: "go on"
     case .commit: "commit"
     case .runAlone(let units): "run alone:" + names(units)
+    case .runAgain(let units): "run again:" + names(units)
     case .refuse(let units): "refuse:" + names(units)
     }
   }

@@ -135,7 +135,7 @@ extension Store {
     _ change: LifecycleChange, _ row: SessionRow, userID: String?, from before: SessionStatus?,
     to after: SessionStatus?, reason: String?
   ) throws {
-    var insert = try auditStatement(.lifecycle, change.rawValue)
+    var insert = try auditStatement(.lifecycle, change.rawValue, try nextAuditNumber())
     insert.bind(6, row.sessionID)
     insert.bind(7, userID)
     insert.bind(8, row.tenantID)
@@ -152,8 +152,9 @@ extension Store {
   @discardableResult
   func audit(_ event: NewSecurityEvent, _ row: SessionRow?, action: SecurityAction) throws -> Int64 {
     let userID = try event.userID ?? row.flatMap { try self.userID($0.number) }
+    let number = try nextAuditNumber()
     do {
-      var insert = try auditStatement(.security, event.type.rawValue)
+      var insert = try auditStatement(.security, event.type.rawValue, number)
       insert.bind(4, event.severity.rawValue)
       insert.bind(6, event.sessionID)
       insert.bind(7, userID)
@@ -165,13 +166,11 @@ extension Store {
       insert.bind(15, row?.number)
       try insert.run()
     }
-    let number = counters.auditNumber
     try trimAudit(.security, over: Self.auditSlack, limit: 1_000)
     return number
   }
 
-  private func auditStatement(_ ring: AuditRing, _ type: String) throws -> Statement {
-    counters.auditNumber += 1
+  private func auditStatement(_ ring: AuditRing, _ type: String, _ number: Int64) throws -> Statement {
     counters[keyPath: ring.count] += 1
     var insert = try tables.statement(
       .server,
@@ -180,7 +179,7 @@ extension Store {
         status_before, status_after, message, ip_address, action, session)
       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
       """)
-    insert.bind(1, counters.auditNumber)
+    insert.bind(1, number)
     insert.bind(2, ring.rawValue)
     insert.bind(3, type)
     insert.bind(5, now)

@@ -79,7 +79,9 @@ extension Store {
   }
 
   private func arrival(_ key: String) throws -> Int64? {
-    var select = try tables.statement(.server, "SELECT arrival FROM rate_limits WHERE key = $1")
+    let sql: StaticString = "SELECT arrival FROM rate_limits WHERE key = $1"
+    var select =
+      isShared ? try tables.statement(.server, composed: sql.description + locking) : try tables.statement(.server, sql)
     select.bind(1, key)
     return try select.step() ? select.integer(0) : nil
   }
@@ -91,7 +93,8 @@ extension Store {
     do {
       var select = try tables.statement(
         .server,
-        "SELECT key, arrival FROM rate_limits WHERE check_at <= $1 ORDER BY check_at LIMIT $2")
+        composed: "SELECT key, arrival FROM rate_limits WHERE check_at <= $1 ORDER BY check_at LIMIT $2"
+          + tables.dialect.lockingWhatIsFree)
       select.bind(1, now)
       select.bind(2, Int64(limit))
       while try select.step() { due.append((select.string(0), select.integer(1))) }

@@ -319,7 +319,7 @@ extension Store {
     _ number: SessionNumber, _ start: Int64, _ streamID: String?, _ limit: Int
   ) throws -> Statement {
     guard let streamID else {
-      var select = try tables.statement(
+      var select = try tables.cursor(
         of: number,
         """
         SELECT id, stream_id, event_type, timestamp, retry, data FROM events
@@ -329,7 +329,7 @@ extension Store {
       select.bind(3, Int64(limit))
       return select
     }
-    var select = try tables.statement(
+    var select = try tables.cursor(
       of: number,
       """
       SELECT id, stream_id, event_type, timestamp, retry, data FROM events

@@ -63,7 +63,7 @@ extension Store {
     summary.schema = schema
     summary.databaseBytes = try databaseBytes()
     summary.walBytes = walBytes
-    summary.freeBytes = try file.freeBytes()
+    summary.freeBytes = try file?.freeBytes() ?? 0
     return summary
   }
 

@@ -48,10 +48,26 @@ package enum Job: Sendable, Equatable {
 
 extension Store {
   /// Whether a second connection to the database is possible.
-  package var canRunBeside: Bool { !path.isEmpty && !isExclusive && SQLite.isThreadSafe }
+  package var canRunBeside: Bool { isShared || !path.isEmpty && !isExclusive && SQLite.isThreadSafe }
 
   /// Starts a job on a thread and a connection of its own, which see the database as it is at one moment from now on.
   package func start(_ job: Job) throws -> Background<Job.Outcome> {
+    if let writer {
+      guard job == .integrityCheck else { throw Self.noBackup }
+      return try Background { [another = writer.server.another] progress in
+        let server = try another()
+        server.stop { progress.isCancelled }
+        let connection = Database.Connection(server)
+        try connection.begin(.snapshot)
+        defer { connection.rollback() }
+        do {
+          return .checked(try Integrity.brokenRules(in: connection, progress))
+        } catch {
+          try progress.check()
+          throw error
+        }
+      }
+    }
     try checkPlace()
     let path = path
     let busyTimeout = Int32(clamping: limits.busyTimeout)
@@ -67,6 +83,10 @@ extension Store {
   package func run(
     _ job: Job, report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
   ) throws -> Job.Outcome {
+    guard let file else {
+      guard job == .integrityCheck else { throw Self.noBackup }
+      return .checked(try inSnapshot { try Integrity.brokenRules(in: tables.connection(.server)) })
+    }
     do {
       let outcome = try job.run(on: file.connection, WorkProgress()) { done, total in
         // The last report comes when everything is read and before the copy gets its name.
@@ -81,8 +101,20 @@ extension Store {
     }
   }
 
-  /// - Throws: ``StoreError/invalidParameter(name:expected:)`` when a copy can never stand there
+  /// How a server is copied.
+  private static let noBackup = StoreError.notOnServer(
+    what: "backup copies the file of a store, and this one is on a server",
+    instead: "pg_dump --schema, or mcp-session-store dump")
+
+  private func inSnapshot<Result>(_ body: () throws -> Result) throws -> Result {
+    try beginRead()
+    defer { endRead() }
+    return try body()
+  }
+
+  /// - Throws: ``StoreError/invalidParameter(name:expected:)`` when a copy can never stand there; `notOnServer`
   package func checkBackupPath(_ target: String) throws {
+    if isShared { throw Self.noBackup }
     func unusable(_ expected: String) -> StoreError { .invalidParameter(name: "path", expected: expected) }
     if target.isEmpty || target.utf8.contains(0) { throw unusable("a path, not empty and without a NUL") }
     if DatabaseFile.kind(target) == .directory { throw unusable("a file in the directory '\(target)', not itself") }

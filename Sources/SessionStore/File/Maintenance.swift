@@ -63,6 +63,8 @@ extension Store {
   private static let sliceMillisecondsAtMost: Int64 = 8
   /// what ending a session that is kept costs, in rows
   private static let endRows = 4
+  /// milliseconds after which the row of a process that has written nothing goes to those of all who are gone
+  private static let writerAge: Int64 = 86_400_000
   /// what removing a session costs beside what belongs to it, in rows
   static let sessionRows = 16
   static let taskRows = 4
@@ -123,7 +125,9 @@ extension Store {
     var due: [String] = []
     do {
       var select = try tables.statement(
-        .server, "SELECT session_id FROM sessions WHERE check_at <= $1 ORDER BY check_at LIMIT $2")
+        .server,
+        composed: "SELECT session_id FROM sessions WHERE check_at <= $1 ORDER BY check_at LIMIT $2"
+          + tables.dialect.lockingWhatIsFree)
       select.bind(1, now)
       select.bind(2, Int64(limit))
       while try select.step() { due.append(select.string(0)) }
@@ -131,10 +135,10 @@ extension Store {
     if limits.maxSuspension == 0 { return due }
     var select = try tables.statement(
       .server,
-      """
-      SELECT session_id FROM sessions WHERE suspended_at <= $1 AND coalesce(check_at > $2, true) AND ended_at IS NULL
-      ORDER BY suspended_at LIMIT $3
-      """)
+      composed: """
+        SELECT session_id FROM sessions WHERE suspended_at <= $1 AND coalesce(check_at > $2, true) AND ended_at IS NULL
+        ORDER BY suspended_at LIMIT $3\(tables.dialect.lockingWhatIsFree)
+        """)
     select.bind(1, (Saturating(now) - limits.maxSuspension).value)
     select.bind(2, now)
     select.bind(3, Int64(limit - due.count))
@@ -235,9 +239,8 @@ extension Store {
     do {
       var select = try tables.statement(
         .server,
-        keepsEnded
-          ? "SELECT session_id FROM sessions WHERE last_activity < $1 AND ended_at IS NULL ORDER BY number LIMIT $2"
-          : "SELECT session_id FROM sessions WHERE last_activity < $1 ORDER BY number LIMIT $2")
+        composed: "SELECT session_id FROM sessions WHERE last_activity < $1\(keepsEnded ? " AND ended_at IS NULL" : "")"
+          + " ORDER BY number LIMIT $2" + locking)
       select.bind(1, olderThan)
       select.bind(2, Int64(limit + 1))
       while try select.step() { old.append(select.string(0)) }
@@ -275,8 +278,11 @@ extension Store {
     var budget = SliceBudget(
       rows: Int64(rows),
       milliseconds: rows > Self.sliceRows ? Self.sliceMillisecondsAtMost : Self.sliceMilliseconds, environment)
-    var swept = try file.withoutSync {
-      try inOwnGroup(waiting: 0) { try sweep(sweepStage, &budget) }
+    var swept = try withoutSync {
+      try inOwnGroup(waiting: 0) {
+        if sweepStage == .sessions { try writer?.gatherRows(seenBefore: now - Self.writerAge) }
+        return try sweep(sweepStage, &budget)
+      }
     }
     rowsMade = max(0, rowsMade - (rows - Int(max(0, budget.rows))) / 2)
     if !swept.hasMore {
@@ -286,6 +292,10 @@ extension Store {
       isSweeping = swept.hasMore
     }
     return swept
+  }
+
+  private func withoutSync<Result>(_ body: () throws -> Result) throws -> Result {
+    if let file { try file.withoutSync(body) } else { try body() }
   }
 
   private func sweep(_ stage: SweepStage, _ budget: inout SliceBudget) throws -> SweptSlice {
@@ -356,7 +366,9 @@ extension Store {
       }
     }
     done.swept.events += try inOwnGroup(waiting: limits.busyTimeout) { try trimEvicted(sessions: 100) }
-    done.freedPages = try inOwnGroup(waiting: limits.busyTimeout) { try file.freePages(1_000) }
+    if let file {
+      done.freedPages = try inOwnGroup(waiting: limits.busyTimeout) { try file.freePages(1_000) }
+    }
     done.checkpointedPages = try checkpoint()
     return done
   }

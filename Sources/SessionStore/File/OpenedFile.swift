@@ -61,12 +61,8 @@ final class OpenedFile {
     if !isExclusive { lock?.release() }
   }
 
-  /// Runs `body`, which waits for no lock that SQLite needs.
-  func withoutWaiting<Result>(_ body: () throws -> Result) rethrows -> Result {
-    connection.setBusyTimeout(0)
-    defer { connection.setBusyTimeout(Int32(clamping: busyTimeout)) }
-    return try body()
-  }
+  /// Whether SQLite waits for the locks that it needs itself.
+  func setWaiting(_ waits: Bool) { connection.setBusyTimeout(waits ? Int32(clamping: busyTimeout) : 0) }
 
   // MARK: - What others did
 

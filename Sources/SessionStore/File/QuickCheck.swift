@@ -31,8 +31,13 @@ extension Store {
   /// Looks for damage without comparing indexes with their tables, and then at the store's own rules; call it inside
   /// ``read(_:)``.
   package func quickCheck(_ interruption: Interruption) throws -> QuickCheck {
-    let (connection, progress) = (file.connection, interruption.progress)
+    let progress = interruption.progress
     var check = QuickCheck()
+    guard let connection = file?.connection else {
+      check.problems = try Integrity.brokenRules(in: tables.connection(.server), progress)
+      check.reach = .everything
+      return check
+    }
     do {
       try connection.interruptibly(progress) {
         check.problems = try Integrity.damage(in: connection, "quick_check")
@@ -50,7 +55,8 @@ extension Store {
       if progress.isCancelled { return check }
       switch error.class {
       case .corrupt, .notADatabase, .other: check.problems.append(error.message)
-      case .busy, .full, .readOnly, .cannotOpen, .inputOutput: throw error
+      case .busy, .full, .readOnly, .cannotOpen, .inputOutput, .again, .unreachable, .badAddress, .noLibrary:
+        throw error
       }
     }
     return check

@@ -184,7 +184,8 @@ extension Store {
       .damaged("\(path) is damaged (\(error.message)), or its disk is; look after the disk or restore a backup")
     case .busy: .locked("\(path) is locked by another process (\(error.message))")
     case .cannotOpen, .readOnly: .cannotCreate("cannot open \(path) \(purpose): \(error.message)")
-    case .full, .inputOutput, .other: .inputOutput("\(path): \(error.message) (SQLite code \(error.code))")
+    case .full, .inputOutput, .other, .again, .unreachable, .badAddress, .noLibrary:
+      .inputOutput("\(path): \(error.sentence ?? "\(error.message) (SQLite code \(error.code))")")
     }
   }
 }

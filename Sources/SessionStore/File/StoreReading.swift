@@ -118,7 +118,7 @@ extension Store {
 
   /// Whether what was read so far can be relied on.
   func checkStillness() throws(FileChanged) {
-    if let stillness = file.stillness, !stillness.holds { throw FileChanged() }
+    if let stillness = file?.stillness, !stillness.holds { throw FileChanged() }
   }
 }
 

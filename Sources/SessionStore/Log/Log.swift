@@ -190,6 +190,6 @@ extension Store {
     conditions.add("seq > ?", start)
     if let kind { conditions.add("kind = ?", kind.rawValue) }
     return try tables.statement(
-      conditions, "SELECT seq, entry FROM log_entries", order: "seq", limit: limit)
+      conditions, "SELECT seq, entry FROM log_entries", order: "seq", limit: limit, areLarge: true)
   }
 }

@@ -64,7 +64,7 @@ extension Store {
         continue
       }
       var rows = try tables.statement(
-        conditions, kind.select, suffix: " ORDER BY " + kind.key.joined(separator: ", "))
+        conditions, kind.select, suffix: " ORDER BY " + kind.key.joined(separator: ", "), areLarge: true)
       while try rows.step() {
         kind.write(rows, to: &writer)
         writer.raw("\n")

@@ -29,6 +29,8 @@ package struct Loader: ~Copyable {
   }
 
   private let store: Store
+  /// the numbers up to which the store may have given out any
+  private var given: (revision: Int64, auditNumber: Int64) = (0, 0)
   private var line = 0
   package private(set) var records: Int64 = 0
   private var header: DumpHeader?
@@ -46,10 +48,11 @@ package struct Loader: ~Copyable {
   /// Begins; ``Store/load(_:)`` brackets it with a group.
   fileprivate init(_ store: Store) throws {
     self.store = store
+    given = try store.numbersGiven()
     for kind in RecordKind.all {
       switch kind.numbering {
-      case .revision: bases[kind.name] = store.counters.revision
-      case .audit: bases[kind.name] = store.counters.auditNumber
+      case .revision: bases[kind.name] = given.revision
+      case .audit: bases[kind.name] = given.auditNumber
       case .table where kind.columns[0].name == "number":
         var select = try store.tables.statement(
           .server, composed: "SELECT coalesce(max(number), 0) FROM \(kind.table)")
@@ -71,6 +74,9 @@ package struct Loader: ~Copyable {
       guard name == DumpHeader.name else { throw wrong("it does not begin like a dump: its first line is the header") }
       let header = try readHeader(value)
       kinds = RecordKind.all(of: header.schema)
+      // Before the rows: whoever else writes must not give out their numbers meanwhile.
+      try store.passNumbers(
+        revision: given.revision + header.revision, auditNumber: given.auditNumber + header.auditNumber)
       return self.header = header
     }
     if name == "end" { return try end(value) }
@@ -142,7 +148,7 @@ package struct Loader: ~Copyable {
       throw wrong("the header lacks revision or audit_number")
     }
     for (name, number, given) in [
-      ("revision", revision, store.counters.revision), ("audit_number", auditNumber, store.counters.auditNumber),
+      ("revision", revision, given.revision), ("audit_number", auditNumber, given.auditNumber),
     ] where (Saturating(number) + given).value > RecordRules.largest {
       throw wrong("'\(name)' and what the store has given out are together over \(RecordRules.largest)")
     }
@@ -291,8 +297,8 @@ package struct Loader: ~Copyable {
     } catch let error as DatabaseError where error.isConstraint {
       throw wrong("the dump contradicts itself: a payload stands both in the record of its task and in one of its own")
     }
-    store.counters.revision += header.revision
-    store.counters.auditNumber += header.auditNumber
+    store.counters.revision = given.revision + header.revision
+    store.counters.auditNumber = given.auditNumber + header.auditNumber
     if let lastUUID = header.lastUUID { store.counters.lastUUID = max(store.counters.lastUUID, lastUUID) }
     try recompute()
   }
@@ -350,9 +356,12 @@ extension Store {
   /// - Throws: ``LoadError``; what `feed` throws
   package func load(_ feed: (inout Loader) throws -> Void) throws -> Int64 {
     try inOwnGroup(waiting: limits.busyTimeout) {
+      // Whoever hands it in may be slow.
+      try writer?.takeTime()
       var loader = try Loader(self)
       try feed(&loader)
       try loader.finish()
+      try writer?.passRowNumbers()
       try flushCounters()
       if let problem = try Integrity.brokenRules(in: tables.connection(.server)).first {
         throw LoadError(line: 0, message: "the dump contradicts itself: \(problem)")

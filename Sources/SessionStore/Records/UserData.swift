@@ -158,7 +158,8 @@ extension Store {
           filter.add("\(stage.order) > ?", position.after)
         }
         var rows = try tables.statement(
-          filter, stage.kind.select(adding: stage.order), order: stage.order, limit: limit - count + 1)
+          filter, stage.kind.select(adding: stage.order), order: stage.order, limit: limit - count + 1,
+          areLarge: true)
         while try rows.step() {
           var next = position
           let order = Int32(stage.kind.columns.count)

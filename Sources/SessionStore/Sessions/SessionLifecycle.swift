@@ -53,7 +53,7 @@ extension Store {
       row.rearm(limits)
     }
     if next.isOver || (next == .invalidated && keepsEnded) { end(slot, as: next, at: now) }
-    if next != current { revise(slot) }
+    if next != current { try revise(slot) }
     noteChange(ofSession: cache.rows[slot].number)
     let session = try record(slot, includeState: true)
     if next != current {

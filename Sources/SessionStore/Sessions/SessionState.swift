@@ -21,7 +21,7 @@ extension Store {
     try insertState(session: number, key, value)
     cache.update(slot) { $0.stateBytes = size }
     touch(slot)
-    revise(slot)
+    try revise(slot)
     return cache.rows[slot].revision
   }
 
@@ -43,7 +43,7 @@ extension Store {
       delete.bind(2, key)
       try delete.run()
       cache.update(slot) { $0.stateBytes -= Self.bytes(key, value.bytes.count) }
-      revise(slot)
+      try revise(slot)
     }
     touch(slot)
     return value

@@ -100,6 +100,7 @@ extension Store {
   /// The cached row of a session that answers to `owner`, whatever its status; nil when there is none.
   func findSession(_ sessionID: String, owner: Owner) throws -> SessionSlot? {
     if let slot = cache.slot(sessionID), cache.rows[slot].admits(owner) { return slot }
+    if !absentSessions.isEmpty, absentSessions.contains(sessionID) { return nil }
     // A foreign one too is looked for in the database each time and not remembered: a missing one costs the same.
     guard let row = try selectSession(sessionID), row.admits(owner) else { return nil }
     return cache.insert(row)
@@ -138,25 +139,21 @@ extension Store {
   }
 
   /// Marks that the caller's own content of the session changed.
-  func revise(_ slot: SessionSlot) {
-    let revision = nextRevision()
+  func revise(_ slot: SessionSlot) throws {
+    let revision = try nextRevision(above: cache.rows[slot].revision)
     cache.update(slot) { $0.revision = revision }
   }
 
   private func selectSession(_ sessionID: String) throws -> SessionRow? {
-    var select = try tables.statement(
-      .server,
-      """
-      SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
-        suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, last_log_seq,
-        log_floor, log_checkpoint, log_ids, log_ids_seq, write_arrival, ended_at
-      FROM sessions WHERE session_id = $1
-      """)
+    var select =
+      isShared
+      ? try tables.statement(.server, composed: SessionRow.byID.description + locking)
+      : try tables.statement(.server, SessionRow.byID)
     select.bind(1, sessionID)
     return try select.step() ? Self.sessionRow(select) : nil
   }
 
-  private static func sessionRow(_ select: borrowing Statement) -> SessionRow {
+  static func sessionRow(_ select: borrowing Statement) -> SessionRow {
     SessionRow(
       number: SessionNumber(select, 0), sessionID: select.string(1), tenantID: select.optionalString(2),
       principal: select.optionalString(3), status: SessionStatus(rawValue: select.string(4)) ?? .invalidated,
@@ -236,7 +233,8 @@ extension Store {
     let payloads = try SessionPayloads(new, self)
     let made = new.sessionID == nil ? makeIdentifier(new.idFormat ?? limits.idFormat) : nil
     let sessionID = new.sessionID ?? made?.text ?? ""
-    let taken = try findSession(sessionID, owner: .server)
+    // Where a look is a trip, an id that was just made is not looked for.
+    let taken = made != nil && isShared ? nil : try findSession(sessionID, owner: .server)
     if let taken, !effectiveStatus(taken).isOver { throw StoreError.sessionExists(sessionID) }
     // Before anything is removed: a refused call leaves everything as it was.
     try checkSessionCap(freed: taken.map { cache.rows[$0].endedAt == nil } == true ? 1 : 0)
@@ -248,7 +246,7 @@ extension Store {
     let createdAt = new.createdAt ?? now
     let ttl = new.ttl ?? limits.sessionTTL
     let timeout = new.inactivityTimeout ?? limits.inactivityTimeout
-    let number = newSessionNumber()
+    let number = try newSessionNumber()
     var row = SessionRow(
       number: number, sessionID: sessionID, tenantID: owner.tenant.binding, principal: owner.principal.binding,
       status: new.status, lastActivity: new.lastActivity ?? now,
@@ -363,7 +361,7 @@ extension Store {
       try deleteState(session: number)
       for entry in state { try insertState(session: number, entry.key, entry.value) }
     }
-    revise(slot)
+    try revise(slot)
     cache.update(slot) { row in
       // An update is a write like any other. Only a later time than the one that is there counts: what a caller read
       // before and sends back must take back no activity that came in between.
@@ -512,6 +510,18 @@ extension Store {
 /// A call that only reads most of the time has found something to write: run it again in a group.
 package struct NeedsGroup: Error {
   package init() {}
+}
+
+extension SessionRow {
+  /// A literal, so that finding the statement costs no hashing of text.
+  static let byID: StaticString = """
+    SELECT number, session_id, tenant_id, principal, status, last_activity, expires_at, inactivity_timeout,
+      suspended_at, last_event_id, event_floor, event_trimmed, state_bytes, revision, check_at, last_log_seq,
+      log_floor, log_checkpoint, log_ids, log_ids_seq, write_arrival, ended_at
+    FROM sessions WHERE session_id = $1
+    """
+  /// The same columns, for other conditions.
+  static let select = String(byID.description.dropLast(" WHERE session_id = $1".count))
 }
 
 extension Statement {

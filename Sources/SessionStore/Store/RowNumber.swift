@@ -48,10 +48,10 @@ package struct TaskNumber: Hashable, Comparable, Sendable {
 
 extension Store {
   /// The number of a session that is being made; also its first revision.
-  func newSessionNumber() -> SessionNumber { SessionNumber(nextRevision()) }
+  func newSessionNumber() throws -> SessionNumber { SessionNumber(try nextRevision()) }
 
   /// The number of a task that is being made; also its first revision.
-  func newTaskNumber() -> TaskNumber { TaskNumber(nextRevision()) }
+  func newTaskNumber() throws -> TaskNumber { TaskNumber(try nextRevision()) }
 }
 
 extension Statement {

@@ -39,11 +39,15 @@ package final class Store {
   let tables: Tables
   /// for the transactions; what is in them goes through `tables`
   private var connection: Connection { tables.connection(.server) }
-  let file: OpenedFile
+  /// nil on a server
+  let file: OpenedFile?
+  /// nil on a file
+  let writer: Writer?
   /// the version of the schema, as the database counts it
   package let schema: Int64
   package let limits: Limits
   let environment: Environment
+  package let durability: Durability
 
   /// the time of the request that is running, Unix milliseconds
   package private(set) var now: Int64
@@ -54,6 +58,8 @@ package final class Store {
   /// what the open group has done so far
   var done = Totals()
   var cache = SessionCache()
+  /// ids of which it is known that there are no such sessions; only where the tables are shared
+  var absentSessions: Set<String> = []
   var messageIDs = MessageIDCache()
   /// what the running request leaves to be recorded
   var pending = PendingEvents()
@@ -72,10 +78,28 @@ package final class Store {
   package private(set) var foreignCommits: Int64 = 0
   /// whether a write of the same input has waited for other processes in vain
   private var hasWaitedInVain = false
+  /// whether a group is being opened where others write at the same time
+  private var isBeginning = false
 
   init(_ connection: Connection, _ file: OpenedFile, schema: Int64, limits: Limits, environment: Environment) {
     tables = Tables(connection)
     self.file = file
+    writer = nil
+    durability = file.durability
+    self.schema = schema
+    self.limits = limits
+    self.environment = environment
+    now = environment.now()
+  }
+
+  init(
+    _ connection: Connection, _ writer: Writer, schema: Int64, limits: Limits, environment: Environment,
+    durability: Durability
+  ) {
+    tables = Tables(connection)
+    file = nil
+    self.writer = writer
+    self.durability = durability
     self.schema = schema
     self.limits = limits
     self.environment = environment
@@ -93,11 +117,13 @@ package final class Store {
   // MARK: - Reading
 
   /// Pins a snapshot for one request outside a group.
-  package func beginRead() throws {
-    try file.checkPlaceWhenDue(now)
+  /// - Parameter needs: what it and those behind it are about
+  package func beginRead(_ needs: Needs = Needs()) throws {
+    if let writer { return try beginRead(writer, needs) }
+    try file?.checkPlaceWhenDue(now)
     try connection.begin(.snapshot)
     do {
-      try refresh()
+      if try file?.hasNews() == true { try refresh() }
     } catch {
       // The caller ends only what has begun.
       connection.rollback()
@@ -106,20 +132,20 @@ package final class Store {
   }
 
   package func endRead() {
+    if keepsSnapshot, connection.isInTransaction { return }
     connection.endSnapshot()
     // Reads remember rows; message ids are remembered by writes alone.
     cache.trim()
   }
 
-  /// Drops what is remembered when another process has committed since.
+  /// Drops what is remembered, for another process has committed since.
   private func refresh() throws {
-    guard try file.hasNews() else { return }
     foreignCommits += 1
     forgetRows()
     do {
       try loadCounters()
     } catch {
-      file.forget()
+      file?.forget()
       throw error
     }
   }
@@ -148,19 +174,73 @@ package final class Store {
     storedCounters = counters
   }
 
+  // MARK: - Where others write at the same time
+
+  /// Whether the tables are on a server, where groups of several processes are open at the same time.
+  package var isShared: Bool { writer != nil }
+
+  /// Whether a snapshot stays for the requests behind the one that it was pinned for; see ``letSnapshotGo()``.
+  package var keepsSnapshot = false
+
+  /// Ends the snapshot that several requests have shared.
+  package func letSnapshotGo() {
+    if keepsSnapshot, !isInGroup { connection.endSnapshot() }
+  }
+
+  private func beginRead(_ writer: Writer, _ needs: Needs) throws {
+    if keepsSnapshot, connection.isInTransaction { return }
+    do {
+      try connection.begin(.snapshot, waiting: hasWaitedInVain ? 0 : nil)
+      try load(writer, needs)
+    } catch {
+      connection.rollback()
+      noteFailure(error)
+      throw error
+    }
+  }
+
+  /// In one trip: the own row and what the group needs, locked, and the counters.
+  private func load(_ writer: Writer, _ needs: Needs) throws {
+    foreignCommits += 1
+    forgetRows()
+    var row = isBeginning ? try writer.lockRow() : nil
+    var sessions = try askForSessions(needs)
+    if isBeginning { try askForLocks(needs) }
+    var numbers = isBeginning ? try writer.askForNumbers() : nil
+    var sums = try writer.askForCounters()
+    counters = try writer.counters(&sums, lastUUID: counters.lastUUID)
+    storedCounters = counters
+    let found = writer.schema(sums)
+    if found != schema { throw StoreError.tooNew(found: found, supported: schema) }
+    if row != nil { try writer.takeRow(&row!) }
+    if sessions != nil { try takeSessions(&sessions!, needs) }
+    if numbers != nil { try writer.takeNumbers(&numbers!) }
+  }
+
+  /// What follows does not wait as long for a server that was waited for in vain.
+  private func noteFailure(_ error: any Error) {
+    if let error = error as? DatabaseError, error.class == .unreachable { hasWaitedInVain = true }
+  }
+
+  /// Behind SQL that reads rows which are going to be written.
+  var locking: String { isInGroup || isBeginning ? tables.dialect.locking : "" }
+
   // MARK: - Writing groups
 
   /// Takes the lock and opens the transaction that the following writes share.
-  /// - Parameter waiting: Milliseconds to wait for other processes. Once that was in vain, the writes behind it try but
-  ///   do not wait, until ``renewPatience()``: they would all wait for the same process, one after the other.
-  package func beginGroup(waiting: Int64) throws {
+  /// - Parameters:
+  ///   - needs: what they are about; only where the tables are shared
+  ///   - waiting: Milliseconds to wait for other processes. Once that was in vain, the writes behind it try but
+  ///     do not wait, until ``renewPatience()``: they would all wait for the same process, one after the other.
+  package func beginGroup(waiting: Int64, needs: Needs = Needs()) throws {
     let waits = waiting > 0 && !hasWaitedInVain
-    if !file.lock(waiting: waits ? waiting : 0) { throw busy(waits) }
+    if let file, !file.lock(waiting: waits ? waiting : 0) { throw busy(waits) }
     do {
-      if waits { try beginWriting() } else { try file.withoutWaiting { try beginWriting() } }
+      try beginWriting(waiting: waits ? waiting : 0, needs)
     } catch {
       connection.rollback()
-      file.unlock()
+      file?.unlock()
+      noteFailure(error)
       if let error = error as? DatabaseError, error.class == .busy { throw busy(waits) }
       throw error
     }
@@ -169,9 +249,18 @@ package final class Store {
     hasWaitedInVain = false
   }
 
-  private func beginWriting() throws {
+  private func beginWriting(waiting: Int64, _ needs: Needs) throws {
+    if let writer {
+      letSnapshotGo()
+      isBeginning = true
+      defer { isBeginning = false }
+      try connection.begin(.group, waiting: waiting)
+      return try load(writer, needs)
+    }
+    if waiting == 0 { file?.setWaiting(false) }
+    defer { if waiting == 0 { file?.setWaiting(true) } }
     try connection.begin(.group)
-    try refresh()
+    if try file?.hasNews() == true { try refresh() }
   }
 
   private func busy(_ hasWaited: Bool) -> StoreError {
@@ -184,7 +273,7 @@ package final class Store {
 
   /// With the next commit that changes the row anyway: see ``LogLineage``.
   private func writeLogBase() {
-    guard let base = file.newLogBase, counters != storedCounters else { return }
+    guard let base = file?.newLogBase, counters != storedCounters else { return }
     if counters.lineage == 0 { counters.lineage = Int64(environment.random() >> 2) + 1 }
     counters.logBase = max(counters.logBase, base)
   }
@@ -197,21 +286,24 @@ package final class Store {
       try flushSessions()
       writeLogBase()
       try flushCounters()
-      try file.checkBeforeCommit()
+      try file?.checkBeforeCommit()
     } catch {
       abandonGroup()
       throw error
     }
-    switch connection.commit() {
+    switch connection.commit(writer?.witness) {
     case .committed: break
     case .refused(let error):
       abandonGroup()
       throw error
-    case .unknown(let error): throw StoreError.outcomeUnknown(code: error.code, message: error.message)
+    case .unknown(let error):
+      guard isShared else { throw StoreError.outcomeUnknown(code: error.code, message: error.message) }
+      abandonGroup()
+      throw StoreError.outcomeUnresolved(message: error.message)
     }
     // Whoever takes the files away after this takes away what is in them.
-    try file.checkAfterCommit()
-    file.noteCommit(revision: counters.revision, logBase: counters.logBase)
+    try file?.checkAfterCommit()
+    file?.noteCommit(revision: counters.revision, logBase: counters.logBase)
     totals.add(done)
     endGroup()
     cache.trim()
@@ -228,20 +320,25 @@ package final class Store {
 
   private func endGroup() {
     isInGroup = false
-    file.unlock()
+    file?.unlock()
   }
 
   private func forget() {
     forgetRows()
     messageIDs.takeBack()
-    file.forget()
+    file?.forget()
   }
 
   private func forgetRows() {
     cache.removeAll()
+    if !absentSessions.isEmpty { absentSessions.removeAll() }
   }
 
   func flushCounters() throws {
+    if let writer {
+      try writer.write(counters, since: storedCounters, now: now)
+      return storedCounters = counters
+    }
     if counters == storedCounters { return }
     if !counters.differsInWhatIsSeldom(from: storedCounters) { return try flushUsualCounters() }
     var update = try tables.statement(
@@ -312,9 +409,37 @@ package final class Store {
   }
 
   /// The next revision; also the number of a new row.
-  func nextRevision() -> Int64 {
-    counters.revision += 1
-    return counters.revision
+  /// - Parameter floor: the revision of the row that is to get it
+  func nextRevision(above floor: Int64 = 0) throws -> Int64 {
+    guard let writer else {
+      counters.revision += 1
+      return counters.revision
+    }
+    let revision = try writer.revision(above: floor)
+    counters.revision = max(counters.revision, revision)
+    return revision
+  }
+
+  /// The numbers up to which this process or another may have given out any.
+  func numbersGiven() throws -> (revision: Int64, auditNumber: Int64) {
+    guard let writer else { return (counters.revision, counters.auditNumber) }
+    return try writer.numbersGiven(counters)
+  }
+
+  /// No number up to these is given out any more.
+  func passNumbers(revision: Int64, auditNumber: Int64) throws {
+    try writer?.passNumbers(revision: revision, auditNumber: auditNumber)
+  }
+
+  /// The next number of an event in the audit trail.
+  func nextAuditNumber() throws -> Int64 {
+    guard let writer else {
+      counters.auditNumber += 1
+      return counters.auditNumber
+    }
+    let number = try writer.auditNumber()
+    counters.auditNumber = max(counters.auditNumber, number)
+    return number
   }
 
   func noteChange(ofSession number: SessionNumber) {
@@ -345,31 +470,42 @@ package final class Store {
 
   // MARK: - The file
 
-  /// what the options said and the file turned out to be
-  package var path: String { file.path }
-  package var durability: Durability { file.durability }
-  package var isExclusive: Bool { file.isExclusive }
+  /// The path of the file as it turned out to be, empty in memory; or where the server is, without a password.
+  package var path: String { file?.path ?? writer?.server.place ?? "" }
+  package var isExclusive: Bool { file?.isExclusive ?? false }
+  /// such as "15.18"; nil on a file
+  package var serverVersion: String? { writer?.server.version }
 
   /// pages that the write-ahead log may hold before a checkpoint is due
   package static var checkpointPages: Int { OpenedFile.checkpointPages }
 
-  package var checkpointIsDue: Bool { file.checkpointIsDue }
+  package var checkpointIsDue: Bool { file?.checkpointIsDue ?? false }
 
   /// Copies the write-ahead log into the file, unless another process holds the lock right now.
   /// - Throws: an error of the database when the disk failed; commits are safe in the log, but nobody knows what the
   ///   file holds
   @discardableResult
-  package func checkpoint() throws -> Int { try file.checkpoint() }
+  package func checkpoint() throws -> Int { try file?.checkpoint() ?? 0 }
 
   /// Whether the names of the files still lead to those that are open.
   /// - Throws: `databaseReplaced`
-  package func checkPlace() throws { try file.checkPlace(now) }
+  package func checkPlace() throws { try file?.checkPlace(now) }
 
   /// sessions, also those that wait for a sweep, but not those that are kept
   package var sessionRows: Int64 { counters.sessions - (keepsEnded ? counters.endedSessions : 0) }
 
   /// bytes of the database, its free pages included
-  package func databaseBytes() throws -> Int64 { try file.databaseBytes() }
+  package func databaseBytes() throws -> Int64 {
+    if let file { return try file.databaseBytes() }
+    var select = try tables.statement(
+      .server,
+      """
+      SELECT CAST(coalesce(sum(pg_total_relation_size(pg_class.oid)), 0) AS BIGINT)
+      FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+      WHERE nspname = current_schema() AND relkind = 'r'
+      """)
+    return try select.step() ? select.integer(0) : 0
+  }
 
-  package var walBytes: Int64 { file.logBytes }
+  package var walBytes: Int64 { file?.logBytes ?? 0 }
 }

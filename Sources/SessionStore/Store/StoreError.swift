@@ -29,6 +29,10 @@ package enum StoreError: Error, Equatable {
   case backupFailed(path: String, code: Int32, message: String)
   /// a commit failed in a way that leaves open whether it is on disk
   case outcomeUnknown(code: Int32, message: String)
+  /// The answer to a commit was lost, and no server said in time whether it has happened; only on a server.
+  case outcomeUnresolved(message: String)
+  /// a database that is not a file has other ways
+  case notOnServer(what: String, instead: String)
   /// The database's files are not where they were opened, or not what they were. `change` is a sentence without its
   /// full stop; what was committed as it happened may be lost or not.
   case databaseReplaced(change: String, wasCommitted: Bool)
@@ -56,4 +60,8 @@ package enum OpenError: Error, Equatable {
   case inputOutput(String)
   /// while it was opened
   case replaced(String)
+  /// what was given cannot name one
+  case unusable(String)
+  /// what a server needs is not there on this machine
+  case noLibrary(String)
 }

@@ -39,6 +39,19 @@ struct Tables {
     return statement
   }
 
+  /// The same for rows that may be too large to be held at once: events, messages. $1 is bound already.
+  func cursor(of session: SessionNumber, _ sql: StaticString) throws(DatabaseError) -> Statement {
+    var statement = try database.cursor(sql)
+    statement.bind(1, session)
+    return statement
+  }
+
+  func cursor(of task: TaskNumber, _ sql: StaticString) throws(DatabaseError) -> Statement {
+    var statement = try database.cursor(sql)
+    statement.bind(1, task)
+    return statement
+  }
+
   /// - Parameter index: of the parameter that stands for the task's number; it is bound already
   func statement(of task: TaskNumber, as index: Int32 = 1, _ sql: StaticString) throws(DatabaseError)
     -> Statement
@@ -60,9 +73,9 @@ struct Tables {
     return statement
   }
 
-  /// The same for SQL that was put together from constant parts.
-  func statement(in place: ValuePlace, composed sql: String) throws(DatabaseError) -> Statement {
-    var statement = try database.statement(composed: sql)
+  /// The same for rows that may be too large to be held at once, and SQL that was put together from constant parts.
+  func cursor(in place: ValuePlace, _ sql: String) throws(DatabaseError) -> Statement {
+    var statement = try database.cursor(composed: sql)
     statement.bind(1, place.tenantID)
     statement.bind(2, place.principal)
     statement.bind(3, place.collection)
@@ -77,13 +90,16 @@ struct Tables {
   }
 
   /// The rows that the filter leaves.
-  /// - Parameter limit: rows at most, in the order of `order`, a column that is selected; nil for all in no order
+  /// - Parameters:
+  ///   - limit: rows at most, in the order of `order`, a column that is selected; nil for all in no order
+  ///   - areLarge: whether the rows may be too large or too many to be held at once
   func statement(
-    _ filter: Filter, _ select: String, suffix: String = "", order: String = "number", limit: Int? = nil
+    _ filter: Filter, _ select: String, suffix: String = "", order: String = "number", limit: Int? = nil,
+    areLarge: Bool = false
   ) throws(DatabaseError) -> Statement {
     var sql = filter.parts.map { select + $0 }.joined(separator: " UNION ALL ") + suffix
     if limit != nil { sql += " ORDER BY \(order) LIMIT $\(filter.values.count + 1)" }
-    var statement = try statement(composed: sql, filter)
+    var statement = try statement(composed: sql, filter, areLarge: areLarge)
     if let limit { statement.bind(Int32(filter.values.count + 1), Int64(limit)) }
     return statement
   }
@@ -96,8 +112,10 @@ struct Tables {
     return try select.step() ? select.integer(0) : 0
   }
 
-  private func statement(composed sql: String, _ filter: Filter) throws(DatabaseError) -> Statement {
-    var statement = try database.statement(composed: sql)
+  private func statement(
+    composed sql: String, _ filter: Filter, areLarge: Bool = false
+  ) throws(DatabaseError) -> Statement {
+    var statement = areLarge ? try database.cursor(composed: sql) : try database.statement(composed: sql)
     for (index, value) in filter.values.enumerated() {
       switch value {
       case .integer(let integer): statement.bind(Int32(index + 1), integer)

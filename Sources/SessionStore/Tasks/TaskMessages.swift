@@ -62,7 +62,7 @@ extension Store {
   ) throws -> (last: Int64?, count: Int64, hasMore: Bool) {
     var (last, count) = (Int64?.none, Int64(0))
     if task.queueSize == 0 { return (nil, 0, false) }
-    var select = try tables.statement(
+    var select = try tables.cursor(
       of: task.number, "SELECT number, message FROM task_messages WHERE task = $1 AND number > $2 ORDER BY number")
     select.bind(2, after)
     while try select.step() {

@@ -15,7 +15,7 @@ package struct TaskReader {
   /// the revision up to which it has read
   var after: Int64 = 0
   /// what it has told of and must tell the end of
-  var known: [TaskNumber: (taskID: String, expiresAt: Int64?)] = [:]
+  var known: [TaskNumber: (taskID: String, expiresAt: Int64?, revision: Int64)] = [:]
   /// when the next of them lapses if nothing happens to it meanwhile; nil: never
   package private(set) var deadline: Int64?
   /// how many tasks the store had ever removed when it last looked for ends
@@ -27,7 +27,7 @@ package struct TaskReader {
 
   mutating func tell(_ task: TaskRecord) {
     after = task.revision
-    known[task.number] = (task.taskID, task.expiresAt)
+    known[task.number] = (task.taskID, task.expiresAt, task.revision)
     note(task.expiresAt)
   }
 
@@ -85,10 +85,14 @@ extension Store {
   /// Numbers first, in the order of the changes: rows may be large, and of most changes there are few.
   private func changed(_ reader: TaskReader) throws -> [TaskNumber] {
     var conditions = conditions(reader)
-    conditions.add("revision > ?", reader.after)
+    // Where others write at the same time, a lower revision may be committed after a higher one.
+    if !isShared { conditions.add("revision > ?", reader.after) }
     var select = try tables.statement(conditions, "SELECT number, revision FROM tasks", suffix: " ORDER BY revision")
     var numbers: [TaskNumber] = []
-    while try select.step() { numbers.append(TaskNumber(select, 0)) }
+    while try select.step() {
+      let number = TaskNumber(select, 0)
+      if !isShared || reader.known[number]?.revision != select.integer(1) { numbers.append(number) }
+    }
     return numbers
   }
 

@@ -88,14 +88,17 @@ extension Store {
   }
 
   private func findTask(_ taskID: String) throws -> TaskRecord? {
-    var select = try tables.statement(.server, TaskRecord.byID)
+    var select =
+      isShared
+      ? try tables.statement(.server, composed: TaskRecord.byID.description + locking)
+      : try tables.statement(.server, TaskRecord.byID)
     select.bind(1, taskID)
     return try select.step() ? TaskRecord(select, self) : nil
   }
 
   func findTask(number: TaskNumber) throws -> TaskRecord? {
     var select = try tables.statement(
-      .server, composed: TaskRecord.select + " WHERE number = $1")
+      .server, composed: TaskRecord.select + " WHERE number = $1" + locking)
     select.bind(1, number)
     return try select.step() ? TaskRecord(select, self) : nil
   }
@@ -110,7 +113,7 @@ extension Store {
     let slot = try new.sessionID.map { try session($0, owner: owner, for: .write(requested: "create a task")) }
     let made = new.taskID == nil ? makeIdentifier(new.idFormat ?? limits.idFormat) : nil
     let taskID = new.taskID ?? made?.text ?? ""
-    let taken = try findTask(taskID)
+    let taken = made != nil && isShared ? nil : try findTask(taskID)
     if let taken, !taken.hasLapsed(at: now) { throw StoreError.taskExists(taskID) }
     // Before anything is removed: a refused call leaves everything as it was.
     if limits.maxTasks > 0, counters.tasks >= Int64(limits.maxTasks),
@@ -126,7 +129,7 @@ extension Store {
     }
     let row = slot.map { cache.rows[$0] }
     var task = TaskRecord(
-      new, self, number: newTaskNumber(), taskID: taskID, session: row?.number,
+      new, self, number: try newTaskNumber(), taskID: taskID, session: row?.number,
       tenantID: owner.tenant.binding ?? row?.tenantID, principal: owner.principal.binding ?? row?.principal, at: now)
     if let params { try setPayload(&task, .originalParams, params) }
     if let meta { try setPayload(&task, .meta, meta) }
@@ -195,7 +198,7 @@ extension Store {
 
   /// Writes what has changed of a task's row.
   func write(_ task: inout TaskRecord, _ old: TaskRecord) throws {
-    task.revision = nextRevision()
+    task.revision = try nextRevision(above: old.revision)
     // Status and expiry stand in indexes, and an index is written even when the value stays.
     let changesAll = task.hasNewPayloads || task.status != old.status || task.expiresAt != old.expiresAt
     var update = if changesAll { try updateOfAll(task) } else { try updateOfUsual(task) }
@@ -440,7 +443,9 @@ extension Store {
     var lapsed: [TaskNumber] = []
     do {
       var select = try tables.statement(
-        .server, "SELECT number FROM tasks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2")
+        .server,
+        composed: "SELECT number FROM tasks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2"
+          + tables.dialect.lockingWhatIsFree)
       select.bind(1, now)
       select.bind(2, Int64(limit + 1))
       while try select.step() { lapsed.append(TaskNumber(select, 0)) }

@@ -26,10 +26,10 @@ extension Store {
   func sweepNonces(limit: Int) throws -> Int64 {
     var delete = try tables.statement(
       .server,
-      """
-      DELETE FROM nonces WHERE (nonce, principal) IN
-        (SELECT nonce, principal FROM nonces WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
-      """)
+      composed: """
+        DELETE FROM nonces WHERE (nonce, principal) IN (SELECT nonce, principal FROM nonces
+          WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2\(tables.dialect.lockingWhatIsFree))
+        """)
     delete.bind(1, now)
     delete.bind(2, Int64(limit))
     try delete.run()

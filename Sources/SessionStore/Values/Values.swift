@@ -28,6 +28,8 @@ extension Store {
   private struct StoredValue {
     let number: Int64
     let value: NamedValue
+
+    func hasLapsed(at now: Int64) -> Bool { value.expiresAt.map { $0 <= now } ?? false }
   }
 
   /// Stores a value.
@@ -41,14 +43,15 @@ extension Store {
     _ place: ValuePlace, _ key: String, _ value: JSONText, ttl: Int64?, ifAbsent: Bool, ifRevision: Int64?
   ) throws -> (stored: Bool, revision: Int64) {
     let value = try payload(value, "value")
-    let old = try find(place, key)
+    let found = try find(place, key)
+    let old = found.flatMap { $0.hasLapsed(at: now) ? nil : $0 }
     if let ifRevision, old?.value.revision != ifRevision {
       throw StoreError.concurrentModification(revision: old?.value.revision)
     }
     if ifAbsent, let old { return (false, old.value.revision) }
     let expiresAt = ttl.map { (Saturating(now) + $0).time }
     if old != nil {
-      let revision = nextRevision()
+      let revision = try nextRevision(above: old?.value.revision ?? 0)
       var update = try tables.statement(
         in: place, from: 4,
         """
@@ -69,12 +72,12 @@ extension Store {
       throw StoreError.maxValuesReached(limit: limits.maxValues)
     }
     // One that has lapsed is absent: the new one is a new row, at the end of lists.
-    try remove(place, key)
+    if found != nil { try remove(place, key) }
     // More than one round when the cap was lowered since.
     while limits.maxValues > 0, counters.values >= Int64(limits.maxValues) {
       if try sweepValues(limit: 16) == 0 { throw StoreError.maxValuesReached(limit: limits.maxValues) }
     }
-    let revision = nextRevision()
+    let revision = try nextRevision()
     var insert = try tables.statement(
       in: place,
       """
@@ -93,16 +96,17 @@ extension Store {
   }
 
   package func getValue(_ place: ValuePlace, _ key: String) throws -> NamedValue? {
-    try find(place, key)?.value
+    try find(place, key).flatMap { $0.hasLapsed(at: now) ? nil : $0.value }
   }
 
   /// - Throws: `concurrentModification` when `ifRevision` is not (or no longer) its revision
   package func deleteValue(_ place: ValuePlace, _ key: String, ifRevision: Int64?) throws -> Bool {
-    let old = try find(place, key)
+    let found = try find(place, key)
+    let old = found.flatMap { $0.hasLapsed(at: now) ? nil : $0 }
     if let ifRevision, old?.value.revision != ifRevision {
       throw StoreError.concurrentModification(revision: old?.value.revision)
     }
-    try remove(place, key)
+    if found != nil { try remove(place, key) }
     return old != nil
   }
 
@@ -141,9 +145,9 @@ extension Store {
       select.bind(8, limit)
       return select
     }
-    var select = try tables.statement(
+    var select = try tables.cursor(
       in: place,
-      composed: """
+      """
         SELECT number, key, value, expires_at, revision FROM named_values
         WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND number > $4
           AND coalesce(expires_at > $5, true) AND \(tables.dialect.begins("key", with: "$6"))
@@ -188,15 +192,15 @@ extension Store {
     return nil
   }
 
+  /// The row under a key; it may have lapsed.
   private func find(_ place: ValuePlace, _ key: String) throws -> StoredValue? {
     var select = try tables.statement(
       in: place,
       """
       SELECT number, key, value, expires_at, revision FROM named_values
-      WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4 AND coalesce(expires_at > $5, true)
+      WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4
       """)
     select.bind(4, key)
-    select.bind(5, now)
     return try select.step() ? Self.storedValue(select) : nil
   }
 
@@ -207,13 +211,14 @@ extension Store {
         key: row.string(1), value: row.json(2) ?? .null, expiresAt: row.optionalInteger(3), revision: row.integer(4)))
   }
 
+  /// Removes a row that is there.
   private func remove(_ place: ValuePlace, _ key: String) throws {
     var delete = try tables.statement(
       in: place,
       "DELETE FROM named_values WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4")
     delete.bind(4, key)
     try delete.run()
-    counters.values -= tables.changes
+    counters.values -= 1
   }
 
   private func lapsedValues() throws -> Int64 {
@@ -227,14 +232,15 @@ extension Store {
   func sweepValues(limit: Int) throws -> Int64 {
     var delete = try tables.statement(
       .server,
-      """
-      DELETE FROM named_values WHERE number IN
-        (SELECT number FROM named_values WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
-      """)
+      composed: """
+        DELETE FROM named_values WHERE number IN (SELECT number FROM named_values
+          WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2\(tables.dialect.lockingWhatIsFree))
+        """)
     delete.bind(1, now)
     delete.bind(2, Int64(limit))
     try delete.run()
-    counters.values -= tables.changes
-    return tables.changes
+    let swept = tables.changes
+    counters.values -= swept
+    return swept
   }
 }

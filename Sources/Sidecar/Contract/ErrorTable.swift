@@ -51,6 +51,9 @@ struct ErrorKind: Sendable {
   static let outcomeUnknown = ErrorKind(1407, "outcome_unknown", "The write may or may not be on disk.")
   static let databaseReplaced = ErrorKind(
     1408, "database_replaced", "The file was deleted, moved, replaced or written over while it was open.")
+  static let databaseUnreachable = ErrorKind(
+    1409, "database_unreachable", retryable: true, "The server of the database cannot be reached.")
+  static let notSupported = ErrorKind(1410, "not_supported", "The engine of the database has another way for this.")
   static let shuttingDown = ErrorKind(1501, "shutting_down", "The sidecar has been told to shut down.")
 
   static let all: [ErrorKind] =
@@ -59,12 +62,12 @@ struct ErrorKind: Sendable {
       invalidSessionStatus, maxSessionsReached, maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached,
       maxSessionWritesReached, taskNotFound, taskExists, invalidTransition, terminalState, maxTasksReached, queueFull,
       maxValuesReached, maxInputKeysReached, concurrentModification, requirementFailed, payloadTooLarge,
-    ] + anyDatabase + [shuttingDown]
+    ] + anyDatabase + [notSupported, shuttingDown]
 
   /// What any method that reads or writes the file may answer.
   static let anyDatabase: [ErrorKind] = [
     databaseBusy, databaseFull, databaseReadOnly, databaseCorrupt, databaseError, databaseTooNew, outcomeUnknown,
-    databaseReplaced,
+    databaseReplaced, databaseUnreachable,
   ]
 
   func error(
@@ -180,6 +183,12 @@ extension RPCError {
       return ErrorKind.outcomeUnknown.error(
         "The disk failed while committing (\(message)); whether this took effect shows after a restart.",
         outcome: .unknown, sqlite(code, message))
+    case .outcomeUnresolved(let message):
+      return ErrorKind.outcomeUnknown.error(
+        "The connection broke while committing (\(message)), and no server told in time what became of it; look "
+          + "whether this took effect.", outcome: .unknown)
+    case .notOnServer(let what, let instead):
+      return ErrorKind.notSupported.error("\(what); use \(instead).", [("instead", .text(instead))])
     case .databaseReplaced(let change, let wasCommitted):
       return ErrorKind.databaseReplaced.error(
         "\(change). The sidecar ends; start it again\(wasCommitted ? ", and look whether this took effect" : "").",
@@ -188,6 +197,7 @@ extension RPCError {
   }
 
   private static func of(_ error: DatabaseError) -> RPCError {
+    if let state = error.state { return ofServer(error, state) }
     let details = sqlite(error.code, error.message)
     return switch error.class {
     case .busy: ErrorKind.databaseBusy.error("The database is locked by another process; try again.", details)
@@ -196,9 +206,22 @@ extension RPCError {
     case .corrupt, .notADatabase:
       ErrorKind.databaseCorrupt.error(
         "The database file is damaged, or its disk cannot read it; look after the disk or restore a backup.", details)
-    case .cannotOpen, .inputOutput, .other:
+    case .cannotOpen, .inputOutput, .other, .again, .unreachable, .badAddress, .noLibrary:
       ErrorKind.databaseError.error("SQLite reports: \(error.message).", details)
     }
+  }
+
+  private static func ofServer(_ error: DatabaseError, _ state: String) -> RPCError {
+    let kind: ErrorKind =
+      switch error.class {
+      case .busy, .again: .databaseBusy
+      case .full: .databaseFull
+      case .readOnly: .databaseReadOnly
+      case .corrupt, .notADatabase: .databaseCorrupt
+      case .unreachable: .databaseUnreachable
+      case .cannotOpen, .inputOutput, .other, .badAddress, .noLibrary: .databaseError
+      }
+    return kind.error(error.sentence ?? error.message, [("sqlstate", .text(state))])
   }
 
   private static func limitDetail(_ limit: Int) -> (name: String, value: Detail) { ("limit", .integer(Int64(limit))) }

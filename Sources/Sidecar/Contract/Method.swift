@@ -46,6 +46,8 @@ final class Method: Sendable {
   let run: Handler
   /// Whether a call must say for whom it is made when `--require-owner` is on.
   let takesOwner: Bool
+  /// what its parameters say of the rows that it is about
+  let need: Need
 
   init(
     name: String, summary: String, access: Access, isTransactional: Bool = true, isRepeatable: Bool? = nil,
@@ -69,6 +71,7 @@ final class Method: Sendable {
     takesOwner = parameters.contains { parameter in
       if case .owner = parameter.type { parameter.name == .principal } else { false }
     }
+    need = Need(parameters)
   }
 }
 

@@ -205,7 +205,8 @@ enum RecordSchema {
       "ServerInfo",
       .members([
         ("name", .string), ("version", .string), ("protocol_version", .string), ("capabilities", .array(.string)),
-        ("backend", .string), ("database", .string), ("schema_version", .integer), ("sqlite_version", .string),
+        ("backend", .string), ("backend_version", .string), ("database", .string), ("schema_version", .integer),
+        ("sqlite_version", .string),
         ("durability", .choice(Durability.allCases.map(\.rawValue))), ("pid", .integer), ("limits", .object),
       ])
     ),

@@ -44,6 +44,8 @@ extension Sidecar {
   func poll(_ now: Int64) {
     if group.answers.subscriptions.isEmpty { return }
     group.answers.subscriptions.noteDeadlines(at: now)
+    // A look at what is subscribed to is a look whether somebody wrote.
+    if store.isShared { return group.answers.subscriptions.noteAll() }
     do {
       try store.beginRead()
       store.endRead()
@@ -67,7 +69,7 @@ extension Sidecar {
     store.beginRequest()
     if store.now < nextDelivery, nextDelivery - store.now <= Self.pollInterval { return }
     do {
-      try store.beginRead()
+      try store.beginRead(store.isShared ? group.answers.subscriptions.dueNeeds(Self.turns) : Needs())
       defer { store.endRead() }
       try withOutput { output in
         let end = output.count + room

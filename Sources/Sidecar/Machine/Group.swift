@@ -32,8 +32,12 @@ struct Group {
     case runningAlone
     /// all of them have been run
     case ranAlone
+    /// The transaction is void because others were in its way: all of it is worth another try.
+    case lostToOthers(running: Unit?)
     /// a commit may or may not be on disk
     case outcomeUnknown(running: Unit?, Answers.Mark)
+    /// nobody could tell what became of the commit, but others may go on
+    case outcomeUnresolved
   }
 
   /// What to do next.
@@ -43,6 +47,8 @@ struct Group {
     case commit
     /// run each in a transaction of its own
     case runAlone([Unit])
+    /// run them once more, as they were
+    case runAgain([Unit])
     /// answer each with the error, and run nothing any more
     case refuse([Unit])
   }
@@ -67,13 +73,14 @@ struct Group {
   }
 
   /// Takes a request that was run within the open transaction.
+  /// - Parameter now: nil where what is run was collected before, and nothing waits for the group
   /// - Returns: whether the group is as large as it may get
-  mutating func add(_ unit: Unit, method: Int, start: Int64, now: Int64) -> Bool {
+  mutating func add(_ unit: Unit, method: Int, start: Int64, now: Int64?) -> Bool {
     units.append(unit)
     requests.append((method, start))
     inputBytes += unit.text.count
     return inputBytes >= Self.inputLimit || answers.count(since: self.start) >= Self.outputLimit
-      || !(0..<Self.milliseconds).contains(now - openedAt)
+      || now.map { !(0..<Self.milliseconds).contains($0 - openedAt) } == true
   }
 
   mutating func handle(_ input: Input) -> Step {
@@ -95,6 +102,18 @@ struct Group {
       answers.rewind(to: start)
       state = .alone(next: 0)
       return .runAlone(units)
+    case (.open, .lostToOthers(let running)), (.committing, .lostToOthers(let running)):
+      let again = units + (running.map { [$0] } ?? [])
+      answers.rewind(to: start)
+      state = .idle
+      units.removeAll(keepingCapacity: true)
+      return .runAgain(again)
+    case (.committing, .outcomeUnresolved):
+      let refused = units
+      answers.rewind(to: start)
+      state = .idle
+      units.removeAll(keepingCapacity: true)
+      return .refuse(refused)
     case (.alone(let next), .runningAlone):
       state = .alone(next: next + 1)
     case (.alone, .ranAlone):

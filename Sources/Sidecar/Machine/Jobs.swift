@@ -192,7 +192,7 @@ extension Job {
     result: .members([
       ("pages", .integer), ("bytes", .integer), ("elapsed_ms", .described(.integer, "Milliseconds."))
     ]),
-    errors: [.queueFull, .shuttingDown],
+    errors: [.queueFull, .notSupported, .shuttingDown],
     example: (
       #"{"path":"sessions-2026-11-20.db"}"#, #"{"pages":24410,"bytes":99983360,"elapsed_ms":412}"#
     )

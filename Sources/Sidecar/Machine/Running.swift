@@ -107,29 +107,48 @@ extension Sidecar {
 
   private func read(_ method: Method) throws {
     if store.isInGroup { return try writeBounded(method) }
-    try store.beginRead()
+    do {
+      try store.beginRead(collected.needs)
+    } catch let error as DatabaseError where error.class == .unreachable && method.name == OperationMethods.healthName {
+      // Whoever asks how it is, is told.
+      return withOutput {
+        OperationMethods.writeHealth(self, databaseBytes: 0, reasons: [error.sentence ?? error.message], &$0)
+      }
+    }
     defer { store.endRead() }
     try writeBounded(method)
   }
 
   private func change(_ method: Method, at mark: Answers.Mark) throws {
+    if case .alone = group.state { return try changeAlone(method) }
     if !store.isInGroup {
-      try store.beginGroup(waiting: store.limits.busyTimeout)
+      try store.beginGroup(waiting: store.limits.busyTimeout, needs: collected.needs)
       _ = group.handle(.opened(mark, now: store.now))
-    }
-    if group.state == .open {
-      do {
-        return try writeBounded(method)
-      } catch is AnswerTooLarge {
-        throw UnanswerableWrite()
-      }
     }
     do {
       try writeBounded(method)
-      try store.commitGroup()
-    } catch {
-      if store.isInGroup { store.abandonGroup() }
-      throw error
+    } catch is AnswerTooLarge {
+      throw UnanswerableWrite()
+    }
+  }
+
+  /// How often a request is run whose transaction others are in the way of.
+  private static let triesAlone = 5
+
+  /// Runs a method in a transaction of its own.
+  private func changeAlone(_ method: Method) throws {
+    let output = group.answers.output.mark
+    let needs = store.isShared ? needs(of: method, call) : Needs()
+    for rest in (0..<Self.triesAlone).reversed() {
+      do {
+        try store.beginGroup(waiting: store.limits.busyTimeout, needs: needs)
+        try writeBounded(method)
+        return try store.commitGroup()
+      } catch {
+        if store.isInGroup { store.abandonGroup() }
+        guard rest > 0, let error = error as? DatabaseError, error.class == .again else { throw error }
+        group.answers.output.rewind(to: output)
+      }
     }
   }
 

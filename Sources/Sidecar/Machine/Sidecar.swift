@@ -1,3 +1,4 @@
+import Database
 import JSON
 import JSONRPC
 package import SessionStore
@@ -66,7 +67,11 @@ package final class Sidecar {
   let store: Store
   package let options: Options
   let host: Host
-  private var lines: LineReader
+  var lines: LineReader
+  /// what is to be run next, where it is collected first
+  var collected = Collected()
+  /// whether a group is run that others were in the way of
+  private var isSecondTry = false
   var requests = RequestReader()
   let call = Call()
   var group = Group()
@@ -115,7 +120,7 @@ package final class Sidecar {
   }
 
   /// whether there is input that was not looked at yet
-  package var hasUnreadLines: Bool { phase != .failed && !lines.unread.isEmpty }
+  package var hasUnreadLines: Bool { phase != .failed && !(lines.unread.isEmpty && collected.isEmpty) }
 
   /// Whether so many answers wait for the reader that nothing more is run.
   package var isFull: Bool { waitingOutput + group.answers.output.count >= options.outputBound }
@@ -124,6 +129,7 @@ package final class Sidecar {
   /// - Returns: whether there may be lines left
   package func run() -> Bool {
     groupWasClosed = false
+    if store.isShared { return runCollected() }
     while phase != .failed, !isFull, let line = lines.next() {
       run(line)
       if groupWasClosed || group.answers.output.count >= Self.outputReserve { return true }
@@ -131,9 +137,29 @@ package final class Sidecar {
     return hasUnreadLines
   }
 
+  /// The same where groups are collected before they are run.
+  private func runCollected() -> Bool {
+    if collected.isEmpty { collect() }
+    // One snapshot serves all reads: what they ask for had come before it was taken.
+    store.keepsSnapshot = true
+    defer {
+      store.letSnapshotGo()
+      store.keepsSnapshot = false
+    }
+    while phase != .failed, !isFull, let unit = collected.units.popFirst() {
+      run(unit)
+      if groupWasClosed || group.answers.output.count >= Self.outputReserve { break }
+    }
+    if collected.isEmpty {
+      closeGroup()
+      collected = Collected()
+    }
+    return hasUnreadLines
+  }
+
   /// Runs a last line that had no newline, and closes the group. Only when there are no lines left.
   package func endInput() {
-    if phase != .failed, let line = lines.finish() { run(line) }
+    if phase != .failed, let line = lines.finish() { for unit in Self.units(of: line) { run(unit) } }
     closeGroup()
   }
 
@@ -143,6 +169,13 @@ package final class Sidecar {
     case .complete(let text):
       guard let units = Unit.batch(text) else { return run(Unit(text)) }
       for unit in units { run(unit) }
+    }
+  }
+
+  static func units(of line: LineReader.Line) -> [Unit] {
+    switch line {
+    case .tooLong(let prefix): [.tooLong(prefix)]
+    case .complete(let text): Unit.batch(text) ?? [Unit(text)]
     }
   }
 
@@ -156,15 +189,15 @@ package final class Sidecar {
     do {
       try answer(unit, request, since: mark)
     } catch {
-      let isUnknown = endsProcess(error)
-      return take(group.handle(isUnknown ? .outcomeUnknown(running: unit, mark) : .lost(running: unit)), error)
+      if endsProcess(error) { return take(group.handle(.outcomeUnknown(running: unit, mark)), error) }
+      return take(group.handle(isWorthAnotherTry(error) ? .lostToOthers(running: unit) : .lost(running: unit)), error)
     }
     guard group.state == .open else {
       // A job is noted when it is answered.
       if running.deferred == nil { metrics.note(request.index, nanoseconds: host.monotonic() - start) }
       return settle()
     }
-    let isFull = group.add(unit, method: request.index, start: start, now: store.now)
+    let isFull = group.add(unit, method: request.index, start: start, now: store.isShared ? nil : store.now)
     if isFull || standsApart(request.method) { closeGroup(before: unit) }
   }
 
@@ -207,8 +240,9 @@ package final class Sidecar {
     case .goOn: break
     case .commit: commit()
     case .runAlone(let units): runAlone(units)
+    case .runAgain(let units): runAgain(units)
     case .refuse(let units):
-      failure = error as? StoreError
+      if phase == .failed { failure = error as? StoreError }
       refuse(units, RPCError.of(error ?? RPCError.internalError))
     }
   }
@@ -219,16 +253,35 @@ package final class Sidecar {
     do {
       try store.commitGroup()
     } catch {
-      return take(
-        group.handle(endsProcess(error) ? .outcomeUnknown(running: nil, group.answers.mark) : .lost(running: nil)),
-        error)
+      return take(group.handle(lossOfCommit(error)), error)
     }
+    isSecondTry = false
     let end = host.monotonic()
     metrics.note(group.requests, end: end)
     metrics.noteCommit(of: group.requests.count, nanoseconds: end - start)
     tellCommit(of: group.requests.count, nanoseconds: end - start)
     _ = group.handle(.committed)
     settle()
+  }
+
+  private func lossOfCommit(_ error: any Error) -> Group.Input {
+    if endsProcess(error) { return .outcomeUnknown(running: nil, group.answers.mark) }
+    if case StoreError.outcomeUnresolved = error { return .outcomeUnresolved }
+    return isWorthAnotherTry(error) ? .lostToOthers(running: nil) : .lost(running: nil)
+  }
+
+  /// Whether others were in the way of the group, for the first time.
+  private func isWorthAnotherTry(_ error: any Error) -> Bool {
+    !isSecondTry && (error as? DatabaseError)?.isPassing == true
+  }
+
+  /// Runs the requests of a group once more together, for others were in its way.
+  private func runAgain(_ units: [Unit]) {
+    if store.isInGroup { store.abandonGroup() }
+    isSecondTry = true
+    for unit in units { run(unit) }
+    closeGroup()
+    isSecondTry = false
   }
 
   /// Runs the requests of a lost group again, each in a transaction of its own. What they were answered the first time

@@ -269,6 +269,19 @@ struct Subscriptions {
 
   var hasDue: Bool { !due.isEmpty }
 
+  /// The sessions of those that get the next turns.
+  func dueNeeds(_ turns: Int) -> Needs {
+    var needs = Needs()
+    for number in due.first(turns) {
+      switch open[number]?.reader {
+      case .events(let reader): needs.add(session: reader.sessionID)
+      case .tasks(let reader): if let session = reader.session { needs.add(session: session.id) }
+      case nil: break
+      }
+    }
+    return needs
+  }
+
   /// Takes out the next one in turn that may have something to read; ``insert(_:hasMore:)`` it again when it goes on.
   mutating func takeDue() -> Subscription? {
     while let number = due.popFirst() {
@@ -305,6 +318,8 @@ private struct Queue {
   var isEmpty: Bool { first == numbers.count }
 
   mutating func append(_ number: Int) { numbers.append(number) }
+
+  func first(_ count: Int) -> ArraySlice<Int> { numbers[first...].prefix(count) }
 
   mutating func popFirst() -> Int? {
     if isEmpty { return nil }

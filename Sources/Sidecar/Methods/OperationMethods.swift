@@ -12,7 +12,11 @@ enum OperationMethods {
   // MARK: - What this is
 
   /// Features that a client may require by name; names of methods may be required too.
-  static let capabilities = [
+  static func capabilities(_ store: Store) -> [String] {
+    store.isShared ? capabilities.filter { $0 != "backup" } + ["many_machines"] : capabilities
+  }
+
+  private static let capabilities = [
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "subscription_frames", "heartbeats",
     "tasks", "task_input", "task_messages", "task_subscriptions", "nonces", "values", "logs", "audit_trail",
     "security_events", "rate_limits", "input_screening", "metrics", "transactions", "backup", "integrity_check",
@@ -21,8 +25,8 @@ enum OperationMethods {
 
   private static let infoExample =
     #"{"name":"mcp-session-store","version":"0.1.0","protocol_version":"1.0","capabilities":["sessions"],"#
-    + #""backend":"SQLite","database":"/var/lib/app/sessions.db","schema_version":1,"sqlite_version":"3.40.1","#
-    + #""durability":"full","pid":4711,"limits":{"max_sessions":100000}}"#
+    + #""backend":"SQLite","backend_version":"3.40.1","database":"/var/lib/app/sessions.db","schema_version":1,"#
+    + #""sqlite_version":"3.40.1","durability":"full","pid":4711,"limits":{"max_sessions":100000}}"#
 
   private static func writeInfo(_ sidecar: Sidecar, _ writer: inout JSONWriter) {
     let store = sidecar.store
@@ -30,8 +34,9 @@ enum OperationMethods {
     writer.member("name", "mcp-session-store")
     writer.member("version", Sidecar.version)
     writer.member("protocol_version", Sidecar.protocolVersion)
-    writer.member("capabilities", strings: capabilities)
-    writer.member("backend", "SQLite")
+    writer.member("capabilities", strings: capabilities(store))
+    writer.member("backend", store.isShared ? "postgresql" : "SQLite")
+    writer.member("backend_version", store.serverVersion ?? Build.sqliteVersion)
     writer.member("database", store.path.isEmpty ? ":memory:" : store.path)
     writer.member("schema_version", store.schema)
     writer.member("sqlite_version", Build.sqliteVersion)
@@ -91,7 +96,7 @@ enum OperationMethods {
   ) { sidecar, call, writer in
     if call.has(.client) { _ = try call.checkedRecord(.client, client) }
     let missing = call.strings(.require).filter {
-      !capabilities.contains($0) && MethodTable.all.method(named: $0) == nil
+      !capabilities(sidecar.store).contains($0) && MethodTable.all.method(named: $0) == nil
     }
     let wanted = call.optionalString(.protocolVersion) ?? Sidecar.protocolVersion
     let major = { (version: String) in Int(version.prefix { $0 != "." }) }
@@ -249,6 +254,19 @@ enum OperationMethods {
     }
     writer.endArray()
     writer.endObject()
+  }
+}
+
+extension OperationMethods {
+  /// The calls of a transaction, as far as they can be read; nil for another method.
+  static func innerCalls(_ method: Method, _ call: Call) -> [(method: Method, call: Call)]? {
+    guard method === transaction, let calls = try? call.records(.calls, calls) else { return nil }
+    return calls.compactMap { call in
+      guard let method = MethodTable.all.method(named: call.string(.method)), method.isTransactional,
+        let params = try? call.payload(.params, method.parameters)
+      else { return nil }
+      return (method, params)
+    }
   }
 }
 

@@ -13,7 +13,7 @@ extension Command {
         overwritten. It is a database of its own: name it with --database.
         """
       ],
-      options: [.database, .json("what the method backup answers")], run: backup)
+      options: [.database, .schema, .busyTimeout, .json("what the method backup answers")], run: backup)
   }
 
   private static func backup(_ arguments: Arguments) throws(Failure) -> ExitCode {

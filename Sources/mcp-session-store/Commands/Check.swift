@@ -6,7 +6,7 @@ extension Command {
     Command(
       name: "check", summary: "looks for damage in the whole file",
       details: ["It prints each problem on a line and ends with 1 when there are any. It changes nothing."],
-      options: [.database, .json("what the method check_integrity answers")], run: check)
+      options: [.database, .schema, .busyTimeout, .json("what the method check_integrity answers")], run: check)
   }
 
   private static func check(_ arguments: Arguments) throws(Failure) -> ExitCode {

@@ -10,11 +10,17 @@ extension Command {
         "Each line is ok, a warning or a problem. It ends with 1 when there is a problem, with 0 otherwise.",
         "The contents are looked at for a few seconds; what that did not reach is said. 'check' looks at everything.",
       ],
-      options: [.database, .json("one JSON object with a list of checks")], tellsVariables: true, run: doctor)
+      options: [.database, .schema, .busyTimeout, .json("one JSON object with a list of checks")], tellsVariables: true, run: doctor)
   }
 
   private static func doctor(_ arguments: Arguments) throws(Failure) -> ExitCode {
-    let checkup = Checkup(try arguments.readablePath())
+    let path = try arguments.readablePath()
+    let checkup =
+      if let address = ServerAddress(path) {
+        Checkup(address) { try arguments.opened(address, isForReading: true) }
+      } else {
+        Checkup(path)
+      }
     if arguments.json {
       var writer = JSONWriter()
       checkup.write(to: &writer)
@@ -56,6 +62,8 @@ private struct Checkup {
   private static let contentsBound: Int64 = 3_000
 
   private let path: String
+  /// opens the store to look at it
+  private let open: () throws -> Store
   private var checks: [Check] = []
   private let file: FileFacts?
   private let lock: FileFacts?
@@ -63,10 +71,21 @@ private struct Checkup {
 
   var hasProblem: Bool { checks.contains { $0.result == .problem } }
 
+  /// A server: its disks, rights and processes are looked at where it is.
+  init(_ address: ServerAddress, open: @escaping () throws -> Store) {
+    path = address.shown
+    self.open = open
+    (directory, file, lock) = ("", nil, nil)
+    add("program", "mcp-session-store \(Sidecar.version), schema \(Build.schema)")
+    contents()
+    variables()
+  }
+
   init(_ path: String) {
     // What stands beside the file stands beside what a link leads to.
     let path = System.resolved(path) ?? path
     self.path = path
+    open = { try Store.openForReading(path, environment: Environment(now: System.now)) }
     let slash = path.lastIndex(of: "/")
     directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     file = FileFacts(path)
@@ -116,14 +135,15 @@ private struct Checkup {
 
   private mutating func contents() {
     do {
-      let store = try Store.openForReading(path, environment: Environment(now: System.now))
+      let store = try open()
+      if let version = store.serverVersion { add("postgresql", "PostgreSQL \(version) at \(store.path)") }
       // Damage is told before what it keeps from being counted.
       let check = try quickCheck(store)
       let summary = Result { try store.read { try store.summary() } }
       if case .failure(let error) = summary, error is FileChanged { throw error }
       integrity(check)
       let figures = try summary.get()
-      add("file", "\(path): schema \(figures.schema), \(figures.sessionCount) sessions, \(figures.events) events")
+      add(store.isShared ? "database" : "file", "\(path): schema \(figures.schema), \(figures.sessionCount) sessions, \(figures.events) events")
     } catch is FileChanged {
       contents()
     } catch {
@@ -133,7 +153,7 @@ private struct Checkup {
         case OpenError.locked, OpenError.tooOld: .warning
         default: .problem
         }
-      add("file", result, Failure(error, path).message)
+      add(directory.isEmpty ? "database" : "file", result, Failure(error, path).message)
       if file != nil, !checks.contains(where: { $0.name == "contents" }) {
         add("contents", .warning, "not looked at", remedy: "see the line above")
       }
@@ -156,6 +176,7 @@ private struct Checkup {
     }
     let seconds = Self.contentsBound / 1_000
     switch check.reach {
+    case .everything where directory.isEmpty: add("contents", "the store's rules are kept")
     case .everything: add("contents", "the structure and the store's rules are kept; indexes were not compared")
     case .structure(let rules, let count):
       add(

@@ -9,7 +9,7 @@ extension Command {
         "It reads beside running sidecars and changes nothing. What 'load' makes of it in a new file dumps the same.",
         "A session comes with its state, events, log and tasks, and with its part of the audit trail.",
       ],
-      options: [.database], run: writeDump)
+      options: [.database, .schema, .busyTimeout], run: writeDump)
   }
 
   private static func writeDump(_ arguments: Arguments) throws(Failure) -> ExitCode {

@@ -14,7 +14,7 @@ extension Command {
         "With --follow it goes on until the session ends, the reader goes away, or Ctrl-C.",
       ],
       options: [
-        .database, .maxSuspension, .retainEnded,
+        .database, .schema, .busyTimeout, .maxSuspension, .retainEnded,
         Option(
           name: "--after", placeholder: "ID", defaultText: "0", summary: "only events with a higher id",
           value: .count(\.after, minimum: 0)),

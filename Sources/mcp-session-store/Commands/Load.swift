@@ -11,7 +11,7 @@ extension Command {
           + "for, and nothing is written to the audit trail.",
         "It holds up other writers from its first line to its last, which sidecars answer with database_busy.",
       ],
-      options: [.database, .durability, .busyTimeout, .exclusive], run: load)
+      options: [.database, .schema, .durability, .busyTimeout, .exclusive], run: load)
   }
 
   /// SQLite's own limit for a value is near
@@ -26,8 +26,10 @@ extension Command {
     if System.isTerminal(0) { System.report("reading a dump from the terminal; end with Ctrl-D") }
     System.installSignals()
     if arguments.database == nil { System.makeDirectories(for: path) }
-    let records = System.exists(path) ? try load(into: path, arguments) : try loadNew(path, arguments)
-    try Output.write("loaded \(records) record\(records == 1 ? "" : "s") into \(path)\n")
+    let address = ServerAddress(path)
+    let isThere = address != nil || System.exists(path)
+    let records = isThere ? try load(into: path, arguments) : try loadNew(path, arguments)
+    try Output.write("loaded \(records) record\(records == 1 ? "" : "s") into \(address?.shown ?? path)\n")
     return .success
   }
 

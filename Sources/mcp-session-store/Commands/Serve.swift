@@ -21,7 +21,8 @@ extension Command {
     if arguments.database == nil { System.makeDirectories(for: path) }
     let store = try arguments.opened(path)
     if System.isTerminal(0) {
-      System.report("waiting for JSON-RPC requests, one per line, for \(path); end with Ctrl-D (--help tells more)")
+      let shown = ServerAddress(path)?.shown ?? path
+      System.report("waiting for JSON-RPC requests, one per line, for \(shown); end with Ctrl-D (--help tells more)")
     }
     var options = arguments.sidecar
     options.executable = System.executablePath()
@@ -47,11 +48,20 @@ extension Arguments {
   /// The store at `path`, for writing.
   func opened(_ path: String) throws(Failure) -> Store {
     do throws(OpenError) {
+      if let address = ServerAddress(path) { return try opened(address, isForReading: false) }
       return try Store.open(
         path, limits: limits, durability: durability, exclusive: exclusive, environment: Environment(now: System.now))
     } catch {
       throw Failure(error, path)
     }
+  }
+
+  /// The store on a server.
+  func opened(_ address: ServerAddress, isForReading: Bool) throws(OpenError) -> Store {
+    if exclusive { throw .unusable("--exclusive takes a file for one process, and a server is for many: leave it out") }
+    return try Store.open(
+      address, schema: schema, limits: limits, durability: durability,
+      environment: Environment(now: System.now, followsServer: true), isForReading: isForReading)
   }
 
   /// Limits that contradict each other would only show in the middle of someone's work.

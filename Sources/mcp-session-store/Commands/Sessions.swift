@@ -8,7 +8,7 @@ extension Command {
       name: "sessions", summary: "lists sessions in the order of creation",
       details: ["Expired ones that wait for their removal are listed only with --status expired."],
       options: [
-        .database, .maxSuspension, .retainEnded,
+        .database, .schema, .busyTimeout, .maxSuspension, .retainEnded,
         Option(
           name: "--include-ended", summary: "also those that have ended and are kept", value: .flag(\.includeEnded)),
         Option(name: "--user", placeholder: "ID", summary: "those of this user", value: .text { $0.user = $1 }),

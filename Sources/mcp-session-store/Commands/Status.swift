@@ -13,7 +13,8 @@ extension Command {
         """,
       ],
       options: [
-        .database, .maxSuspension, .retainEnded, .json("one JSON object; times are Unix milliseconds, sizes bytes"),
+        .database, .schema, .busyTimeout, .maxSuspension, .retainEnded,
+        .json("one JSON object; times are Unix milliseconds, sizes bytes"),
         Option(name: "--watch", summary: "look again every two seconds", value: .flag(\.watch)),
       ],
       run: status)

@@ -8,7 +8,7 @@ extension Command {
       name: "tasks", summary: "lists tasks in the order of creation",
       details: ["Tasks that have lapsed and wait for their removal are left out."],
       options: [
-        .database,
+        .database, .schema, .busyTimeout,
         Option(
           name: "--session", placeholder: "ID", summary: "those of this session", value: .text { $0.session = $1 }),
         .tenant, .principal, .status(TaskStatus.allCases.map(\.rawValue), "those with this status"), .limit,

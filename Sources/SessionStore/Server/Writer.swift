@@ -1,0 +1,227 @@
+import Database
+
+/// One of the processes that write to the tables of a server at the same time. No row is written by all of them: each
+/// counts in a row of its own of table `store`, and gives out numbers from blocks of its own.
+final class Writer {
+  let server: Database.Server
+  private let connection: Database.Connection
+  /// which row of `store` is its own; nil for a process that only reads
+  private let id: Int64?
+  /// of the group that is open, or was last; in its own row once that is committed
+  private var groupNumber: Int64 = 0
+  private var revisions = NumberBlock(sequence: "revisions", size: 1_024)
+  private var auditNumbers = NumberBlock(sequence: "audit_numbers", size: 64)
+
+  init(_ server: Database.Server, _ connection: Database.Connection, id: Int64?) {
+    self.server = server
+    self.connection = connection
+    self.id = id
+  }
+
+  // MARK: - The own row
+
+  private static let witness = "SELECT group_number FROM store WHERE id = $1 FOR UPDATE"
+
+  /// Asks for the own row, and so locks it. Whoever has it knows that no earlier group of this process is under way.
+  func lockRow() throws -> Statement? {
+    guard let id else { return nil }
+    var select = try connection.statement(composed: Self.witness)
+    select.bind(1, id)
+    try select.send()
+    return select
+  }
+
+  /// Reads what ``lockRow()`` asked for, and makes the row when there is none: at first, and when it was put together
+  /// with others because this process had not written for long.
+  func takeRow(_ select: inout Statement) throws {
+    if try select.step() {
+      groupNumber = select.integer(0) + 1
+      return
+    }
+    guard let id else { return }
+    groupNumber = 1
+    var insert = try connection.statement(
+      """
+      INSERT INTO store (id, revision, sessions, events, tasks, named_values) VALUES ($1, 0, 0, 0, 0, 0)
+      ON CONFLICT (id) DO NOTHING
+      """)
+    insert.bind(1, id)
+    try insert.run()
+  }
+
+  /// Tells whether the open group was committed, when its answer is lost.
+  var witness: Database.Connection.Witness? {
+    id.map { Database.Connection.Witness(sql: Self.witness, parameter: $0, expected: groupNumber) }
+  }
+
+  /// Lets the open group take as long as it takes, also without a word.
+  func takeTime() throws {
+    var set = try connection.statement(
+      """
+      SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('statement_timeout', '0', true)
+      """)
+    try set.run()
+  }
+
+  // MARK: - Counting
+
+  /// Asks for the sums of what all processes count, and the version of the schema.
+  func askForCounters() throws -> Statement {
+    var select = try connection.statement(
+      """
+      SELECT max(revision), CAST(sum(sessions) AS BIGINT), CAST(sum(events) AS BIGINT), CAST(sum(tasks) AS BIGINT),
+        CAST(sum(named_values) AS BIGINT), CAST(sum(log_entries) AS BIGINT), max(audit_number),
+        CAST(sum(lifecycle_events) AS BIGINT), CAST(sum(security_events) AS BIGINT), CAST(sum(tasks_removed) AS BIGINT),
+        (SELECT version FROM schema_version)
+      FROM store
+      """)
+    try select.send()
+    return select
+  }
+
+  /// - Parameter lastUUID: the one that this process gave last
+  func counters(_ select: inout Statement, lastUUID: LastUUID) throws -> Store.Counters {
+    guard try select.step() else { throw DatabaseError.corrupt("table 'store' gives no sums") }
+    return Store.Counters(
+      revision: select.integer(0), sessions: select.integer(1), events: select.integer(2), tasks: select.integer(3),
+      tasksRemoved: select.integer(9), values: select.integer(4), logEntries: select.integer(5),
+      auditNumber: select.integer(6), lifecycleEvents: select.integer(7), securityEvents: select.integer(8),
+      lastUUID: lastUUID)
+  }
+
+  func schema(_ select: borrowing Statement) -> Int64 { select.integer(10) }
+
+  /// The UUID that was given last, by whichever process.
+  func lastUUID() throws -> LastUUID {
+    var select = try connection.statement(
+      "SELECT last_uuid_high, last_uuid_low FROM store ORDER BY last_uuid_high DESC, last_uuid_low DESC LIMIT 1")
+    guard try select.step() else { return LastUUID() }
+    return LastUUID(
+      high: UInt64(truncatingIfNeeded: select.integer(0)), low: UInt64(truncatingIfNeeded: select.integer(1)))
+  }
+
+  /// Adds what the open group has counted to the own row, and says which group it was.
+  func write(_ new: Store.Counters, since old: Store.Counters, now: Int64) throws {
+    guard let id else { return }
+    var update = try connection.statement(
+      """
+      UPDATE store SET revision = $1, sessions = sessions + $2, events = events + $3, tasks = tasks + $4,
+        named_values = named_values + $5, log_entries = log_entries + $6, audit_number = $7,
+        lifecycle_events = lifecycle_events + $8, security_events = security_events + $9,
+        tasks_removed = tasks_removed + $10, last_uuid_high = $11, last_uuid_low = $12, group_number = $13,
+        seen_at = $14
+      WHERE id = $15
+      """)
+    update.bind(1, new.revision)
+    update.bind(2, new.sessions - old.sessions)
+    update.bind(3, new.events - old.events)
+    update.bind(4, new.tasks - old.tasks)
+    update.bind(5, new.values - old.values)
+    update.bind(6, new.logEntries - old.logEntries)
+    update.bind(7, new.auditNumber)
+    update.bind(8, new.lifecycleEvents - old.lifecycleEvents)
+    update.bind(9, new.securityEvents - old.securityEvents)
+    update.bind(10, new.tasksRemoved - old.tasksRemoved)
+    update.bind(11, Int64(truncatingIfNeeded: new.lastUUID.high))
+    update.bind(12, Int64(truncatingIfNeeded: new.lastUUID.low))
+    update.bind(13, groupNumber)
+    update.bind(14, now)
+    update.bind(15, id)
+    try update.run()
+  }
+
+  /// Puts rows of processes that have not written for long together in one: each start of a process makes one.
+  /// - Parameter before: Unix milliseconds
+  func gatherRows(seenBefore before: Int64) throws {
+    var select = try connection.statement(
+      """
+      SELECT id, revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
+        security_events, tasks_removed FROM store
+      WHERE id <> 1 AND seen_at < $1 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
+      """)
+    select.bind(1, before)
+    while try select.step() {
+      var update = try connection.statement(
+        """
+        UPDATE store SET revision = CASE WHEN revision < $1 THEN $1 ELSE revision END, sessions = sessions + $2,
+          events = events + $3, tasks = tasks + $4, named_values = named_values + $5, log_entries = log_entries + $6,
+          audit_number = CASE WHEN audit_number < $7 THEN $7 ELSE audit_number END,
+          lifecycle_events = lifecycle_events + $8, security_events = security_events + $9,
+          tasks_removed = tasks_removed + $10
+        WHERE id = 1
+        """)
+      for column in 1...10 as ClosedRange<Int32> { update.bind(column, select.integer(column)) }
+      try update.run()
+      var delete = try connection.statement("DELETE FROM store WHERE id = $1")
+      delete.bind(1, select.integer(0))
+      try delete.run()
+    }
+  }
+
+  // MARK: - Numbers
+
+  /// Numbers that a group is likely to need are drawn in the trip that begins it.
+  private static let enough: Int64 = 256
+
+  func askForNumbers() throws -> Statement? {
+    if id == nil || revisions.rest >= Self.enough { return nil }
+    var draw = try connection.statement(composed: revisions.drawing)
+    try draw.send()
+    return draw
+  }
+
+  func takeNumbers(_ draw: inout Statement) throws {
+    // What is left of the block is lost: blocks are many.
+    if try draw.step() { revisions.take(draw.integer(0)) }
+  }
+
+  /// The next revision, higher than one that somebody may have given to the same row.
+  func revision(above floor: Int64) throws -> Int64 {
+    try revisions.number(above: floor) { try draw(revisions.drawing) }
+  }
+
+  func auditNumber() throws -> Int64 {
+    try auditNumbers.number(above: 0) { try draw(auditNumbers.drawing) }
+  }
+
+  private func draw(_ sql: String) throws -> Int64 {
+    var draw = try connection.statement(composed: sql)
+    return try draw.step() ? draw.integer(0) : 0
+  }
+
+  /// The numbers up to which any may have been given out: all of the blocks that were drawn, unless there is only the
+  /// own one, of which nothing was given out.
+  func numbersGiven(_ counters: Store.Counters) throws -> (revision: Int64, auditNumber: Int64) {
+    func given(_ block: NumberBlock, _ counter: Int64) throws -> Int64 {
+      var select = try connection.statement(
+        composed: "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM \(block.sequence)")
+      let drawn = try select.step() ? select.integer(0) : 0
+      return counter == 0 && drawn <= (block.rest == block.size ? 1 : 0) ? 0 : drawn * block.size
+    }
+    return (try given(revisions, counters.revision), try given(auditNumbers, counters.auditNumber))
+  }
+
+  /// No number up to these is given out any more. It holds whether the group is committed or not.
+  func passNumbers(revision: Int64, auditNumber: Int64) throws {
+    for (block, number) in [(revisions, revision), (auditNumbers, auditNumber)] {
+      let passing = block.passing(number)
+      var set = try connection.statement(composed: passing.sql)
+      set.bind(1, passing.block)
+      try set.run()
+    }
+    revisions = NumberBlock(sequence: revisions.sequence, size: revisions.size)
+    auditNumbers = NumberBlock(sequence: auditNumbers.sequence, size: auditNumbers.size)
+  }
+
+  /// The same for the tables that number their rows themselves.
+  func passRowNumbers() throws {
+    for kind in RecordKind.all where kind.numbering == .table && kind.columns[0].name == "number" {
+      var set = try connection.statement(
+        composed: """
+          SELECT setval(pg_get_serial_sequence('\(kind.table)', 'number'), coalesce(max(number), 0) + 1, false)
+          FROM \(kind.table)
+          """)
+      try set.run()
+    }
+  }
+}

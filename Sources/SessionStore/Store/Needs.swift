@@ -1,0 +1,17 @@
+/// The rows that requests are about, as far as their parameters name them. A store that shares its tables with others
+/// locks them before anything is run, in one order and in one trip.
+package struct Needs {
+  package private(set) var sessions: Set<String> = []
+  private(set) var tasks: Set<String> = []
+  private(set) var values: [(place: ValuePlace, key: String)] = []
+  private(set) var rateKeys: [String] = []
+  private(set) var nonces: [(nonce: String, principal: String)] = []
+
+  package init() {}
+
+  package mutating func add(session id: String) { sessions.insert(id) }
+  package mutating func add(task id: String) { tasks.insert(id) }
+  package mutating func add(value key: String, in place: ValuePlace) { values.append((place, key)) }
+  package mutating func add(rateKey key: String) { rateKeys.append(key) }
+  package mutating func add(nonce: String, of principal: OwnerClaim) { nonces.append((nonce, principal.binding ?? "")) }
+}
