@@ -49,7 +49,7 @@ let package = Package(
 
     .target(name: "JSONRPC", dependencies: ["JSON"], swiftSettings: strict),
 
-    .target(name: "Database", dependencies: ["SQLite"], swiftSettings: strict),
+    .target(name: "Database", dependencies: ["Postgres", "SQLite"], swiftSettings: strict),
 
     .target(name: "Postgres", cSettings: gnu, swiftSettings: strict),
     .testTarget(name: "PostgresTests", dependencies: ["Postgres"], swiftSettings: tests),

@@ -6,11 +6,14 @@ enum ImportRules {
     "CSQLite",
   ]
 
-  /// Who may know that a database is a file of SQLite's. Everybody else asks Database, which does not say.
+  /// Who may know which engine a database has. Everybody else asks Database, which does not say.
   static let engines = [
-    "Sources/Database/", "Sources/SessionStore/File/",
-    // The thread of a job is of that room.
-    "Sources/Sidecar/Machine/Jobs.swift", "Sources/Sidecar/Contract/ErrorTable.swift",
+    "SQLite": [
+      "Sources/Database/", "Sources/SessionStore/File/",
+      // The thread of a job is of that room.
+      "Sources/Sidecar/Machine/Jobs.swift", "Sources/Sidecar/Contract/ErrorTable.swift",
+    ],
+    "Postgres": ["Sources/Database/"],
   ]
 
   /// Modules from outside of the package, and the rooms that may import them; nil is any room.
@@ -70,8 +73,8 @@ enum ImportRules {
       if floors[imported] == "CSQLite", room != "SQLite" {
         return finding("only SQLite imports CSQLite: wrap in that room what is needed")
       }
-      if floors[imported] == "SQLite", !engines.contains(where: { file.path.hasPrefix($0) }) {
-        return finding("ask Database: only \(engines.joined(separator: ", ")) know that it is a file")
+      if let places = engines[floors[imported]], !places.contains(where: { file.path.hasPrefix($0) }) {
+        return finding("ask Database: only \(places.joined(separator: ", ")) may import \(floors[imported])")
       }
       return undeclared(found, in: file, manifest)
     }

@@ -50,7 +50,7 @@ enum StoreRules {
     guard file.room == "SessionStore" else { return [] }
     let code = file.code
     return code.words.compactMap { word in
-      guard word.text == "statement", word.behind == UInt8(ascii: "(") else { return nil }
+      guard ["statement", "cursor"].contains(word.text), word.behind == UInt8(ascii: "(") else { return nil }
       let end = code.end(ofBracketFrom: word.range.upperBound, "(", ")")
       let call = String(decoding: file.bytes[word.range.upperBound..<end], as: UTF8.self)
       let words = call.dropFirst().split { $0.isWhitespace || $0 == "," }
