@@ -27,8 +27,8 @@ enum ExitCode: Int32 {
   /// what help says of them
   static let sentence = """
     Exit codes: 0 done, 1 doctor or check found a problem, 64 usage, 65 not our file or damaged, 66 no such file or
-    session, 69 file deleted or replaced while open, or no libpq, 70 a defect here, 73 cannot create or open, 74 disk or reader
-    failed, 75 locked by another process, 78 configuration.
+    session, 69 file deleted or replaced while open, or no libpq, 70 a defect here, 73 cannot create or open, 74 disk or
+    reader failed, 75 locked by another process or out of reach, 78 configuration.
     """
 }
 

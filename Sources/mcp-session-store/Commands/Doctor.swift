@@ -10,7 +10,8 @@ extension Command {
         "Each line is ok, a warning or a problem. It ends with 1 when there is a problem, with 0 otherwise.",
         "The contents are looked at for a few seconds; what that did not reach is said. 'check' looks at everything.",
       ],
-      options: [.database, .schema, .busyTimeout, .json("one JSON object with a list of checks")], tellsVariables: true, run: doctor)
+      options: [.database, .schema, .busyTimeout, .json("one JSON object with a list of checks")],
+      tellsVariables: true, run: doctor)
   }
 
   private static func doctor(_ arguments: Arguments) throws(Failure) -> ExitCode {
@@ -143,7 +144,9 @@ private struct Checkup {
       if case .failure(let error) = summary, error is FileChanged { throw error }
       integrity(check)
       let figures = try summary.get()
-      add(store.isShared ? "database" : "file", "\(path): schema \(figures.schema), \(figures.sessionCount) sessions, \(figures.events) events")
+      add(
+        store.isShared ? "database" : "file",
+        "\(path): schema \(figures.schema), \(figures.sessionCount) sessions, \(figures.events) events")
     } catch is FileChanged {
       contents()
     } catch {
