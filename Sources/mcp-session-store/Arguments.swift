@@ -144,6 +144,9 @@ struct Arguments {
     case .text(let apply):
       if text.isEmpty { throw bad("a value") }
       apply(&self, text)
+    case .checked(let problem, let apply):
+      if let problem = problem(text) { throw Self.usage("\(name): '\(text)' \(problem)") }
+      apply(&self, text)
     case .choice(let names, let apply):
       guard names.contains(text) else { throw bad("one of " + names.joined(separator: ", ")) }
       apply(&self, text)

@@ -6,6 +6,8 @@ struct Option {
   enum Value {
     case flag(WritableKeyPath<Arguments, Bool>)
     case text((inout Arguments, String) -> Void)
+    /// a text that may be unusable: why, or nil
+    case checked((String) -> String?, (inout Arguments, String) -> Void)
     case choice([String], (inout Arguments, String) -> Void)
     case count(WritableKeyPath<Arguments, Int>, minimum: Int)
     case bytes(WritableKeyPath<Arguments, Int>, minimum: Int)
@@ -53,7 +55,7 @@ extension Option {
       [
         Option(
           name: "--database", placeholder: "PATH", defaultText: "~/.local/state/mcp-session-store/sessions.db",
-          summary: "the SQLite file, made when missing; :memory: for none; or postgresql://…",
+          summary: "a SQLite file, made when missing; :memory: for none; postgresql://…",
           value: .text { $0.database = $1 }),
         schema, durability, exclusive, busyTimeout,
       ])
@@ -62,7 +64,8 @@ extension Option {
   static var schema: Option {
     Option(
       name: "--schema", placeholder: "NAME", defaultText: "mcp_session_store",
-      summary: "where the tables are in a PostgreSQL database", value: .text { $0.schema = $1 }, hasVariable: true)
+      summary: "where the tables are in a PostgreSQL database",
+      value: .checked(ServerAddress.problem(withSchema:)) { $0.schema = $1 }, hasVariable: true)
   }
 
   static var durability: Option {
@@ -243,7 +246,8 @@ extension Option {
   static var database: Option {
     Option(
       name: "--database", placeholder: "PATH", defaultText: "~/.local/state/mcp-session-store/sessions.db",
-      summary: "the SQLite file of the store, or postgresql://…", value: .text { $0.database = $1 }, hasVariable: true)
+      summary: "the SQLite file of the store, or postgresql://…", value: .text { $0.database = $1 },
+      hasVariable: true)
   }
 
   /// what decides whether a suspended session counts as expired

@@ -41,6 +41,7 @@ VALUES = {
     "WHAT": (["evict", "error"], ["", "drop"]),
     "DETAIL": (["none", "error", "info", "debug"], ["", "all", "INFO"]),
     "FILE": (["none"], [""]),
+    "NAME": (["store_2", 'Odd "one"'], ["", "pg_store", "x" * 64]),
     "FORMAT": (["uuid", "random"], ["", "ulid"]),
     "RATE": (["0", "1/1ms", "600/1m", "1000000/366d"], [
         "", "5", "5/", "/1m", "0/1m", "-1/1m", "1000001/1m", "5/0", "5/367d", "5/1", "5/1m/1m", "1.5/1m", "5 /1m",

@@ -179,11 +179,13 @@ package struct Loader: ~Copyable {
     } catch {
       throw wrong(error.message)
     }
+    let named = ["session_id", "task_id", "nonce", "key"].compactMap { kind.column($0) }.first
     do {
       try statement.run()
+      // A server says later what is wrong; to know of which line, it is waited for where it may well be.
+      if store.isShared, named != nil { try store.tables.requireOne() }
     } catch {
       guard error.isConstraint else { throw error }
-      let named = ["session_id", "task_id", "nonce", "key"].compactMap { kind.column($0) }.first
       let what = named.map { "\(kind.columns[$0].name) \(values[$0].string)" } ?? "this \(kind.name)"
       throw wrong("\(what) is in the store already")
     }

@@ -10,6 +10,9 @@ package struct ServerAddress: Sendable {
     self.address = address
   }
 
+  /// Why a name cannot be that of a schema, such as "is empty"; nil when it can.
+  package static func problem(withSchema name: String) -> String? { Database.Server.problem(withSchema: name) }
+
   /// for people: without a password
   package var shown: String { address.shown }
 }

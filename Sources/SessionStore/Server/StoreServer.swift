@@ -10,7 +10,6 @@ extension Store {
     isForReading: Bool = false
   ) throws(OpenError) -> Store {
     let place = "\(address.shown), schema \(name)"
-    if let problem = Database.Server.problem(withSchema: name) { throw .unusable("--schema: '\(name)' \(problem)") }
     let server: Database.Server
     do throws(DatabaseError) {
       server = try Database.Server(
