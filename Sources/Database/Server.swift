@@ -97,8 +97,8 @@ package final class Server {
   /// Has whatever takes long ask now and then whether it is to stop.
   package func stop(when isCancelled: @escaping () -> Bool) { connection.isCancelled = isCancelled }
 
-  /// for people: host, port and database, without a password
-  package var place: String { connection.place }
+  /// for people: as it was named, without a password
+  package var place: String { address.shown }
   /// such as "15.18"
   package var version: String { connection.server.version }
   /// the server's time, Unix milliseconds

@@ -118,7 +118,7 @@ def test_a_loaded_store_goes_on_where_the_other_was(
 
 
 def test_loading_beside_what_is_there_moves_the_numbers(
-    rich: Path, place: Place, spawn: Callable[..., Sidecar]
+    rich: Path, place: Place, spawn: Callable[..., Sidecar], engine_name: str
 ) -> None:
     other = place("other")
     sidecar = spawn(database=other)
@@ -129,7 +129,8 @@ def test_loading_beside_what_is_there_moves_the_numbers(
     assert ids == ["mine", "session-canary-of-ada", "session-canary-of-bob"]
     loaded = sidecar.call("get_session", session_id="session-canary-of-ada")
     assert loaded["state"] == {"k": "canary-of-ada"} and loaded["revision"] > first["revision"]
-    assert sidecar.call("create_session")["revision"] > loaded["revision"]
+    if engine_name == "file":  # on a server each sidecar has revisions of its own, which ascend
+        assert sidecar.call("create_session")["revision"] > loaded["revision"]
     assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
     numbers = [event["event_id"] for event in sidecar.call("list_audit_events", limit=1_000)["events"]]
     assert numbers == sorted(set(numbers))

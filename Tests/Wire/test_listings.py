@@ -316,6 +316,7 @@ def test_following_goes_on_when_sidecars_end_and_start(
     assert follower.end() == (0, b"", "")
 
 
+@pytest.mark.file_only
 def test_following_in_the_dark_of_an_exclusive_sidecar(
     follow: Callable[..., Follower], closed: Path, spawn: Callable[..., Sidecar]
 ) -> None:

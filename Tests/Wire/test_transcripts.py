@@ -124,8 +124,16 @@ def end(sidecar: Sidecar, where: str) -> None:
     assert sidecar.stderr() == "", where
 
 
+#: what tells of the engine itself, or copies a file
+OF_FILES = {"handshake", "health-and-maintenance", "jobs"}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_transcript(path: Path, spawn: Callable[..., Sidecar], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transcript(
+    path: Path, spawn: Callable[..., Sidecar], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine_name: str
+) -> None:
+    if engine_name != "file" and path.stem in OF_FILES:
+        pytest.skip("it tells of files")
     monkeypatch.chdir(tmp_path)
     todo = steps(path)
     conversation = [step for step in todo if step[1] != "note"]

@@ -9,8 +9,13 @@ final class Writer {
   private let id: Int64?
   /// of the group that is open, or was last; in its own row once that is committed
   private var groupNumber: Int64 = 0
-  private var revisions = NumberBlock(sequence: "revisions", size: 1_024)
-  private var auditNumbers = NumberBlock(sequence: "audit_numbers", size: 64)
+  var numbers = Numbers()
+
+  /// What is left to give out.
+  struct Numbers {
+    var revisions = NumberBlock(sequence: "revisions", size: 1_024)
+    var auditNumbers = NumberBlock(sequence: "audit_numbers", size: 64)
+  }
 
   init(_ server: Database.Server, _ connection: Database.Connection, id: Int64?) {
     self.server = server
@@ -164,24 +169,26 @@ final class Writer {
   private static let enough: Int64 = 256
 
   func askForNumbers() throws -> Statement? {
-    if id == nil || revisions.rest >= Self.enough { return nil }
-    var draw = try connection.statement(composed: revisions.drawing)
+    if id == nil || numbers.revisions.rest >= Self.enough { return nil }
+    var draw = try connection.statement(composed: numbers.revisions.drawing)
     try draw.send()
     return draw
   }
 
   func takeNumbers(_ draw: inout Statement) throws {
     // What is left of the block is lost: blocks are many.
-    if try draw.step() { revisions.take(draw.integer(0)) }
+    if try draw.step() { numbers.revisions.take(draw.integer(0)) }
   }
 
   /// The next revision, higher than one that somebody may have given to the same row.
   func revision(above floor: Int64) throws -> Int64 {
-    try revisions.number(above: floor) { try draw(revisions.drawing) }
+    let drawing = numbers.revisions.drawing
+    return try numbers.revisions.number(above: floor) { try draw(drawing) }
   }
 
   func auditNumber() throws -> Int64 {
-    try auditNumbers.number(above: 0) { try draw(auditNumbers.drawing) }
+    let drawing = numbers.auditNumbers.drawing
+    return try numbers.auditNumbers.number(above: 0) { try draw(drawing) }
   }
 
   private func draw(_ sql: String) throws -> Int64 {
@@ -198,19 +205,19 @@ final class Writer {
       let drawn = try select.step() ? select.integer(0) : 0
       return counter == 0 && drawn <= (block.rest == block.size ? 1 : 0) ? 0 : drawn * block.size
     }
-    return (try given(revisions, counters.revision), try given(auditNumbers, counters.auditNumber))
+    return (try given(numbers.revisions, counters.revision), try given(numbers.auditNumbers, counters.auditNumber))
   }
 
   /// No number up to these is given out any more. It holds whether the group is committed or not.
   func passNumbers(revision: Int64, auditNumber: Int64) throws {
-    for (block, number) in [(revisions, revision), (auditNumbers, auditNumber)] {
+    for (block, number) in [(numbers.revisions, revision), (numbers.auditNumbers, auditNumber)] {
       let passing = block.passing(number)
       var set = try connection.statement(composed: passing.sql)
       set.bind(1, passing.block)
       try set.run()
     }
-    revisions = NumberBlock(sequence: revisions.sequence, size: revisions.size)
-    auditNumbers = NumberBlock(sequence: auditNumbers.sequence, size: auditNumbers.size)
+    numbers.revisions = NumberBlock(sequence: numbers.revisions.sequence, size: numbers.revisions.size)
+    numbers.auditNumbers = NumberBlock(sequence: numbers.auditNumbers.sequence, size: numbers.auditNumbers.size)
   }
 
   /// The same for the tables that number their rows themselves.

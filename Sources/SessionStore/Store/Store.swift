@@ -392,6 +392,7 @@ package final class Store {
     try flushSessions()
     let before = (counters, done)
     let mark = messageIDs.mark
+    let numbers = writer?.numbers
     try connection.savepoint()
     do {
       let result = try body()
@@ -403,6 +404,8 @@ package final class Store {
       if connection.isInTransaction { try connection.rollbackToSavepoint() }
       forgetRows()
       messageIDs.takeBack(to: mark)
+      // Nobody has seen what was given out since.
+      if let numbers { writer?.numbers = numbers }
       (counters, done) = before
       throw error
     }

@@ -35,6 +35,8 @@ export type ErrorKind =
   | 'database_too_new'
   | 'outcome_unknown'
   | 'database_replaced'
+  | 'database_unreachable'
+  | 'not_supported'
   | 'shutting_down'
   | 'parse_error'
   | 'invalid_request'
@@ -148,6 +150,7 @@ export interface ServerInfo {
   protocol_version: string
   capabilities: string[]
   backend: string
+  backend_version: string
   database: string
   schema_version: number
   sqlite_version: string

@@ -68,6 +68,8 @@ export const ErrorKind = Object.freeze({
   database_too_new: 'database_too_new',
   outcome_unknown: 'outcome_unknown',
   database_replaced: 'database_replaced',
+  database_unreachable: 'database_unreachable',
+  not_supported: 'not_supported',
   shutting_down: 'shutting_down',
   parse_error: 'parse_error',
   invalid_request: 'invalid_request',

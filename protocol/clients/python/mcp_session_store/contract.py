@@ -215,6 +215,7 @@ class ServerInfo(TypedDict):
     protocol_version: str
     capabilities: list[str]
     backend: str
+    backend_version: str
     database: str
     schema_version: int
     sqlite_version: str
@@ -1010,6 +1011,7 @@ class ErrorKind(str, enum.Enum):
     DATABASE_READ_ONLY = "database_read_only"
     DATABASE_REPLACED = "database_replaced"
     DATABASE_TOO_NEW = "database_too_new"
+    DATABASE_UNREACHABLE = "database_unreachable"
     INTERNAL_ERROR = "internal_error"
     INVALID_CURSOR = "invalid_cursor"
     INVALID_PARAMS = "invalid_params"
@@ -1025,6 +1027,7 @@ class ErrorKind(str, enum.Enum):
     MAX_USER_SESSIONS_REACHED = "max_user_sessions_reached"
     MAX_VALUES_REACHED = "max_values_reached"
     METHOD_NOT_FOUND = "method_not_found"
+    NOT_SUPPORTED = "not_supported"
     OUTCOME_UNKNOWN = "outcome_unknown"
     PARSE_ERROR = "parse_error"
     PAYLOAD_TOO_LARGE = "payload_too_large"
@@ -1163,6 +1166,14 @@ class DatabaseReplaced(RequestError):
     """The file was deleted, moved, replaced or written over while it was open. Code 1408, kind `database_replaced`."""
 
 
+class DatabaseUnreachable(RequestError):
+    """The server of the database cannot be reached. Code 1409, kind `database_unreachable`."""
+
+
+class NotSupported(RequestError):
+    """The engine of the database has another way for this. Code 1410, kind `not_supported`."""
+
+
 class ShuttingDown(RequestError):
     """The sidecar has been told to shut down. Code 1501, kind `shutting_down`."""
 
@@ -1200,5 +1211,7 @@ ERRORS: dict[str, type[RequestError]] = {
     "database_too_new": DatabaseTooNew,
     "outcome_unknown": OutcomeUnknown,
     "database_replaced": DatabaseReplaced,
+    "database_unreachable": DatabaseUnreachable,
+    "not_supported": NotSupported,
     "shutting_down": ShuttingDown,
 }
