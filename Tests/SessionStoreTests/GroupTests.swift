@@ -27,10 +27,10 @@ import Testing
     var contents: [String] = []
     for table in Schema.tables(of: Schema.current.version) {
       var names: [String] = []
-      let columns = try store.file.connection.statement(
+      let columns = try store.file!.connection.statement(
         composed: "SELECT name FROM pragma_table_info('\(table)')")
       while try columns.step() { names.append(columns.string(0)) }
-      let select = try store.file.connection.statement(
+      let select = try store.file!.connection.statement(
         composed: "SELECT \(names.joined(separator: ", ")) FROM \(table)")
       while try select.step() {
         let values = names.indices.map { select.optionalString(Int32($0)) ?? "NULL" }
@@ -251,7 +251,7 @@ import Testing
     try test.store.beginGroup(waiting: 0)
     _ = try test.store.storeEvent("empty", NewEvent(data: .null), owner: .server)
     #expect(test.store.transactionStands)
-    try test.store.file.connection.execute("ROLLBACK")
+    try test.store.file!.connection.execute("ROLLBACK")
     #expect(!test.store.transactionStands)
     test.store.abandonGroup()
     #expect(try contents(test.store) == before)
@@ -263,8 +263,8 @@ import Testing
     try test.create("s")
     try test.event("s")
     let before = try contents(test.store)
-    let pages = try test.store.file.connection.pragma("page_count")
-    try test.store.file.connection.execute("PRAGMA max_page_count = \(pages + 3)")
+    let pages = try test.store.file!.connection.pragma("page_count")
+    try test.store.file!.connection.execute("PRAGMA max_page_count = \(pages + 3)")
     try test.store.beginGroup(waiting: 0)
     let event = NewEvent(data: JSONText(stringLiteral: "\"" + String(repeating: "x", count: 5_000) + "\""))
     let error = #expect(throws: DatabaseError.self) {
@@ -274,7 +274,7 @@ import Testing
     test.store.abandonGroup()
     #expect(try contents(test.store) == before)
     #expect(try test.events("s").ids == [1])
-    try test.store.file.connection.execute("PRAGMA max_page_count = 100000")
+    try test.store.file!.connection.execute("PRAGMA max_page_count = 100000")
     #expect(try test.write { try $0.storeEvent("s", event, owner: .server).id } == 2)
   }
 }

@@ -95,17 +95,17 @@ import Testing
   ])
   func aBrokenRuleIsToldInASentence(sql: String, problem: String) throws {
     let test = try filled()
-    try test.store.file.connection.execute(sql)
+    try test.store.file!.connection.execute(sql)
     #expect(try problems(test.store) == [problem])
   }
 
   @Test func anIndexThatLacksRowsIsFound() throws {
     let test = try filled()
     let broken = directory.file("broken.db")
-    _ = try test.store.file.connection.copy(to: broken) { _, _ in }
+    _ = try test.store.file!.connection.copy(to: broken) { _, _ in }
     var root: Int64 = 0
     do {
-      let select = try test.store.file.connection.statement(
+      let select = try test.store.file!.connection.statement(
         "SELECT rootpage FROM sqlite_schema WHERE name = 'events_by_session'")
       #expect(try select.step())
       root = select.integer(0)
@@ -123,13 +123,13 @@ import Testing
 
   @Test func anotherSchemaIsCheckedForDamageAlone() throws {
     let test = try filled()
-    try test.store.file.connection.execute(
+    try test.store.file!.connection.execute(
       "UPDATE store SET sessions = 77; PRAGMA user_version = 99")
     #expect(try problems(test.store) == [])
   }
 
   @Test func aCheckThatIsCancelledSaysSo() throws {
-    let connection = try filled().store.file.connection
+    let connection = try filled().store.file!.connection
     let progress = WorkProgress()
     progress.cancel()
     #expect(throws: WorkCancelled.self) { try Job.integrityCheck.run(on: connection, progress) }
@@ -148,7 +148,7 @@ import Testing
       Issue.record("no backup")
       return
     }
-    #expect(Int64(pages) == (try test.store.file.connection.pragma("page_count")))
+    #expect(Int64(pages) == (try test.store.file!.connection.pragma("page_count")))
     let opened = try TestStore(copy)
     #expect(try problems(opened.store) == [])
     #expect(try opened.rows("events") == 100)

@@ -463,7 +463,7 @@ import Testing
     let test = try TestStore { $0.sessionTTL = 0 }
     try test.create("s") { $0.inactivityTimeout = 1_000 }
     func checkAt() throws -> Int64? {
-      let select = try test.store.file.connection.statement(
+      let select = try test.store.file!.connection.statement(
         "SELECT check_at FROM sessions")
       return try select.step() ? select.optionalInteger(0) : -1
     }

@@ -207,7 +207,7 @@ extension TestStore {
     let test = try TestStore()
     try test.create("s")
     for index in 1...3 { try test.append("s", "m\(index)") }
-    try test.store.file.connection.execute(
+    try test.store.file!.connection.execute(
       "UPDATE log_entries SET entry = '{\"half' WHERE seq = 2")
     let log = try test.log("s")
     #expect(log.seqs == [1, 2, 3])

@@ -61,7 +61,7 @@ import Testing
     try fill()
     let store = try openForReading()
     #expect(throws: SQLiteError.self) {
-      try store.read { try store.file.connection.execute("DELETE FROM sessions") }
+      try store.read { try store.file!.connection.execute("DELETE FROM sessions") }
     }
     #expect(try store.read { try store.countSessions(SessionFilter()) } == 2)
   }

@@ -40,7 +40,7 @@ import Testing
 
   @Test func aNewFileIsMarkedAsOurs() throws {
     let test = try open(path)
-    let connection = test.store.file.connection
+    let connection = test.store.file!.connection
     #expect(try connection.pragma("application_id") == 0x4D43_5073)
     #expect(try connection.pragma("user_version") == Schema.current.version)
     #expect(try connection.pragmaText("journal_mode") == "wal")
@@ -56,7 +56,7 @@ import Testing
 
   @Test func theListOfTablesIsComplete() throws {
     let test = try open(path)
-    let select = try test.store.file.connection.statement(
+    let select = try test.store.file!.connection.statement(
       "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     var names: [String] = []
     while try select.step() { names.append(select.string(0)) }
@@ -335,7 +335,7 @@ import Testing
     #expect(test.store.schema == Schema.current.version + 2)
     try expectOldData(test)
     #expect(try test.rows("notes") == 1)
-    let select = try test.store.file.connection.statement(
+    let select = try test.store.file!.connection.statement(
       "SELECT note FROM sessions WHERE session_id = 's'")
     #expect(try select.step())
     #expect(select.string(0) == "of s")
@@ -351,10 +351,10 @@ import Testing
     let test = try open(path)
     try expectOldData(test)
     #expect(
-      try test.store.file.connection.pragma("user_version") == Schema.current.version)
+      try test.store.file!.connection.pragma("user_version") == Schema.current.version)
     #expect(throws: DatabaseError.self) { try test.rows("notes") }
     #expect(throws: SQLiteError.self) {
-      _ = try test.store.file.connection.statement("SELECT note FROM sessions")
+      _ = try test.store.file!.connection.statement("SELECT note FROM sessions")
     }
   }
 
@@ -415,7 +415,7 @@ import Testing
   }
 
   private func structure(_ store: Store) throws -> [String] {
-    let connection = store.file.connection
+    let connection = store.file!.connection
     var parts: [String] = []
     var tables: [String] = []
     do {

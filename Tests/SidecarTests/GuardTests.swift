@@ -63,7 +63,7 @@ import Testing
 
   @Test func whereNothingCanBeWrittenTheReadIsAnswered() throws {
     let machine = try machine()
-    let connection = machine.store.file.connection
+    let connection = machine.store.file!.connection
     try connection.execute("PRAGMA query_only = 1")
     let answers = machine.answers(missing, call("get_session", #"{"session_id":"s"}"#))
     #expect(answers.count == 2)

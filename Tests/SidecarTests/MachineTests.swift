@@ -22,7 +22,7 @@ import Testing
     let machine = try Conversation()
     _ = machine.answers(Self.session)
     // No room for the last write.
-    let connection = machine.store.file.connection
+    let connection = machine.store.file!.connection
     let pages = try connection.pragma("page_count")
     try connection.execute("PRAGMA max_page_count = \(pages + 8)")
     let answers = machine.answers(store("1"), store("2"), call("shutdown"), store(payload(200_000)))
@@ -37,7 +37,7 @@ import Testing
   @Test func aGroupThatIsLostCountsItsErrorsOnce() throws {
     let machine = try Conversation()
     _ = machine.answers(Self.session)
-    let connection = machine.store.file.connection
+    let connection = machine.store.file!.connection
     try connection.execute("PRAGMA max_page_count = \(connection.pragma("page_count") + 8)")
     let missing = call("touch_session", #"{"session_id":"none"}"#)
     let answers = machine.answers(store("1"), missing, store(payload(200_000)), store("2"))
@@ -63,7 +63,7 @@ import Testing
     }
     let rows = "SELECT last_activity, revision, status, is_initialized FROM sessions"
     func row() throws -> [String] {
-      let select = try machine.store.file.connection.statement(composed: rows)
+      let select = try machine.store.file!.connection.statement(composed: rows)
       guard try select.step() else { return [] }
       return (0..<4).map { select.string(Int32($0)) }
     }
@@ -198,7 +198,7 @@ import Testing
     let machine = try Conversation()
     _ = machine.answers(Self.session, call("create_session", #"{"session_id":"t","status":"active"}"#))
     #expect(machine.answers(call("subscribe_events", #"{"session_id":"s"}"#))[0].contains("events-1"))
-    let connection = machine.store.file.connection
+    let connection = machine.store.file!.connection
     try connection.execute("PRAGMA max_page_count = \(connection.pragma("page_count") + 8)")
     // The group is lost and run again: one subscription is opened and one closed, as though it were the first time.
     let answers = machine.answers(

@@ -69,7 +69,7 @@ final class Machine {
   private static func connect() throws -> Connection {
     guard let connection = unsafe idle.popLast() else {
       let store = try Store.open(":memory:", environment: Environment(now: { 0 }))
-      let connection = store.file.connection
+      let connection = store.file!.connection
       try connection.execute("CREATE TEMP TABLE new_store AS SELECT * FROM store")
       return connection
     }

@@ -234,7 +234,7 @@ struct IOFaults {
           refusedStarts += 1
           switch error {
           case .cannotCreate, .locked, .inputOutput: break
-          case .foreign, .damaged, .missing, .tooNew, .tooOld, .replaced:
+          case .foreign, .damaged, .missing, .tooNew, .tooOld, .replaced, .unusable, .noLibrary:
             broken.append("a start is refused as if the file were to blame: \(error)")
           }
           if extent == .always { return nil }
