@@ -118,8 +118,8 @@ import Testing
   @Test mutating func whatWasCollectedIsNotHurried() {
     let (unit, mark) = answer("a")
     _ = group.handle(.opened(mark, now: 0))
-    #expect(!group.add(unit, method: 0, start: 0, now: nil))
-    #expect(group.add(unit, method: 0, start: 0, now: 10))
+    let isFull = [nil, 10].map { group.add(unit, method: 0, start: 0, now: $0) }
+    #expect(isFull == [false, true])
   }
 
   @Test mutating func theNextGroupRemembersNothingOfTheOneBefore() {
