@@ -3,7 +3,7 @@ enum StoreRules {
   // MARK: - Owners
 
   /// Folders of housekeeping, where the server speaks for itself.
-  static let housekeeping = ["Store", "File", "Figures", "Records"]
+  static let housekeeping = ["Store", "File", "Server", "Figures", "Records"]
 
   /// Files of nouns that speak for the server, and about what. Everybody else asks for somebody.
   static let servers: [String: String] = [
