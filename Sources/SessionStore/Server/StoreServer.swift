@@ -41,6 +41,8 @@ extension Store {
       connection, writer, schema: Schema.current.version, limits: limits, environment: environment,
       durability: durability)
     do {
+      // The own row is there before anything is written: it is what tells of a commit whose answer is lost.
+      if !isForReading { try store.inOwnGroup(waiting: limits.busyTimeout) {} }
       try connection.begin(.snapshot)
       defer { connection.endSnapshot() }
       store.counters.lastUUID = try writer.lastUUID()

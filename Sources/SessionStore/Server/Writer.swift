@@ -38,7 +38,8 @@ final class Writer {
 
   /// Reads what ``lockRow()`` asked for, and makes the row when there is none: at first, and when it was put together
   /// with others because this process had not written for long.
-  func takeRow(_ select: inout Statement) throws {
+  /// - Parameter now: Unix milliseconds
+  func takeRow(_ select: inout Statement, now: Int64) throws {
     if try select.step() {
       groupNumber = select.integer(0) + 1
       return
@@ -47,10 +48,11 @@ final class Writer {
     groupNumber = 1
     var insert = try connection.statement(
       """
-      INSERT INTO store (id, revision, sessions, events, tasks, named_values) VALUES ($1, 0, 0, 0, 0, 0)
+      INSERT INTO store (id, revision, sessions, events, tasks, named_values, seen_at) VALUES ($1, 0, 0, 0, 0, 0, $2)
       ON CONFLICT (id) DO NOTHING
       """)
     insert.bind(1, id)
+    insert.bind(2, now)
     try insert.run()
   }
 
@@ -70,16 +72,23 @@ final class Writer {
 
   // MARK: - Counting
 
+  /// What each process counts for itself in its row: the column, and where it is in memory. Whoever adds a counter to
+  /// table `store` adds it here; a test looks for it.
+  static var counted: [(column: String, counter: WritableKeyPath<Store.Counters, Int64>)] {
+    [
+      ("sessions", \.sessions), ("ended_sessions", \.endedSessions), ("events", \.events), ("tasks", \.tasks),
+      ("tasks_removed", \.tasksRemoved), ("named_values", \.values), ("log_entries", \.logEntries),
+      ("lifecycle_events", \.lifecycleEvents), ("security_events", \.securityEvents),
+    ]
+  }
+
+  private static let sums =
+    "SELECT max(revision), max(audit_number), (SELECT version FROM schema_version)"
+    + counted.map { ", CAST(sum(\($0.column)) AS BIGINT)" }.joined() + " FROM store"
+
   /// Asks for the sums of what all processes count, and the version of the schema.
   func askForCounters() throws -> Statement {
-    var select = try connection.statement(
-      """
-      SELECT max(revision), CAST(sum(sessions) AS BIGINT), CAST(sum(events) AS BIGINT), CAST(sum(tasks) AS BIGINT),
-        CAST(sum(named_values) AS BIGINT), CAST(sum(log_entries) AS BIGINT), max(audit_number),
-        CAST(sum(lifecycle_events) AS BIGINT), CAST(sum(security_events) AS BIGINT), CAST(sum(tasks_removed) AS BIGINT),
-        (SELECT version FROM schema_version)
-      FROM store
-      """)
+    var select = try connection.statement(composed: Self.sums)
     try select.send()
     return select
   }
@@ -87,14 +96,14 @@ final class Writer {
   /// - Parameter lastUUID: the one that this process gave last
   func counters(_ select: inout Statement, lastUUID: LastUUID) throws -> Store.Counters {
     guard try select.step() else { throw DatabaseError.corrupt("table 'store' gives no sums") }
-    return Store.Counters(
-      revision: select.integer(0), sessions: select.integer(1), events: select.integer(2), tasks: select.integer(3),
-      tasksRemoved: select.integer(9), values: select.integer(4), logEntries: select.integer(5),
-      auditNumber: select.integer(6), lifecycleEvents: select.integer(7), securityEvents: select.integer(8),
-      lastUUID: lastUUID)
+    var counters = Store.Counters(revision: select.integer(0), auditNumber: select.integer(1), lastUUID: lastUUID)
+    for (index, counted) in Self.counted.enumerated() {
+      counters[keyPath: counted.counter] = select.integer(Int32(3 + index))
+    }
+    return counters
   }
 
-  func schema(_ select: borrowing Statement) -> Int64 { select.integer(10) }
+  func schema(_ select: borrowing Statement) -> Int64 { select.integer(2) }
 
   /// The UUID that was given last, by whichever process.
   func lastUUID() throws -> LastUUID {
@@ -105,57 +114,44 @@ final class Writer {
       high: UInt64(truncatingIfNeeded: select.integer(0)), low: UInt64(truncatingIfNeeded: select.integer(1)))
   }
 
+  private static let addition =
+    "UPDATE store SET revision = $1, audit_number = $2, last_uuid_high = $3, last_uuid_low = $4, group_number = $5, "
+    + "seen_at = $6"
+    + counted.enumerated().map { ", \($1.column) = \($1.column) + $\(7 + $0)" }.joined()
+    + " WHERE id = $\(7 + counted.count)"
+
   /// Adds what the open group has counted to the own row, and says which group it was.
   func write(_ new: Store.Counters, since old: Store.Counters, now: Int64) throws {
     guard let id else { return }
-    var update = try connection.statement(
-      """
-      UPDATE store SET revision = $1, sessions = sessions + $2, events = events + $3, tasks = tasks + $4,
-        named_values = named_values + $5, log_entries = log_entries + $6, audit_number = $7,
-        lifecycle_events = lifecycle_events + $8, security_events = security_events + $9,
-        tasks_removed = tasks_removed + $10, last_uuid_high = $11, last_uuid_low = $12, group_number = $13,
-        seen_at = $14
-      WHERE id = $15
-      """)
+    var update = try connection.statement(composed: Self.addition)
     update.bind(1, new.revision)
-    update.bind(2, new.sessions - old.sessions)
-    update.bind(3, new.events - old.events)
-    update.bind(4, new.tasks - old.tasks)
-    update.bind(5, new.values - old.values)
-    update.bind(6, new.logEntries - old.logEntries)
-    update.bind(7, new.auditNumber)
-    update.bind(8, new.lifecycleEvents - old.lifecycleEvents)
-    update.bind(9, new.securityEvents - old.securityEvents)
-    update.bind(10, new.tasksRemoved - old.tasksRemoved)
-    update.bind(11, Int64(truncatingIfNeeded: new.lastUUID.high))
-    update.bind(12, Int64(truncatingIfNeeded: new.lastUUID.low))
-    update.bind(13, groupNumber)
-    update.bind(14, now)
-    update.bind(15, id)
+    update.bind(2, new.auditNumber)
+    update.bind(3, Int64(truncatingIfNeeded: new.lastUUID.high))
+    update.bind(4, Int64(truncatingIfNeeded: new.lastUUID.low))
+    update.bind(5, groupNumber)
+    update.bind(6, now)
+    for (index, counted) in Self.counted.enumerated() {
+      update.bind(Int32(7 + index), new[keyPath: counted.counter] - old[keyPath: counted.counter])
+    }
+    update.bind(Int32(7 + Self.counted.count), id)
     try update.run()
   }
+
+  private static let gathering =
+    "UPDATE store SET revision = CASE WHEN revision < $1 THEN $1 ELSE revision END, "
+    + "audit_number = CASE WHEN audit_number < $2 THEN $2 ELSE audit_number END"
+    + counted.enumerated().map { ", \($1.column) = \($1.column) + $\(3 + $0)" }.joined() + " WHERE id = 1"
 
   /// Puts rows of processes that have not written for long together in one: each start of a process makes one.
   /// - Parameter before: Unix milliseconds
   func gatherRows(seenBefore before: Int64) throws {
     var select = try connection.statement(
-      """
-      SELECT id, revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
-        security_events, tasks_removed FROM store
-      WHERE id <> 1 AND seen_at < $1 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED
-      """)
+      composed: "SELECT id, revision, audit_number" + Self.counted.map { ", \($0.column)" }.joined()
+        + " FROM store WHERE id <> 1 AND seen_at < $1 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED")
     select.bind(1, before)
     while try select.step() {
-      var update = try connection.statement(
-        """
-        UPDATE store SET revision = CASE WHEN revision < $1 THEN $1 ELSE revision END, sessions = sessions + $2,
-          events = events + $3, tasks = tasks + $4, named_values = named_values + $5, log_entries = log_entries + $6,
-          audit_number = CASE WHEN audit_number < $7 THEN $7 ELSE audit_number END,
-          lifecycle_events = lifecycle_events + $8, security_events = security_events + $9,
-          tasks_removed = tasks_removed + $10
-        WHERE id = 1
-        """)
-      for column in 1...10 as ClosedRange<Int32> { update.bind(column, select.integer(column)) }
+      var update = try connection.statement(composed: Self.gathering)
+      for column in 1...Int32(2 + Self.counted.count) { update.bind(column, select.integer(column)) }
       try update.run()
       var delete = try connection.statement("DELETE FROM store WHERE id = $1")
       delete.bind(1, select.integer(0))

@@ -212,7 +212,7 @@ package final class Store {
     storedCounters = counters
     let found = writer.schema(sums)
     if found != schema { throw StoreError.tooNew(found: found, supported: schema) }
-    if row != nil { try writer.takeRow(&row!) }
+    if row != nil { try writer.takeRow(&row!, now: now) }
     if sessions != nil { try takeSessions(&sessions!, needs) }
     if numbers != nil { try writer.takeNumbers(&numbers!) }
   }
