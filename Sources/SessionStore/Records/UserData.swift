@@ -252,7 +252,11 @@ extension Store {
       counters.values -= deleted.values
     }
     if let nonces = selector.nonces {
-      deleted.nonces = try delete("nonces", Filter(nonces))
+      var used = Filter(nonces)
+      // Locks on a server are rows that nobody has used yet.
+      if isShared { used.add("expires_at > 0") }
+      deleted.nonces = try delete("nonces", used)
+      if isShared { _ = try delete("nonces", Filter(nonces)) }
     }
     for sessionID in try sessionIDs(selector) {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
