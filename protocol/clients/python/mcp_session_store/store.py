@@ -264,6 +264,9 @@ class Store(Methods):
             child.write(self._line(self._handshake_id, "initialize", encode({
                 "client": self._client, "protocol_version": PROTOCOL_VERSION, "require": self._require})))
             info: ServerInfo = await asyncio.wait_for(asyncio.shield(self._handshake), self._start_timeout)
+            if self._child is not child:
+                # Before Python 3.12 wait_for keeps it to itself that it was cancelled when the answer has just come.
+                raise asyncio.CancelledError
         except asyncio.TimeoutError:
             raise await self._given_up(
                 child, f"'{binary}' did not answer within {self._start_timeout} s of its start.",
