@@ -88,7 +88,7 @@ if Context.environment["FUZZ"] != nil {
     .executableTarget(
       name: "FuzzJSONRPC", dependencies: ["JSONRPC", "JSON"], path: "Tests/Fuzz/FuzzJSONRPC", swiftSettings: fuzzed),
     .executableTarget(
-      name: "FuzzSidecar", dependencies: ["Sidecar", "SessionStore", "SQLite", "JSON"], path: "Tests/Fuzz/FuzzSidecar",
-      swiftSettings: fuzzed),
+      name: "FuzzSidecar", dependencies: ["Sidecar", "SessionStore", "Database", "SQLite", "JSON"],
+      path: "Tests/Fuzz/FuzzSidecar", swiftSettings: fuzzed),
   ]
 }

@@ -1,3 +1,4 @@
+import Database
 import Glibc
 import JSON
 import SQLite
@@ -57,16 +58,16 @@ private func compare(_ apart: Machine, together bytes: [UInt8]) {
 final class Machine {
   static let now: Int64 = 1_795_210_000_000
 
-  private let connection: Connection
+  private let connection: SQLite.Connection
   private let store: Store
   private let sidecar: Sidecar
   private(set) var answers: [[UInt8]] = []
 
   /// Connections whose tables are made and whose statements are compiled: to do that for each input took most of the
   /// time.
-  private nonisolated(unsafe) static var idle: [Connection] = []
+  private nonisolated(unsafe) static var idle: [SQLite.Connection] = []
 
-  private static func connect() throws -> Connection {
+  private static func connect() throws -> SQLite.Connection {
     guard let connection = unsafe idle.popLast() else {
       let store = try Store.open(":memory:", environment: Environment(now: { 0 }))
       let connection = store.file!.connection
@@ -111,9 +112,11 @@ final class Machine {
     } catch {
       fatalError("no store in memory: \(error)")
     }
+    let schema = Schema.current.version
+    let file = OpenedFile(
+      connection, lock: nil, path: "", durability: .full, isExclusive: false, busyTimeout: 0, schemaVersion: schema)
     store = Store(
-      connection: connection, lock: nil, schemaVersion: Schema.current.version, limits: limits,
-      environment: environment, path: "", durability: .full, isExclusive: false)
+      Database.Connection(connection), file, schema: schema, limits: limits, environment: environment)
     sidecar = Sidecar(store: store, options: options)
   }
 
