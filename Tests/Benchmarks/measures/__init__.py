@@ -6,6 +6,7 @@ from measures.process import ColdStart, EndOfInput, Memory, Sweep
 from measures.reading import Pages, Replay, Sessions
 from measures.row import Measure
 from measures.sealing import Sealing
+from measures.servers import ManySidecars, ServerGrowth, ServerWrites
 from measures.serving import Flows, Tasks
 from measures.writing import Disk, LoneStore, PipelinedLog, PipelinedStore
 
@@ -29,6 +30,9 @@ MEASURES: tuple[Measure, ...] = (
     Growth("growth_sessions", (1_000, 10), (100_000, 10), "100,000 sessions beside 1,000"),
     Growth("growth_events", (100, 100), (100, 10_000), "1,000,000 events beside 10,000"),
     Disk(),
+    ServerWrites(),
+    ManySidecars(),
+    ServerGrowth(),
     Memory("memory_slow", times=50, is_slow=True),
     Growth("growth_sessions_slow", (1_000, 1), (1_000_000, 1), "1,000,000 sessions beside 1,000", is_slow=True),
     Growth("growth_events_slow", (100, 100), (100, 100_000), "10,000,000 events beside 10,000", is_slow=True),
