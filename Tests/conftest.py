@@ -37,8 +37,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = [name for name in names if name == "file"]
     elif chosen is None and metafunc.definition.path.name not in engine.ON_BOTH:
         names = ["file"]
-    if not engine.serves_postgres():
-        names = [name for name in names if name == "file"]
     if names != ["file"]:  # else their names stay as they were
         metafunc.parametrize("engine_name", names, scope="session")
 

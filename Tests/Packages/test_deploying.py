@@ -38,6 +38,23 @@ def test_kubernetes_takes_the_objects() -> None:
     assert {mount["mountPath"] for mount in mounts} == {"/data", "/tmp"}, "the root file system is read-only"
 
 
+def test_kubernetes_takes_three_replicas_on_a_server() -> None:
+    path = DEPLOYING / "kubernetes-postgres.yaml"
+    said = run([Path(sys.executable).with_name("kubernetes-validate"), "--strict", path])
+    assert said.count("passed") == 3
+    secret, workload, service = yaml.safe_load_all(path.read_text())
+    assert workload["kind"] == "Deployment" and workload["spec"]["replicas"] == 3
+    assert service["spec"]["sessionAffinity"] == "None"
+    [container] = workload["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry for entry in container["env"]}
+    address = environment["MCP_SESSION_STORE_DATABASE"]["value"]
+    assert address.startswith("postgresql://mcp@") and secret["stringData"]["password"] not in path.read_text().split(
+        "kind: Deployment")[1], "the password would show where processes are listed"
+    assert environment["PGPASSWORD"]["valueFrom"]["secretKeyRef"]["name"] == secret["metadata"]["name"]
+    assert "MCP_SESSION_STORE_BUSY_TIMEOUT" in environment
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/tmp"}, "nothing is kept in a pod"
+
+
 def test_the_compose_file_keeps_the_data_and_gives_time_to_end() -> None:
     said = yaml.safe_load((DEPLOYING / "compose.yaml").read_text())
     server = said["services"]["server"]
@@ -51,6 +68,14 @@ def test_the_dockerfile_runs_the_server_itself_and_not_as_root() -> None:
     assert said["USER"] == "server" and said["VOLUME"] == "/data"
     assert said["CMD"].startswith("["), "a shell would be told to stop in the server's place"
     assert f"COPY --from=mcp-session-store:{version()} /mcp-session-store" in (DEPLOYING / "Dockerfile").read_text()
+
+
+def test_the_dockerfile_for_a_server_has_what_the_program_loads() -> None:
+    text = (DEPLOYING / "Dockerfile.postgres").read_text()
+    last = text.split("FROM ")[-1]
+    assert "libpq5" in last and "libsqlite3-0" in last and "-static-executable" not in text
+    assert "MCP_SESSION_STORE_BINARY=/usr/local/bin/mcp-session-store" in last
+    assert re.search(r"^USER server$", last, re.MULTILINE) and re.search(r"^CMD \[", last, re.MULTILINE)
 
 
 def test_the_page_names_every_file() -> None:

@@ -5,15 +5,11 @@ A test that asks for `database`, or for anything made of it, is a test of any en
 
 from __future__ import annotations
 
-import functools
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-from sidecar import BINARY
 
 ENGINES = ("file", "postgres")
 
@@ -37,13 +33,6 @@ ON_BOTH = {
     "test_transcripts.py",
     "test_user_data.py",
 }
-
-
-@functools.cache
-def serves_postgres() -> bool:
-    """Whether the program under test knows the engine: one without it is not asked for it."""
-    done = subprocess.run([BINARY, "--help"], capture_output=True, text=True, check=True, timeout=60)
-    return "--schema" in done.stdout
 
 
 def contents(database: Path | str, schema: str = SCHEMA) -> dict[str, list[tuple[Any, ...]]]:

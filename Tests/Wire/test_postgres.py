@@ -15,14 +15,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from engine import SCHEMA, contents, serves_postgres
+from engine import SCHEMA, contents
 from postgres_server import PASSWORD, PostgresServer
 from shell import command, fill, is_refused, lines, output
 from sidecar import BINARY, PATIENCE, Sidecar, clean_environment, line, request
 from test_dump import KINDS, dumped, load, rich  # noqa: F401 (a fixture)
 from test_process import until
-
-pytestmark = pytest.mark.skipif(not serves_postgres(), reason="the program under test knows no server")
 
 Spawn = Callable[..., Sidecar]
 
@@ -128,7 +126,7 @@ WRONG: dict[str, tuple[Callable[[PostgresServer, str, str], str], int, str]] = {
     "a wrong password": (lambda server, name, right: right.replace(PASSWORD, PASSWORD + "x"), 73, "password"),
     "no user": (lambda server, name, right: right.replace("tester", "stranger"), 73, "stranger"),
     "no database": (lambda server, name, right: server.address("nothing"), 73, "nothing"),
-    "no TLS": (lambda server, name, right: f"{right}?sslmode=require", 75, "SSL"),
+    "no TLS": (lambda server, name, right: f"{right}?sslmode=require", 73, "SSL"),
 }
 
 

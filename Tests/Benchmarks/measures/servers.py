@@ -1,5 +1,5 @@
-"""The same store on a PostgreSQL server: beside the file, beside what one would use instead, with more sidecars, and with
-more in it. The way to the server takes a while where that is said, as one to another machine does."""
+"""The same store on a PostgreSQL server: beside the file, beside what one would use instead, with more sidecars, and
+with more in it. The way to the server takes a while where that is said, as one to another machine does."""
 
 import subprocess
 import sys
