@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,6 +15,7 @@ SOURCE = Path(__file__).with_name("network.c")
 @functools.cache
 def compiled() -> str:
     directory = Path(tempfile.mkdtemp(prefix="mcp-network-"))
+    atexit.register(shutil.rmtree, directory)
     flags = ["-std=gnu2x", "-O2", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"]
     subprocess.run(["cc", *flags, SOURCE, "-o", directory / "network", "-lpthread"], check=True)
     return str(directory / "network")
