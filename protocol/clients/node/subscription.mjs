@@ -214,7 +214,7 @@ class Subscription {
   }
 
   /** What was told, as the consumer gets it: the subclass says where the record is. */
-  opened(kind, record) {
+  recordOf(kind, record) {
     return this.#link.opened(kind, record, this.request().params)
   }
 
@@ -311,7 +311,7 @@ export class EventSubscription extends Subscription {
 
   unsealed(told) {
     if (typeof told === 'string') return told
-    const event = this.opened('Event', told)
+    const event = this.recordOf('Event', told)
     return this.#makesFrames ? toFrame(event, this.#params.format === 'sse_typed') : event
   }
 
@@ -405,7 +405,7 @@ export class TaskSubscription extends Subscription {
   }
 
   unsealed(change) {
-    return change.task === null ? change : { ...change, task: this.opened('Task', change.task) }
+    return change.task === null ? change : { ...change, task: this.recordOf('Task', change.task) }
   }
 
   #put(task, bytes) {
