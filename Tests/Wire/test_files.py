@@ -314,8 +314,8 @@ def test_a_damaged_store_with_a_hot_log(database: Path, spawn: Callable[..., Sid
     sidecar.call("set_session_state", session_id="s", key="k", value="x" * 10_000)
     sidecar.kill()
     assert Path(f"{database}-wal").stat().st_size > 0
-    # Far enough to reach tables that the log says nothing of.
-    overwrite(database, 4_096, os.urandom(60_000))
+    # To the end, to reach tables that the log says nothing of.
+    overwrite(database, 4_096, os.urandom(database.stat().st_size - 4_096))
     is_refused_and_unchanged(database, 65)
 
 
