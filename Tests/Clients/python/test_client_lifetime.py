@@ -155,17 +155,19 @@ import importlib, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
 async def main():
     store = await Store(database, binary=binary).open()
+    heard, told = os.pipe()
     fork = os.fork()
     if fork == 0:
         try:
             coroutine = store.session_count()
             try: coroutine.send(None)
-            except ChildError as error: print(error.reason, flush=True)
+            except ChildError as error: os.write(told, error.reason.encode())
             time.sleep(60)
         finally: os._exit(0)
     begun = time.monotonic()
     await store.close(60)
     print("closed", time.monotonic() - begun < 30)
+    print(os.read(heard, 100).decode())
     os.kill(fork, signal.SIGKILL); os.waitpid(fork, 0)
 importlib.import_module(rest[0]).run(main())
 """, binary, database, loop)
