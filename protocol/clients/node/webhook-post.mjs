@@ -1,0 +1,84 @@
+import { lookup as systemLookup } from 'node:dns'
+import { request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { isIP } from 'node:net'
+import { isPublicAddress } from './addresses.mjs'
+
+/** Of what an endpoint answers more than this is never read. */
+const LONGEST_ANSWER = 64 << 10
+const TLS_ERROR = /^(?:ERR_TLS|ERR_SSL|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH)/
+
+/** Why an address may not be sent to, in words for whoever subscribes; null when it may. */
+export function refusalOf(url, { allowHttp = false } = {}) {
+  if (typeof url !== 'string' || !URL.canParse(url)) return 'it is no URL'
+  const { protocol, username, password, hash, hostname } = new URL(url)
+  if (protocol !== 'https:' && !(allowHttp && protocol === 'http:')) return 'it is not https'
+  if (username !== '' || password !== '') return 'it has a user or a password'
+  if (hash !== '') return 'it has a fragment'
+  return hostname === '' ? 'it has no host' : null
+}
+
+/**
+ * Posts to an endpoint that somebody else has named: never beyond the deadline, never to an address that `isAllowed`
+ * does not take, whatever its name resolves to and when, and never on to where a redirect leads. Resolves with
+ * `{status, headers, text}`, or with `{error}`: `connection_refused`, `timeout` or `tls_error`.
+ */
+export function post(url, { headers, body, timeout, allowHttp, isAllowed = isPublicAddress, lookup, tls }) {
+  return new Promise((resolve) => {
+    if (refusalOf(url, { allowHttp }) !== null) return resolve({ error: 'connection_refused' })
+    const { protocol, hostname } = new URL(url)
+    const literal = hostname.replace(/^\[|\]$/g, '')
+    // For an address that stands in the URL nothing is looked up.
+    if (isIP(literal) !== 0 && !isAllowed(literal)) return resolve({ error: 'connection_refused' })
+    const bytes = Buffer.from(body)
+    const request = (protocol === 'https:' ? httpsRequest : httpRequest)(url, {
+      ...(protocol === 'https:' ? tls : {}),
+      method: 'POST',
+      // A connection of its own: what is used again would have been looked up some other time.
+      agent: false,
+      lookup: pinned(isAllowed, lookup ?? systemLookup),
+      headers: { 'content-type': 'application/json', 'content-length': bytes.length, ...headers },
+    })
+    let isOver = false
+    const finish = (answer) => {
+      if (isOver) return
+      isOver = true
+      clearTimeout(timer)
+      request.destroy()
+      resolve(answer)
+    }
+    const timer = setTimeout(() => finish({ error: 'timeout' }), timeout)
+    request.on('error', ({ code }) => finish({ error: TLS_ERROR.test(code) ? 'tls_error' : 'connection_refused' }))
+    request.on('response', (response) => {
+      const { statusCode: status, headers } = response
+      const parts = []
+      let length = 0
+      const end = () => finish({ status, headers, text: Buffer.concat(parts).toString('utf8') })
+      response.on('data', (part) => {
+        length += part.length
+        if (length > LONGEST_ANSWER) return end()
+        parts.push(part)
+      })
+      response.on('end', end)
+      // The status has come, and with it the answer that counts.
+      response.on('error', end)
+    })
+    request.on('upgrade', ({ statusCode: status, headers }) => finish({ status, headers, text: '' }))
+    request.end(bytes)
+  })
+}
+
+/** Looks a name up and gives those of its addresses that are allowed: the connection is made to one of them. */
+function pinned(isAllowed, lookup) {
+  return (hostname, options, callback) => {
+    lookup(hostname, { ...options, all: true }, (error, found) => {
+      if (error) return callback(error)
+      const allowed = found.filter(({ address }) => isAllowed(address))
+      if (allowed.length === 0) {
+        return callback(Object.assign(new Error(`${hostname} has no address that may be sent to.`), { code: 'EACCES' }))
+      }
+      if (options.all) callback(null, allowed)
+      else callback(null, allowed[0].address, allowed[0].family)
+    })
+  }
+}
