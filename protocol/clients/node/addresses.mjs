@@ -4,11 +4,14 @@ import { BlockList, isIP } from 'node:net'
 const NOT_PUBLIC_4 = [
   ['0.0.0.0', 8], ['10.0.0.0', 8], ['100.64.0.0', 10], ['127.0.0.0', 8], ['169.254.0.0', 16], ['172.16.0.0', 12],
   ['192.0.0.0', 24], ['192.0.2.0', 24], ['192.88.99.0', 24], ['192.168.0.0', 16], ['198.18.0.0', 15],
-  ['198.51.100.0', 24], ['203.0.113.0', 24], ['224.0.0.0', 4], ['240.0.0.0', 4],
+  ['198.51.100.0', 24], ['203.0.113.0', 24], ['224.0.0.0', 3],
 ]
 /** All that is public begins with 001; of that the ranges that hold another address, or none. */
 const PUBLIC_6 = ['2000::', 3]
 const NOT_PUBLIC_6 = [['2001::', 23], ['2001:db8::', 32], ['2002::', 16], ['3fff::', 20]]
+
+/** One of IPv4, written as one of IPv6. */
+const MAPPED = '::ffff:'
 
 const notPublic4 = new BlockList()
 for (const [address, prefix] of NOT_PUBLIC_4) notPublic4.addSubnet(address, prefix, 'ipv4')
@@ -21,7 +24,16 @@ for (const [address, prefix] of NOT_PUBLIC_6) notPublic6.addSubnet(address, pref
 export function isPublicAddress(address) {
   const family = isIP(address)
   if (family === 4) return !notPublic4.check(address, 'ipv4')
+  if (family === 6 && address.toLowerCase().startsWith(MAPPED)) return isPublicAddress(dotted(address))
   // A zone (`fe80::1%eth0`) is of a link, and so none that is public.
   if (family !== 6 || address.includes('%')) return false
   return public6.check(address, 'ipv6') && !notPublic6.check(address, 'ipv6')
+}
+
+/** The address of IPv4 in a mapped one, which may be written in either way; empty when there is none. */
+function dotted(address) {
+  const rest = address.slice(MAPPED.length)
+  const [, high, low] = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(rest) ?? []
+  if (high === undefined) return isIP(rest) === 4 ? rest : ''
+  return [high, low].map((digits) => parseInt(digits, 16)).map((part) => `${part >> 8}.${part & 255}`).join('.')
 }

@@ -1,3 +1,4 @@
+import { tell } from './callback.mjs'
 import { EventsError } from './events-profile.mjs'
 
 const SUBSCRIPTION_ID = 'io.modelcontextprotocol/subscriptionId'
@@ -8,7 +9,6 @@ const PAUSE = 1000
 export class EventStream {
   #events
   #request
-  #ctx
   #topic
   #notify
   #meta
@@ -23,7 +23,6 @@ export class EventStream {
   constructor(events, request, ctx) {
     this.#events = events
     this.#request = request
-    this.#ctx = ctx
     this.#topic = events.topic(request.name)
     // The SDK 2.x has what belongs to the request in `mcpReq`, 1.x beside everything else.
     const { mcpReq } = ctx
@@ -95,7 +94,7 @@ export class EventStream {
   }
 
   async #tell(occurrence) {
-    const { _meta, ...event } = this.#events.transformed(occurrence, this.#request)
+    const { _meta, ...event } = occurrence
     await this.#send('event', { ...event, cursor: this.#cursor() }, _meta)
   }
 
@@ -107,13 +106,13 @@ export class EventStream {
   #heartbeat() {
     if (this.#position === null || this.#unsent > 0) return
     this.#send('heartbeat', { cursor: this.#cursor() }).catch(() => {})
-    this.#events.permit(this.#request, this.#ctx).catch((error) => {
+    this.#events.permit(this.#request).catch((error) => {
       if (error instanceof EventsError) this.terminate(error)
     })
   }
 
   async #pause(error) {
-    this.#events.onError(error)
+    tell(this.#events.onError, error)
     await this.#send('error', { error: { code: -32603, message: 'Events cannot be read for now.' } })
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, PAUSE)

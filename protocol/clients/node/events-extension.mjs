@@ -1,3 +1,4 @@
+import { tell } from './callback.mjs'
 import { canonical } from './canonical-json.mjs'
 import { RequestError } from './errors.mjs'
 import { checkedEventId, checkedName, EventNames, newEventId, NOBODY } from './event-names.mjs'
@@ -24,8 +25,8 @@ export class EventsExtension {
   #types = new Map()
   #topics = new Map()
   #streams = new Set()
-  #authorize
   #principalOf
+  #sender = null
   #bus
 
   constructor(store, options = {}) {
@@ -33,7 +34,6 @@ export class EventsExtension {
       types = [],
       namespace,
       profile,
-      authorize = () => true,
       principalOf = ({ http, authInfo } = {}) => (http?.authInfo ?? authInfo)?.clientId ?? null,
       bus = null,
       nextPollMs = 5000,
@@ -48,7 +48,6 @@ export class EventsExtension {
     this.maxEvents = maxEvents
     this.heartbeatMs = heartbeatMs
     this.onError = onError
-    this.#authorize = authorize
     this.#principalOf = principalOf
     this.#bus = bus
     for (const type of types) this.#add(type)
@@ -62,11 +61,26 @@ export class EventsExtension {
 
   /** The methods and who answers them: `(params, ctx) => result`, as the SDKs call a request handler. */
   get handlers() {
+    const sender = this.#sender
     return {
       'events/list': (params, ctx) => this.list(params, ctx),
       'events/poll': (params, ctx) => this.poll(params, ctx),
       'events/stream': (params, ctx) => this.stream(params, ctx),
+      ...(sender === null ? {} : {
+        'events/subscribe': (params, ctx) => sender.subscribe(params, ctx),
+        'events/unsubscribe': (params, ctx) => sender.unsubscribe(params, ctx),
+      }),
     }
+  }
+
+  /** Who looks after webhooks; they make themselves known. */
+  attach(sender) {
+    this.#sender = sender
+  }
+
+  /** Who makes a request; null: nobody is authenticated. */
+  principalOf(ctx) {
+    return this.#principalOf(ctx) ?? null
   }
 
   // --- Types
@@ -103,13 +117,13 @@ export class EventsExtension {
   /** Whether an occurrence is for who subscribed with these arguments. */
   matches(occurrence, { name, arguments: args, principal }) {
     const { matches = equals } = this.#types.get(name) ?? {}
-    return matches(occurrence, args, { principal })
-  }
-
-  /** What they get of it. */
-  transformed(occurrence, { name, arguments: args, principal }) {
-    const transform = this.#types.get(name)?.transform
-    return transform === undefined ? occurrence : transform(occurrence, args, { principal })
+    try {
+      return matches(args, occurrence.data, principal)
+    } catch (error) {
+      // One that cannot be told must not hold up all behind it.
+      tell(this.onError, error)
+      return false
+    }
   }
 
   // --- Publishing
@@ -167,8 +181,8 @@ export class EventsExtension {
 
   /** The parameters of `enqueue_work` for what is to be handed to subscriptions of a type. */
   fanOut(name, id, more = {}) {
-    const payload = { topic: this.names.topic(name), ...more }
-    return { ...NOBODY, queue: this.names.fanout, group: name, work_id: `${name}/${id}`, payload }
+    const payload = { name, ...more }
+    return { ...NOBODY, queue: this.names.fanout, group: name, ordered: true, work_id: `${name}/${id}`, payload }
   }
 
   /** Where a type stands now, as a cursor: from there on a client misses nothing. */
@@ -180,11 +194,13 @@ export class EventsExtension {
   // --- What clients ask
 
   async list() {
-    const events = [...this.#types.values()].map((type) => {
-      const { name, description, delivery, inputSchema, payloadSchema, _meta } = type
+    const events = [...this.#types.values()].flatMap((type) => {
+      const { name, description = name, inputSchema, payloadSchema, _meta } = type
+      const delivery = type.delivery.filter((mode) => this.#has(mode))
+      if (delivery.length === 0) return []
       return {
         name,
-        ...(description === undefined ? {} : { description }),
+        description,
         delivery,
         inputSchema: inputSchema ?? { type: 'object' },
         payloadSchema: payloadSchema ?? { type: 'object' },
@@ -192,6 +208,11 @@ export class EventsExtension {
       }
     })
     return { resultType: 'complete', events }
+  }
+
+  /** Webhooks are there when somebody looks after them. */
+  #has(mode) {
+    return mode !== 'webhook' || this.#sender !== null
   }
 
   async poll(params, ctx) {
@@ -215,7 +236,7 @@ export class EventsExtension {
       // Of what `start` found to be gone it has told; this was evicted since.
       truncated ||= page.gap !== null
       for (const { data } of page.events) {
-        if (this.matches(data, request)) events.push(this.transformed(data, request))
+        if (this.matches(data, request)) events.push(data)
       }
       hasMore = page.has_more
       id = page.next_after
@@ -234,7 +255,7 @@ export class EventsExtension {
    */
   source(name) {
     return async (params, cursor, ctx) => {
-      const request = { name, arguments: params ?? {}, cursor: cursor ?? null, principal: this.#principalOf(ctx) }
+      const request = { name, arguments: params ?? {}, cursor: cursor ?? null, principal: this.principalOf(ctx) }
       return this.#read(request, this.maxEvents)
     }
   }
@@ -263,21 +284,21 @@ export class EventsExtension {
     const maxAgeMs = this.#positive(params, 'maxAgeMs', 0)
     const type = this.#types.get(name)
     if (type === undefined) throw this.#noType()
-    if (!type.delivery.includes(mode)) throw this.profile.unsupported('delivery', mode)
+    if (!type.delivery.includes(mode) || !this.#has(mode)) throw this.profile.unsupported('delivery', mode)
     try {
       await type.validate?.(args)
     } catch (error) {
       throw error instanceof EventsError ? error : this.profile.invalidParams(`arguments: ${error.message}`)
     }
-    const request = { name, arguments: args, cursor, maxAgeMs, principal: this.#principalOf(ctx) ?? null }
-    await this.permit(request, ctx)
+    const request = { name, arguments: args, cursor, maxAgeMs, principal: this.principalOf(ctx) }
+    await this.permit(request)
     return request
   }
 
   /** Throws Forbidden when who asks may not, or may not any more. */
-  async permit({ principal, name, arguments: args }, ctx) {
-    const verdict = await this.#authorize({ principal, name, arguments: args }, ctx)
-    if (verdict !== true) throw this.profile.forbidden(typeof verdict === 'string' ? verdict : undefined)
+  async permit({ principal, name, arguments: args }) {
+    const { allows = () => true } = this.#types.get(name) ?? {}
+    if (!(await allows(principal, args))) throw this.profile.forbidden()
   }
 
   #positive(params, name, least = 1) {
@@ -288,9 +309,8 @@ export class EventsExtension {
 }
 
 /** Each argument equals the member of its name in the occurrence's data. */
-function equals({ data }, args) {
+function equals(args, data) {
   return Object.entries(args).every(([name, value]) => {
-    const isThere = typeof data === 'object' && data !== null && Object.hasOwn(data, name)
-    return isThere && canonical(data[name]) === canonical(value)
+    return Object.hasOwn(data, name) && canonical(data[name]) === canonical(value)
   })
 }

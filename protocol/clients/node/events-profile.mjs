@@ -58,9 +58,8 @@ export class EventsProfile {
     return new EventsError(this.#codes.NotFound, message, { kind })
   }
 
-  forbidden(reason) {
-    const data = reason === undefined ? undefined : { reason }
-    return new EventsError(this.#codes.Forbidden, 'That is not allowed.', data)
+  forbidden(message = 'These events are not for you.') {
+    return new EventsError(this.#codes.Forbidden, message)
   }
 
   resourceExhausted(limit, max) {

@@ -6,16 +6,19 @@ import { isPublicAddress } from './addresses.mjs'
 
 /** Of what an endpoint answers more than this is never read. */
 const LONGEST_ANSWER = 64 << 10
+const LONGEST_URL = 2048
+const VISIBLE_ASCII = /^[\x21-\x7e]+$/
 const TLS_ERROR = /^(?:ERR_TLS|ERR_SSL|EPROTO|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH)/
 
-/** Why an address may not be sent to, in words for whoever subscribes; null when it may. */
-export function refusalOf(url, { allowHttp = false } = {}) {
-  if (typeof url !== 'string' || !URL.canParse(url)) return 'it is no URL'
-  const { protocol, username, password, hash, hostname } = new URL(url)
-  if (protocol !== 'https:' && !(allowHttp && protocol === 'http:')) return 'it is not https'
-  if (username !== '' || password !== '') return 'it has a user or a password'
-  if (hash !== '') return 'it has a fragment'
-  return hostname === '' ? 'it has no host' : null
+/** Why a URL may not be sent to, in words for whoever subscribes; null when it may. */
+export function refusalOf(url, { insecure = false } = {}) {
+  if (typeof url !== 'string' || url.length > LONGEST_URL) return `it is no text of at most ${LONGEST_URL} characters`
+  if (!VISIBLE_ASCII.test(url)) return 'it must be visible ASCII characters'
+  if (!URL.canParse(url)) return 'it is no URL'
+  const { protocol, username, password, hostname, port } = new URL(url)
+  if (protocol !== 'https:' && !(insecure && protocol === 'http:')) return 'it must begin with https://'
+  if (username !== '' || password !== '' || /^[a-z]+:\/*[^/?#]*@/i.test(url)) return 'it has a user or a password'
+  return hostname === '' || port === '0' ? 'it must name a host' : null
 }
 
 /**
@@ -23,9 +26,9 @@ export function refusalOf(url, { allowHttp = false } = {}) {
  * does not take, whatever its name resolves to and when, and never on to where a redirect leads. Resolves with
  * `{status, headers, text}`, or with `{error}`: `connection_refused`, `timeout` or `tls_error`.
  */
-export function post(url, { headers, body, timeout, allowHttp, isAllowed = isPublicAddress, lookup, tls }) {
+export function post(url, { headers, body, timeout, insecure, isAllowed = isPublicAddress, lookup, tls }) {
   return new Promise((resolve) => {
-    if (refusalOf(url, { allowHttp }) !== null) return resolve({ error: 'connection_refused' })
+    if (refusalOf(url, { insecure }) !== null) return resolve({ error: 'connection_refused' })
     const { protocol, hostname } = new URL(url)
     const literal = hostname.replace(/^\[|\]$/g, '')
     // For an address that stands in the URL nothing is looked up.
@@ -68,17 +71,16 @@ export function post(url, { headers, body, timeout, allowHttp, isAllowed = isPub
   })
 }
 
-/** Looks a name up and gives those of its addresses that are allowed: the connection is made to one of them. */
+/** Looks a name up: the connection is made to one of the addresses that were looked at, and all must be allowed. */
 function pinned(isAllowed, lookup) {
   return (hostname, options, callback) => {
     lookup(hostname, { ...options, all: true }, (error, found) => {
       if (error) return callback(error)
-      const allowed = found.filter(({ address }) => isAllowed(address))
-      if (allowed.length === 0) {
-        return callback(Object.assign(new Error(`${hostname} has no address that may be sent to.`), { code: 'EACCES' }))
+      if (found.length === 0 || !found.every(({ address }) => isAllowed(address))) {
+        return callback(Object.assign(new Error(`${hostname} must not be sent to.`), { code: 'EACCES' }))
       }
-      if (options.all) callback(null, allowed)
-      else callback(null, allowed[0].address, allowed[0].family)
+      if (options.all) callback(null, found)
+      else callback(null, found[0].address, found[0].family)
     })
   }
 }
