@@ -52,7 +52,7 @@ test('the tool of the README counts for clients of both eras, each caller by its
 test('below each adapter stands whom it serves', () => {
   const adapters = readme.slice(readme.indexOf('### EventStore'), readme.indexOf('## Seeing what it does'))
   const sections = adapters.split(/^### /m).slice(1)
-  assert.equal(sections.length, 5)
+  assert.equal(sections.length, 7)
   for (const section of sections) assert.match(section, /^.*\n\n\*[^*]*20\d\d-\d\d-\d\d[^*]*\*\n/, section.slice(0, 40))
 })
 
@@ -82,6 +82,10 @@ test('every option that is declared stands in the README', () => {
     ['task-store.d.mts', 'TaskStoreOptions'],
     ['http-sessions.d.mts', 'HttpSessionsOptions'],
     ['durable-sessions.d.mts', 'DurableSessionsOptions'],
+    ['event-bus.d.mts', 'EventBusOptions'],
+    ['events-extension.d.mts', 'EventType'],
+    ['events-extension.d.mts', 'EventsExtensionOptions'],
+    ['events-extension.d.mts', 'PublishOptions'],
   ]) {
     const declaration = new RegExp(`interface ${name}.*\\{\\n([\\s\\S]*?)^\\}`, 'm')
     const [, body] = readFileSync(join(folderOfClient, file), 'utf8').match(declaration)

@@ -19,6 +19,8 @@ import {
   type TransactionCall,
 } from '../../../protocol/clients/node/index.mjs'
 import { EventStore } from '../../../protocol/clients/node/event-store.mjs'
+import { EventBus, type ServerEvent } from '../../../protocol/clients/node/event-bus.mjs'
+import { EventsExtension, type EventType } from '../../../protocol/clients/node/events-extension.mjs'
 import { DurableSessions } from '../../../protocol/clients/node/durable-sessions.mjs'
 import { httpSessions } from '../../../protocol/clients/node/http-sessions.mjs'
 import { contextOf, currentTrace, instrument, type Trace } from '../../../protocol/clients/node/otel.mjs'
@@ -242,3 +244,33 @@ const asked: Task = await store.createTask({})
 contextOf(api, asked).getValue(Symbol('span'))
 httpSessions(store, { health: '/healthz', hint: false })
 store.remark('a line')
+
+interface SDKEventBus {
+  publish(event: ServerEvent): void
+  subscribe(listener: (event: ServerEvent) => void): () => void
+}
+const bus = new EventBus(store, { onError: (error) => void error })
+const sdkBus: SDKEventBus = bus
+bus.subscribe(({ kind }) => void kind.length, { kinds: ['events_list_changed'] })
+// @ts-expect-error: there is no such change
+bus.publish({ kind: 'nothing_changed' })
+await bus.open()
+
+const changed: EventType = {
+  name: 'thing.changed',
+  delivery: ['poll', 'push', 'webhook'],
+  matches: (args, data, principal) => args.thing === data.thing && principal !== null,
+  allows: async (principal) => principal !== null,
+}
+const mcpEvents = new EventsExtension(store, { types: [changed], profile: 'sketch', bus, heartbeatMs: 10_000 })
+type SDKExtra = { signal: AbortSignal; requestId: string | number }
+type SDKHandler = (params: { name: string }, extra: SDKExtra) => Promise<object>
+const handlers: Record<string, SDKHandler> = mcpEvents.handlers
+const upstream = { eventId: 'upstream-1', timestamp: new Date() }
+const published = await mcpEvents.publish('thing.changed', { thing: 'a' }, upstream)
+await store.transaction({ calls: mcpEvents.calls('thing.changed', {}).calls })
+const polled = await mcpEvents.poll({ name: 'thing.changed', cursor: await mcpEvents.cursor('thing.changed') })
+const told: string[] = polled.events.map(({ eventId }) => eventId)
+// @ts-expect-error: there is no such world
+new EventsExtension(store, { profile: 'sep-1' })
+export { handlers, published, sdkBus, told }

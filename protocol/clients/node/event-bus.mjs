@@ -81,17 +81,17 @@ export class EventBus {
     }
   }
 
-  async #append(event, isAgain = false) {
+  async #append(event, triesLeft = 5) {
     const before = this.#seen
     try {
       await this.#topic.with(() => this.#store.storeEvent({ ...this.#topic.own, data: event }))
     } catch (error) {
-      if (isAgain) throw error
+      if (triesLeft === 0) throw error
       if (error.kind === 'max_events_reached') await this.#trim()
       else if (error.outcome !== 'unknown') throw error
       // One like it that was not heard before says the same, whoever stored it.
       else if (await this.#isBehind(before, event)) return
-      await this.#append(event, true)
+      await this.#append(event, triesLeft - 1)
     }
   }
 

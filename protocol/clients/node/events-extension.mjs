@@ -105,6 +105,11 @@ export class EventsExtension {
     this.#types.set(type.name, { ...type, delivery })
   }
 
+  /** Whether no type is offered here at all: then this is only to send what others publish. */
+  get isEmpty() {
+    return this.#types.size === 0
+  }
+
   /** A type that was defined here; undefined when there is none of the name. */
   type(name) {
     return this.#types.get(name)

@@ -60,7 +60,7 @@ export class Topic {
           { method: 'get_session', params: { ...this.own, omit: ['state', 'metadata'] } },
           { method: 'get_events_after', params: { ...this.own, after_event_id, limit } },
         ],
-      })
+      }, { repeatable: true })
       if (session === null) throw new RequestError('get_session', GONE_ERROR)
       return { ...page, epoch: session.created_at }
     })

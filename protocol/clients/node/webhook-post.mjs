@@ -22,11 +22,13 @@ export function refusalOf(url, { insecure = false } = {}) {
 }
 
 /**
- * Posts to an endpoint that somebody else has named: never beyond the deadline, never to an address that `isAllowed`
- * does not take, whatever its name resolves to and when, and never on to where a redirect leads. Resolves with
- * `{status, headers, text}`, or with `{error}`: `connection_refused`, `timeout` or `tls_error`.
+ * Posts to an endpoint that somebody else has named: never beyond the deadline, never to an address that is not public,
+ * whatever its name resolves to and when, and never on to where a redirect leads. Resolves with `{status, headers,
+ * text}`, or with `{error}`: `connection_refused`, `timeout` or `tls_error`. With `insecure` any address will do, and
+ * `http`; with `read` the answer's text is waited for.
  */
-export function post(url, { headers, body, timeout, insecure, isAllowed = isPublicAddress, lookup, tls }) {
+export function post(url, { headers, body, timeout, read = false, insecure, lookup, tls }) {
+  const isAllowed = insecure ? () => true : isPublicAddress
   return new Promise((resolve) => {
     if (refusalOf(url, { insecure }) !== null) return resolve({ error: 'connection_refused' })
     const { protocol, hostname } = new URL(url)
@@ -54,6 +56,8 @@ export function post(url, { headers, body, timeout, insecure, isAllowed = isPubl
     request.on('error', ({ code }) => finish({ error: TLS_ERROR.test(code) ? 'tls_error' : 'connection_refused' }))
     request.on('response', (response) => {
       const { statusCode: status, headers } = response
+      // The status is all that counts of most answers, whatever comes behind it.
+      if (!read) return finish({ status, headers, text: '' })
       const parts = []
       let length = 0
       const end = () => finish({ status, headers, text: Buffer.concat(parts).toString('utf8') })
@@ -63,7 +67,6 @@ export function post(url, { headers, body, timeout, insecure, isAllowed = isPubl
         parts.push(part)
       })
       response.on('end', end)
-      // The status has come, and with it the answer that counts.
       response.on('error', end)
     })
     request.on('upgrade', ({ statusCode: status, headers }) => finish({ status, headers, text: '' }))
