@@ -70,14 +70,6 @@ package final class Connection {
     }
   }
 
-  /// Throws what became of the last INSERT, which was to make one row: a server tells it later.
-  package func requireOne() throws(DatabaseError) {
-    guard case .server(let server) = engine, server.changes != 1 else { return }
-    // What was refused shows in whatever comes next.
-    var next = try statement("SELECT 1")
-    try next.run()
-  }
-
   // MARK: - Transactions
 
   /// What a transaction is for.

@@ -103,6 +103,8 @@ package final class Server {
   package var version: String { connection.server.version }
   /// the server's time, Unix milliseconds
   package func now() -> Int64 { connection.now() }
+  /// counts the connections that there were
+  package var connections: Int { connection.generation }
   /// how often an answer was waited for
   package var trips: Int64 { Int64(connection.trips) }
 }

@@ -168,6 +168,20 @@ package struct PostgresAddress: Sendable {
 
   // MARK: - What is added
 
+  /// How many hosts it names, as far as can be seen without libpq; they are tried one after the other.
+  var hostCount: Int {
+    var hosts = ""
+    if Self.isURI(text) {
+      let place = redactedURI.drop { $0 != "/" }.dropFirst(2)
+      hosts += place.drop { $0 != "@" }.dropFirst().prefix { $0 != "/" && $0 != "?" }
+      if hosts.isEmpty { hosts += place.prefix { $0 != "/" && $0 != "?" } }
+      hosts += place.split(whereSeparator: { $0 == "?" || $0 == "&" }).first { $0.hasPrefix("host=") } ?? ""
+    } else {
+      hosts += Self.pairs(text).first { $0.key == "host" || $0.key == "hostaddr" }?.value ?? ""
+    }
+    return hosts.replacing("%2C", with: ",").count { $0 == "," } + 1
+  }
+
   /// Whether somebody has said how long to wait for one host.
   var hasTimeout: Bool {
     // A service file, which only libpq reads, may say so.

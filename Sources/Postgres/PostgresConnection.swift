@@ -9,7 +9,7 @@ package final class PostgresConnection {
   /// nil while there is none
   private var link: Link?
   /// counts the links that there were
-  private var generation = 0
+  package private(set) var generation = 0
   /// Whether statements cannot be kept at the server, nor settings: something in front of it changes the connections.
   package private(set) var isPooled = false
   private var needsPrimary = false
@@ -69,6 +69,14 @@ package final class PostgresConnection {
     /// of whose failure nobody wants to know
     case ignored
     case sync
+
+    /// Whether somebody wants to know of it.
+    var isMissed: Bool {
+      switch self {
+      case .ignored, .sync: false
+      default: true
+      }
+    }
   }
 
   /// Statements whose answers are waited for at most before there is a trip: libpq remembers each of them.
@@ -123,8 +131,8 @@ package final class PostgresConnection {
   }
 
   private func connectOnce(_ deadline: Deadline) throws(PostgresError) {
-    // libpq counts in seconds, and takes two for the least.
-    let seconds = max(2, (deadline.remaining + 999) / 1_000)
+    // libpq counts in seconds, for each host anew, and takes two for the least.
+    let seconds = max(2, (deadline.remaining / Int64(options.address.hostCount) + 999) / 1_000)
     let before =
       [("fallback_application_name", "mcp-session-store")]
       + (options.address.hasTimeout ? [] : [("connect_timeout", "\(seconds)")])
@@ -182,6 +190,10 @@ package final class PostgresConnection {
       ("statement_timeout", options.statementTimeout.map(Self.timeout) ?? "0"),
       ("idle_in_transaction_session_timeout", Self.timeout(options.idleInTransactionTimeout)),
     ]
+    // Whatever a group does, others wait for it no longer than this.
+    if server.versionNumber >= 170_000, let statement = options.statementTimeout {
+      settings.append(("transaction_timeout", Self.timeout(2 * statement + options.lockTimeout)))
+    }
     if let schema = options.schema { settings.append(("search_path", SQLText.quotedName(schema))) }
     if let waits = options.waitsForDisk, !waits { settings.append(("synchronous_commit", "off")) }
     return settings
@@ -549,7 +561,7 @@ package final class PostgresConnection {
   package func endSnapshot() {
     guard case .open = transaction, link != nil else { return rollback() }
     do throws(PostgresError) {
-      if !awaited.isEmpty { try trip() }
+      if awaited.contains(where: \.isMissed) { try trip() }
       unanswered = nil
       try command("COMMIT", as: .ignored)
       try sync()

@@ -107,8 +107,7 @@ final class ModelRun {
     let environment = Environment(now: { [clock] in clock.now })
     for _ in 0..<2 {
       stores.append(
-        try Store.open(
-          directory.file("model.db"), limits: limits, durability: .normal, environment: environment))
+        try TestServer.open(directory.file("model.db"), limits: limits, environment: environment))
     }
     model.limits = limits
   }
@@ -276,9 +275,8 @@ final class ModelRun {
       return text
     }
     let text = try dump(store)
-    let new = try Store.open(
-      directory.file("loaded.db"), limits: limits, durability: .normal,
-      environment: Environment(now: { [clock] in clock.now }))
+    let new = try TestServer.open(
+      directory.file("loaded.db"), limits: limits, environment: Environment(now: { [clock] in clock.now }))
     let records = try new.load { loader in
       for line in text.split(separator: UInt8(ascii: "\n")) { try loader.load(line) }
     }

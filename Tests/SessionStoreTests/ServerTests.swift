@@ -33,6 +33,26 @@ import Testing
     #expect(given == [5, 21, 30, 31])
   }
 
+  /// A server that took another one's place may have a sequence that stands lower than it did there.
+  @Test func aSequenceThatWasSetBackGivesNoNumberTwice() {
+    var block = NumberBlock(sequence: "s", size: 10)
+    var next: Int64 = 3
+    let draw = { () -> Int64 in
+      next += 1
+      return next
+    }
+    var given = (0..<4).map { _ in block.number(above: 0, draw) }
+    block.drop()
+    next = 1
+    given.append(block.number(above: 0, draw))
+    #expect(given == [31, 32, 33, 34, 35])
+    block.drop(through: 38)
+    given.append(block.number(above: 0, draw))
+    block.drop(through: 42)
+    given.append(block.number(above: 0, draw))
+    #expect(given == [31, 32, 33, 34, 35, 41, 51])
+  }
+
   @Test func numbersThatWereLoadedArePassed() {
     let block = NumberBlock(sequence: "s", size: 10)
     #expect(block.passing(0).block == 1)

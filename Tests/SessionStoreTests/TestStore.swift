@@ -10,7 +10,8 @@ final class Clock {
   var now: Int64 = 1_795_210_000_000
 }
 
-/// A store with a clock of its own; in memory unless it is given a file.
+/// A store with a clock of its own; in memory unless it is given a file, and all of that on a server when there is one:
+/// see ``TestServer``.
 final class TestStore {
   let clock: Clock
   let path: String
@@ -26,7 +27,7 @@ final class TestStore {
     _ path: String = ":memory:", clock: Clock = Clock(), schema: Schema = .current,
     limits change: (inout Limits) -> Void = { _ in }
   ) throws {
-    self.path = path
+    self.path = path == ":memory:" && TestServer.address != nil ? TestServer.ownPath() : path
     self.clock = clock
     try open(schema: schema, change)
   }
@@ -42,7 +43,7 @@ final class TestStore {
     limits.busyTimeout = 0
     change(&limits)
     let environment = Environment(now: { [clock] in clock.now })
-    opened = try Store.open(path, limits: limits, durability: .normal, environment: environment, schema: schema)
+    opened = try TestServer.open(path, limits: limits, environment: environment, schema: schema)
   }
 
   /// One request in a group of its own. A refused one leaves the group as it was, and the group is committed.

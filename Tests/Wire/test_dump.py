@@ -273,12 +273,7 @@ def test_a_kill_in_the_middle_leaves_nothing(rich: Path, place: Place) -> None:
     while not isinstance(target, Path) and done.returncode in (74, 75) and time.monotonic() < deadline:
         done = load(target, text)
     assert done.returncode == 0, done
-    if isinstance(target, Path):
-        assert dumped(target).encode() == text
-    else:
-        # A server does not give out again the numbers that the killed one had taken; the records are there once.
-        assert dumped(target).count("\n") == text.count(b"\n")
-        assert output("check", "--database", target) == "ok\n"
+    assert dumped(target).encode() == text
 
 
 @pytest.mark.file_only

@@ -52,6 +52,100 @@ def is_answered(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0 and done.stderr == "" and '"result":{"session_id"' in done.stdout, done
 
 
+# --- Numbers
+
+
+def test_a_load_keeps_the_numbers_where_nothing_was_written(rich: Path, name: str, postgres: PostgresServer) -> None:
+    """What a sidecar has drawn by then is thrown away: no number is given out twice."""
+    text, address = dumped(rich), postgres.address(name)
+    sidecar = Sidecar(database=address)
+    try:
+        sidecar.refusal("touch_session", session_id="nobody")  # a group, for which a block was drawn
+        assert load(address, text).returncode == 0
+        assert dumped(address) == text
+        highest = json.loads(text.split("\n")[0])["mcp_session_store_dump"]["revision"]
+        assert sidecar.call("create_session", session_id="after")["revision"] > highest
+        assert output("check", "--database", address) == "ok\n"
+    finally:
+        sidecar.kill()
+
+
+def test_the_first_line_that_is_wrong_is_told(name: str, postgres: PostgresServer) -> None:
+    """Although a server says of many records at once what became of them."""
+    source, target = postgres.address(name), postgres.address(postgres.new_database())
+    sidecar = Sidecar(database=source)
+    try:
+        for number in range(30):
+            sidecar.call("create_session", session_id=f"s{number}")
+    finally:
+        sidecar.kill()
+    rows = dumped(source).split("\n")
+    wrong = next(number for number, row in enumerate(rows) if '"s7"' in row)
+    there = [rows[0], rows[wrong], '{"end":{"records":1}}', ""]
+    assert load(target, "\n".join(there)).returncode == 0
+    is_refused(load(target, "\n".join(rows)), 65, f"line {wrong + 1}: ", '"s7" is in the store already')
+    rows[20] = "{"
+    is_refused(load(target, "\n".join(rows)), 65, f"line {wrong + 1}: ", '"s7" is in the store already')
+    rows[wrong] = rows[wrong].replace('"s7"', '"another"')
+    is_refused(load(target, "\n".join(rows)), 65, "line 21: ", "not JSON")
+
+
+def test_who_has_not_written_for_long_writes_on(name: str, postgres: PostgresServer) -> None:
+    """Its row was put together with those of others by then."""
+    sidecar = Sidecar(database=postgres.address(name))
+    try:
+        sidecar.call("create_session", session_id="a")
+        postgres.query(f"UPDATE {SCHEMA}.store SET sessions = 1 WHERE id = 1", database=name)
+        postgres.query(f"DELETE FROM {SCHEMA}.store WHERE id <> 1", database=name)
+        sidecar.call("create_session", session_id="b")
+        assert sidecar.call("health")["session_count"] == 2
+        assert postgres.query(f"SELECT group_number FROM {SCHEMA}.store WHERE id <> 1", database=name) == [(1,)]
+    finally:
+        sidecar.kill()
+
+
+def test_after_a_failover_that_lost_writes_no_number_comes_twice(name: str, postgres: PostgresServer) -> None:
+    """The server that took over knows nothing of the last block of numbers that a sidecar drew, and hands it out."""
+    first, second = Sidecar(database=postgres.address(name)), Sidecar(database=postgres.address(name))
+    try:
+        given = [first.call("create_session", session_id=f"lost-{number}")["revision"] for number in range(5)]
+        backends = postgres.backends(name)
+        postgres.query(f"DELETE FROM {SCHEMA}.sessions", database=name)
+        postgres.query(f"UPDATE {SCHEMA}.store SET revision = 0, sessions = 0", database=name)
+        postgres.query(f"ALTER SEQUENCE {SCHEMA}.revisions RESTART", database=name)
+        for backend in backends:
+            postgres.query("SELECT pg_terminate_backend(%s)", backend)
+        for number in range(5):
+            given.append(second.call("create_session", session_id=f"second-{number}")["revision"])
+        mine = [first.call("create_session", session_id=f"first-{number}")["revision"] for number in range(5)]
+        assert len({*given[5:], *mine}) == 10
+        assert min(mine) > max(given[:5])
+    finally:
+        first.kill()
+        second.kill()
+
+
+def test_events_are_followed_on_one_connection(name: str, postgres: PostgresServer) -> None:
+    sidecar = Sidecar(database=postgres.address(name))
+    try:
+        sidecar.call("create_session", session_id="s", status="active")
+        with subprocess.Popen(
+            [BINARY, "events", "s", "--follow", "--json", "--database", postgres.address(name)],
+            stdout=subprocess.PIPE, env=clean_environment(),
+        ) as follower:  # fmt: skip
+            assert follower.stdout is not None
+            backends = set()
+            for number in range(6):
+                sidecar.call("store_event", session_id="s", data=number)
+                assert json.loads(follower.stdout.readline())["data"] == number
+                backends.add(tuple(postgres.backends(name)))
+            follower.send_signal(signal.SIGTERM)
+            assert follower.wait(PATIENCE) == 0
+        assert len(backends) == 1 and len(backends.pop()) == 2
+    finally:
+        sidecar.kill()
+
+
 # --- Addresses
 
 

@@ -63,6 +63,7 @@ extension Store {
     upsert.bind(2, next)
     upsert.bind(3, next / 1_000_000)
     try upsert.run()
+    if isShared { foreseen.note(arrival: next, key) }
     noteMade(Self.rateLimitRows)
     return taken.decision
   }
@@ -79,6 +80,7 @@ extension Store {
   }
 
   private func arrival(_ key: String) throws -> Int64? {
+    if isShared, let known = foreseen.arrival(key) { return known > 0 ? known : nil }
     let sql: StaticString = "SELECT arrival FROM rate_limits WHERE key = $1"
     var select =
       isShared ? try tables.statement(.server, composed: sql.description + locking) : try tables.statement(.server, sql)
@@ -99,6 +101,7 @@ extension Store {
       select.bind(2, Int64(limit))
       while try select.step() { due.append((select.string(0), select.integer(1))) }
     }
+    foreseen.forgetArrivals()
     for row in due {
       if row.arrival <= (Saturating(now) * 1_000_000).value {
         var delete = try tables.statement(.server, "DELETE FROM rate_limits WHERE key = $1")

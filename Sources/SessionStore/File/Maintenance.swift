@@ -327,8 +327,10 @@ extension Store {
   }
 
   /// Runs `body` in a group that is only its own.
-  func inOwnGroup<Result>(waiting: Int64, _ body: () throws -> Result) throws -> Result {
-    try beginGroup(waiting: waiting)
+  func inOwnGroup<Result>(
+    waiting: Int64, needs: Needs = Needs(), _ body: () throws -> Result
+  ) throws -> Result {
+    try beginGroup(waiting: waiting, needs: needs)
     let result: Result
     do {
       result = try body()

@@ -44,6 +44,23 @@ package struct Loader: ~Copyable {
   private var bases: [String: Int64] = [:]
   private var members: [JSONMember] = []
   private var rules = RecordRules()
+  /// records on their way to a server, which says later whether it took them
+  private var sent: [Sent] = []
+
+  private final class Sent {
+    let line: Int
+    /// what is in the store already when it is not taken
+    let what: String
+    var insert: Statement
+
+    init(line: Int, what: String, _ insert: consuming Statement) {
+      self.line = line
+      self.what = what
+      self.insert = insert
+    }
+  }
+
+  private static let sentAtMost = 500
 
   /// Begins; ``Store/load(_:)`` brackets it with a group.
   fileprivate init(_ store: Store) throws {
@@ -68,6 +85,16 @@ package struct Loader: ~Copyable {
   /// - Throws: ``LoadError``
   package mutating func load(_ text: ArraySlice<UInt8>) throws {
     line += 1
+    do {
+      try take(text)
+    } catch let error as LoadError {
+      // What is wrong before it is told first.
+      try confirm()
+      throw error
+    }
+  }
+
+  private mutating func take(_ text: ArraySlice<UInt8>) throws {
     if hasEnded { throw wrong("something stands behind the line that ends the dump") }
     let (name, value) = try record(text)
     guard header != nil else {
@@ -169,7 +196,8 @@ package struct Loader: ~Copyable {
     var scanner = JSONScanner()
     try scanner.readMembers(value.bytes.span, into: &members)
     let values = try arrange(kind, value)
-    var statement = try store.tables.statement(.server, composed: kind.insert)
+    var statement = try store.tables.statement(
+      .server, composed: kind.isToldLater(store) ? kind.insert + RecordKind.telling : kind.insert)
     for (index, column) in kind.columns.enumerated() {
       try bind(values[index], column, kind, to: &statement, Int32(index + 1))
     }
@@ -179,17 +207,31 @@ package struct Loader: ~Copyable {
     } catch {
       throw wrong(error.message)
     }
-    let named = ["session_id", "task_id", "nonce", "key"].compactMap { kind.column($0) }.first
-    do {
-      try statement.run()
-      // A server says later what is wrong; to know of which line, it is waited for where it may well be.
-      if store.isShared, named != nil { try store.tables.requireOne() }
-    } catch {
-      guard error.isConstraint else { throw error }
-      let what = named.map { "\(kind.columns[$0].name) \(values[$0].string)" } ?? "this \(kind.name)"
-      throw wrong("\(what) is in the store already")
+    let what = kind.named.map { "\(kind.columns[$0].name) \(values[$0].string)" } ?? "this \(kind.name)"
+    if kind.isToldLater(store) {
+      try statement.send()
+      sent.append(Sent(line: line, what: what, statement))
+      if sent.count >= Self.sentAtMost { try confirm() }
+    } else {
+      do { try statement.run() } catch {
+        guard error.isConstraint else { throw error }
+        throw wrong("\(what) is in the store already")
+      }
     }
     try count(kind, values)
+  }
+
+  /// Waits until the server has taken all that was sent to it.
+  private mutating func confirm() throws {
+    let waiting = sent
+    sent = []
+    do {
+      for one in waiting where try !one.insert.step() {
+        throw LoadError(line: one.line, message: "\(one.what) is in the store already")
+      }
+    } catch let error as DatabaseError where error.isConstraint {
+      throw wrong("what stands up to here contradicts itself: \(error.message)")
+    }
   }
 
   /// The values of a record in the order of the columns.
@@ -293,6 +335,7 @@ package struct Loader: ~Copyable {
   fileprivate mutating func finish() throws {
     line += 1
     guard let header else { throw wrong("the dump is empty") }
+    try confirm()
     if !hasEnded { throw wrong("the dump is cut off: the line that ends it is missing") }
     do {
       try TaskSplit.run(in: store.tables.connection(.server))
@@ -301,6 +344,7 @@ package struct Loader: ~Copyable {
     }
     store.counters.revision = given.revision + header.revision
     store.counters.auditNumber = given.auditNumber + header.auditNumber
+    try store.writer?.noteLoaded(revision: store.counters.revision, auditNumber: store.counters.auditNumber)
     if let lastUUID = header.lastUUID { store.counters.lastUUID = max(store.counters.lastUUID, lastUUID) }
     try recompute()
   }
@@ -357,7 +401,9 @@ extension Store {
   /// - Returns: how many records it had
   /// - Throws: ``LoadError``; what `feed` throws
   package func load(_ feed: (inout Loader) throws -> Void) throws -> Int64 {
-    try inOwnGroup(waiting: limits.busyTimeout) {
+    var needs = Needs()
+    needs.holdsOthersUp = true
+    return try inOwnGroup(waiting: limits.busyTimeout, needs: needs) {
       // Whoever hands it in may be slow.
       try writer?.takeTime()
       var loader = try Loader(self)
@@ -379,6 +425,15 @@ extension RecordKind {
     all.flatMap(\.columns).compactMap { column in
       if case .reference(let name) = column.content { name } else { nil }
     })
+
+  /// where the name stands under which something else may be in the store already
+  fileprivate var named: Int? { ["session_id", "task_id", "nonce", "key"].compactMap { column($0) }.first }
+
+  /// Whether a server is asked to tell later if it took a row: to wait for each would be a trip for each.
+  fileprivate func isToldLater(_ store: Store) -> Bool { store.isShared && named != nil }
+
+  /// behind ``insert``: gives a row where one was made
+  fileprivate static let telling = " ON CONFLICT DO NOTHING RETURNING 1"
 
   fileprivate var insert: String {
     let parameters = columns.indices.map { "$\($0 + 1)" }.joined(separator: ", ")

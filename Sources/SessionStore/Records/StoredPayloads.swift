@@ -200,6 +200,7 @@ extension Store {
       count.bind(2, position.row.0)
       try count.run()
     }
+    foreseen.removeAll()
     // Their rows are remembered.
     if ["sessions", "session_state"].contains(stage.table) { cache.removeAll() }
     return true

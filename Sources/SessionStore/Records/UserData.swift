@@ -237,6 +237,7 @@ extension Store {
   /// Deletes what ``exportUserData(_:behind:limit:visit:)`` hands out, and leaves no trace of it in the audit trail.
   package func deleteUserData(_ selector: UserSelector) throws -> DeletedUserData {
     try flushSessions()
+    foreseen.removeAll()
     var deleted = DeletedUserData()
     // First what is found through the sessions.
     for ring in AuditRing.allCases {

@@ -6,6 +6,8 @@ struct NumberBlock {
   /// numbers in a block
   let size: Int64
   private var next: Int64 = 0
+  /// that was given out
+  private var highest: Int64 = 0
   private var end: Int64 = 0
 
   init(sequence: String, size: Int64) {
@@ -25,12 +27,24 @@ struct NumberBlock {
     end = (Saturating(next) + size).value
   }
 
+  /// Gives out what is left no more: a server that took another one's place may not know of the block, and hand it to
+  /// somebody else.
+  mutating func drop() { (next, end) = (0, 0) }
+
+  /// Gives out none of the numbers up to this one any more.
+  mutating func drop(through number: Int64) {
+    if next <= number { (next, end) = (0, 0) }
+  }
+
   /// The next number that is higher than one which somebody may have given out.
   /// - Parameter draw: draws a block, whose numbers are higher than all before it
   mutating func number(above floor: Int64, _ draw: () throws -> Int64) rethrows -> Int64 {
-    if next >= end || end - 1 <= floor { take(try draw()) }
+    let floor = max(floor, highest)
+    // More than once only where a sequence has been set back.
+    while next >= end || end - 1 <= floor { take(try draw()) }
     next = max(next, floor + 1)
     defer { next += 1 }
+    highest = next
     return next
   }
 

@@ -13,6 +13,8 @@ enum ServerSchema {
   private static let additions = """
     ALTER TABLE store ADD COLUMN group_number BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE store ADD COLUMN seen_at BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN loaded_revision BIGINT NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN loaded_audit_number BIGINT NOT NULL DEFAULT 0;
     ALTER TABLE store SET (fillfactor = 10);
     ALTER TABLE sessions SET (fillfactor = 50);
     CREATE SEQUENCE revisions;

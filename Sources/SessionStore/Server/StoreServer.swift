@@ -42,7 +42,7 @@ extension Store {
       durability: durability)
     do {
       // The own row is there before anything is written: it is what tells of a commit whose answer is lost.
-      if !isForReading { try store.inOwnGroup(waiting: limits.busyTimeout) {} }
+      if !isForReading { try writer.makeRow(now: store.now) }
       try connection.begin(.snapshot)
       defer { connection.endSnapshot() }
       store.counters.lastUUID = try writer.lastUUID()

@@ -10,6 +10,8 @@ final class Writer {
   /// of the group that is open, or was last; in its own row once that is committed
   private var groupNumber: Int64 = 0
   var numbers = Numbers()
+  /// the connection on which they were drawn
+  private var connectionCount = 0
 
   /// What is left to give out.
   struct Numbers {
@@ -36,16 +38,33 @@ final class Writer {
     return select
   }
 
-  /// Reads what ``lockRow()`` asked for, and makes the row when there is none: at first, and when it was put together
-  /// with others because this process had not written for long.
+  /// Reads what ``lockRow()`` asked for.
+  /// - Returns: whether there is such a row. It is put together with others when this process does not write for long.
+  func takeRow(_ select: inout Statement) throws -> Bool {
+    guard try select.step() else { return false }
+    groupNumber = select.integer(0) + 1
+    return true
+  }
+
+  /// Makes the own row, in a transaction of its own: one that a group makes is nothing that a witness could wait for.
   /// - Parameter now: Unix milliseconds
-  func takeRow(_ select: inout Statement, now: Int64) throws {
-    if try select.step() {
-      groupNumber = select.integer(0) + 1
-      return
-    }
+  func makeRow(now: Int64) throws {
     guard let id else { return }
-    groupNumber = 1
+    try connection.begin(.group)
+    do {
+      try insertRow(id, now)
+    } catch {
+      connection.rollback()
+      throw error
+    }
+    switch connection.commit() {
+    case .committed: break
+    // It is there or not, and may be made twice.
+    case .refused(let error), .unknown(let error): throw error
+    }
+  }
+
+  private func insertRow(_ id: Int64, _ now: Int64) throws {
     var insert = try connection.statement(
       """
       INSERT INTO store (id, revision, sessions, events, tasks, named_values, seen_at) VALUES ($1, 0, 0, 0, 0, 0, $2)
@@ -54,6 +73,13 @@ final class Writer {
     insert.bind(1, id)
     insert.bind(2, now)
     try insert.run()
+  }
+
+  /// Waits for the groups of all other processes, and lets none of them begin another before the open one is over.
+  /// What they may read, they read.
+  func holdOthersUp() throws {
+    var lock = try connection.statement("LOCK TABLE store IN EXCLUSIVE MODE")
+    try lock.run()
   }
 
   /// Tells whether the open group was committed, when its answer is lost.
@@ -65,7 +91,8 @@ final class Writer {
   func takeTime() throws {
     var set = try connection.statement(
       """
-      SELECT set_config('idle_in_transaction_session_timeout', '0', true), set_config('statement_timeout', '0', true)
+      SELECT set_config(name, '0', true) FROM pg_settings
+      WHERE name IN ('idle_in_transaction_session_timeout', 'statement_timeout', 'transaction_timeout')
       """)
     try set.run()
   }
@@ -83,7 +110,8 @@ final class Writer {
   }
 
   private static let sums =
-    "SELECT max(revision), max(audit_number), (SELECT version FROM schema_version)"
+    "SELECT max(revision), max(audit_number), (SELECT version FROM schema_version), max(loaded_revision), "
+    + "max(loaded_audit_number)"
     + counted.map { ", CAST(sum(\($0.column)) AS BIGINT)" }.joined() + " FROM store"
 
   /// Asks for the sums of what all processes count, and the version of the schema.
@@ -98,8 +126,11 @@ final class Writer {
     guard try select.step() else { throw DatabaseError.corrupt("table 'store' gives no sums") }
     var counters = Store.Counters(revision: select.integer(0), auditNumber: select.integer(1), lastUUID: lastUUID)
     for (index, counted) in Self.counted.enumerated() {
-      counters[keyPath: counted.counter] = select.integer(Int32(3 + index))
+      counters[keyPath: counted.counter] = select.integer(Int32(5 + index))
     }
+    // What was loaded as it was may have numbers of a block that was drawn before.
+    numbers.revisions.drop(through: select.integer(3))
+    numbers.auditNumbers.drop(through: select.integer(4))
     return counters
   }
 
@@ -137,21 +168,26 @@ final class Writer {
     try update.run()
   }
 
+  /// columns of which the greatest value counts, and not the sum
+  private static let greatest = ["revision", "audit_number", "loaded_revision", "loaded_audit_number"]
+
   private static let gathering =
-    "UPDATE store SET revision = CASE WHEN revision < $1 THEN $1 ELSE revision END, "
-    + "audit_number = CASE WHEN audit_number < $2 THEN $2 ELSE audit_number END"
-    + counted.enumerated().map { ", \($1.column) = \($1.column) + $\(3 + $0)" }.joined() + " WHERE id = 1"
+    "UPDATE store SET "
+    + greatest.enumerated()
+    .map { "\($1) = CASE WHEN \($1) < $\($0 + 1) THEN $\($0 + 1) ELSE \($1) END" }.joined(separator: ", ")
+    + counted.enumerated().map { ", \($1.column) = \($1.column) + $\(1 + greatest.count + $0)" }.joined()
+    + " WHERE id = 1"
 
   /// Puts rows of processes that have not written for long together in one: each start of a process makes one.
   /// - Parameter before: Unix milliseconds
   func gatherRows(seenBefore before: Int64) throws {
     var select = try connection.statement(
-      composed: "SELECT id, revision, audit_number" + Self.counted.map { ", \($0.column)" }.joined()
+      composed: "SELECT id, " + (Self.greatest + Self.counted.map(\.column)).joined(separator: ", ")
         + " FROM store WHERE id <> 1 AND seen_at < $1 ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED")
     select.bind(1, before)
     while try select.step() {
       var update = try connection.statement(composed: Self.gathering)
-      for column in 1...Int32(2 + Self.counted.count) { update.bind(column, select.integer(column)) }
+      for column in 1...Int32(Self.greatest.count + Self.counted.count) { update.bind(column, select.integer(column)) }
       try update.run()
       var delete = try connection.statement("DELETE FROM store WHERE id = $1")
       delete.bind(1, select.integer(0))
@@ -165,6 +201,11 @@ final class Writer {
   private static let enough: Int64 = 256
 
   func askForNumbers() throws -> Statement? {
+    if connectionCount != server.connections {
+      connectionCount = server.connections
+      numbers.revisions.drop()
+      numbers.auditNumbers.drop()
+    }
     if id == nil || numbers.revisions.rest >= Self.enough { return nil }
     var draw = try connection.statement(composed: numbers.revisions.drawing)
     try draw.send()
@@ -192,14 +233,15 @@ final class Writer {
     return try draw.step() ? draw.integer(0) : 0
   }
 
-  /// The numbers up to which any may have been given out: all of the blocks that were drawn, unless there is only the
-  /// own one, of which nothing was given out.
+  /// The numbers up to which any may have been given out: all of the blocks that were drawn, unless no group has
+  /// written any. What others have drawn then they throw away: see ``noteLoaded(revision:auditNumber:)``. Nobody else
+  /// writes meanwhile.
   func numbersGiven(_ counters: Store.Counters) throws -> (revision: Int64, auditNumber: Int64) {
     func given(_ block: NumberBlock, _ counter: Int64) throws -> Int64 {
+      if counter == 0 { return 0 }
       var select = try connection.statement(
         composed: "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM \(block.sequence)")
-      let drawn = try select.step() ? select.integer(0) : 0
-      return counter == 0 && drawn <= (block.rest == block.size ? 1 : 0) ? 0 : drawn * block.size
+      return try select.step() ? select.integer(0) * block.size : 0
     }
     return (try given(numbers.revisions, counters.revision), try given(numbers.auditNumbers, counters.auditNumber))
   }
@@ -212,8 +254,19 @@ final class Writer {
       set.bind(1, passing.block)
       try set.run()
     }
-    numbers.revisions = NumberBlock(sequence: numbers.revisions.sequence, size: numbers.revisions.size)
-    numbers.auditNumbers = NumberBlock(sequence: numbers.auditNumbers.sequence, size: numbers.auditNumbers.size)
+    numbers.revisions.drop()
+    numbers.auditNumbers.drop()
+  }
+
+  /// Tells all others that the numbers up to these are taken, whatever they have drawn.
+  func noteLoaded(revision: Int64, auditNumber: Int64) throws {
+    guard let id else { return }
+    var update = try connection.statement(
+      "UPDATE store SET loaded_revision = $1, loaded_audit_number = $2 WHERE id = $3")
+    update.bind(1, revision)
+    update.bind(2, auditNumber)
+    update.bind(3, id)
+    try update.run()
   }
 
   /// The same for the tables that number their rows themselves.

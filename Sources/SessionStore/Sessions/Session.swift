@@ -1,3 +1,4 @@
+import Database
 package import JSON
 
 /// Where a session stands in its life.
@@ -148,6 +149,29 @@ final class SessionDetails {
   let state: JSONText?
   /// about what keeping it takes
   let bytes: Int
+
+  /// The same at another revision.
+  /// - Parameter suspensions: how long they were by now and how many, when that has changed
+  func of(revision: Int64, _ suspensions: (time: Int64, count: Int64)?) -> SessionDetails {
+    SessionDetails(
+      revision: revision, userID: userID, clientCapabilities: clientCapabilities,
+      serverCapabilities: serverCapabilities, metadata: metadata, isInitialized: isInitialized, createdAt: createdAt,
+      suspendedTime: suspensions?.time ?? suspendedTime, suspensions: suspensions?.count ?? self.suspensions,
+      state: state)
+  }
+
+  /// what ``init(_:revision:state:)`` reads
+  static let columns: StaticString = """
+    user_id, client_capabilities, server_capabilities, metadata, is_initialized, created_at,
+      coalesce(suspended_ms, 0), coalesce(suspensions, 0)
+    """
+
+  convenience init(_ row: borrowing Statement, revision: Int64, state: JSONText?) {
+    self.init(
+      revision: revision, userID: row.optionalString(0), clientCapabilities: row.json(1),
+      serverCapabilities: row.json(2), metadata: row.json(3) ?? .emptyObject, isInitialized: row.boolean(4),
+      createdAt: row.integer(5), suspendedTime: row.integer(6), suspensions: row.integer(7), state: state)
+  }
 
   init(
     revision: Int64, userID: String?, clientCapabilities: JSONText?, serverCapabilities: JSONText?,

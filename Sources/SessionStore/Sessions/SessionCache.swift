@@ -75,9 +75,10 @@ struct SessionCache {
     details[slot.index(in: rows)].flatMap { $0.revision == rows[slot].revision ? $0 : nil }
   }
 
-  mutating func keep(_ new: SessionDetails, _ slot: SessionSlot) {
-    if new.bytes > Self.largestDetails { return }
-    if detailsBytes + new.bytes > Self.detailsCapacity { dropDetails() }
+  /// - Parameter isForeseen: whether it is wanted for certain, and how much of its kind there is was looked at
+  mutating func keep(_ new: SessionDetails, _ slot: SessionSlot, isForeseen: Bool = false) {
+    if !isForeseen, new.bytes > Self.largestDetails { return }
+    if !isForeseen, detailsBytes + new.bytes > Self.detailsCapacity { dropDetails() }
     let index = slot.index(in: rows)
     detailsBytes += new.bytes - (details[index]?.bytes ?? 0)
     details[index] = new

@@ -41,7 +41,8 @@ extension Store {
       throw StoreError.invalidSessionStatus(current: current, requested: step.rawValue)
     }
     let suspended = cache.rows[slot].suspendedAt.map { max(0, (Saturating(now) - $0).value) }
-    if let suspended { try addSuspension(of: cache.rows[slot].number, lasting: suspended) }
+    let known = isShared ? cache.details(slot) : nil
+    let sum = try suspended.flatMap { try addSuspension(of: cache.rows[slot].number, lasting: $0, known) }
     cache.update(slot) { row in
       row.lastActivity = now
       if let suspended, next == .active {
@@ -55,6 +56,7 @@ extension Store {
     if next.isOver || (next == .invalidated && keepsEnded) { end(slot, as: next, at: now) }
     if next != current { try revise(slot) }
     noteChange(ofSession: cache.rows[slot].number)
+    if let known { cache.keep(known.of(revision: cache.rows[slot].revision, sum), slot, isForeseen: true) }
     let session = try record(slot, includeState: true)
     if next != current {
       try audit(step.change, cache.rows[slot], userID: session.userID, from: current, to: next, reason: reason)
@@ -62,16 +64,24 @@ extension Store {
     return session
   }
 
-  private func addSuspension(of session: SessionNumber, lasting time: Int64) throws {
-    var select = try tables.statement(
-      of: session, "SELECT coalesce(suspended_ms, 0), coalesce(suspensions, 0) FROM sessions WHERE number = $1")
-    guard try select.step() else { return }
-    let (total, count) = (select.integer(0), select.integer(1))
+  /// - Returns: how long all suspensions were, and how many
+  private func addSuspension(
+    of session: SessionNumber, lasting time: Int64, _ known: SessionDetails?
+  ) throws -> (time: Int64, count: Int64)? {
+    let old = try known.map { ($0.suspendedTime, $0.suspensions) } ?? suspensions(of: session)
+    guard let (total, count) = old else { return nil }
     var update = try tables.statement(
       of: session, as: 3, "UPDATE sessions SET suspended_ms = $1, suspensions = $2 WHERE number = $3")
     update.bind(1, (Saturating(total) + time).time)
     update.bind(2, count + 1)
     try update.run()
+    return ((Saturating(total) + time).time, count + 1)
+  }
+
+  private func suspensions(of session: SessionNumber) throws -> (Int64, Int64)? {
+    var select = try tables.statement(
+      of: session, "SELECT coalesce(suspended_ms, 0), coalesce(suspensions, 0) FROM sessions WHERE number = $1")
+    return try select.step() ? (select.integer(0), select.integer(1)) : nil
   }
 
   /// Why a request may not use a session.

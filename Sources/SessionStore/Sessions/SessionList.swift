@@ -24,11 +24,17 @@ extension Store {
     let ids = try sessionIDs(filter, after: after, limit: limit + 1)
     for (index, id) in ids.enumerated() {
       if index == limit { return true }
+      if isShared, index % Self.sessionsAtOnce == 0 {
+        try foresee(ids[index...].prefix(Self.sessionsAtOnce).map(\.sessionID), withStates: includeState)
+      }
       guard let slot = try findSession(id.sessionID, owner: .server) else { continue }
       if try !visit(record(slot, includeState: includeState), id.number) { return true }
     }
     return false
   }
+
+  /// sessions of a page that a server is asked for together
+  private static let sessionsAtOnce = 64
 
   package func sessionIDs(
     _ filter: SessionFilter, after: Int64, limit: Int

@@ -42,6 +42,7 @@ extension Store {
         of: number, "DELETE FROM session_state WHERE session = $1 AND key = $2")
       delete.bind(2, key)
       try delete.run()
+      if isShared { foreseen.note(nil as JSONText?, number, key) }
       cache.update(slot) { $0.stateBytes -= Self.bytes(key, value.bytes.count) }
       try revise(slot)
     }
@@ -69,6 +70,7 @@ extension Store {
   // MARK: - Rows
 
   private func stateValue(session: SessionNumber, _ key: String) throws -> JSONText? {
+    if isShared, let known = foreseen.state(session, key) { return known }
     var select = try tables.statement(
       of: session, "SELECT value FROM session_state WHERE session = $1 AND key = $2")
     select.bind(2, key)
@@ -76,6 +78,7 @@ extension Store {
   }
 
   private func stateValueSize(session: SessionNumber, _ key: String) throws -> Int? {
+    if isShared, let known = foreseen.state(session, key) { return known?.bytes.count }
     var select = try tables.statement(
       of: session, "SELECT value FROM session_state WHERE session = $1 AND key = $2")
     select.bind(2, key)
@@ -92,11 +95,13 @@ extension Store {
     upsert.bind(2, key)
     upsert.bind(3, value)
     try upsert.run()
+    if isShared { foreseen.note(value.text, session, key) }
   }
 
   func deleteState(session: SessionNumber) throws {
     var delete = try tables.statement(of: session, "DELETE FROM session_state WHERE session = $1")
     try delete.run()
+    foreseen.forgetStates()
   }
 
   /// The whole state as one object, its keys in the order in which they were first set.

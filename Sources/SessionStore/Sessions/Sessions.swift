@@ -355,6 +355,7 @@ extension Store {
     if case .set(let text) = update.state { state = try stateEntries(text) }
 
     let number = cache.rows[slot].number
+    let known = isShared ? cache.details(slot) : nil
     try checkUserCap(slot, update)
     try updateDetails(slot, update)
     if let state {
@@ -373,7 +374,22 @@ extension Store {
       row.rearm(limits)
     }
     noteChange(ofSession: number)
+    if let known { keep(known, update, state, slot) }
     return try record(slot, includeState: true)
+  }
+
+  /// What an update has made of details that are known: to read them again would take a trip.
+  private func keep(_ old: SessionDetails, _ update: SessionUpdate, _ state: [StateEntry]?, _ slot: SessionSlot) {
+    let row = cache.rows[slot]
+    let new = SessionDetails(
+      revision: row.revision, userID: update.userID.applied(to: old.userID),
+      clientCapabilities: update.clientCapabilities.applied(to: old.clientCapabilities),
+      serverCapabilities: update.serverCapabilities.applied(to: old.serverCapabilities),
+      metadata: update.metadata.applied(to: old.metadata),
+      isInitialized: update.isInitialized.applied(to: old.isInitialized), createdAt: old.createdAt,
+      suspendedTime: old.suspendedTime, suspensions: old.suspensions,
+      state: state.map { stateObject($0, bytes: row.stateBytes) } ?? old.state)
+    cache.keep(new, slot, isForeseen: true)
   }
 
   /// Taking over a session is having one more.
@@ -466,7 +482,7 @@ extension Store {
   // MARK: - The whole record
 
   private func details(_ slot: SessionSlot, includeState: Bool) throws -> SessionDetails {
-    if let known = cache.details(slot) { return known }
+    if let known = cache.details(slot), !includeState || known.state != nil { return known }
     let row = cache.rows[slot]
     var select = try tables.statement(
       of: row.number,
@@ -479,10 +495,7 @@ extension Store {
       throw DatabaseError.corrupt("a row of table 'sessions' vanished")
     }
     let details = SessionDetails(
-      revision: row.revision, userID: select.optionalString(0), clientCapabilities: select.json(1),
-      serverCapabilities: select.json(2), metadata: select.json(3) ?? .emptyObject, isInitialized: select.boolean(4),
-      createdAt: select.integer(5), suspendedTime: select.integer(6), suspensions: select.integer(7),
-      state: includeState ? try stateObject(row) : nil)
+      select, revision: row.revision, state: includeState ? try stateObject(row) : nil)
     if includeState { cache.keep(details, slot) }
     return details
   }

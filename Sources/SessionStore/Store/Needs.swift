@@ -2,14 +2,22 @@
 /// locks them before anything is run, in one order and in one trip.
 package struct Needs {
   package private(set) var sessions: Set<String> = []
-  private(set) var tasks: Set<String> = []
+  package private(set) var tasks: Set<String> = []
   private(set) var values: [(place: ValuePlace, key: String)] = []
   private(set) var rateKeys: [String] = []
   private(set) var nonces: [(nonce: String, principal: String)] = []
+  /// those of the sessions whose whole record is wanted
+  private(set) var shown: Set<String> = []
+  /// keys of states
+  private(set) var states: [(session: String, key: String)] = []
+  /// Whether nobody else may write meanwhile.
+  var holdsOthersUp = false
 
   package init() {}
 
   package mutating func add(session id: String) { sessions.insert(id) }
+  package mutating func add(shown id: String) { shown.insert(id) }
+  package mutating func add(state key: String, of session: String) { states.append((session, key)) }
   package mutating func add(task id: String) { tasks.insert(id) }
   package mutating func add(value key: String, in place: ValuePlace) { values.append((place, key)) }
   package mutating func add(rateKey key: String) { rateKeys.append(key) }

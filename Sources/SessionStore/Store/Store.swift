@@ -60,6 +60,8 @@ package final class Store {
   var cache = SessionCache()
   /// ids of which it is known that there are no such sessions; only where the tables are shared
   var absentSessions: Set<String> = []
+  /// what was read ahead for the requests of the group or the snapshot; only where the tables are shared
+  var foreseen = Foreseen()
   var messageIDs = MessageIDCache()
   /// what the running request leaves to be recorded
   var pending = PendingEvents()
@@ -134,6 +136,7 @@ package final class Store {
   package func endRead() {
     if keepsSnapshot, connection.isInTransaction { return }
     connection.endSnapshot()
+    foreseen.removeAll()
     // Reads remember rows; message ids are remembered by writes alone.
     cache.trim()
   }
@@ -184,14 +187,17 @@ package final class Store {
 
   /// Ends the snapshot that several requests have shared.
   package func letSnapshotGo() {
-    if keepsSnapshot, !isInGroup { connection.endSnapshot() }
+    if keepsSnapshot, !isInGroup {
+      connection.endSnapshot()
+      foreseen.removeAll()
+    }
   }
 
   private func beginRead(_ writer: Writer, _ needs: Needs) throws {
     if keepsSnapshot, connection.isInTransaction { return }
     do {
       try connection.begin(.snapshot, waiting: hasWaitedInVain ? 0 : nil)
-      try load(writer, needs)
+      _ = try load(writer, needs)
     } catch {
       connection.rollback()
       noteFailure(error)
@@ -200,21 +206,26 @@ package final class Store {
   }
 
   /// In one trip: the own row and what the group needs, locked, and the counters.
-  private func load(_ writer: Writer, _ needs: Needs) throws {
+  /// - Returns: whether the own row is there
+  private func load(_ writer: Writer, _ needs: Needs) throws -> Bool {
     foreignCommits += 1
     forgetRows()
+    if needs.holdsOthersUp { try writer.holdOthersUp() }
     var row = isBeginning ? try writer.lockRow() : nil
     var sessions = try askForSessions(needs)
     if isBeginning { try askForLocks(needs) }
+    var foreseen = try askForForeseen(needs)
     var numbers = isBeginning ? try writer.askForNumbers() : nil
     var sums = try writer.askForCounters()
     counters = try writer.counters(&sums, lastUUID: counters.lastUUID)
     storedCounters = counters
     let found = writer.schema(sums)
     if found != schema { throw StoreError.tooNew(found: found, supported: schema) }
-    if row != nil { try writer.takeRow(&row!, now: now) }
+    if row != nil, try !writer.takeRow(&row!) { return false }
     if sessions != nil { try takeSessions(&sessions!, needs) }
     if numbers != nil { try writer.takeNumbers(&numbers!) }
+    try takeForeseen(&foreseen, needs)
+    return true
   }
 
   /// What follows does not wait as long for a server that was waited for in vain.
@@ -255,7 +266,13 @@ package final class Store {
       isBeginning = true
       defer { isBeginning = false }
       try connection.begin(.group, waiting: waiting)
-      return try load(writer, needs)
+      if try load(writer, needs) { return }
+      // This process had not written for long.
+      connection.rollback()
+      try writer.makeRow(now: now)
+      try connection.begin(.group, waiting: waiting)
+      if try !load(writer, needs) { throw DatabaseError.corrupt("a row of table 'store' vanished") }
+      return
     }
     if waiting == 0 { file?.setWaiting(false) }
     defer { if waiting == 0 { file?.setWaiting(true) } }
@@ -320,6 +337,7 @@ package final class Store {
 
   private func endGroup() {
     isInGroup = false
+    foreseen.removeAll()
     file?.unlock()
   }
 
@@ -331,6 +349,7 @@ package final class Store {
 
   private func forgetRows() {
     cache.removeAll()
+    foreseen.removeAll()
     if !absentSessions.isEmpty { absentSessions.removeAll() }
   }
 
@@ -423,7 +442,8 @@ package final class Store {
     return revision
   }
 
-  /// The numbers up to which this process or another may have given out any.
+  /// The numbers up to which this process or another may have given out any; on a server only in a group that holds
+  /// others up.
   func numbersGiven() throws -> (revision: Int64, auditNumber: Int64) {
     guard let writer else { return (counters.revision, counters.auditNumber) }
     return try writer.numbersGiven(counters)
@@ -476,6 +496,8 @@ package final class Store {
   /// The path of the file as it turned out to be, empty in memory; or where the server is, without a password.
   package var path: String { file?.path ?? writer?.server.place ?? "" }
   package var isExclusive: Bool { file?.isExclusive ?? false }
+  /// how often this process has waited for an answer of the server; 0 on a file
+  package var trips: Int64 { writer?.server.trips ?? 0 }
   /// such as "15.18"; nil on a file
   package var serverVersion: String? { writer?.server.version }
 

@@ -131,9 +131,6 @@ struct Tables {
   /// rows that the last INSERT, UPDATE or DELETE changed
   var changes: Int64 { database.changes }
 
-  /// Throws what became of the last INSERT, which was to make one row.
-  func requireOne() throws(DatabaseError) { try database.requireOne() }
-
   /// The connection itself, for what concerns the file and not the rows: transactions, pragmas, checks of the whole.
   func connection(_: ServerScope) -> Connection { database }
 }

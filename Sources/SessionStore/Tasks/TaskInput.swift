@@ -94,6 +94,7 @@ extension Store {
       of: task, as: 2, "UPDATE tasks SET input_keys_used = input_keys_used - $1 WHERE number = $2")
     update.bind(1, deleted)
     try update.run()
+    foreseen.forgetTasks()
     return deleted
   }
 

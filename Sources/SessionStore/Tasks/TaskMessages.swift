@@ -19,7 +19,7 @@ extension Store {
     insert.bind(2, message)
     try insert.run()
     noteMade(1)
-    try setQueueSize(task.queueSize + 1, task.number)
+    try setQueueSize(task.queueSize + 1, task)
     return task.queueSize + 1
   }
 
@@ -38,7 +38,7 @@ extension Store {
       of: task.number, "DELETE FROM task_messages WHERE task = $1 AND number <= $2")
     delete.bind(2, last)
     try delete.run()
-    try setQueueSize(task.queueSize - read.count, task.number)
+    try setQueueSize(task.queueSize - read.count, task)
     return task.queueSize - read.count
   }
 
@@ -73,10 +73,13 @@ extension Store {
     return (last, count, false)
   }
 
-  private func setQueueSize(_ size: Int64, _ task: TaskNumber) throws {
-    var update = try tables.statement(of: task, as: 2, "UPDATE tasks SET queue_size = $1 WHERE number = $2")
+  private func setQueueSize(_ size: Int64, _ task: TaskRecord) throws {
+    var update = try tables.statement(of: task.number, as: 2, "UPDATE tasks SET queue_size = $1 WHERE number = $2")
     update.bind(1, size)
     try update.run()
+    var task = task
+    task.queueSize = size
+    foresee(task)
   }
 
   /// Deletes some from the front.
@@ -95,6 +98,7 @@ extension Store {
       of: task, as: 2, "UPDATE tasks SET queue_size = queue_size - $1 WHERE number = $2")
     update.bind(1, deleted)
     try update.run()
+    foreseen.forgetTasks()
     return deleted
   }
 

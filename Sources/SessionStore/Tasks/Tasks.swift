@@ -88,6 +88,7 @@ extension Store {
   }
 
   private func findTask(_ taskID: String) throws -> TaskRecord? {
+    if isShared, let known = foreseen.task(taskID) { return known }
     var select =
       isShared
       ? try tables.statement(.server, composed: TaskRecord.byID.description + locking)
@@ -171,6 +172,7 @@ extension Store {
     insert.bind(18, task.ownPayloads[.originalParams].map { Payload(own: $0) })
     insert.bind(19, task.ownPayloads[.meta].map { Payload(own: $0) })
     try insert.run()
+    foresee(task)
   }
 
   /// The member around an outcome is put there here.
@@ -213,7 +215,15 @@ extension Store {
     update.bind(9, task.inputKeysUsed)
     try update.run()
     task.hasNewPayloads = false
+    foresee(task)
     noteChange(ofTask: task.number, session: task.session)
+  }
+
+  /// What a task has become need not be read again for the requests behind this one.
+  func foresee(_ task: TaskRecord) {
+    guard isShared else { return }
+    let isSmall = (task.statusMessage?.utf8.count ?? 0) + (task.originalMethod?.utf8.count ?? 0) <= 1_024
+    if isSmall { foreseen.note(task, task.taskID) } else { foreseen.forget(task: task.taskID) }
   }
 
   private func updateOfUsual(_ task: TaskRecord) throws -> Statement {
@@ -397,6 +407,7 @@ extension Store {
     if task.payloadsApart > 0 { try deletePayloadsApart(task.number) }
     var delete = try tables.statement(of: task.number, "DELETE FROM tasks WHERE number = $1")
     try delete.run()
+    foreseen.forget(task: task.taskID)
     counters.tasks -= 1
     counters.tasksRemoved += 1
     done.tasksRemoved += 1
@@ -475,6 +486,7 @@ extension Store {
     var end = try tables.statement(
       of: task.number, "UPDATE tasks SET ttl = -created_at - 1, expires_at = -1 WHERE number = $1")
     try end.run()
+    foreseen.forget(task: task.taskID)
     return try budget.inChunks { try deleteTaskMessages(task.number, limit: $0) }
       || budget.inChunks { try deleteInputKeys(task.number, limit: $0) }
   }

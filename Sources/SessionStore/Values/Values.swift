@@ -15,6 +15,12 @@ package struct ValuePlace {
   let principal: String
   let collection: String
 
+  init(tenantID: String, principal: String, collection: String) {
+    self.tenantID = tenantID
+    self.principal = principal
+    self.collection = collection
+  }
+
   package init(collection: String, owner: Owner) {
     // Names are never empty, so the empty one stands for nobody.
     tenantID = owner.tenant.binding ?? ""
@@ -23,15 +29,22 @@ package struct ValuePlace {
   }
 }
 
+/// A row of a value, which may have lapsed.
+struct StoredValue {
+  let number: Int64
+  let value: NamedValue
+
+  func hasLapsed(at now: Int64) -> Bool { value.expiresAt.map { $0 <= now } ?? false }
+
+  init(_ row: borrowing Statement) {
+    number = row.integer(0)
+    value = NamedValue(
+      key: row.string(1), value: row.json(2) ?? .null, expiresAt: row.optionalInteger(3), revision: row.integer(4))
+  }
+}
+
 /// State behind a handle, for servers that have no protocol session.
 extension Store {
-  private struct StoredValue {
-    let number: Int64
-    let value: NamedValue
-
-    func hasLapsed(at now: Int64) -> Bool { value.expiresAt.map { $0 <= now } ?? false }
-  }
-
   /// Stores a value.
   /// - Parameters:
   ///   - ttl: milliseconds; nil: it stays
@@ -63,6 +76,7 @@ extension Store {
       update.bind(3, revision)
       update.bind(7, key)
       try update.run()
+      foreseen.forget(place, key)
       return (true, revision)
     }
     // Before anything is removed: a refused call leaves everything as it was.
@@ -90,6 +104,7 @@ extension Store {
     insert.bind(7, expiresAt)
     insert.bind(8, revision)
     try insert.run()
+    foreseen.forget(place, key)
     counters.values += 1
     noteMade(Self.valueRows)
     return (true, revision)
@@ -119,7 +134,7 @@ extension Store {
     var select = try list(place, prefix: prefix, after: after, limit: Int64(limit) + 1)
     var count = 0
     while try select.step() {
-      let stored = Self.storedValue(select)
+      let stored = StoredValue(select)
       if try count == limit || !visit(stored.value, stored.number) { return true }
       count += 1
     }
@@ -194,6 +209,7 @@ extension Store {
 
   /// The row under a key; it may have lapsed.
   private func find(_ place: ValuePlace, _ key: String) throws -> StoredValue? {
+    if isShared, let known = foreseen.value(place, key) { return known }
     var select = try tables.statement(
       in: place,
       """
@@ -201,14 +217,7 @@ extension Store {
       WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4
       """)
     select.bind(4, key)
-    return try select.step() ? Self.storedValue(select) : nil
-  }
-
-  private static func storedValue(_ row: borrowing Statement) -> StoredValue {
-    StoredValue(
-      number: row.integer(0),
-      value: NamedValue(
-        key: row.string(1), value: row.json(2) ?? .null, expiresAt: row.optionalInteger(3), revision: row.integer(4)))
+    return try select.step() ? StoredValue(select) : nil
   }
 
   /// Removes a row that is there.
@@ -218,6 +227,7 @@ extension Store {
       "DELETE FROM named_values WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4")
     delete.bind(4, key)
     try delete.run()
+    if isShared { foreseen.note(nil as StoredValue?, place, key) }
     counters.values -= 1
   }
 
@@ -241,6 +251,7 @@ extension Store {
     try delete.run()
     let swept = tables.changes
     counters.values -= swept
+    foreseen.forgetValues()
     return swept
   }
 }

@@ -71,7 +71,7 @@ final class Method: Sendable {
     takesOwner = parameters.contains { parameter in
       if case .owner = parameter.type { parameter.name == .principal } else { false }
     }
-    need = Need(parameters)
+    need = Need(parameters, result: result)
   }
 }
 

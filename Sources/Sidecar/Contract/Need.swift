@@ -6,26 +6,60 @@ struct Need: Sendable {
   private let session: Bool
   private let task: Bool
   private let value: Bool
+  private let stateKey: Bool
   private let rateKey: Bool
   private let nonce: Bool
+  private let touch: Bool
+  /// whether it always names the session that it is about
+  let isOfOneSession: Bool
+  private let sessionRecord: Bool
+  private let taskRecord: Bool
+  /// whether the answer is the whole record of the session
+  private let shows: Bool
 
-  init(_ parameters: [Parameter]) {
+  init(_ parameters: [Parameter], result: Schema) {
     func takes(_ name: ParameterName) -> Bool { parameters.contains { $0.name == name } }
     session = takes(.sessionID)
+    isOfOneSession = takes(.session) || parameters.contains { $0.name == .sessionID && $0.isRequired }
     task = takes(.taskID)
     value = takes(.collection) && takes(.key)
+    stateKey = takes(.sessionID) && takes(.key) && !takes(.window)
     rateKey = takes(.window) && takes(.key)
     nonce = takes(.nonce)
+    touch = takes(.touch)
+    sessionRecord = takes(.session)
+    taskRecord = takes(.task)
+    shows = result.isRecord("Session")
   }
+
+  /// Whether a method is about one task, be it one that it makes.
+  var isOfTask: Bool { task || taskRecord }
+
+  /// Whether a call that may do without a group will hardly do without one: to find that out would take a trip.
+  func writes(_ call: Call) -> Bool { rateKey || (touch && call.boolean(.touch)) }
 
   /// Adds what a call of the method names.
   func add(_ call: Call, to needs: inout Needs) {
-    if session, let id = call.optionalString(.sessionID) { needs.add(session: id) }
+    if session, let id = call.optionalString(.sessionID) { add(session: id, call, to: &needs) }
     if task, let id = call.optionalString(.taskID) { needs.add(task: id) }
+    if sessionRecord, let id = Self.id(.sessionID, in: .session, of: call) { add(session: id, call, to: &needs) }
+    if taskRecord, let id = Self.id(.taskID, in: .task, of: call) { needs.add(task: id) }
     if value, call.has(.key) {
       needs.add(value: call.string(.key), in: ValuePlace(collection: call.string(.collection), owner: call.owner))
     }
     if rateKey { needs.add(rateKey: call.string(.key)) }
     if nonce { needs.add(nonce: call.string(.nonce), of: call.owner.principal) }
+  }
+
+  private func add(session id: String, _ call: Call, to needs: inout Needs) {
+    needs.add(session: id)
+    if shows { needs.add(shown: id) }
+    if stateKey, call.has(.key) { needs.add(state: call.string(.key), of: id) }
+  }
+
+  /// The id that stands in a record.
+  private static func id(_ name: ParameterName, in record: ParameterName, of call: Call) -> String? {
+    guard call.has(record) else { return nil }
+    return try? call.openRecord(record, [.required(name, .identifier, "")]).optionalString(name)
   }
 }

@@ -19,6 +19,15 @@ indirect enum Schema: Sendable {
 
   static let anyPayload = payload(.any)
 
+  /// Whether it is the record of this name, or null.
+  func isRecord(_ name: String) -> Bool {
+    switch self {
+    case .reference(let other): other == name
+    case .nullable(let schema): schema.isRecord(name)
+    default: false
+    }
+  }
+
   func write(to writer: inout JSONWriter) {
     writer.beginObject()
     writeMembers(to: &writer)

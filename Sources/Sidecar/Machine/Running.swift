@@ -94,6 +94,8 @@ extension Sidecar {
     case .none, .ownGroups: try write(method)
     case .read: try read(method)
     case .write: try change(method, at: mark)
+    case .readOrWrite where store.isShared && method.need.writes(call):
+      try change(method, at: mark)
     case .readOrWrite:
       let output = group.answers.output.mark
       do {

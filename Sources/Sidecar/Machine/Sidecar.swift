@@ -70,6 +70,8 @@ package final class Sidecar {
   var lines: LineReader
   /// what is to be run next, where it is collected first
   var collected = Collected()
+  /// what the requests of the open group are about
+  private var watched = Watched()
   /// whether a group is run that others were in the way of
   private var isSecondTry = false
   var requests = RequestReader()
@@ -184,6 +186,7 @@ package final class Sidecar {
   private func run(_ unit: Unit) {
     let start = host.monotonic()
     let request = parseForGroup(unit)
+    let targets = targets(request.method)
     let mark = group.answers.mark
     running.start = start
     do {
@@ -198,26 +201,27 @@ package final class Sidecar {
       return settle()
     }
     let isFull = group.add(unit, method: request.index, start: start, now: store.isShared ? nil : store.now)
-    if isFull || standsApart(request.method) { closeGroup(before: unit) }
+    if let targets { watched.add(targets) }
+    if isFull || standsApart(request.method, targets) { closeGroup(before: unit) }
   }
 
   /// Parses a unit, and closes the group first when the unit may not share it.
   private func parseForGroup(_ unit: Unit) -> ParsedRequest {
     let request = parse(unit)
-    guard group.state == .open, standsApart(request.method) else { return request }
+    guard group.state == .open else {
+      watched.removeAll()
+      return request
+    }
+    let targets = targets(request.method)
+    if !standsApart(request.method, targets), targets.map(watched.admits) ?? true { return request }
     closeGroup(before: unit)
+    watched.removeAll()
     return parse(unit)
   }
 
   /// Whether a method must not share a group with what came before or comes after.
-  private func standsApart(_ method: Method?) -> Bool {
-    guard let method else { return false }
-    return method.access == .ownGroups || (isWatched(method) && !group.answers.subscriptions.isEmpty)
-  }
-
-  private func isWatched(_ method: Method) -> Bool {
-    method.isWatched
-      || (method.countsViolations && (store.limits.countsRefusedInput || store.limits.countsDeniedRates))
+  private func standsApart(_ method: Method?, _ targets: Watched.Targets?) -> Bool {
+    method?.access == .ownGroups || targets?.isWide == true
   }
 
   private func closeGroup(before unit: Unit) {

@@ -53,6 +53,10 @@ enum MetricsMethods {
         "free_bytes", "memory_usage", "subscriptions", "bytes_received", "bytes_sent", "requests", "errors",
       ].map { ($0, .optional(.integer)) }
       + [
+        (
+          "database_trips",
+          .optional(.described(.integer, "How often this process has waited for a server; 0 on a file."))
+        ),
         ("uptime", .optional(.described(.integer, "Milliseconds."))),
         (
           "totals",
@@ -117,6 +121,7 @@ extension Sidecar {
     writer.member("bytes_sent", metrics.bytesSent)
     writer.member("requests", metrics.requests)
     writer.member("errors", metrics.errors)
+    writer.member("database_trips", store.trips)
     writer.member("uptime", max(0, store.now - metrics.startedAt))
     writer.name("totals")
     writer.beginObject()
@@ -183,6 +188,8 @@ extension Sidecar {
     }
     page.single("received_bytes_total", .counter, "Bytes of requests.", metrics.bytesReceived)
     page.single("sent_bytes_total", .counter, "Bytes of answers and notifications.", metrics.bytesSent)
+    page.single(
+      "database_trips_total", .counter, "How often this process has waited for a server; 0 on a file.", store.trips)
     page.family("requests_total", .counter, "Requests by method.")
     for method in calledMethods {
       page.sample("requests_total", [("method", method.name)], method.requests.latency.count)

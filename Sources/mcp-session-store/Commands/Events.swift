@@ -70,6 +70,8 @@ private struct EventFollower {
   private var after: Int64
   /// the session's number: another one under the same id is another session
   private var session: SessionNumber?
+  /// on a server
+  private var store: Store?
 
   init(_ arguments: Arguments) {
     self.arguments = arguments
@@ -97,19 +99,21 @@ private struct EventFollower {
     after = page.cursorAhead ? after : page.nextAfter
   }
 
-  /// The file is opened anew for each look, so that between two of them nothing is held that a sidecar which starts or
+  /// A file is opened anew for each look, so that between two of them nothing is held that a sidecar which starts or
   /// ends would have to wait for.
-  private func look(_ lines: inout JSONWriter) throws(Failure) -> Look {
+  private mutating func look(_ lines: inout JSONWriter) throws(Failure) -> Look {
     let isKnown = session != nil
-    return try arguments.reading { store in
+    let (session, after, stream) = (arguments.operands[0], after, arguments.stream)
+    let isJSON = arguments.json
+    return try arguments.reading(keeping: &store) { store in
       lines = JSONWriter()
       do {
         let found = try store.read {
           try store.inspectEvents(
-            arguments.operands[0], after: after, streamID: arguments.stream, limit: Self.pageRows
+            session, after: after, streamID: stream, limit: Self.pageRows
           ) { event in
             if lines.count >= Self.pageBytes { return false }
-            append(event, to: &lines)
+            Self.append(event, asJSON: isJSON, to: &lines)
             return true
           }
         }
@@ -120,8 +124,10 @@ private struct EventFollower {
     }
   }
 
-  private func append(_ event: borrowing EventRow, to lines: inout JSONWriter) {
-    if arguments.json {
+  private static func append(
+    _ event: borrowing EventRow, asJSON: Bool, to lines: inout JSONWriter
+  ) {
+    if asJSON {
       lines.event(event)
     } else {
       let stream = event.streamID.map { Terminal.printable($0) } ?? "-"

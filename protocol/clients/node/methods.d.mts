@@ -230,6 +230,8 @@ export interface Metrics {
   bytes_sent?: number
   requests?: number
   errors?: number
+  /** How often this process has waited for a server; 0 on a file. */
+  database_trips?: number
   /** Milliseconds. */
   uptime?: number
   /** Committed by this process since it began, by name; none ever falls back. */

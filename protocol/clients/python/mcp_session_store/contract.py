@@ -301,6 +301,8 @@ class Metrics(TypedDict):
     bytes_sent: NotRequired[int]
     requests: NotRequired[int]
     errors: NotRequired[int]
+    database_trips: NotRequired[int]
+    """How often this process has waited for a server; 0 on a file."""
     uptime: NotRequired[int]
     """Milliseconds."""
     totals: NotRequired[dict[str, Any]]

@@ -1,0 +1,289 @@
+import Database
+import JSON
+
+/// Rows that requests name in their parameters, read in the trip that begins their group or snapshot, so that the
+/// requests need no trips of their own. What is written to such a row is written here too; what is not here is looked
+/// for in the database. Details of sessions are foreseen as well, and lie in the cache of sessions.
+struct Foreseen {
+  struct StateName: Hashable {
+    let session: SessionNumber
+    let key: [UInt8]
+  }
+
+  /// what was found; nil: there is nothing
+  private var tasks: [String: TaskRecord?] = [:]
+  private var values: [[[UInt8]]: StoredValue?] = [:]
+  private var states: [StateName: JSONText?] = [:]
+  /// by keys of rate limits
+  private var arrivals: [[UInt8]: Int64] = [:]
+
+  /// rows of each kind at most
+  static let rows = 4_000
+  /// bytes of them at most, about
+  private static let bytes = 4 << 20
+
+  /// Rows that are larger than this are left to the requests.
+  static func largest(of count: Int) -> Int64 { Int64(bytes / max(1, count)) }
+
+  mutating func removeAll() {
+    if !tasks.isEmpty { tasks.removeAll() }
+    if !values.isEmpty { values.removeAll() }
+    if !states.isEmpty { states.removeAll() }
+    if !arrivals.isEmpty { arrivals.removeAll() }
+  }
+
+  // MARK: - Tasks
+
+  /// - Returns: nil when nothing is known of it
+  func task(_ taskID: String) -> TaskRecord?? { tasks[taskID] }
+
+  /// Remembers what a task that is known here, or was just made, has become; nil: it is gone.
+  mutating func note(_ task: TaskRecord?, _ taskID: String) { tasks[taskID] = .some(task) }
+
+  mutating func forget(task taskID: String) { tasks[taskID] = nil }
+
+  mutating func forgetTasks() { tasks.removeAll() }
+
+  // MARK: - Values
+
+  private static func name(_ place: ValuePlace, _ key: String) -> [[UInt8]] {
+    [place.tenantID.exact, place.principal.exact, place.collection.exact, key.exact]
+  }
+
+  func value(_ place: ValuePlace, _ key: String) -> StoredValue?? {
+    values.isEmpty ? nil : values[Self.name(place, key)]
+  }
+
+  mutating func note(_ value: StoredValue?, _ place: ValuePlace, _ key: String) {
+    values[Self.name(place, key)] = .some(value)
+  }
+
+  mutating func forget(_ place: ValuePlace, _ key: String) {
+    if !values.isEmpty { values[Self.name(place, key)] = nil }
+  }
+
+  mutating func forgetValues() { if !values.isEmpty { values.removeAll() } }
+
+  // MARK: - Keys of states
+
+  func state(_ session: SessionNumber, _ key: String) -> JSONText?? {
+    states.isEmpty ? nil : states[StateName(session: session, key: key.exact)]
+  }
+
+  mutating func note(_ value: JSONText?, _ session: SessionNumber, _ key: String) {
+    states[StateName(session: session, key: key.exact)] = .some(value)
+  }
+
+  mutating func forget(_ session: SessionNumber, _ key: String) {
+    if !states.isEmpty { states[StateName(session: session, key: key.exact)] = nil }
+  }
+
+  mutating func forgetStates() { if !states.isEmpty { states.removeAll() } }
+
+  // MARK: - Rate limits
+
+  func arrival(_ key: String) -> Int64? { arrivals.isEmpty ? nil : arrivals[key.exact] }
+
+  /// - Parameter arrival: nil: it is to be looked for
+  mutating func note(arrival: Int64?, _ key: String) { arrivals[key.exact] = arrival }
+
+  mutating func forgetArrivals() { if !arrivals.isEmpty { arrivals.removeAll() } }
+}
+
+/// The statements whose rows are foreseen, on their way.
+struct ForeseenStatements: ~Copyable {
+  fileprivate var details: Statement?
+  fileprivate var detailStates: Statement?
+  fileprivate var presentTasks: Statement?
+  fileprivate var tasks: Statement?
+  fileprivate var values: Statement?
+  fileprivate var states: Statement?
+  fileprivate var arrivals: Statement?
+}
+
+extension Store {
+  /// Asks for what is foreseen; in a group all of it is locked by then.
+  func askForForeseen(_ needs: Needs) throws -> ForeseenStatements {
+    var asked = ForeseenStatements()
+    if !needs.shown.isEmpty { try askForDetails(needs.shown.prefix(Foreseen.rows), withStates: true, &asked) }
+    if !needs.tasks.isEmpty { try askForTasks(Array(needs.tasks.prefix(Foreseen.rows)), &asked) }
+    if !needs.values.isEmpty { asked.values = try askForValues(needs.values.prefix(Foreseen.rows)) }
+    if !needs.states.isEmpty { asked.states = try askForStates(needs.states.prefix(Foreseen.rows)) }
+    if !needs.rateKeys.isEmpty { asked.arrivals = try askForArrivals(needs.rateKeys.prefix(Foreseen.rows)) }
+    return asked
+  }
+
+  /// Reads the rows and details of sessions in one trip, for a page that is going to show them.
+  func foresee(_ sessions: some Collection<String>, withStates: Bool) throws {
+    var needs = Needs()
+    for session in sessions where cache.slot(session) == nil { needs.add(session: session) }
+    var asked = ForeseenStatements()
+    try askForDetails(sessions, withStates: withStates, &asked)
+    var rows = try askForSessions(needs)
+    if rows != nil { try takeSessions(&rows!, needs) }
+    try takeForeseen(&asked, needs)
+  }
+
+  private static func smallDetails(withStates: Bool) -> String {
+    """
+    session_id = ANY ($1) AND \(withStates ? "state_bytes + " : "")octet_length(metadata)
+      + coalesce(octet_length(client_capabilities), 0) + coalesce(octet_length(server_capabilities), 0) <= $2
+    """
+  }
+
+  private func askForDetails(
+    _ sessions: some Collection<String>, withStates: Bool, _ asked: inout ForeseenStatements
+  ) throws {
+    let (sessions, largest) = (Array(sessions), Foreseen.largest(of: sessions.count))
+    let small = Self.smallDetails(withStates: withStates)
+    var details = try tables.statement(
+      .server,
+      composed: """
+        SELECT \(SessionDetails.columns), session_id FROM sessions WHERE \(small) ORDER BY number
+        """)
+    details.bind(1, texts: sessions)
+    details.bind(2, largest)
+    try details.send()
+    asked.details = consume details
+    if !withStates { return }
+    var states = try tables.statement(
+      .server,
+      composed: """
+        SELECT session, key, value FROM session_state
+        WHERE session IN (SELECT number FROM sessions WHERE \(small)) ORDER BY session, number
+        """)
+    states.bind(1, texts: sessions)
+    states.bind(2, largest)
+    try states.send()
+    asked.detailStates = consume states
+  }
+
+  private func askForTasks(_ tasks: [String], _ asked: inout ForeseenStatements) throws {
+    var present = try tables.statement(.server, composed: "SELECT task_id FROM tasks WHERE task_id = ANY ($1)")
+    present.bind(1, texts: tasks)
+    try present.send()
+    asked.presentTasks = consume present
+    var select = try self.tables.statement(
+      .server,
+      composed: TaskRecord.select + """
+         WHERE task_id = ANY ($1)
+          AND coalesce(octet_length(status_message), 0) + coalesce(octet_length(original_method), 0) <= $2
+        """)
+    select.bind(1, texts: tasks)
+    select.bind(2, Foreseen.largest(of: tasks.count))
+    try select.send()
+    asked.tasks = consume select
+  }
+
+  private func askForValues(_ names: ArraySlice<(place: ValuePlace, key: String)>) throws -> Statement {
+    var select = try tables.statement(
+      .server,
+      composed: """
+        SELECT number, key, CASE WHEN octet_length(value) <= $5 THEN value END, expires_at, revision,
+          octet_length(value) <= $5, tenant_id, principal, collection
+        FROM named_values WHERE (tenant_id, principal, collection, key) IN
+          (SELECT t, p, c, k
+          FROM unnest(CAST($1 AS TEXT[]), CAST($2 AS TEXT[]), CAST($3 AS TEXT[]), CAST($4 AS TEXT[]))
+            AS wanted (t, p, c, k))
+        """)
+    select.bind(1, texts: names.map(\.place.tenantID))
+    select.bind(2, texts: names.map(\.place.principal))
+    select.bind(3, texts: names.map(\.place.collection))
+    select.bind(4, texts: names.map(\.key))
+    select.bind(5, Foreseen.largest(of: names.count))
+    try select.send()
+    return select
+  }
+
+  private func askForStates(_ names: ArraySlice<(session: String, key: String)>) throws -> Statement {
+    var select = try tables.statement(
+      .server,
+      composed: """
+        SELECT session, key, CASE WHEN octet_length(value) <= $3 THEN value END, octet_length(value) <= $3
+        FROM session_state WHERE (session, key) IN
+          (SELECT number, k FROM unnest(CAST($1 AS TEXT[]), CAST($2 AS TEXT[])) AS wanted (s, k)
+          JOIN sessions ON session_id = s)
+        """)
+    select.bind(1, texts: names.map(\.session))
+    select.bind(2, texts: names.map(\.key))
+    select.bind(3, Foreseen.largest(of: names.count))
+    try select.send()
+    return select
+  }
+
+  private func askForArrivals(_ keys: ArraySlice<String>) throws -> Statement {
+    var select = try tables.statement(
+      .server, composed: "SELECT key, arrival FROM rate_limits WHERE key = ANY ($1)")
+    select.bind(1, texts: Array(keys))
+    try select.send()
+    return select
+  }
+
+  /// Takes what was asked for; the rows of the sessions that are named are in the cache by then.
+  func takeForeseen(_ asked: inout ForeseenStatements, _ needs: Needs) throws {
+    let entries = asked.detailStates != nil ? try stateEntries(&asked.detailStates!) : nil
+    if asked.details != nil { try takeDetails(&asked.details!, entries) }
+    if asked.tasks != nil { try takeTasks(&asked.tasks!, &asked.presentTasks!, needs) }
+    if asked.values != nil { try takeValues(&asked.values!, needs) }
+    if asked.states != nil { try takeStates(&asked.states!, needs) }
+    if asked.arrivals != nil {
+      while try asked.arrivals!.step() { foreseen.note(arrival: asked.arrivals!.integer(1), asked.arrivals!.string(0)) }
+    }
+  }
+
+  private func stateEntries(_ states: inout Statement) throws -> [SessionNumber: [StateEntry]] {
+    var entries: [SessionNumber: [StateEntry]] = [:]
+    while try states.step() {
+      let entry = StateEntry(key: states.string(1), value: Payload(own: states.json(2) ?? .null))
+      entries[SessionNumber(states, 0), default: []].append(entry)
+    }
+    return entries
+  }
+
+  private func takeDetails(_ rows: inout Statement, _ entries: [SessionNumber: [StateEntry]]?) throws {
+    while try rows.step() {
+      guard let slot = cache.slot(rows.string(8)) else { continue }
+      let row = cache.rows[slot]
+      let state = entries.map { stateObject($0[row.number] ?? [], bytes: row.stateBytes) }
+      cache.keep(SessionDetails(rows, revision: row.revision, state: state), slot, isForeseen: true)
+    }
+  }
+
+  private func takeTasks(_ rows: inout Statement, _ present: inout Statement, _ needs: Needs) throws {
+    var absent = Set(needs.tasks.prefix(Foreseen.rows))
+    while try present.step() { absent.remove(present.string(0)) }
+    for taskID in absent { foreseen.note(nil, taskID) }
+    while try rows.step() {
+      let task = TaskRecord(rows, self)
+      foreseen.note(task, task.taskID)
+    }
+  }
+
+  private func takeValues(_ rows: inout Statement, _ needs: Needs) throws {
+    for name in needs.values.prefix(Foreseen.rows) { foreseen.note(nil as StoredValue?, name.place, name.key) }
+    while try rows.step() {
+      let place = ValuePlace(tenantID: rows.string(6), principal: rows.string(7), collection: rows.string(8))
+      let stored = StoredValue(rows)
+      if rows.boolean(5) {
+        foreseen.note(stored, place, stored.value.key)
+      } else {
+        foreseen.forget(place, stored.value.key)
+      }
+    }
+  }
+
+  private func takeStates(_ rows: inout Statement, _ needs: Needs) throws {
+    for name in needs.states.prefix(Foreseen.rows) {
+      guard let slot = cache.slot(name.session) else { continue }
+      foreseen.note(nil as JSONText?, cache.rows[slot].number, name.key)
+    }
+    while try rows.step() {
+      let (session, key) = (SessionNumber(rows, 0), rows.string(1))
+      if rows.boolean(3) {
+        foreseen.note(rows.json(2), session, key)
+      } else {
+        foreseen.forget(session, key)
+      }
+    }
+  }
+}

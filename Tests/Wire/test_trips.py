@@ -1,0 +1,143 @@
+"""How often a store on a server waits for it: what the contract says of each kind of call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sidecar import Sidecar, line, request
+
+Spawn = Callable[..., Sidecar]
+
+
+@pytest.fixture(scope="session")
+def engine_name() -> str:
+    return "postgres"
+
+
+def trips(sidecar: Sidecar) -> int:
+    return int(sidecar.call("get_metrics")["database_trips"])
+
+
+class Counting:
+    """A sidecar whose trips are counted. A sweep that comes in between adds some: so the least of three counts."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self.sidecar = sidecar
+
+    def trips(self) -> int:
+        return int(self.sidecar.call("get_metrics")["database_trips"])
+
+    def cost(self, *calls: tuple[str, dict[str, Any]], before: tuple[str, dict[str, Any]] | None = None) -> int:
+        """Of all of them in one write."""
+
+        def once() -> int:
+            if before:
+                self.sidecar.call(before[0], **before[1])
+            first, second = self.trips(), self.trips()
+            self.sidecar.send_bytes(b"".join(line(request(method, 1, **params)) for method, params in calls))
+            for _ in calls:
+                assert "error" not in (answer := self.sidecar.receive_answer()), answer
+            return (self.trips() - second) - (second - first)
+
+        return min(once() for _ in range(3))
+
+
+@pytest.fixture
+def counting(spawn: Spawn) -> Counting:
+    return Counting(spawn())
+
+
+LARGE = "x" * 3_000
+#: a read that names what it is about: all in the one trip that begins its snapshot
+ONE = [
+    ("get_session", {"session_id": "s"}),
+    ("get_session", {"session_id": "nobody"}),
+    ("get_session_state", {"session_id": "s", "key": "a"}),
+    ("get_session_state", {"session_id": "s", "key": "b"}),
+    ("get_task", {"task_id": "t"}),
+    ("get_task", {"task_id": "t", "session_id": "s"}),
+    ("get_task", {"task_id": "nobody"}),
+    ("get_value", {"collection": "c", "key": "k"}),
+    ("get_value", {"collection": "c", "key": "none"}),
+]
+#: a write: locks and rows, then changes and commit
+TWO = [
+    ("create_session", {}),
+    ("get_session", {"session_id": "s", "touch": True}),
+    ("update_session", {"session": {"session_id": "s", "metadata": {"m": LARGE}}}),
+    ("update_session", {"session": {"session_id": "s", "state": {"a": 1, "large": LARGE}}}),
+    ("touch_session", {"session_id": "s"}),
+    ("set_session_state", {"session_id": "s", "key": "a", "value": 2}),
+    ("remove_session_state", {"session_id": "s", "key": "b"}),
+    ("store_event", {"session_id": "s", "data": 1}),
+    ("store_events", {"session_id": "s", "events": [{"data": 1}] * 100}),
+    ("create_task", {"session_id": "s"}),
+    ("touch_task", {"task_id": "t", "status_message": "on its way"}),
+    ("update_task", {"task": {"task_id": "t", "status_message": "still"}}),
+    ("enqueue_task_message", {"task_id": "t", "message": 1}),
+    ("put_value", {"collection": "c", "key": "k", "value": 1}),
+    ("delete_value", {"collection": "c", "key": "none"}),
+    ("check_rate_limit", {"key": "k", "limit": 5, "window": 1000}),
+]
+
+
+
+def test_what_a_call_names_costs_no_trip_of_its_own(counting: Counting) -> None:
+    for name in ("s", "s2"):
+        counting.sidecar.call("create_session", session_id=name, status="active", state={"a": 1, "large": LARGE})
+    counting.sidecar.call("create_task", task_id="t", session_id="s", meta={"m": 1})
+    counting.sidecar.call("put_value", collection="c", key="k", value={"v": LARGE})
+    wanted = [(1, call, None) for call in ONE] + [(2, call, None) for call in TWO]
+    wanted += [(2, ("resume_session", {"session_id": "s2"}), ("suspend_session", {"session_id": "s2"}))]
+    wanted += [(2, ("suspend_session", {"session_id": "s2"}), ("activate_session", {"session_id": "s2"}))]
+    found = [(call, counting.cost(call, before=before)) for _, call, before in wanted]
+    assert found == [(call, trips) for trips, call, _ in wanted]
+
+
+def test_a_page_costs_the_same_however_much_it_shows(counting: Counting) -> None:
+    for number in range(60):
+        counting.sidecar.call("create_session", session_id=f"s{number}", state={"n": number}, metadata={"m": number})
+    assert counting.cost(("list_sessions", {"limit": 60, "include_state": True})) == 3
+    assert counting.cost(("list_sessions", {"limit": 2, "include_state": True})) == 3
+
+
+def test_what_is_pipelined_shares_its_trips(counting: Counting) -> None:
+    """Each reads rows that the one before has changed, and no trip is made for it."""
+    for number in range(50):
+        counting.sidecar.call("create_session", session_id=f"s{number}", status="active", state={"n": number})
+        counting.sidecar.call("create_task", task_id=f"t{number}")
+    reads = [("get_session", {"session_id": f"s{n}"}) for n in range(50)]
+    reads += [("get_task", {"task_id": f"t{n}"}) for n in range(50)]
+    assert counting.cost(*reads) == 1
+    writes: list[tuple[str, dict[str, Any]]] = []
+    for number in range(50):
+        writes += [
+            ("set_session_state", {"session_id": f"s{number}", "key": "n", "value": 1}),
+            ("get_session_state", {"session_id": f"s{number}", "key": "n"}),
+            ("touch_task", {"task_id": f"t{number}", "status_message": "going"}),
+            ("get_task", {"task_id": f"t{number}"}),
+            ("put_value", {"collection": "c", "key": f"k{number}", "value": number}),
+        ]
+    assert counting.cost(*writes) <= 3
+
+
+def test_watched_writes_share_a_commit(counting: Counting) -> None:
+    """Changes of different tasks go together; each of them is told nevertheless."""
+    sidecar = counting.sidecar
+    sidecar.call("create_session", session_id="s", status="active")
+    for number in range(50):
+        sidecar.call("create_task", task_id=f"t{number}", session_id="s")
+    subscription = sidecar.call("subscribe_tasks", session_id="s")["subscription_id"]
+    before = sidecar.call("get_metrics")["commits"]["count"]
+    changes = [request("touch_task", n, task_id=f"t{n}", status_message=f"first {n}") for n in range(50)]
+    changes += [request("touch_task", n, task_id=f"t{n}", status_message=f"second {n}") for n in range(50)]
+    sidecar.send_bytes(b"".join(line(change) for change in changes))
+    told = [sidecar.receive() for _ in range(200)]
+    notifications = [message["params"] for message in told if "method" in message]
+    assert [n["task"]["status_message"] for n in notifications] == (
+        [f"first {n}" for n in range(50)] + [f"second {n}" for n in range(50)])
+    assert {n["subscription_id"] for n in notifications} == {subscription}
+    assert sidecar.call("get_metrics")["commits"]["count"] - before <= 6
