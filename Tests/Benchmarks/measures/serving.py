@@ -1,9 +1,13 @@
 """What a server does with it: the lives of tasks, and many flows at once."""
 
+from pathlib import Path
+
 import workload
 from bench import Bench
 from measures.row import Row, at_least
 from peers.redis_server import RedisServer
+
+CLIENTS = Path(__file__).parents[3] / "protocol/clients"
 
 
 class Tasks:
@@ -52,28 +56,31 @@ class Tasks:
 
 
 class Flows:
-    """One Node server with 64 flows, half writes and half reads."""
+    """One server with 64 flows, half writes and half reads, through the client that ships."""
 
     name = "flows"
-    figure = "Node, 64 flows, half writes"
+    node = "Node's client, 64 flows, half writes"
+    python = "Python's client, 64 flows, half writes"
     rows = (
-        Row(figure, "operations/s", "ours", "redis", "Redis, appendfsync always"),
-        Row(figure, "operations/s", "ours", "sqlite", "node:sqlite in process, a commit each write"),
+        Row(node, "operations/s", "node", "node_redis", "Redis, appendfsync always", at_least(1.1)),
+        Row(node, "operations/s", "node", "node_sqlite", "node:sqlite in process, a commit each write"),
+        Row(python, "operations/s", "python", "python_redis", "redis-py, appendfsync always", at_least(1.5)),
     )
     flows = 64
 
     def prepare(self, bench: Bench) -> None:
         self.bench = bench
-        self.operations = bench.sizes.flow_operations
 
     def round(self) -> dict[str, float]:
-        bench = self.bench
-        figures = {"ours": self.run("sidecar", *bench.sidecar(bench.fresh_file()))}
-        with RedisServer(bench.directory, "always") as redis:
-            figures["redis"] = self.run("redis", redis.socket)
-        return figures | {"sqlite": self.run("sqlite", bench.fresh_file())}
+        figures: dict[str, float] = {}
+        for language, program in (("node", self.bench.node("flows")), ("python", self.bench.python("flows"))):
+            database = self.bench.fresh_file()
+            figures[language] = self.run(program, "client", CLIENTS / language, self.bench.binary, database)
+            with RedisServer(self.bench.directory, "always") as redis:
+                figures[f"{language}_redis"] = self.run(program, "redis", redis.socket)
+        return figures | {"node_sqlite": self.run(self.bench.node("flows"), "sqlite", self.bench.fresh_file())}
 
-    def run(self, backend: str, *where: object) -> float:
-        words = [backend, self.operations, self.flows, workload.EVENT_DATA, *where]
-        run = self.bench.run_words(self.bench.node("flows"), *words)
+    def run(self, program: list[str], backend: str, *where: object) -> float:
+        words = [backend, self.bench.sizes.flow_operations, self.flows, workload.EVENT_DATA, *where]
+        run = self.bench.run_words(program, *words)
         return run["operations"] / run["seconds"]

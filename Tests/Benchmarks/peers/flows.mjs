@@ -1,13 +1,13 @@
 // One Node server with many requests under way at once, each flow doing one thing after the other:
 //
-//     flows.mjs sidecar OPERATIONS FLOWS DATA COMMAND…
+//     flows.mjs client OPERATIONS FLOWS DATA CLIENT BINARY DATABASE
 //     flows.mjs redis OPERATIONS FLOWS DATA SOCKET
 //     flows.mjs sqlite OPERATIONS FLOWS DATA DATABASE
 //
 // Each flow has a session of its own. Of four operations two write (an event, a key of the state) and two read (the
 // session, its last ten events). Messages are objects on this side. Writes one JSON object about the time that it took.
-import { spawn } from "node:child_process";
 import { createConnection } from "node:net";
+import { join } from "node:path";
 import { SQLiteStore, medianMicroseconds, sessionID } from "./node_sqlite.mjs";
 
 const newest = 10;
@@ -28,56 +28,37 @@ class Pipe {
   }
 }
 
-class Sidecar {
-  pipe = new Pipe();
-  rest = "";
-
-  async open([command, ...words]) {
-    this.child = spawn(command, words, { stdio: ["pipe", "pipe", "inherit"] });
-    this.child.stdout.setEncoding("utf8");
-    this.child.stdout.on("data", (text) => this.receive(text));
-  }
-
-  receive(text) {
-    const lines = (this.rest + text).split("\n");
-    this.rest = lines.pop();
-    for (const line of lines) {
-      const { result, error } = JSON.parse(line);
-      const entry = this.pipe.take();
-      if (error) entry.reject(new Error(error.message));
-      else entry.resolve(result);
-    }
-  }
-
-  call(method, params) {
-    this.child.stdin.write(`${JSON.stringify({ jsonrpc: "2.0", id: 1, method, params })}\n`);
-    return this.pipe.next();
+/** The client that ships, as a server's author uses it. */
+class Client {
+  async open([client, binary, database]) {
+    const { SessionStore } = await import(join(client, "index.mjs"));
+    // A session keeps all that a round stores, as the neighbours do.
+    const options = { max_events_per_session: 0, max_sessions: 0 };
+    this.store = await SessionStore.open({ binary, database, options });
   }
 
   create(session) {
-    return this.call("create_session", { session_id: session });
+    return this.store.createSession({ session_id: session });
   }
 
   async append(session, data) {
-    return (await this.call("store_event", { session_id: session, data })).id;
+    return (await this.store.storeEvent({ session_id: session, data })).id;
   }
 
-  async session(session) {
-    return this.call("get_session", { session_id: session });
+  session(session) {
+    return this.store.getSession({ session_id: session });
   }
 
-  async setState(session, key, value) {
-    await this.call("set_session_state", { session_id: session, key, value });
+  setState(session, key, value) {
+    return this.store.setSessionState({ session_id: session, key, value });
   }
 
   async eventsAfter(session, after) {
-    return (await this.call("get_events_after", { session_id: session, after_event_id: after, limit: newest })).events;
+    return (await this.store.getEventsAfter({ session_id: session, after_event_id: after, limit: newest })).events;
   }
 
   async close() {
-    this.child.stdin.end();
-    await new Promise((resolve) => this.child.once("close", resolve));
-    if (this.child.exitCode !== 0) throw new Error(`the sidecar ended with ${this.child.exitCode}`);
+    await this.store.close();
   }
 }
 
@@ -198,7 +179,7 @@ class SQLite {
 }
 
 const [backend, operations, flows, data, ...where] = process.argv.slice(2);
-const store = new { sidecar: Sidecar, redis: Redis, sqlite: SQLite }[backend]();
+const store = new { client: Client, redis: Redis, sqlite: SQLite }[backend]();
 const message = JSON.parse(data);
 const rounds = Math.ceil(Number(operations) / Number(flows) / 4);
 const samples = [];

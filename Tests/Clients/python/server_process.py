@@ -33,6 +33,10 @@ class ServerProcess:
         self.port = int(line)
         self.url = f"http://127.0.0.1:{self.port}/mcp"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill_child(self) -> None:
         """Ends its store with SIGKILL."""
         pid = self._process.pid
