@@ -49,6 +49,9 @@ _LEAVES_OUT: dict[str, Any] = {"exclude_none": True} if IS_FIRST else {"exclude_
 
 #: bytes of a stream's name in the contract
 NAME = 1_024
+#: events that are read at once: of a thousand, so many objects live together that Python looks for garbage in all of
+#: the server's more often, which takes as long as half of the replay
+PAGE = 250
 #: what a name begins with that is the hash of another
 HASHED = "sha256:"
 #: characters of an event id; a longer one is none of ours
@@ -196,6 +199,7 @@ class EventStore(SDKEventStore):
             page = await self._read(cursor.name, cursor.number)  # it was evicted, which loses nothing by itself
         elif _is_answer(page["events"].pop(0)):
             return None
+        mark = _mark(self.session_id, cursor.name, cursor.tag)  # of all of them
         async with aclosing(self._events(cursor, page)) as events:
             async for event in events:
                 if event["event_type"] in NOT_REPLAYED:
@@ -204,8 +208,7 @@ class EventStore(SDKEventStore):
                 if message is None:
                     self._logger.error("Event %d of the session is no message, and is not replayed.", event["id"])
                     continue
-                event_id = self._event_id(Cursor(event["id"], cursor.name, cursor.tag))
-                await send_callback(EventMessage(message, event_id))
+                await send_callback(EventMessage(message, f"{event['id']}.{mark}"))
                 if _is_answer(event):
                     break
         return self._stream_of(cursor.name)
@@ -232,7 +235,7 @@ class EventStore(SDKEventStore):
 
     async def _read(self, name: str, after: int) -> EventPage:
         return await self._store.get_events_after(
-            self.session_id, after_event_id=after, stream_id=name, **self._owners)
+            self.session_id, after_event_id=after, stream_id=name, limit=PAGE, **self._owners)
 
     async def _events(self, cursor: Cursor, page: EventPage) -> AsyncGenerator[Event, None]:
         """The page and what is behind it, until a page comes back empty: more may be stored while one is sent.
