@@ -51,7 +51,9 @@ class Server:
         """When nothing is under way."""
         assert self.store.bytes_in_flight == 0 and self.store.bytes_waiting == 0
         gc.collect()
-        return {"tasks": len(asyncio.all_tasks()), "threads": threading.active_count(), "objects": len(gc.get_objects())}
+        return {
+            "tasks": len(asyncio.all_tasks()), "threads": threading.active_count(), "objects": len(gc.get_objects()),
+        }
 
 
 class Flow:
