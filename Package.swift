@@ -42,10 +42,11 @@ let package = Package(
       name: "SidecarTests", dependencies: ["Sidecar", "SessionStore", "JSONRPC", "Database", "SQLite", "JSON"],
       swiftSettings: strict),
 
-    .target(name: "SessionStore", dependencies: ["Database", "SQLite", "JSON"], swiftSettings: strict),
+    .target(
+      name: "SessionStore", dependencies: ["Database", "SQLite", "JSON", "SHA256"], swiftSettings: strict),
     .testTarget(
-      name: "SessionStoreTests", dependencies: ["SessionStore", "Database", "SQLite", "JSON"], exclude: ["Fixtures"],
-      swiftSettings: strict),
+      name: "SessionStoreTests", dependencies: ["SessionStore", "Database", "SQLite", "JSON", "SHA256"],
+      exclude: ["Fixtures"], swiftSettings: strict),
 
     .target(name: "JSONRPC", dependencies: ["JSON"], swiftSettings: strict),
 
@@ -62,6 +63,8 @@ let package = Package(
       name: "JSONReference", dependencies: ["JSON"], path: "Tests/JSONReference", swiftSettings: strict),
     .testTarget(name: "JSONTests", dependencies: ["JSON", "JSONReference"], swiftSettings: strict),
 
+    .target(name: "SHA256", dependencies: ["CSHA256"], swiftSettings: strict),
+
     .testTarget(
       name: "ExecutableTests", dependencies: ["mcp-session-store"], path: "Tests/ExecutableTests", cSettings: gnu,
       swiftSettings: tests),
@@ -73,6 +76,8 @@ let package = Package(
     .target(name: "CTestDisk", dependencies: ["CSQLite"], path: "Tests/Reliability/CTestDisk", cSettings: gnu),
 
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+
+    .systemLibrary(name: "CSHA256"),
 
     .testTarget(name: "TidyTests", swiftSettings: strict),
   ],

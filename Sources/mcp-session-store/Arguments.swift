@@ -20,6 +20,8 @@ struct Arguments {
   /// what stands behind the command's name, as many as it takes
   var operands: [String] = []
   var json = false
+  /// of the audit trail
+  var expectedHead: String?
   var follow = false
   var watch = false
   var includeEnded = false

@@ -154,6 +154,7 @@ CALLS: dict[str, dict[str, Make]] = {
     "list_audit_events": {"": same(limit=10), "of a session": same(session_id=SESSION, limit=10),
                           "of a user": same(user_id=USER, limit=10), "of a type": same(type="session_auth", limit=10)},
     "audit_counts": {"": same(by="type")},
+    "get_audit_head": {"": same()},
     "check_rate_limit": {"": same(key="key-7", limit=10, window=60_000)},
     "validate_input": {"": same(text="hello")},
     "export_user_data": {"": same(principal=OWNER, limit=10), "of a user": same(user_id=USER, limit=10)},

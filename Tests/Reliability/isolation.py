@@ -30,7 +30,8 @@ OWNERS = ("tenant_id", "principal")
 IDS = ("session_id", "task_id")
 RECORDS = {"session": "session_id", "task": "task_id"}
 #: the server's own calls: they take an id and no owners, and nobody else may make them
-OF_THE_SERVER = {"record_security_event", "list_audit_events", "audit_counts", "validate_input", "check_rate_limit"}
+OF_THE_SERVER = {"record_security_event", "list_audit_events", "audit_counts", "get_audit_head", "validate_input",
+                 "check_rate_limit"}  # fmt: skip
 #: their owners say what is meant, not who asks: nothing but what is bound to exactly these
 NAMING = {"export_user_data", "delete_user_data"}
 #: what makes something under an id of the caller's choice tells that the id is taken

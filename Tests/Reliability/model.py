@@ -31,12 +31,16 @@ Answer = dict[str, Any]
 
 
 class Ring(list[Any]):
-    """One ring of the audit trail. Two are equal when their newest halves are: what is deleted of a user makes room,
-    and whether the oldest entry had gone before that depends on when a group was committed."""
+    """One ring of the audit trail. What is deleted of a user keeps its place: it is None, which no list shows. So two
+    are equal when the newest halves are, as far as they show anything."""
 
     def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ring):
+            return False
         newest = -AUDIT_CAP // 2
-        return isinstance(other, Ring) and self[newest:] == other[newest:]
+        fewer, more = sorted((ring[newest:] for ring in (self, other)), key=lambda half: len(half) - half.count(None))
+        seen, all_seen = ([one for one in half if one] for half in (fewer, more))
+        return seen == all_seen[len(all_seen) - len(seen) :] and (len(seen) == len(all_seen) or None in fewer)
 
 
 @dataclass
@@ -377,7 +381,7 @@ class Model:
             del self.values[place]
         self.nonces -= nonces
         # Its sessions are named after it, so that their trail is known when they are gone.
-        self.lifecycle = Ring(line for line in self.lifecycle if not line[1].startswith(principal))
+        self.lifecycle = Ring(None if line and line[1].startswith(principal) else line for line in self.lifecycle)
         return {"sessions": len(names), "values": len(values), "nonces": len(nonces)}
 
     # --- Several at once

@@ -33,7 +33,7 @@ import Testing
   }
 
   private func problems(_ store: Store) throws -> [String] {
-    guard case .checked(let problems) = try store.run(.integrityCheck) else { return ["no check"] }
+    guard case .checked(let problems, _) = try store.run(.integrityCheck()) else { return ["no check"] }
     return problems
   }
 
@@ -45,7 +45,7 @@ import Testing
   @Test func theSameIsFoundOnAThreadOfItsOwn() throws {
     let test = try filled()
     #expect(test.store.canRunBeside)
-    #expect(try test.store.start(.integrityCheck).result() == .checked([]))
+    #expect(try test.store.start(.integrityCheck()).result() == test.store.run(.integrityCheck()))
     #expect(!(try TestStore().store.canRunBeside))
   }
 
@@ -132,7 +132,7 @@ import Testing
     let connection = try filled().store.file!.connection
     let progress = WorkProgress()
     progress.cancel()
-    #expect(throws: WorkCancelled.self) { try Job.integrityCheck.run(on: connection, progress) }
+    #expect(throws: WorkCancelled.self) { try Job.integrityCheck().run(on: connection, progress) }
     #expect(throws: WorkCancelled.self) {
       try Job.backup(path: directory.file("copy.db")).run(on: connection, progress)
     }

@@ -50,7 +50,8 @@ import Testing
     let rights = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? NSNumber
     #expect(rights?.intValue == 0o600)
     for table in Schema.tables(of: Schema.current.version) {
-      #expect(try test.rows(table) == (table == "store" ? 1 : 0))
+      let rows: [String: Int64] = ["store": 1, "audit_chains": 2]
+      #expect(try test.rows(table) == rows[table, default: 0])
     }
   }
 
@@ -156,9 +157,12 @@ import Testing
   }
 
   @Test func aFileThatIsCutShortIsLeftAlone() throws {
-    let test = try open(path)
-    for index in 0..<50 { try test.create("s-\(index)") }
-    try close(test)
+    do {
+      let test = try open(path)
+      for index in 0..<50 { try test.create("s-\(index)") }
+    }
+    // Nobody has it open any more, so no log has the pages that will be missing.
+    #expect(DatabaseFile.kind(path + "-wal") == .missing)
     let all = try bytes(path)
     for size in [all.count / 2, all.count - 4_096, 4_096, 1_000, 60] {
       try all.prefix(size).write(to: URL(fileURLWithPath: path))
@@ -232,7 +236,7 @@ import Testing
     let again = try open(path)
     #expect(try again.ids() == ["s"])
     #expect(DatabaseFile.kind(path + "-journal") == .missing)
-    #expect(try again.store.run(.integrityCheck) == .checked([]))
+    #expect(try again.problems() == [])
   }
 
   @Test func aNewFileThatADeadProcessLeftIsTaken() throws {

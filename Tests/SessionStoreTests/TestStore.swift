@@ -141,6 +141,12 @@ final class TestStore {
     try read { try $0.countSessions(filter) }
   }
 
+  /// what a check of the whole file finds
+  func problems() throws -> [String] {
+    guard case .checked(let problems, _) = try store.run(.integrityCheck()) else { return ["no check"] }
+    return problems
+  }
+
   /// rows that SQL sees, whatever the store thinks of them
   func rows(_ table: String) throws -> Int64 {
     var select = try store.tables.connection(.server).statement(

@@ -3,7 +3,7 @@ enum ImportRules {
   /// The rooms, top floor first. A room may import only what stands below it.
   static let floors = [
     "mcp-session-store", "Sidecar", "SessionStore", "JSONRPC", "Database", "Postgres", "SQLite", "JSON",
-    "CSQLite",
+    "SHA256", "CSQLite", "CSHA256",
   ]
 
   /// Who may know which engine a database has. Everybody else asks Database, which does not say.
@@ -15,6 +15,9 @@ enum ImportRules {
     ],
     "Postgres": ["Sources/Database/"],
   ]
+
+  /// Rooms of C, and the one that may import each.
+  static let wrappers = ["CSQLite": "SQLite", "CSHA256": "SHA256"]
 
   /// Modules from outside of the package, and the rooms that may import them; nil is any room.
   static let outside: [String: [String]?] = [
@@ -70,8 +73,8 @@ enum ImportRules {
       if imported <= floor {
         return finding("\(room) does not stand above \(floors[imported]): move what is needed down or hand it in")
       }
-      if floors[imported] == "CSQLite", room != "SQLite" {
-        return finding("only SQLite imports CSQLite: wrap in that room what is needed")
+      if let wrapper = wrappers[floors[imported]], room != wrapper {
+        return finding("only \(wrapper) imports \(floors[imported]): wrap in that room what is needed")
       }
       if let places = engines[floors[imported]], !places.contains(where: { file.path.hasPrefix($0) }) {
         return finding("ask Database: only \(places.joined(separator: ", ")) may import \(floors[imported])")

@@ -20,7 +20,9 @@ import Testing
           .target(name: "Postgres"),
           .target(name: "SQLite", dependencies: ["CSQLite"]),
           .target(name: "JSON"),
+          .target(name: "SHA256"),
           .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+          .systemLibrary(name: "CSHA256"),
           .testTarget(name: "JSONTests", dependencies: ["JSON"]),
           .target(name: "CTool", path: "Tests/Tool"),
         ])
@@ -108,7 +110,7 @@ import Testing
 
   @Test func theManifestIsRead() {
     #expect(manifest.targets.map(\.name) == ImportRules.floors + ["JSONTests", "CTool"])
-    #expect(manifest.targets.map(\.dependencies.count) == [2, 2, 2, 1, 1, 0, 1, 0, 0, 1, 0])
+    #expect(manifest.targets.map(\.dependencies.count) == [2, 2, 2, 1, 1, 0, 1, 0, 0, 0, 0, 1, 0])
     #expect(manifest.targets[1].dependencies == ["SessionStore", "JSON"])
     #expect(manifest.targets[2].dependencies == ["Database", "JSON"])
     #expect(manifest.targets.map(\.folder).suffix(2) == ["Tests/JSONTests", "Tests/Tool"])

@@ -8,6 +8,8 @@ enum StoreRules {
   /// Files of nouns that speak for the server, and about what. Everybody else asks for somebody.
   static let servers: [String: String] = [
     "Audit/Audit.swift": "the trail belongs to the server",
+    "Audit/AuditChain.swift": "so does its chain",
+    "Audit/AuditCheck.swift": "and whoever checks it",
     "Audit/RateLimits.swift": "so do the keys of rate limits",
     "Events/EventReader.swift": "a reader has the number of its session, and compares it",
     "Events/Events.swift": "a broadcast writes to sessions that it was given for an owner",

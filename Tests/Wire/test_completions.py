@@ -144,7 +144,7 @@ def test_the_script_for_fish_is_correct(tmp_path: Path) -> None:
 def test_fish_completes(fish: Callable[[str], dict[str, str]], tmp_path: Path) -> None:
     (tmp_path / "store.db").touch()
     offered = fish("mcp-session-store ")
-    assert COMMANDS.keys() == offered.keys() and offered["check"] == "looks for damage in the whole file"
+    assert COMMANDS.keys() == offered.keys() and offered["check"] == "looks for damage and tampering in the whole file"
     for line, words in (
         ("sess", {"sessions"}), ("--database x --exclusive sess", {"sessions"}), ("--database=x sess", {"sessions"}),
         ("help sess", {"sessions"}), ("completions ", {"bash", "zsh", "fish"}), ("completions zsh ", set()),

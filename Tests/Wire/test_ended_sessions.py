@@ -70,7 +70,7 @@ def test_what_lived_reads_the_same_after_its_end(spawn: Spawn, end: str) -> None
             else:
                 assert found == living[name], name
         sidecar.call("maintenance")
-        assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+        assert sidecar.call("check_integrity")["problems"] == []
         sidecar.finish()
         sidecar = spawn(*KEEP)
 
@@ -153,7 +153,7 @@ def test_whoever_deletes_a_user_deletes_what_is_kept(spawn: Spawn) -> None:
     for name in READS:
         answer = json.dumps(read(sidecar, name, include_ended=True))
         assert "an event" not in answer and "ann" not in answer
-    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+    assert sidecar.call("check_integrity")["problems"] == []
 
 
 def test_another_process_sees_an_end_at_once(spawn: Spawn) -> None:
@@ -180,7 +180,7 @@ def test_a_file_without_the_option_goes_on_with_it(spawn: Spawn) -> None:
     sidecar.finish()
     for options in (KEEP, (), KEEP):
         sidecar = spawn(*options)
-        assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+        assert sidecar.call("check_integrity")["problems"] == []
         listed = sidecar.call("list_session_ids", include_ended=True)["session_ids"]
         assert "c" in listed and (options == KEEP or listed == ["c"])
         sidecar.finish()

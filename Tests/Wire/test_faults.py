@@ -275,7 +275,7 @@ def test_a_process_killed_at_any_write_of_a_new_file(spawn: Spawn, tmp_path: Pat
             later = spawn(database=database)
             count = 0 if source is None else 1
             assert later.call("session_count") == {"count": count}, f"{source}, write {number}"
-            assert later.call("check_integrity") == {"ok": True, "problems": []}, f"{source}, write {number}"
+            assert later.call("check_integrity")["problems"] == [], f"{source}, write {number}"
             later.finish()
         assert status == 0 and journals > 1, source
 

@@ -146,7 +146,7 @@ def test_a_bar_is_for_terminals(closed: Path, target: Path) -> None:  # noqa: F8
 
 def test_a_sound_file(closed: Path) -> None:
     assert output("check", "--database", closed) == "ok\n"
-    assert json.loads(output("check", "--json", "--database", closed)) == {"ok": True, "problems": []}
+    assert json.loads(output("check", "--json", "--database", closed))["problems"] == []
 
 
 def test_damage_ends_it_with_1(filled: Path) -> None:  # noqa: F811

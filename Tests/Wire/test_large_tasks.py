@@ -58,11 +58,11 @@ def test_payloads_of_any_size_are_kept_and_replaced(spawn: Callable[..., Sidecar
     sidecar.finish()
     sidecar = spawn()
     assert sidecar.call("get_task", task_id="t") == task
-    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+    assert sidecar.call("check_integrity")["problems"] == []
     done = sidecar.call("complete_task", task_id="t", result="z" * 5_000)
     assert (done["input_requests"], done["result"]) == (None, {"success": "z" * 5_000})
     assert sidecar.call("delete_task", task_id="t") == {"deleted": True}
-    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+    assert sidecar.call("check_integrity")["problems"] == []
 
 
 def narrow(spawn: Callable[..., Sidecar]) -> Sidecar:

@@ -146,7 +146,7 @@ def test_ids_that_were_seen_elsewhere_are_known(session: Sidecar, spawn: Callabl
     assert session.call("append_log_entry", entry={"message_id": "c"}, **S) == {"seq": 0, "duplicate": True}
     assert session.call("append_log_entry", entry={"message_id": "a"}, **S) == {"seq": 1, "duplicate": True}
     assert session.call("append_log_entry", entry={"message_id": "d"}, **S) == {"seq": 2, "duplicate": False}
-    assert session.call("check_integrity") == {"ok": True, "problems": []}
+    assert session.call("check_integrity")["problems"] == []
     for ids, parameter in (([], "message_ids"), ([7], "message_ids[0]"), (["x" * 1_025], "message_ids[0]")):
         assert session.refusal("note_log_message_ids", message_ids=ids, **S).data["parameter"] == parameter
 

@@ -125,7 +125,7 @@ def end(sidecar: Sidecar, where: str) -> None:
 
 
 #: what tells of the engine itself, or copies a file
-OF_FILES = {"handshake", "health-and-maintenance", "jobs"}
+OF_FILES = {"audit-chain", "handshake", "health-and-maintenance", "jobs"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

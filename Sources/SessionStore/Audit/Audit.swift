@@ -1,4 +1,5 @@
 import Database
+import SHA256
 
 /// What happened in a session's life.
 package enum LifecycleChange: String, CaseIterable, Sendable {
@@ -58,28 +59,36 @@ package struct NewSecurityEvent {
 
 /// An entry of the audit trail: a lifecycle change or a security event. It outlives the session that it is about.
 package struct AuditEvent {
-  package let number: Int64
-  /// a ``LifecycleChange`` or a ``SecurityEventType``
+  package internal(set) var number: Int64 = 0
+  /// a ``LifecycleChange`` or a ``SecurityEventType``; ``erased`` where nothing else is left
   package let type: String
   /// nil for a lifecycle change
-  package let severity: String?
+  package internal(set) var severity: String?
   package let timestamp: Int64
-  package let sessionID: String?
-  package let userID: String?
-  package let tenantID: String?
-  package let principal: String?
-  package let statusBefore: String?
-  package let statusAfter: String?
+  package internal(set) var sessionID: String?
+  package internal(set) var userID: String?
+  package internal(set) var tenantID: String?
+  package internal(set) var principal: String?
+  package internal(set) var statusBefore: String?
+  package internal(set) var statusAfter: String?
   /// the reason of a lifecycle change, the message of a security event
-  package let message: String?
-  package let ipAddress: String?
+  package internal(set) var message: String?
+  package internal(set) var ipAddress: String?
   /// a ``SecurityAction``; nil for a lifecycle change
-  package let action: String?
+  package internal(set) var action: String?
+
+  /// the type of an event that was erased with somebody's data; no list shows it
+  static let erased = "erased"
 
   static let columns = """
     number, type, severity, timestamp, session_id, user_id, tenant_id, principal, status_before, status_after, \
     message, ip_address, action
     """
+
+  init(type: String, at timestamp: Int64) {
+    self.type = type
+    self.timestamp = timestamp
+  }
 
   init(_ row: borrowing Statement) {
     number = row.integer(0)
@@ -113,17 +122,13 @@ package struct AuditFilter {
 }
 
 /// The audit trail, written with the change that it tells of: one trail in two rings by count, so that a wave of
-/// expiries cannot wash out an attack.
+/// expiries cannot wash out an attack. Each ring is a chain, see ``AuditChain``.
 extension Store {
   enum AuditRing: String, CaseIterable {
     case lifecycle, security
 
-    var count: WritableKeyPath<Counters, Int64> {
-      switch self {
-      case .lifecycle: \.lifecycleEvents
-      case .security: \.securityEvents
-      }
-    }
+    /// - Parameter type: of an event that is not erased
+    init(ofType type: String) { self = LifecycleChange(rawValue: type) == nil ? .security : .lifecycle }
   }
 
   /// rows that a ring may have too many, so that they are deleted in bulk; no list shows them
@@ -135,55 +140,72 @@ extension Store {
     _ change: LifecycleChange, _ row: SessionRow, userID: String?, from before: SessionStatus?,
     to after: SessionStatus?, reason: String?
   ) throws {
-    var insert = try auditStatement(.lifecycle, change.rawValue, try nextAuditNumber())
-    insert.bind(6, row.sessionID)
-    insert.bind(7, userID)
-    insert.bind(8, row.tenantID)
-    insert.bind(9, row.principal)
-    insert.bind(10, before?.rawValue)
-    insert.bind(11, after?.rawValue)
-    insert.bind(12, reason)
-    insert.bind(15, row.number)
-    try insert.run()
-    try trimAudit(.lifecycle, over: Self.auditSlack, limit: 1_000)
+    var event = AuditEvent(type: change.rawValue, at: now)
+    event.sessionID = row.sessionID
+    event.userID = userID
+    event.tenantID = row.tenantID
+    event.principal = row.principal
+    event.statusBefore = before?.rawValue
+    event.statusAfter = after?.rawValue
+    event.message = reason
+    try append(&event, to: .lifecycle, session: row.number)
   }
 
   /// - Parameter row: the session that the event is about, when there is one
   @discardableResult
   func audit(_ event: NewSecurityEvent, _ row: SessionRow?, action: SecurityAction) throws -> Int64 {
-    let userID = try event.userID ?? row.flatMap { try self.userID($0.number) }
-    let number = try nextAuditNumber()
-    do {
-      var insert = try auditStatement(.security, event.type.rawValue, number)
-      insert.bind(4, event.severity.rawValue)
-      insert.bind(6, event.sessionID)
-      insert.bind(7, userID)
-      insert.bind(8, row?.tenantID ?? event.owner.tenant.binding)
-      insert.bind(9, row?.principal ?? event.owner.principal.binding)
-      insert.bind(12, event.message)
-      insert.bind(13, event.ipAddress)
-      insert.bind(14, action.rawValue)
-      insert.bind(15, row?.number)
-      try insert.run()
-    }
-    try trimAudit(.security, over: Self.auditSlack, limit: 1_000)
-    return number
+    var entry = AuditEvent(type: event.type.rawValue, at: now)
+    entry.severity = event.severity.rawValue
+    entry.sessionID = event.sessionID
+    entry.userID = try event.userID ?? row.flatMap { try self.userID($0.number) }
+    entry.tenantID = row?.tenantID ?? event.owner.tenant.binding
+    entry.principal = row?.principal ?? event.owner.principal.binding
+    entry.message = event.message
+    entry.ipAddress = event.ipAddress
+    entry.action = action.rawValue
+    try append(&entry, to: .security, session: row?.number)
+    return entry.number
   }
 
-  private func auditStatement(_ ring: AuditRing, _ type: String, _ number: Int64) throws -> Statement {
-    counters[keyPath: ring.count] += 1
-    var insert = try tables.statement(
-      .server,
-      """
-      INSERT INTO audit_events (number, ring, type, severity, timestamp, session_id, user_id, tenant_id, principal,
-        status_before, status_after, message, ip_address, action, session)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-      """)
-    insert.bind(1, number)
-    insert.bind(2, ring.rawValue)
-    insert.bind(3, type)
-    insert.bind(5, now)
-    return insert
+  /// Gives the event its number and its place in the chain.
+  private func append(_ event: inout AuditEvent, to ring: AuditRing, session: SessionNumber?) throws {
+    event.number = try nextAuditNumber()
+    counters[ring] += 1
+    // Where others write at the same time nothing comes behind anything.
+    var seal: [UInt8] = []
+    if !isShared {
+      swap(&seal, &auditSeal)
+      seal.removeAll(keepingCapacity: true)
+      try chain(event, session: session?.value, in: ring, seal: &seal)
+    }
+    defer { swap(&seal, &auditSeal) }
+    do {
+      var insert = try tables.statement(
+        .server,
+        """
+        INSERT INTO audit_events (number, ring, type, severity, timestamp, session_id, user_id, tenant_id, principal,
+          status_before, status_after, message, ip_address, action, session, seal)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        """)
+      insert.bind(1, event.number)
+      insert.bind(2, ring.rawValue)
+      insert.bind(3, event.type)
+      insert.bind(4, event.severity)
+      insert.bind(5, event.timestamp)
+      insert.bind(6, event.sessionID)
+      insert.bind(7, event.userID)
+      insert.bind(8, event.tenantID)
+      insert.bind(9, event.principal)
+      insert.bind(10, event.statusBefore)
+      insert.bind(11, event.statusAfter)
+      insert.bind(12, event.message)
+      insert.bind(13, event.ipAddress)
+      insert.bind(14, event.action)
+      insert.bind(15, session?.value)
+      if !seal.isEmpty { insert.bind(16, digits: seal) }
+      try insert.run()
+    }
+    try trimAudit(ring, over: Self.auditSlack, limit: 1_000)
   }
 
   private func userID(_ number: SessionNumber) throws -> String? {
@@ -198,21 +220,29 @@ extension Store {
     let excess = auditExcess(ring)
     if excess <= slack { return false }
     let count = min(excess, limit)
-    var delete = try tables.statement(
-      .server,
-      """
-      DELETE FROM audit_events WHERE ring = $1 AND number <=
-        (SELECT number FROM audit_events WHERE ring = $1 ORDER BY number LIMIT 1 OFFSET $2)
-      """)
+    guard let last = try auditEvent(ring, at: count - 1) else { return false }
+    var delete = try tables.statement(.server, "DELETE FROM audit_events WHERE ring = $1 AND number <= $2")
     delete.bind(1, ring.rawValue)
-    delete.bind(2, count - 1)
+    delete.bind(2, last.number)
     try delete.run()
-    counters[keyPath: ring.count] -= tables.changes
+    counters[ring] -= tables.changes
+    // What is older than the chain has no hash.
+    if let hash = last.hash { try AuditBeginning(number: last.number, hash: hash).write(ring, to: tables) }
     return excess > count
   }
 
+  /// - Parameter place: in the ring, from 0 for the oldest event
+  private func auditEvent(_ ring: AuditRing, at place: Int64) throws -> (number: Int64, hash: Digest?)? {
+    var select = try tables.statement(
+      .server, "SELECT number, seal FROM audit_events WHERE ring = $1 ORDER BY number LIMIT 1 OFFSET $2")
+    select.bind(1, ring.rawValue)
+    select.bind(2, place)
+    guard try select.step() else { return nil }
+    return (select.integer(0), AuditChain.Seal(select, 1)?.hash)
+  }
+
   private func auditExcess(_ ring: AuditRing) -> Int64 {
-    limits.maxAuditEvents > 0 ? max(0, counters[keyPath: ring.count] - Int64(limits.maxAuditEvents)) : 0
+    limits.maxAuditEvents > 0 ? max(0, counters[ring] - Int64(limits.maxAuditEvents)) : 0
   }
 
   // MARK: - Security events
@@ -302,6 +332,7 @@ extension Store {
 
   private func conditions(_ filter: AuditFilter) throws -> Filter {
     var conditions = Filter(.server)
+    conditions.add("type <> '\(AuditEvent.erased)'")
     if let sessionID = filter.sessionID { conditions.add("session_id = ?", sessionID) }
     if let userID = filter.userID { conditions.add("user_id = ?", userID) }
     if let type = filter.type { conditions.add("type = ?", type) }
@@ -359,12 +390,6 @@ extension Store {
   /// the number up to which a ring's events are too many and only wait to be deleted
   private func auditFloor(_ ring: AuditRing) throws -> Int64 {
     let excess = auditExcess(ring)
-    if excess == 0 { return 0 }
-    var select = try tables.statement(
-      .server,
-      "SELECT number FROM audit_events WHERE ring = $1 ORDER BY number LIMIT 1 OFFSET $2")
-    select.bind(1, ring.rawValue)
-    select.bind(2, excess - 1)
-    return try select.step() ? select.integer(0) : 0
+    return excess == 0 ? 0 : try auditEvent(ring, at: excess - 1)?.number ?? 0
   }
 }

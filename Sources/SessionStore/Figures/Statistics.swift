@@ -186,7 +186,7 @@ extension Store {
     var select = try tables.statement(
       .server,
       """
-      SELECT type, severity, count(*) FROM audit_events WHERE timestamp >= $1
+      SELECT type, severity, count(*) FROM audit_events WHERE timestamp >= $1 AND type <> 'erased'
       GROUP BY type, severity
       ORDER BY severity IS NULL,
         CASE severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END, count(*) DESC, type
@@ -205,7 +205,7 @@ extension Store {
     var select = try tables.statement(
       .server,
       composed: """
-        SELECT \(AuditEvent.columns) FROM audit_events WHERE timestamp >= $1
+        SELECT \(AuditEvent.columns) FROM audit_events WHERE timestamp >= $1 AND type <> 'erased'
         ORDER BY number DESC LIMIT \(2 * Self.listed)
         """)
     select.bind(1, since)

@@ -7,15 +7,23 @@ enum Integrity {
   private static let limit = 100
 
   /// Reads the whole file; call it inside a read transaction.
-  /// - Returns: one sentence for each problem, none when all is well
+  /// - Returns: one sentence for each problem, none when all is well; and what became of the audit trail, where nothing
+  ///   is damaged
   /// - Throws: ``SQLiteError`` when the disk fails; damage is a problem and not an error
-  static func problems(in connection: SQLite.Connection, _ progress: WorkProgress) throws -> [String] {
+  static func check(
+    _ connection: SQLite.Connection, expecting expectedHead: AuditHead?, _ progress: WorkProgress
+  ) throws -> (problems: [String], audit: AuditCheck?) {
     var problems: [String] = []
+    var audit: AuditCheck?
     do {
       problems = try damage(in: connection, "integrity_check")
       // What a damaged tree holds cannot be counted, and another version may have other rules.
       if problems.isEmpty, try connection.pragma("user_version") == Schema.current.version {
-        problems = try brokenRules(in: Database.Connection(connection), progress)
+        let database = Database.Connection(connection)
+        problems = try brokenRules(in: database, progress)
+        let found = try AuditCheck.run(in: Tables(database), expecting: expectedHead) { try progress.check() }
+        problems += found.problems
+        audit = found
       }
     } catch {
       guard let error = databaseError(error) else { throw error }
@@ -27,7 +35,7 @@ enum Integrity {
       }
     }
     try progress.check()
-    return Array(problems.prefix(limit))
+    return (Array(problems.prefix(limit)), audit)
   }
 
   /// What SQLite finds wrong.

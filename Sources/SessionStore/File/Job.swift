@@ -6,12 +6,13 @@ package import SQLite
 package enum Job: Sendable, Equatable {
   /// copies the database to a new file
   case backup(path: String)
-  case integrityCheck
+  /// - Parameter expectedHead: of the audit trail, noted earlier
+  case integrityCheck(expectedHead: AuditHead? = nil)
 
   package enum Outcome: Sendable, Equatable {
     case backedUp(pages: Int, bytes: Int64)
-    /// one sentence for each problem
-    case checked([String])
+    /// one sentence for each problem; nothing of the audit trail where the file is damaged
+    case checked([String], audit: AuditCheck?)
   }
 
   /// Does it on any connection to the file that is in no transaction.
@@ -35,13 +36,13 @@ package enum Job: Sendable, Equatable {
       } catch let error as SQLiteError {
         throw StoreError.backupFailed(path: path, code: error.code, message: error.message)
       }
-    case .integrityCheck:
-      return .checked(
-        try connection.interruptibly(progress) {
-          try connection.begin()
-          defer { connection.rollback() }
-          return try Integrity.problems(in: connection, progress)
-        })
+    case .integrityCheck(let expectedHead):
+      return try connection.interruptibly(progress) {
+        try connection.begin()
+        defer { connection.rollback() }
+        let findings = try Integrity.check(connection, expecting: expectedHead, progress)
+        return .checked(findings.problems, audit: findings.audit)
+      }
     }
   }
 }
@@ -53,7 +54,7 @@ extension Store {
   /// Starts a job on a thread and a connection of its own, which see the database as it is at one moment from now on.
   package func start(_ job: Job) throws -> Background<Job.Outcome> {
     if let writer {
-      guard job == .integrityCheck else { throw Self.noBackup }
+      try checkJob(job)
       return try Background { [another = writer.server.another] progress in
         let server = try another()
         server.stop { progress.isCancelled }
@@ -61,7 +62,7 @@ extension Store {
         try connection.begin(.snapshot)
         defer { connection.rollback() }
         do {
-          return .checked(try Integrity.brokenRules(in: connection, progress))
+          return .checked(try Integrity.brokenRules(in: connection, progress), audit: nil)
         } catch {
           try progress.check()
           throw error
@@ -77,6 +78,15 @@ extension Store {
     }
   }
 
+  /// What a store on a server cannot do.
+  private func checkJob(_ job: Job) throws {
+    guard case .integrityCheck(let expectedHead) = job else { throw Self.noBackup }
+    if expectedHead != nil {
+      throw StoreError.invalidParameter(
+        name: "expected_head", expected: "nothing: on a server the audit trail is no chain")
+    }
+  }
+
   /// Does a job at once on the store's own connection; no group may be open.
   /// - Parameter report: told the pages that a backup has copied, and all; what it throws ends the job
   /// - Throws: ``FileChanged`` too, where the store was opened for reading alone
@@ -84,8 +94,8 @@ extension Store {
     _ job: Job, report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
   ) throws -> Job.Outcome {
     guard let file else {
-      guard job == .integrityCheck else { throw Self.noBackup }
-      return .checked(try inSnapshot { try Integrity.brokenRules(in: tables.connection(.server)) })
+      try checkJob(job)
+      return .checked(try inSnapshot { try Integrity.brokenRules(in: tables.connection(.server)) }, audit: nil)
     }
     do {
       let outcome = try job.run(on: file.connection, WorkProgress()) { done, total in
@@ -93,7 +103,7 @@ extension Store {
         if done == total { try checkStillness() }
         try report(done, total)
       }
-      if job == .integrityCheck { try checkStillness() }
+      if case .integrityCheck = job { try checkStillness() }
       return outcome
     } catch {
       try checkStillness()

@@ -1,3 +1,5 @@
+import SHA256
+
 /// The newest version in one go, for a file that is made: the migrations, one after the other, take a new store half as
 /// long again to start. A test proves that both make the same.
 extension Schema {
@@ -198,7 +200,9 @@ extension Schema {
       message TEXT,
       ip_address TEXT,
       action TEXT,
-      session INTEGER                  -- number of the session, which may be gone by now; NULL where there was none
+      session INTEGER,                 -- number of the session, which may be gone by now; NULL where there was none
+      -- 128 random bits, or the digest of what was erased, and the hash; NULL: older than the chain
+      seal TEXT
     ) STRICT;
     CREATE INDEX audit_events_by_ring ON audit_events (ring, number);
     -- Not IN: of three texts SQLite makes a table of its own with each new row.
@@ -239,5 +243,13 @@ extension Schema {
       key TEXT NOT NULL,
       UNIQUE (task, key)
     ) STRICT;
+
+    CREATE TABLE audit_chains (
+      ring TEXT PRIMARY KEY,
+      begins_after INTEGER NOT NULL,   -- events up to this number are evicted or older
+      hash TEXT NOT NULL               -- what the first one behind it follows
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO audit_chains VALUES ('lifecycle', 0, '\(AuditChain.start.text)');
+    INSERT INTO audit_chains VALUES ('security', 0, '\(AuditChain.start.text)');
     """
 }

@@ -47,6 +47,7 @@ extension Store {
         check.problems = try Integrity.brokenRules(in: tables.connection(.server), progress) {
           check.reach = .structure(rules: $0, of: Integrity.ruleCount)
         }
+        check.problems += try AuditCheck.run(in: tables) { try progress.check() }.problems
         check.reach = .everything
       }
     } catch is WorkCancelled {

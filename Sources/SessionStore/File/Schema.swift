@@ -1,4 +1,5 @@
 import Database
+import SHA256
 
 /// The tables, as a list of forward migrations: the file's `user_version` says how many of them it has had.
 ///
@@ -32,7 +33,7 @@ package struct Schema {
       "named_values",
     ],
     ["log_entries", "log_message_ids", "audit_events", "rate_limits"],
-    ["task_payloads", "task_input_keys", "log_participants"],
+    ["task_payloads", "task_input_keys", "log_participants", "audit_chains"],
   ]
 
   /// The tables of a file of this version.
@@ -222,7 +223,7 @@ package struct Schema {
 
   private static let third = [
     rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
-    lineage, writeAllowances, endedSessions,
+    lineage, writeAllowances, endedSessions, auditChains,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -351,5 +352,19 @@ package struct Schema {
     UPDATE store SET ended_sessions = (SELECT count(*) FROM sessions WHERE ended_at IS NOT NULL);
     CREATE INDEX sessions_by_end ON sessions (ended_at, number) WHERE ended_at IS NOT NULL;
     CREATE INDEX sessions_by_suspension ON sessions (suspended_at) WHERE suspended_at IS NOT NULL AND ended_at IS NULL;
+    """
+
+  /// Each ring of the audit trail becomes a chain, behind what is there.
+  private static let auditChains = """
+    -- 128 random bits, or the digest of what was erased, and the hash; NULL: older than the chain
+    ALTER TABLE audit_events ADD COLUMN seal TEXT;
+
+    CREATE TABLE audit_chains (
+      ring TEXT PRIMARY KEY,
+      begins_after INTEGER NOT NULL,   -- events up to this number are evicted or older
+      hash TEXT NOT NULL               -- what the first one behind it follows
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO audit_chains SELECT 'lifecycle', audit_number, '\(AuditChain.start.text)' FROM store;
+    INSERT INTO audit_chains SELECT 'security', audit_number, '\(AuditChain.start.text)' FROM store;
     """
 }

@@ -1,5 +1,6 @@
 import Database
 import JSON
+import SHA256
 
 /// The first line of a dump: what the numbers in it count from.
 struct DumpHeader {
@@ -17,6 +18,8 @@ struct DumpHeader {
   var auditNumber: Int64
   /// the UUID that was given last; nil when none was, and in dumps that do not tell
   var lastUUID: LastUUID?
+  /// from where on each ring of the audit trail is a chain; nil: none is
+  var chains: [Store.AuditRing: AuditBeginning]?
 
   func write(to writer: inout JSONWriter) {
     writer.beginObject()
@@ -27,6 +30,19 @@ struct DumpHeader {
     writer.member("revision", revision)
     writer.member("audit_number", auditNumber)
     if let lastUUID { writer.member("last_uuid", lastUUID.text) }
+    if let chains {
+      writer.name("audit_chains")
+      writer.beginObject()
+      for ring in Store.AuditRing.allCases {
+        guard let beginning = chains[ring] else { continue }
+        writer.name(ring.rawValue)
+        writer.beginObject()
+        writer.member("begins_after", beginning.number)
+        writer.member("hash", beginning.hash.text)
+        writer.endObject()
+      }
+      writer.endObject()
+    }
     writer.endObject()
     writer.endObject()
     writer.raw("\n")
@@ -55,7 +71,8 @@ extension Store {
     var writer = JSONWriter()
     DumpHeader(
       revision: counters.revision, auditNumber: counters.auditNumber,
-      lastUUID: counters.lastUUID == LastUUID() ? nil : counters.lastUUID
+      lastUUID: counters.lastUUID == LastUUID() ? nil : counters.lastUUID,
+      chains: try auditBeginnings(isWhole: selection == nil)
     ).write(to: &writer)
     var records: Int64 = 0
     for kind in RecordKind.all {
@@ -63,8 +80,9 @@ extension Store {
       if let selection, !Self.narrow(&conditions, kind, number: selection.number, id: selection.id) {
         continue
       }
+      let select = selection == nil ? kind.select : kind.select(without: ["seal"])
       var rows = try tables.statement(
-        conditions, kind.select, suffix: " ORDER BY " + kind.key.joined(separator: ", "), areLarge: true)
+        conditions, select, suffix: " ORDER BY " + kind.key.joined(separator: ", "), areLarge: true)
       while try rows.step() {
         kind.write(rows, to: &writer)
         writer.raw("\n")
@@ -81,6 +99,17 @@ extension Store {
     writer.endObject()
     writer.raw("\n")
     try emit(writer.take(), records)
+  }
+
+  /// What is taken out of the trail is no chain any more: it is all from before one.
+  private func auditBeginnings(isWhole: Bool) throws -> [AuditRing: AuditBeginning]? {
+    if isShared { return nil }
+    var beginnings: [AuditRing: AuditBeginning] = [:]
+    for ring in AuditRing.allCases {
+      beginnings[ring] =
+        isWhole ? try AuditBeginning.of(ring, in: tables) : AuditBeginning(number: counters.auditNumber)
+    }
+    return beginnings
   }
 
   /// Leaves the rows that belong to one session.
@@ -113,6 +142,11 @@ extension Store {
 extension RecordKind {
   var select: String { "SELECT " + columns.map(\.name).joined(separator: ", ") + " FROM " + table }
 
+  /// with NULL in some columns
+  fileprivate func select(without left: Set<String>) -> String {
+    "SELECT " + columns.map { left.contains($0.name) ? "NULL" : $0.name }.joined(separator: ", ") + " FROM " + table
+  }
+
   /// with one more column behind those of the record
   func select(adding column: String) -> String {
     "SELECT " + (columns.map(\.name) + [column]).joined(separator: ", ") + " FROM " + table
@@ -133,7 +167,7 @@ extension RecordKind {
       switch column.content {
       case .integer, .time, .nanoseconds, .number, .reference, .former, .revision: writer.integer(row.integer(index))
       case .boolean: writer.boolean(row.boolean(index))
-      case .text, .id, .name, .nameOrNone, .choice: writer.string(row.string(index))
+      case .text, .id, .name, .nameOrNone, .choice, .seal: writer.string(row.string(index))
       case .json, .object, .strings, .messageIDs, .outcome: writer.validated { row.append(index, to: &$0) }
       }
     }

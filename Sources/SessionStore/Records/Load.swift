@@ -1,5 +1,6 @@
 import Database
 import JSON
+import SHA256
 
 /// Why a dump was not loaded. Nothing of it is in the store then.
 package struct LoadError: Error, Equatable {
@@ -11,7 +12,8 @@ package struct LoadError: Error, Equatable {
 /// Reading a dump into a store, all of it or nothing.
 ///
 /// Numbers and revisions move up by what the store has given out already, so that they stay unique and in order; into a
-/// new store they are loaded as they are. Nothing is written to the audit trail.
+/// new store they are loaded as they are. Nothing is written to the audit trail; what the dump has of one must be the
+/// chain that it says, and behind another trail it is chained anew.
 package struct Loader: ~Copyable {
   /// a key of a row: numbers and texts, which order as the database orders them
   private enum Key: Comparable {
@@ -62,10 +64,14 @@ package struct Loader: ~Copyable {
 
   private static let sentAtMost = 500
 
+  /// where the trail stood before
+  private var head = AuditHead(number: 0, lifecycle: .zero, security: .zero)
+
   /// Begins; ``Store/load(_:)`` brackets it with a group.
   fileprivate init(_ store: Store) throws {
     self.store = store
     given = try store.numbersGiven()
+    head = try store.auditHead() ?? head
     for kind in RecordKind.all {
       switch kind.numbering {
       case .revision: bases[kind.name] = given.revision
@@ -145,14 +151,19 @@ package struct Loader: ~Copyable {
     let known = ["format", "schema", "revision", "audit_number"]
     var integers: [String: Int64] = [:]
     var lastUUID: LastUUID?
+    var chains: [Store.AuditRing: AuditBeginning]?
     for member in value.members() {
+      if member.name == "audit_chains" {
+        chains = try readChains(member.value)
+        continue
+      }
       if member.name == "last_uuid" {
         lastUUID = member.value.decodedString.flatMap { LastUUID($0) }
         if lastUUID == nil { throw wrong("'last_uuid' is a UUID of version 7, or not there") }
         continue
       }
       guard let name = member.name, known.contains(name) else {
-        throw wrong("the header has \(known.joined(separator: ", ")), and last_uuid or not")
+        throw wrong("the header has \(known.joined(separator: ", ")), and last_uuid and audit_chains or not")
       }
       if let expectation = RecordRules.expectation(.integer, member.value) {
         throw wrong("'\(name)' is \(expectation)")
@@ -179,8 +190,26 @@ package struct Loader: ~Copyable {
     ] where (Saturating(number) + given).value > RecordRules.largest {
       throw wrong("'\(name)' and what the store has given out are together over \(RecordRules.largest)")
     }
+    if let chains, chains.values.contains(where: { $0.number > auditNumber }) {
+      throw wrong("'begins_after' is at most 'audit_number'")
+    }
     return DumpHeader(
-      schema: schema, revision: revision, auditNumber: auditNumber, lastUUID: lastUUID)
+      schema: schema, revision: revision, auditNumber: auditNumber, lastUUID: lastUUID, chains: chains)
+  }
+
+  /// `{"lifecycle": {"begins_after": …, "hash": "…"}, "security": {…}}`
+  private func readChains(_ value: JSONText) throws -> [Store.AuditRing: AuditBeginning] {
+    var chains: [Store.AuditRing: AuditBeginning] = [:]
+    for member in value.kind == .object ? value.members() : [] {
+      let ring = member.name.flatMap { Store.AuditRing(rawValue: $0) }
+      let members = member.value.kind == .object ? member.value.members() : []
+      let number = members.first { $0.name == "begins_after" }?.value
+      let hash = members.first { $0.name == "hash" }?.value.decodedString.flatMap { Digest($0) }
+      guard let ring, let number, RecordRules.expectation(.integer, number) == nil, let hash else { break }
+      chains[ring] = AuditBeginning(number: number.integer ?? 0, hash: hash)
+    }
+    if chains.count == Store.AuditRing.allCases.count { return chains }
+    throw wrong("'audit_chains' has lifecycle and security, each with begins_after and the hash behind which it begins")
   }
 
   private mutating func end(_ value: JSONText) throws {
@@ -265,7 +294,7 @@ package struct Loader: ~Copyable {
     let integer = value.integer ?? 0
     switch column.content {
     case .json, .object, .strings, .messageIDs, .outcome: statement.bind(index, Payload(own: value))
-    case .text, .id, .name, .nameOrNone, .choice: statement.bind(index, value.decodedString)
+    case .text, .id, .name, .nameOrNone, .choice, .seal: statement.bind(index, value.decodedString)
     case .boolean: statement.bind(index, value.string == "true")
     case .integer, .time, .nanoseconds: statement.bind(index, integer)
     case .number:
@@ -327,7 +356,7 @@ package struct Loader: ~Copyable {
     case "log_entry": store.counters.logEntries += 1
     case "audit_event":
       let ring = kind.column("ring").flatMap { values[$0].decodedString }.flatMap { Store.AuditRing(rawValue: $0) }
-      if let ring { store.counters[keyPath: ring.count] += 1 }
+      if let ring { store.counters[ring] += 1 }
     default: break
     }
   }
@@ -345,8 +374,24 @@ package struct Loader: ~Copyable {
     store.counters.revision = given.revision + header.revision
     store.counters.auditNumber = given.auditNumber + header.auditNumber
     try store.writer?.noteLoaded(revision: store.counters.revision, auditNumber: store.counters.auditNumber)
+    try adoptTrail(header)
     if let lastUUID = header.lastUUID { store.counters.lastUUID = max(store.counters.lastUUID, lastUUID) }
     try recompute()
+  }
+
+  /// A new store takes the chain as it is, so that heads that were noted of it still hold.
+  private func adoptTrail(_ header: DumpHeader) throws {
+    let moved = AuditCheck.Moved(
+      events: bases[RecordKind.auditEvent.name] ?? 0, sessions: bases[RecordKind.session.name] ?? 0)
+    let older = AuditBeginning(number: header.auditNumber)
+    let beginnings = header.chains ?? [.lifecycle: older, .security: older]
+    if let problem = try AuditCheck.problem(of: moved, from: beginnings, in: store.tables) {
+      throw LoadError(line: 0, message: "the dump contradicts itself: \(problem)")
+    }
+    if store.isShared { return try store.unchain(after: moved.events) }
+    if moved.events > 0 || moved.sessions > 0 { return try store.chainAnew(after: moved.events, behind: head) }
+    for (ring, beginning) in beginnings { try beginning.write(ring, to: store.tables) }
+    store.auditHeads = AuditHeads()
   }
 
   /// What follows from the rest: the size of a state, and when a sweep has to look, where that would be too late.

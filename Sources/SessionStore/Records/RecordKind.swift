@@ -13,6 +13,8 @@ struct RecordKind: Sendable {
       case text, boolean
       /// 1 to 256 visible ASCII characters
       case id
+      /// of the audit trail: 96 or 128 digits in base 16, in lower case
+      case seal
       /// 1 to 1,024 bytes
       case name
       /// the same, or empty for none
@@ -202,14 +204,16 @@ struct RecordKind: Sendable {
     name: "audit_event", table: "audit_events",
     columns: [
       .number, .choice("ring", Store.AuditRing.allCases.map(\.rawValue)),
-      .choice("type", LifecycleChange.allCases.map(\.rawValue) + SecurityEventType.allCases.map(\.rawValue)),
+      .choice(
+        "type",
+        LifecycleChange.allCases.map(\.rawValue) + SecurityEventType.allCases.map(\.rawValue) + [AuditEvent.erased]),
       .optional(.choice("severity", Severity.allCases.map(\.rawValue))), .time("timestamp"),
       .optional(.id("session_id")), .optional(.name("user_id")), .optional(.name("tenant_id")),
       .optional(.name("principal")),
       .optional(.choice("status_before", SessionStatus.allCases.map(\.rawValue))),
       .optional(.choice("status_after", SessionStatus.allCases.map(\.rawValue))), .optional(.text("message")),
       .optional(.text("ip_address")), .optional(.choice("action", SecurityAction.allCases.map(\.rawValue))),
-      .optional(.former("session")),
+      .optional(.former("session")), .optional(Column(name: "seal", content: .seal)),
     ],
     key: ["number"], numbering: .audit)
 }

@@ -39,6 +39,11 @@ struct RecordRules {
     case .id:
       value.decodedString.map { (1...256).contains($0.utf8.count) && $0.utf8.allSatisfy { (0x21...0x7E).contains($0) } }
         == true ? nil : "1 to 256 visible ASCII characters"
+    case .seal:
+      value.decodedString.map { text in
+        [96, 128].contains(text.utf8.count)
+          && text.utf8.allSatisfy { ($0 >= 0x30 && $0 <= 0x39) || ($0 >= 0x61 && $0 <= 0x66) }
+      } == true ? nil : "96 or 128 digits of base 16 in lower case"
     case .name: name(value, 1...1_024) ? nil : "a string of 1 to 1,024 bytes"
     case .nameOrNone: name(value, 0...1_024) ? nil : "a string of at most 1,024 bytes"
     case .text: value.decodedString == nil ? "a string" : nil
@@ -158,6 +163,16 @@ struct RecordRules {
       if let content = Self.taskFields[field] { try Self.check("payload", content, payload) }
     case "audit_event":
       let type = members("type")?.decodedString ?? ""
+      let sealDigits = members("seal")?.decodedString?.utf8.count
+      if type == AuditEvent.erased {
+        let left: Set = ["number", "ring", "type", "timestamp", "seal"]
+        try require(
+          sealDigits == 128 && integer("timestamp") == 0
+            && kind.columns.allSatisfy { left.contains($0.name) || members($0.name) == nil },
+          "of an event that is erased there is a 'seal' of 128 digits, a 'timestamp' of 0, and nothing else")
+        return
+      }
+      try require(sealDigits != 128, "a 'seal' of 128 digits is that of an event that is erased")
       let ring: Store.AuditRing = LifecycleChange(rawValue: type) == nil ? .security : .lifecycle
       try require(members("ring")?.decodedString == ring.rawValue, "'\(type)' belongs to the ring '\(ring.rawValue)'")
     default: break

@@ -234,19 +234,14 @@ extension Store {
     package var auditEvents: Int64 = 0
   }
 
-  /// Deletes what ``exportUserData(_:behind:limit:visit:)`` hands out, and leaves no trace of it in the audit trail.
+  /// Deletes what ``exportUserData(_:behind:limit:visit:)`` hands out, and tells nothing of it in the audit trail,
+  /// where a hash stays in the place of an event.
   package func deleteUserData(_ selector: UserSelector) throws -> DeletedUserData {
     try flushSessions()
     foreseen.removeAll()
     var deleted = DeletedUserData()
     // First what is found through the sessions.
-    for ring in AuditRing.allCases {
-      var conditions = Filter(selector.auditEvents)
-      conditions.add("ring = ?", ring.rawValue)
-      let count = try delete("audit_events", conditions)
-      counters[keyPath: ring.count] -= count
-      deleted.auditEvents += count
-    }
+    deleted.auditEvents = try eraseAuditEvents(selector.auditEvents)
     if let tasks = selector.tasks { deleted.tasks += try deleteTasks(tasks) }
     if let values = selector.values {
       deleted.values = try delete("named_values", Filter(values))

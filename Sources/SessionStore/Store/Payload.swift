@@ -40,6 +40,9 @@ extension Statement {
     bind(index, text: value.text.bytes.span)
   }
 
+  /// Binds digits that the store itself has made.
+  mutating func bind(_ index: Int32, digits: [UInt8]) { bind(index, text: digits.span) }
+
   mutating func bind(_ index: Int32, _ value: Payload?) {
     if let value { bind(index, value) }
   }

@@ -28,6 +28,21 @@ package final class Store {
     var lineage: Int64 = 0
     var logBase: Int64 = 0
 
+    subscript(_ ring: AuditRing) -> Int64 {
+      get {
+        switch ring {
+        case .lifecycle: lifecycleEvents
+        case .security: securityEvents
+        }
+      }
+      set {
+        switch ring {
+        case .lifecycle: lifecycleEvents = newValue
+        case .security: securityEvents = newValue
+        }
+      }
+    }
+
     /// All but the counts of rows that requests make.
     func differsInWhatIsSeldom(from other: Counters) -> Bool {
       tasksRemoved != other.tasksRemoved || endedSessions != other.endedSessions || auditNumber != other.auditNumber
@@ -65,6 +80,10 @@ package final class Store {
   var messageIDs = MessageIDCache()
   /// what the running request leaves to be recorded
   var pending = PendingEvents()
+  var auditHeads = AuditHeads()
+  var auditSalts = AuditSalts()
+  /// that of the last event, so that it need not be made for each
+  var auditSeal: [UInt8] = []
   /// where the sweep stands that is under way
   var sweepStage = SweepStage.sessions
   /// whether a sweep has begun and is not through
@@ -351,6 +370,7 @@ package final class Store {
     cache.removeAll()
     foreseen.removeAll()
     if !absentSessions.isEmpty { absentSessions.removeAll() }
+    auditHeads = AuditHeads()
   }
 
   func flushCounters() throws {

@@ -16,7 +16,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case nonce, collection, ifAbsent, prefix
   case entry, entries, deduplicate, messageID, kind, receivedAt, afterSeq, fromLastCheckpoint, checkpoint
   case entryKind, receivedAtMS, sender, messageIDs
-  case type, severity, minSeverity, since, window, text, maxBytes, patterns, by
+  case type, severity, minSeverity, since, window, text, maxBytes, patterns, by, expectedHead
   case calls, method, params, require, client, name, version, protocolVersion, path
   case changes, ref, replacement
 
@@ -120,6 +120,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .maxBytes: "max_bytes"
     case .patterns: "patterns"
     case .by: "by"
+    case .expectedHead: "expected_head"
     case .calls: "calls"
     case .method: "method"
     case .params: "params"

@@ -175,10 +175,32 @@ extension Job {
       writer.member("pages", pages)
       writer.member("bytes", bytes)
       writer.member("elapsed_ms", max(0, elapsed))
-    case .checked(let problems):
+    case .checked(let problems, let audit):
       writer.member("ok", problems.isEmpty)
       writer.member("problems", strings: problems)
+      writer.name("audit")
+      if let audit { Self.write(audit, to: &writer) } else { writer.null() }
     }
+    writer.endObject()
+  }
+
+  private static func write(_ audit: AuditCheck, to writer: inout JSONWriter) {
+    writer.beginObject()
+    writer.member("head", audit.head.text)
+    writer.name("chains")
+    writer.beginArray()
+    for chain in audit.chains {
+      writer.beginObject()
+      writer.member("ring", chain.ring)
+      writer.member("begins_after", chain.beginsAfter)
+      writer.member("events", chain.events)
+      writer.member("erased", chain.erased)
+      writer.member("older", chain.older)
+      writer.member("first_break", chain.firstBreak)
+      writer.member("expected_head", chain.expected?.rawValue)
+      writer.endObject()
+    }
+    writer.endArray()
     writer.endObject()
   }
 
@@ -204,13 +226,47 @@ extension Job {
 
   private static let checkIntegrity = Method(
     name: "check_integrity",
-    summary: "Looks for damage in the whole file, beside the requests; answered when done.",
-    access: .ownGroups, isTransactional: false, isRepeatable: true, parameters: [],
+    summary: "Looks for damage and tampering in the whole file, beside the requests; answered when done.",
+    access: .ownGroups, isTransactional: false, isRepeatable: true,
+    parameters: [
+      .optional(.expectedHead, .text(256), "Of the audit trail, noted earlier: whether it still goes on from there.")
+    ],
     result: .members([
-      ("ok", .boolean), ("problems", .described(.array(.string), "For people, one sentence each; at most 100."))
+      ("ok", .boolean), ("problems", .described(.array(.string), "For people, one sentence each; at most 100.")),
+      (
+        "audit",
+        .described(
+          .nullable(.members([("head", .string), ("chains", .array(.members(chain)))])),
+          "What became of the audit trail; null where the file is damaged, and on a server.")
+      ),
     ]),
-    errors: [.queueFull, .shuttingDown], example: ("{}", #"{"ok":true,"problems":[]}"#)
-  ) { sidecar, _, writer in
-    try sidecar.perform(.integrityCheck, &writer)
+    errors: [.queueFull, .shuttingDown],
+    example: (
+      "{}",
+      #"{"ok":true,"problems":[],"audit":{"head":"\#(SecurityMethods.headExample)","chains":["#
+        + #"{"ring":"lifecycle","begins_after":0,"events":2,"erased":0,"older":0,"first_break":null,"#
+        + #""expected_head":null},{"ring":"security","begins_after":0,"events":0,"erased":0,"older":0,"#
+        + #""first_break":null,"expected_head":null}]}}"#
+    )
+  ) { sidecar, call, writer in
+    try sidecar.perform(.integrityCheck(expectedHead: call.auditHead(.expectedHead)), &writer)
   }
+
+  private static let chain: [(name: String, schema: Schema)] = [
+    ("ring", .choice(["lifecycle", "security"])),
+    ("begins_after", .described(.integer, "The number up to which events are evicted or older than the chain.")),
+    ("events", .described(.integer, "Those that are as they were written, up to the first break.")),
+    ("erased", .described(.integer, "Of these, those that were deleted with somebody's data.")),
+    ("older", .described(.integer, "Those that were there before the chain.")),
+    (
+      "first_break",
+      .described(.nullable(.integer), "The first event that is not what was written, or before which one is missing.")
+    ),
+    (
+      "expected_head",
+      .described(
+        .nullable(.choice(AuditCheck.Expected.allCases.map(\.rawValue))),
+        "extended: the ring goes on from there; evicted: nobody can tell any more; null: none was given.")
+    ),
+  ]
 }

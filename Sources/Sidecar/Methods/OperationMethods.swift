@@ -13,14 +13,15 @@ enum OperationMethods {
 
   /// Features that a client may require by name; names of methods may be required too.
   static func capabilities(_ store: Store) -> [String] {
-    store.isShared ? capabilities.filter { $0 != "backup" } + ["many_machines"] : capabilities
+    store.isShared
+      ? capabilities.filter { !["backup", "audit_chain"].contains($0) } + ["many_machines"] : capabilities
   }
 
   private static let capabilities = [
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "subscription_frames", "heartbeats",
     "tasks", "task_input", "task_messages", "task_subscriptions", "nonces", "values", "logs", "audit_trail",
-    "security_events", "rate_limits", "input_screening", "metrics", "transactions", "backup", "integrity_check",
-    "user_data",
+    "audit_chain", "security_events", "rate_limits", "input_screening", "metrics", "transactions", "backup",
+    "integrity_check", "user_data",
   ]
 
   private static let infoExample =

@@ -1,9 +1,10 @@
 import JSON
+import JSONRPC
 import SessionStore
 
 /// Security events, the audit trail, rate limits and the screening of input: section 8 of the contract.
 enum SecurityMethods {
-  static let all: [Method] = [record, list, counts, rateLimit, validate]
+  static let all: [Method] = [record, list, counts, head, rateLimit, validate]
 
   private static let severities = Severity.allCases.map(\.rawValue)
   private static let types = SecurityEventType.allCases.map(\.rawValue)
@@ -129,6 +130,29 @@ enum SecurityMethods {
     }
   }
 
+  static let headExample =
+    "2:9c5b0a1a2c1bb6d0f2e5a4c5d7a6ba2f1f0b7a4f0f1de0ac2d3b5e6c7d8e9f00:"
+    + String(repeating: "0", count: 64)
+
+  private static let head = Method(
+    name: "get_audit_head",
+    summary: "Where the audit trail stands, to be noted elsewhere: check_integrity tells later whether it still does.",
+    access: .read, parameters: [],
+    result: .members([
+      (
+        "head",
+        .described(
+          .nullable(.string),
+          "The last event_id, and the hashes of the last lifecycle change and security event; null on a server.")
+      )
+    ]),
+    example: ("{}", #"{"head":"\#(headExample)"}"#)
+  ) { sidecar, _, writer in
+    writer.beginObject()
+    writer.member("head", try sidecar.store.auditHead()?.text)
+    writer.endObject()
+  }
+
   /// A thousand a millisecond are as fast as anybody counts; a year is as long as anybody waits.
   private static let rateLimit = Method(
     name: "check_rate_limit",
@@ -187,5 +211,14 @@ enum SecurityMethods {
     writer.member("valid", finding == nil)
     writer.member("reason", finding?.rawValue)
     writer.endObject()
+  }
+}
+
+extension Call {
+  /// - Throws: `invalidParameter` when it is no head
+  func auditHead(_ name: ParameterName) throws -> AuditHead? {
+    guard let text = optionalString(name) else { return nil }
+    guard let head = AuditHead(text) else { throw RPCError.invalidParams(name.wire, expected: AuditHead.expected) }
+    return head
   }
 }

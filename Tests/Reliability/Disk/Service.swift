@@ -95,7 +95,7 @@ final class Service {
 
   /// what `check_integrity` finds
   func problems() throws -> [String] {
-    guard case .checked(let problems) = try store.run(.integrityCheck) else { return ["nothing was checked"] }
+    guard case .checked(let problems, _) = try store.run(.integrityCheck()) else { return ["nothing was checked"] }
     return problems
   }
 

@@ -80,7 +80,7 @@ struct Upgrade {
     let version = try found()
     tally.versions[version, default: 0] += 1
     let store = try open(images)
-    guard case .checked(let problems) = try store.run(.integrityCheck) else { return }
+    guard case .checked(let problems, _) = try store.run(.integrityCheck()) else { return }
     if let first = problems.first { throw PowerCut.Broken("\(problems.count) problems: \(first)") }
     if try store.digest() != wanted { throw PowerCut.Broken("the old data is not what it was") }
   }

@@ -24,6 +24,7 @@ export const REPEATABLE = new Set([
   'note_log_message_ids',
   'list_audit_events',
   'audit_counts',
+  'get_audit_head',
   'export_user_data',
   'list_payloads',
   'replace_payloads',
@@ -393,6 +394,11 @@ export class Methods {
     return this.call('audit_counts', params, options)
   }
 
+  /** Where the audit trail stands, to be noted elsewhere: check_integrity tells later whether it still does. */
+  getAuditHead(options) {
+    return this.call('get_audit_head', {}, options)
+  }
+
   /** Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window. */
   checkRateLimit(params, options) {
     return this.call('check_rate_limit', params, options)
@@ -453,9 +459,9 @@ export class Methods {
     return this.call('backup', params, options)
   }
 
-  /** Looks for damage in the whole file, beside the requests; answered when done. */
-  checkIntegrity(options) {
-    return this.call('check_integrity', {}, options)
+  /** Looks for damage and tampering in the whole file, beside the requests; answered when done. */
+  checkIntegrity(params, options) {
+    return this.call('check_integrity', params, options)
   }
 
   /** Runs several calls, all or none. */

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
         CompactLogResult, CompleteTaskOmit, ConsumeNonceResult, CreateTaskStatus, DeleteEventsBeforeResult,
         DeleteSessionResult, DeleteTaskResult, DeleteUserDataResult, DeleteValueResult, DequeueAllTaskMessagesResult,
         DequeueTaskMessageResult, EnqueueTaskMessageResult, EventCountResult, EventPage, ExpireSessionOmit,
-        ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError, FailTaskOmit, GetSessionOmit,
-        GetSessionStateResult, GetTaskOmit, GetTaskResultResult, GetValueResult, HealthResult, InitializeClient,
-        InvalidateSessionOmit, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType,
+        ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError, FailTaskOmit, GetAuditHeadResult,
+        GetSessionOmit, GetSessionStateResult, GetTaskOmit, GetTaskResultResult, GetValueResult, HealthResult,
+        InitializeClient, InvalidateSessionOmit, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType,
         ListPayloadsResult, ListSessionIdsResult, ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult,
         ListSessionsStatus, ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus,
         ListValuesResult, LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
@@ -1081,6 +1081,10 @@ class BlockingMethods:
             "since": since, "ip_address": ip_address, "limit": limit,
         }, timeout=timeout)
 
+    def get_audit_head(self, *, timeout: float | None | Unset = UNSET) -> GetAuditHeadResult:
+        """Where the audit trail stands, to be noted elsewhere: check_integrity tells later whether it still does."""
+        return self.call("get_audit_head", {}, timeout=timeout)
+
     def check_rate_limit(
         self, key: str, *, limit: int, window: int, session_id: str | None = None,
         timeout: float | None | Unset = UNSET,
@@ -1191,9 +1195,14 @@ class BlockingMethods:
         """Sweeps what has expired, gives free pages back and runs a checkpoint, a bounded slice of each."""
         return self.call("maintenance", {}, timeout=timeout)
 
-    def check_integrity(self, *, timeout: float | None | Unset = UNSET) -> CheckIntegrityResult:
-        """Looks for damage in the whole file, beside the requests; answered when done."""
-        return self.call("check_integrity", {}, timeout=timeout)
+    def check_integrity(
+        self, *, expected_head: str | None = None, timeout: float | None | Unset = UNSET,
+    ) -> CheckIntegrityResult:
+        """Looks for damage and tampering in the whole file, beside the requests; answered when done.
+
+        expected_head: Of the audit trail, noted earlier: whether it still goes on from there.
+        """
+        return self.call("check_integrity", {"expected_head": expected_head}, timeout=timeout)
 
     def transaction(self, calls: list[TransactionCalls], *, timeout: float | None | Unset = UNSET) -> TransactionResult:
         """Runs several calls, all or none.
