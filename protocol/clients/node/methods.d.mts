@@ -1696,6 +1696,12 @@ export interface AuditCountsResult {
   has_more: boolean
 }
 
+/** What `get_audit_head` answers. */
+export interface GetAuditHeadResult {
+  /** The last event_id, and the hashes of the last lifecycle change and security event; null on a server. */
+  head: string | null
+}
+
 /** What `check_rate_limit` takes. */
 export interface CheckRateLimitParams {
   /** What is limited: a user, an address, a method of one of them. */
@@ -1883,11 +1889,36 @@ export interface BackupResult {
   elapsed_ms: number
 }
 
+/** What `check_integrity` takes. */
+export interface CheckIntegrityParams {
+  /** Of the audit trail, noted earlier: whether it still goes on from there. */
+  expected_head?: string | null
+}
+
 /** What `check_integrity` answers. */
 export interface CheckIntegrityResult {
   ok: boolean
   /** For people, one sentence each; at most 100. */
   problems: string[]
+  /** What became of the audit trail; null where the file is damaged, and on a server. */
+  audit: {
+    head: string
+    chains: {
+      ring: 'lifecycle' | 'security'
+      /** The number up to which events are evicted or older than the chain. */
+      begins_after: number
+      /** Those that are as they were written, up to the first break. */
+      events: number
+      /** Of these, those that were deleted with somebody's data. */
+      erased: number
+      /** Those that were there before the chain. */
+      older: number
+      /** The first event that is not what was written, or before which one is missing. */
+      first_break: number | null
+      /** extended: the ring goes on from there; evicted: nobody can tell any more; null: none was given. */
+      expected_head: 'extended' | 'evicted' | 'broken' | null
+    }[]
+  } | null
 }
 
 /** What `transaction` takes. */
@@ -1969,6 +2000,7 @@ export interface Contract {
   record_security_event: { params: RecordSecurityEventParams; result: RecordSecurityEventResult }
   list_audit_events: { params: ListAuditEventsParams; result: ListAuditEventsResult }
   audit_counts: { params: AuditCountsParams; result: AuditCountsResult }
+  get_audit_head: { params: Record<string, never>; result: GetAuditHeadResult }
   check_rate_limit: { params: CheckRateLimitParams; result: CheckRateLimitResult }
   validate_input: { params: ValidateInputParams; result: ValidateInputResult }
   export_user_data: { params: ExportUserDataParams; result: ExportUserDataResult }
@@ -1981,7 +2013,7 @@ export interface Contract {
   get_metrics: { params: GetMetricsParams; result: Metrics }
   maintenance: { params: Record<string, never>; result: MaintenanceResult }
   backup: { params: BackupParams; result: BackupResult }
-  check_integrity: { params: Record<string, never>; result: CheckIntegrityResult }
+  check_integrity: { params: CheckIntegrityParams; result: CheckIntegrityResult }
   transaction: { params: TransactionParams; result: TransactionResult }
   'rpc.discover': { params: Record<string, never>; result: Record<string, unknown> }
   shutdown: { params: Record<string, never>; result: Record<string, unknown> }
@@ -2052,6 +2084,7 @@ export type TransactionMethod =
   | 'record_security_event'
   | 'list_audit_events'
   | 'audit_counts'
+  | 'get_audit_head'
   | 'check_rate_limit'
   | 'validate_input'
   | 'export_user_data'
@@ -2196,6 +2229,8 @@ export declare abstract class Methods {
   listAuditEvents(params?: ListAuditEventsParams, options?: CallOptions): Promise<ListAuditEventsResult>
   /** How many events of the audit trail name each user, address, session or type. */
   auditCounts(params: AuditCountsParams, options?: CallOptions): Promise<AuditCountsResult>
+  /** Where the audit trail stands, to be noted elsewhere: check_integrity tells later whether it still does. */
+  getAuditHead(options?: CallOptions): Promise<GetAuditHeadResult>
   /** Takes one request off a key's allowance: a burst of `limit`, then evenly that many in each window. */
   checkRateLimit(params: CheckRateLimitParams, options?: CallOptions): Promise<CheckRateLimitResult>
   /** Screens a text for size, control characters, scripts or SQL; what fails is recorded. */
@@ -2220,8 +2255,8 @@ export declare abstract class Methods {
   maintenance(options?: CallOptions): Promise<MaintenanceResult>
   /** Copies the database as it is at one moment to a new file, beside the requests; answered when done. */
   backup(params: BackupParams, options?: CallOptions): Promise<BackupResult>
-  /** Looks for damage in the whole file, beside the requests; answered when done. */
-  checkIntegrity(options?: CallOptions): Promise<CheckIntegrityResult>
+  /** Looks for damage and tampering in the whole file, beside the requests; answered when done. */
+  checkIntegrity(params?: CheckIntegrityParams, options?: CallOptions): Promise<CheckIntegrityResult>
   /** Runs several calls, all or none. */
   transaction(params: TransactionParams, options?: CallOptions): Promise<TransactionResult>
   /** This contract as an OpenRPC document. */

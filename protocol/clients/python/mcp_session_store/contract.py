@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 #: Methods that may be sent again when nobody knows whether they were done.
 REPEATABLE = frozenset({
-    "audit_counts", "check_integrity", "event_count", "export_user_data", "get_events_after", "get_metrics",
-    "get_recent_events", "get_session", "get_session_state", "get_task", "get_task_result", "get_value", "health",
-    "initialize", "list_audit_events", "list_payloads", "list_session_ids", "list_session_state_keys", "list_sessions",
-    "list_tasks", "list_tasks_for_session", "list_values", "load_log", "log_participants", "note_log_message_ids",
-    "peek_task_messages", "replace_payloads", "rpc.discover", "server_info", "session_count", "task_count",
+    "audit_counts", "check_integrity", "event_count", "export_user_data", "get_audit_head", "get_events_after",
+    "get_metrics", "get_recent_events", "get_session", "get_session_state", "get_task", "get_task_result", "get_value",
+    "health", "initialize", "list_audit_events", "list_payloads", "list_session_ids", "list_session_state_keys",
+    "list_sessions", "list_tasks", "list_tasks_for_session", "list_values", "load_log", "log_participants",
+    "note_log_message_ids", "peek_task_messages", "replace_payloads", "rpc.discover", "server_info", "session_count",
+    "task_count",
 })
 
 #: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
@@ -89,6 +90,7 @@ NULLS: dict[str, frozenset[str]] = {
     "record_security_event": frozenset(),
     "list_audit_events": frozenset(),
     "audit_counts": frozenset(),
+    "get_audit_head": frozenset(),
     "check_rate_limit": frozenset(),
     "validate_input": frozenset(),
     "export_user_data": frozenset(),
@@ -612,6 +614,11 @@ class AuditCountsResultCounts(TypedDict):
     """Unix milliseconds"""
 
 
+class GetAuditHeadResult(TypedDict):
+    head: str | None
+    """The last event_id, and the hashes of the last lifecycle change and security event; null on a server."""
+
+
 class CheckRateLimitResult(TypedDict):
     allowed: bool
     remaining: int
@@ -710,6 +717,29 @@ class CheckIntegrityResult(TypedDict):
     ok: bool
     problems: list[str]
     """For people, one sentence each; at most 100."""
+    audit: CheckIntegrityResultAudit | None
+    """What became of the audit trail; null where the file is damaged, and on a server."""
+
+
+class CheckIntegrityResultAudit(TypedDict):
+    head: str
+    chains: list[CheckIntegrityResultAuditChains]
+
+
+class CheckIntegrityResultAuditChains(TypedDict):
+    ring: Literal["lifecycle", "security"]
+    begins_after: int
+    """The number up to which events are evicted or older than the chain."""
+    events: int
+    """Those that are as they were written, up to the first break."""
+    erased: int
+    """Of these, those that were deleted with somebody's data."""
+    older: int
+    """Those that were there before the chain."""
+    first_break: int | None
+    """The first event that is not what was written, or before which one is missing."""
+    expected_head: Literal["extended", "evicted", "broken"] | None
+    """extended: the ring goes on from there; evicted: nobody can tell any more; null: none was given."""
 
 
 class TransactionResult(TypedDict):
