@@ -136,7 +136,7 @@ extension Option {
 
   private static var records: [Option] {
     section(
-      "Events, tasks, values",
+      "Events, tasks, values, work",
       [
         Option(
           name: "--max-events-per-session", placeholder: "N", defaultText: "10000",
@@ -161,6 +161,17 @@ extension Option {
         Option(
           name: "--max-values", placeholder: "N", defaultText: "1000000", summary: "values in the store; 0: no cap",
           value: .count(\.limits.maxValues, minimum: 0)),
+        Option(
+          name: "--max-work", placeholder: "N", defaultText: "1000000",
+          summary: "items of work that wait or are leased; 0: no cap", value: .count(\.limits.maxWork, minimum: 0)),
+        Option(
+          name: "--max-finished-work", placeholder: "N", defaultText: "100000",
+          summary: "items of work that are done and stay known, and as many dead ones; 0: no cap",
+          value: .count(\.limits.maxFinishedWork, minimum: 0)),
+        Option(
+          name: "--work-retention", placeholder: "TIME", defaultText: "7d",
+          summary: "how long work that is done or dead stays known; 0: up to that cap",
+          value: .duration(\.limits.workRetention)),
       ])
   }
 

@@ -44,7 +44,8 @@ IDLE_SHARE = 0.05
 #: nothing ends by itself, and no cap is met
 OPTIONS = ("--durability", "normal", "--exclusive", "--session-ttl", "0", "--inactivity-timeout", "0",
            "--max-sessions", "0", "--max-tasks", "0", "--max-events-per-session", "0", "--max-task-messages", "0",
-           "--max-values", "0", "--max-audit-events", "0", "--max-subscriptions", "0", "--max-violations", "0",
+           "--max-values", "0", "--max-work", "0", "--max-finished-work", "0", "--max-audit-events", "0",
+           "--max-subscriptions", "0", "--max-violations", "0",
            "--max-state-bytes", "0", "--log-dedup-window", "0")  # fmt: skip
 
 Params = dict[str, Any]
@@ -143,6 +144,19 @@ CALLS: dict[str, dict[str, Make]] = {
     "list_values": {"": same(collection="c", limit=10),
                     "with a prefix": same(collection="c", prefix="key-7", limit=10),
                     "with a prefix of few": same(collection="c", prefix="key-77", limit=1)},
+    "enqueue_work": {"": with_each(same(queue="q", payload=1), work_id="new-{}"),
+                     "in a group": with_each(same(queue="q", payload=1, group="many"), work_id="newer-{}")},
+    "claim_work": {"": same(queue="q", lease=86_400_000), "of many groups": same(queue="groups", lease=86_400_000),
+                   "beside many that wait": same(queue="late"), "beside many leases": same(queue="leased"),
+                   "beside many that lapsed": same(queue="lapsed", lease=86_400_000)},
+    "renew_work": {"": same(queue="leased", work_id="leased-7", fence=1)},
+    "settle_work": {"": same(queue="leased", work_id="leased-7", fence=1, outcome="done")},
+    "cancel_work": {"": with_each(same(queue="q"), work_id="q-5{}"),
+                    "of a group": with_each(same(queue="groups"), group="group-6{}")},
+    "list_work": {"": same(limit=10), "of a queue": same(queue="late", limit=10), "of a group": same(
+        queue="groups", group="group-8", limit=10), "dead": same(queue="dead", status="dead", limit=10)},
+    "revive_work": {"": same(queue="dead", limit=1)},
+    "subscribe_work": {"": same(queue="late")},
     "append_log_entry": {"": lambda time, size: {"session_id": "big", "entry": {"message_id": f"new-{time}"}},
                          "sent again": same(session_id="big", entry={"message_id": "message-7"})},
     "load_log": {"": same(session_id="big", limit=10), "of a kind": same(session_id="big", kind="internal", limit=1)},
@@ -255,6 +269,19 @@ def fill(form: Form, database: Path, clock: Clock, size: int) -> None:
     all_of(("create_session", {"session_id": f"over-{n}", "ttl": 1}) for n in numbers)
     all_of(("create_task", {"task_id": f"over-{n}", "ttl": 1}) for n in numbers)
     all_of(("put_value", {"collection": "over", "key": f"key-{n}", "value": n, "ttl": 1}) for n in numbers)
+    for queue, more in {"q": {}, "late": {"delay": 86_400_000}, "leased": {}, "lapsed": {}, "dead": {}}.items():
+        all_of(("enqueue_work", {"queue": queue, "work_id": f"{queue}-{n}", "payload": n, **more}) for n in numbers)
+    all_of(("enqueue_work", {"queue": "q", "work_id": f"many-{n}", "payload": n, "group": "many"}) for n in numbers)
+    all_of(("enqueue_work", {
+        "queue": "groups", "work_id": f"group-{n}", "payload": n, "group": f"group-{n}",
+    }) for n in numbers)  # fmt: skip
+    for queue, lease in {"leased": 86_400_000, "lapsed": 1, "dead": 86_400_000}.items():
+        for _ in range(0, size, 1_000):
+            work = sidecar.call("claim_work", queue=queue, lease=lease, limit=1_000)["work"]
+            if queue == "dead":
+                all_of(("settle_work", {
+                    "queue": queue, "work_id": item["work_id"], "fence": item["fence"], "outcome": "dead",
+                }) for item in work)  # fmt: skip
     sidecar.finish()
     assert sidecar.stderr() == "", sidecar.stderr()
     sidecar.kill()

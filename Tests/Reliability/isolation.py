@@ -185,6 +185,14 @@ def fill(sidecar: Sidecar, clock: Clock) -> list[Thing]:
                 sidecar.call("update_task_status", **task, status=status)
         values = example("put_value")
         sidecar.call("put_value", **owners, collection=values["collection"], key=values["key"], value=payload())
+        # Queues and groups are the server's, and their names tell nothing.
+        for work_id in (f"w-{number}", f"d-{number}"):
+            sidecar.call("enqueue_work", **owners, queue=example("enqueue_work")["queue"], work_id=work_id,
+                         group=f"g-{work_id}", payload=payload())  # fmt: skip
+        [dead] = [item for item in sidecar.call("claim_work", queue=example("enqueue_work")["queue"], limit=10)["work"]
+                  if item["work_id"] == f"d-{number}"]  # fmt: skip
+        sidecar.call("settle_work", queue=dead["queue"], work_id=dead["work_id"], fence=dead["fence"], outcome="dead",
+                     error=next(text))  # fmt: skip
         if binding[1] is not None:  # nonces have no tenant
             sidecar.call("consume_nonce", nonce=example("consume_nonce")["nonce"], ttl=86_400_000, principal=binding[1])
     clock.now += 10

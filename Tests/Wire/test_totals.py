@@ -25,10 +25,14 @@ def test_totals_count_what_was_committed_and_never_fall_back(spawn: Callable[...
         sidecar.call("store_event", session_id="s", data=number)
     sidecar.call("create_task", task_id="t")
     sidecar.call("append_log_entry", session_id="s", entry={"n": 1})
+    sidecar.call("enqueue_work", queue="q", work_id="w", payload=1)
+    (item,) = sidecar.call("claim_work", queue="q")["work"]
+    sidecar.call("settle_work", queue="q", work_id="w", fence=item["fence"], outcome="done")
     before = totals(sidecar)
     assert before == {
         "sessions_created": 1, "sessions_removed": 0, "events_stored": 5, "event_bytes_stored": 5, "events_evicted": 2,
         "tasks_created": 1, "tasks_removed": 0, "log_entries_appended": 1,
+        "work_enqueued": 1, "work_claimed": 1, "work_done": 1, "work_dead": 0,
     }  # fmt: skip
     sidecar.call("delete_task", task_id="t")
     sidecar.call("delete_session", session_id="s")

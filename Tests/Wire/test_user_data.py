@@ -36,6 +36,9 @@ def fill(sidecar: Sidecar, name: str) -> None:
     for task in (f"task-{word}", f"own-task-{word}"):
         sidecar.call("enqueue_task_message", task_id=task, message=word)
     sidecar.call("put_value", collection="c", key=word, value=word, **owners)
+    for number in range(2):
+        sidecar.call(
+            "enqueue_work", queue="q", work_id=f"{word}-{number}", payload=word, group=word, max_attempts=3, **owners)
     sidecar.call("consume_nonce", nonce=word, ttl=3_600_000, principal=owners["principal"])
     sidecar.call("record_security_event", session_id=session, type="session_auth", severity="low", message=word)
     gone = f"gone-{word}"
@@ -80,7 +83,7 @@ def test_an_export_has_all_of_one_and_nothing_of_the_other(people: Sidecar, sele
         "task_message": 1, "audit_event": 5,
     }  # fmt: skip
     if "principal" in selector or "tenant_id" in selector:
-        expected |= {"task": 2, "task_payload": 2, "task_message": 2, "value": 1}
+        expected |= {"task": 2, "task_payload": 2, "task_message": 2, "value": 1, "work": 2}
     if "principal" in selector:
         expected |= {"nonce": 1}
     assert kinds == expected
@@ -121,7 +124,8 @@ def test_deleting_leaves_nothing_of_one_and_all_of_the_other(
     assert (ended["method"], ended["params"]["reason"]) == ("ended", "deleted")
     nonces = 1 if "principal" in selector else 0
     assert deleted == {
-        "sessions": 1, "events": 3, "log_entries": 3, "tasks": 2, "values": 1, "nonces": nonces, "audit_events": 5,
+        "sessions": 1, "events": 3, "log_entries": 3, "tasks": 2, "values": 1, "work": 2, "nonces": nonces,
+        "audit_events": 5,
     }  # fmt: skip
     assert export(people, **selector) == []
     assert export(people, principal="principal-bob") == before

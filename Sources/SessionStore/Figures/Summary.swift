@@ -26,6 +26,8 @@ package struct Summary {
   /// that have not lapsed
   package var values: Int64 = 0
   package var logEntries: Int64 = 0
+  /// items by status; leased ones also when their lease has lapsed and nobody has asked for them since
+  package var work: [WorkStatus: Int64] = [:]
   /// rows of the audit trail, by ring
   package var lifecycleEvents: Int64 = 0
   package var securityEvents: Int64 = 0
@@ -40,6 +42,7 @@ package struct Summary {
     SessionStatus.allCases.compactMap { status in sessions[status].map { (status, $0) } }
   }
   package var sessionCount: Int64 { sessions.values.reduce(0, +) }
+  package var workCount: Int64 { work.values.reduce(0, +) }
   package var taskCount: Int64 { tasks.values.reduce(0, +) }
 }
 
@@ -58,6 +61,7 @@ extension Store {
     summary.tasks = try tasksByStatus()
     summary.values = try countValues()
     summary.logEntries = counters.logEntries
+    summary.work = try workByStatus()
     summary.lifecycleEvents = counters.lifecycleEvents
     summary.securityEvents = counters.securityEvents
     summary.schema = schema
@@ -108,6 +112,16 @@ extension Store {
       if let status = TaskStatus(rawValue: select.string(0)) { counts[status] = select.integer(1) }
     }
     return counts
+  }
+
+  private func workByStatus() throws -> [WorkStatus: Int64] {
+    // Few of them, by an index: those that wait are what is left.
+    var select = try tables.statement(
+      .server, "SELECT count(*) FROM work WHERE wakes_at IS NOT NULL AND status = 'leased'")
+    let leased = try select.step() ? select.integer(0) : 0
+    return [
+      .waiting: counters.work - leased, .leased: leased, .done: counters.workDone, .dead: counters.workDead,
+    ]
   }
 
   private func countValues() throws -> Int64 {

@@ -11,6 +11,11 @@ package struct Totals: Equatable, Sendable {
   package var tasksCreated: Int64 = 0
   package var tasksRemoved: Int64 = 0
   package var logEntriesAppended: Int64 = 0
+  package var workEnqueued: Int64 = 0
+  /// claims
+  package var workClaimed: Int64 = 0
+  package var workDone: Int64 = 0
+  package var workDead: Int64 = 0
 
   mutating func add(_ other: Totals) {
     sessionsCreated += other.sessionsCreated
@@ -21,5 +26,9 @@ package struct Totals: Equatable, Sendable {
     tasksCreated += other.tasksCreated
     tasksRemoved += other.tasksRemoved
     logEntriesAppended += other.logEntriesAppended
+    workEnqueued += other.workEnqueued
+    workClaimed += other.workClaimed
+    workDone += other.workDone
+    workDead += other.workDead
   }
 }

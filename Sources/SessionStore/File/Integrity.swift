@@ -68,6 +68,18 @@ enum Integrity {
     ),
     ("tasks", "SELECT (SELECT sum(tasks) FROM store), (SELECT count(*) FROM tasks)"),
     ("values", "SELECT (SELECT sum(named_values) FROM store), (SELECT count(*) FROM named_values)"),
+    (
+      "items of open work",
+      "SELECT (SELECT sum(work) FROM store), (SELECT count(*) FROM work WHERE finished_at IS NULL)"
+    ),
+    (
+      "items of work that is done",
+      "SELECT (SELECT sum(work_done) FROM store), (SELECT count(*) FROM work WHERE status = 'done')"
+    ),
+    (
+      "items of work that is dead",
+      "SELECT (SELECT sum(work_dead) FROM store), (SELECT count(*) FROM work WHERE status = 'dead')"
+    ),
     ("events", "SELECT (SELECT sum(events) FROM store), (SELECT sum(last_event_id - event_floor) FROM sessions)"),
     ("log entries", "SELECT (SELECT sum(log_entries) FROM store), (SELECT count(*) FROM log_entries)"),
     (
@@ -90,7 +102,8 @@ enum Integrity {
       """
       SELECT count(*) FROM (
         SELECT max(number) AS highest FROM sessions UNION ALL SELECT max(number) FROM tasks
-        UNION ALL SELECT max(number) FROM named_values) AS numbers
+        UNION ALL SELECT max(number) FROM named_values UNION ALL SELECT max(number) FROM work
+        UNION ALL SELECT max(fence) FROM work UNION ALL SELECT max(number) FROM work_groups) AS numbers
       WHERE highest > (SELECT max(revision) FROM store)
       """
     ),
@@ -163,6 +176,46 @@ enum Integrity {
       """
       SELECT count(*) FROM audit_events JOIN sessions ON sessions.number = session
       WHERE coalesce(audit_events.session_id, '') <> sessions.session_id
+      """
+    ),
+    (
+      "items of work that neither stand in a line nor wake, or do though they are settled",
+      """
+      SELECT count(*) FROM work
+      WHERE (CASE WHEN line IS NULL THEN 0 ELSE 1 END) + (CASE WHEN wakes_at IS NULL THEN 0 ELSE 1 END)
+          <> (CASE WHEN status IN ('done', 'dead') THEN 0 ELSE 1 END)
+        OR (status = 'leased' AND wakes_at IS NULL)
+        OR (CASE WHEN finished_at IS NULL THEN 0 ELSE 1 END) <> (CASE WHEN status IN ('done', 'dead') THEN 1 ELSE 0 END)
+      """
+    ),
+    (
+      "items of work of a group that is gone, or is in another queue",
+      """
+      SELECT count(*) FROM work LEFT JOIN work_groups ON work_groups.number = work_group
+      WHERE work_group IS NOT NULL AND coalesce(work_groups.queue, '') <> work.queue
+      """
+    ),
+    (
+      "groups of work that have another number of items, or of leases, than they say",
+      """
+      SELECT count(*) FROM work_groups LEFT JOIN (
+        SELECT work_group, count(*) AS count, sum(CASE WHEN status = 'leased' THEN 1 ELSE 0 END) AS leased
+        FROM work WHERE work_group IS NOT NULL GROUP BY work_group
+      ) AS stored ON stored.work_group = work_groups.number
+      WHERE coalesce(stored.count, 0) <> items OR coalesce(stored.leased, 0) <> in_flight OR items = 0
+      """
+    ),
+    (
+      "groups of work that stand in the line and have nothing to claim, or do not although they have",
+      """
+      SELECT count(*) FROM work_groups
+      WHERE (CASE WHEN line IS NULL THEN 0 ELSE 1 END) <> (CASE
+        WHEN is_ordered = 1 THEN coalesce((
+          SELECT CASE WHEN work.line IS NULL THEN 0 ELSE 1 END FROM work
+          WHERE work_group = work_groups.number AND finished_at IS NULL ORDER BY seq LIMIT 1), 0)
+        ELSE (SELECT count(*) FROM (
+          SELECT 1 FROM work WHERE work_group = work_groups.number AND work.line IS NOT NULL LIMIT 1) AS ready)
+        END)
       """
     ),
     (

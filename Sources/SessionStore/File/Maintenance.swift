@@ -262,7 +262,9 @@ extension Store {
   // MARK: - Slices
 
   /// What a sweep looks through, one after the other.
-  enum SweepStage: CaseIterable { case sessions, tasks, nonces, values, rateLimits, lifecycleAudit, securityAudit }
+  enum SweepStage: CaseIterable {
+    case sessions, tasks, nonces, values, work, rateLimits, lifecycleAudit, securityAudit
+  }
 
   /// Removes a bounded part of what has expired, in a group of its own that is not synced: were it lost, the rows would
   /// only be there to be swept again. It gives up at once when another process writes.
@@ -315,6 +317,8 @@ extension Store {
     case .nonces: slice.hasMore = try budget.inChunks { try sweepNonces(limit: Int($0)) }
     case .values:
       slice.hasMore = try budget.inChunks { try sweepValues(limit: Int($0)) }
+    case .work:
+      slice.hasMore = try budget.inChunks { try sweepWork(limit: Int($0)) }
     case .rateLimits:
       budget.spend(Int64(rows))
       slice.hasMore = try sweepRateLimits(limit: rows / Self.rateLimitRows)

@@ -21,9 +21,12 @@ extension Schema {
       last_uuid_low INTEGER NOT NULL DEFAULT 0,  -- 62 bits of rand_b
       lineage INTEGER NOT NULL DEFAULT 0,  -- random, the same in copies; 0: not chosen yet
       log_base INTEGER NOT NULL DEFAULT 0,  -- the file's revision when its write-ahead log was begun, or an earlier one
-      ended_sessions INTEGER NOT NULL DEFAULT 0  -- sessions that have ended_at
+      ended_sessions INTEGER NOT NULL DEFAULT 0,  -- sessions that have ended_at
+      work INTEGER NOT NULL DEFAULT 0,  -- rows of work that are open, and tombstones
+      work_done INTEGER NOT NULL DEFAULT 0,
+      work_dead INTEGER NOT NULL DEFAULT 0
     ) STRICT;
-    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
     CREATE TABLE sessions (
       number INTEGER PRIMARY KEY,      -- the order of creation; never reused
@@ -251,5 +254,57 @@ extension Schema {
     ) STRICT, WITHOUT ROWID;
     INSERT INTO audit_chains VALUES ('lifecycle', 0, '\(AuditChain.start.text)');
     INSERT INTO audit_chains VALUES ('security', 0, '\(AuditChain.start.text)');
+
+    -- Work that is leased to whoever does it. An item that is open is either in the line of its queue or group, or it
+    -- wakes at a time.
+    CREATE TABLE work (
+      number INTEGER PRIMARY KEY,      -- the order of enqueueing
+      queue TEXT NOT NULL,
+      work_id TEXT NOT NULL,
+      tenant_id TEXT,
+      principal TEXT,
+      work_group INTEGER,              -- number of its group, where it has one
+      seq INTEGER NOT NULL,            -- the order in the group
+      position INTEGER,                -- what the watermark of the group counts
+      status TEXT NOT NULL,            -- waiting, leased, done or dead
+      line INTEGER,                    -- its place among what is ready
+      wakes_at INTEGER,                -- when it gets one: its time has come, or its lease has lapsed
+      attempt INTEGER NOT NULL,
+      max_attempts INTEGER,
+      give_up_after INTEGER,
+      give_up_at INTEGER,
+      fence INTEGER,                   -- of the last claim
+      held INTEGER NOT NULL,           -- whether that was not settled yet
+      worker TEXT,
+      error TEXT,
+      enqueued_at INTEGER NOT NULL,
+      finished_at INTEGER,             -- of a tombstone
+      payload TEXT,                    -- NULL of what is done
+      UNIQUE (queue, work_id)
+    ) STRICT;
+    CREATE INDEX work_of_queue ON work (queue, number);
+    CREATE INDEX work_in_line ON work (queue, line) WHERE line IS NOT NULL AND work_group IS NULL;
+    CREATE INDEX work_in_line_of_group ON work (work_group, line) WHERE line IS NOT NULL AND work_group IS NOT NULL;
+    CREATE INDEX work_of_group ON work (work_group, finished_at, seq) WHERE work_group IS NOT NULL;
+    CREATE INDEX work_by_position ON work (work_group, position) WHERE position IS NOT NULL AND finished_at IS NULL;
+    CREATE INDEX work_by_waking ON work (queue, wakes_at) WHERE wakes_at IS NOT NULL;
+    CREATE INDEX work_finished ON work (status, finished_at) WHERE finished_at IS NOT NULL;
+    CREATE INDEX work_by_principal ON work (principal, number) WHERE principal IS NOT NULL;
+    CREATE INDEX work_by_tenant ON work (tenant_id, number) WHERE tenant_id IS NOT NULL;
+
+    -- Items that take turns with others as one; it is there as long as any of them is.
+    CREATE TABLE work_groups (
+      number INTEGER PRIMARY KEY,
+      queue TEXT NOT NULL,
+      name TEXT NOT NULL,
+      is_ordered INTEGER NOT NULL,
+      in_flight INTEGER NOT NULL,      -- items that are leased
+      items INTEGER NOT NULL,          -- rows of work
+      last_seq INTEGER NOT NULL,
+      last_position INTEGER,
+      line INTEGER                     -- its place in the line of the queue, when something of it can be claimed
+    ) STRICT;
+    CREATE UNIQUE INDEX work_groups_by_name ON work_groups (queue, name);
+    CREATE INDEX work_groups_in_line ON work_groups (queue, in_flight, line) WHERE line IS NOT NULL;
     """
 }

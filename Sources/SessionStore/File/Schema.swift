@@ -223,7 +223,7 @@ package struct Schema {
 
   private static let third = [
     rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
-    lineage, writeAllowances, endedSessions, auditChains,
+    lineage, writeAllowances, endedSessions, auditChains, work,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -366,5 +366,61 @@ package struct Schema {
     ) STRICT, WITHOUT ROWID;
     INSERT INTO audit_chains SELECT 'lifecycle', audit_number, '\(AuditChain.start.text)' FROM store;
     INSERT INTO audit_chains SELECT 'security', audit_number, '\(AuditChain.start.text)' FROM store;
+    """
+
+  /// Leased work: `NewestSchema.swift` says what each column is.
+  private static let work = """
+    ALTER TABLE store ADD COLUMN work INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN work_done INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN work_dead INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE work (
+      number INTEGER PRIMARY KEY,
+      queue TEXT NOT NULL,
+      work_id TEXT NOT NULL,
+      tenant_id TEXT,
+      principal TEXT,
+      work_group INTEGER,
+      seq INTEGER NOT NULL,
+      position INTEGER,
+      status TEXT NOT NULL,
+      line INTEGER,
+      wakes_at INTEGER,
+      attempt INTEGER NOT NULL,
+      max_attempts INTEGER,
+      give_up_after INTEGER,
+      give_up_at INTEGER,
+      fence INTEGER,
+      held INTEGER NOT NULL,
+      worker TEXT,
+      error TEXT,
+      enqueued_at INTEGER NOT NULL,
+      finished_at INTEGER,
+      payload TEXT,
+      UNIQUE (queue, work_id)
+    ) STRICT;
+    CREATE INDEX work_of_queue ON work (queue, number);
+    CREATE INDEX work_in_line ON work (queue, line) WHERE line IS NOT NULL AND work_group IS NULL;
+    CREATE INDEX work_in_line_of_group ON work (work_group, line) WHERE line IS NOT NULL AND work_group IS NOT NULL;
+    CREATE INDEX work_of_group ON work (work_group, finished_at, seq) WHERE work_group IS NOT NULL;
+    CREATE INDEX work_by_position ON work (work_group, position) WHERE position IS NOT NULL AND finished_at IS NULL;
+    CREATE INDEX work_by_waking ON work (queue, wakes_at) WHERE wakes_at IS NOT NULL;
+    CREATE INDEX work_finished ON work (status, finished_at) WHERE finished_at IS NOT NULL;
+    CREATE INDEX work_by_principal ON work (principal, number) WHERE principal IS NOT NULL;
+    CREATE INDEX work_by_tenant ON work (tenant_id, number) WHERE tenant_id IS NOT NULL;
+
+    CREATE TABLE work_groups (
+      number INTEGER PRIMARY KEY,
+      queue TEXT NOT NULL,
+      name TEXT NOT NULL,
+      is_ordered INTEGER NOT NULL,
+      in_flight INTEGER NOT NULL,
+      items INTEGER NOT NULL,
+      last_seq INTEGER NOT NULL,
+      last_position INTEGER,
+      line INTEGER
+    ) STRICT;
+    CREATE UNIQUE INDEX work_groups_by_name ON work_groups (queue, name);
+    CREATE INDEX work_groups_in_line ON work_groups (queue, in_flight, line) WHERE line IS NOT NULL;
     """
 }

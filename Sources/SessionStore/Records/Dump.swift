@@ -126,7 +126,7 @@ extension Store {
       conditions.add(
         "task IN (SELECT number FROM tasks WHERE session_id = ? AND session = ?)",
         [.text(id), .integer(number.value)])
-    case "value", "nonce", "rate_limit": return false
+    case "value", "nonce", "rate_limit", "work_group", "work": return false
     default: conditions.add(of: number)
     }
     return true
@@ -135,7 +135,7 @@ extension Store {
   /// about how many records a dump of everything has
   package var recordCount: Int64 {
     counters.sessions + counters.events + counters.tasks + counters.values + counters.logEntries
-      + counters.lifecycleEvents + counters.securityEvents
+      + counters.lifecycleEvents + counters.securityEvents + counters.work + counters.workDone + counters.workDead
   }
 }
 

@@ -353,6 +353,13 @@ package struct Loader: ~Copyable {
       if rules.isReadable(event: integer("id"), ofSession: integer("session")) { store.counters.events += 1 }
     case "task": store.counters.tasks += 1
     case "value": store.counters.values += 1
+    case "work":
+      switch kind.column("status").flatMap({ values[$0].decodedString }).flatMap(WorkStatus.init(rawValue:)) {
+      case .waiting, .leased: store.counters.work += 1
+      case .done: store.counters.workDone += 1
+      case .dead: store.counters.workDead += 1
+      case nil: break
+      }
     case "log_entry": store.counters.logEntries += 1
     case "audit_event":
       let ring = kind.column("ring").flatMap { values[$0].decodedString }.flatMap { Store.AuditRing(rawValue: $0) }
@@ -472,7 +479,7 @@ extension RecordKind {
     })
 
   /// where the name stands under which something else may be in the store already
-  fileprivate var named: Int? { ["session_id", "task_id", "nonce", "key"].compactMap { column($0) }.first }
+  fileprivate var named: Int? { ["session_id", "task_id", "work_id", "nonce", "key"].compactMap { column($0) }.first }
 
   /// Whether a server is asked to tell later if it took a row: to wait for each would be a trip for each.
   fileprivate func isToldLater(_ store: Store) -> Bool { store.isShared && named != nil }

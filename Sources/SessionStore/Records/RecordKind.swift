@@ -95,7 +95,7 @@ struct RecordKind: Sendable {
   /// in the order of a dump: what is referred to stands before what refers to it
   static let all: [RecordKind] = [
     session, state, event, streamLoss, logEntry, logMessageIDs, logParticipant, task, taskPayload, taskInputKey,
-    taskMessage, value, nonce, rateLimit, auditEvent,
+    taskMessage, value, workGroup, work, nonce, rateLimit, auditEvent,
   ]
 
   static let session = RecordKind(
@@ -188,6 +188,27 @@ struct RecordKind: Sendable {
     columns: [
       .number, .nameOrNone("tenant_id"), .nameOrNone("principal"), .name("collection"), .name("key"), .json("value"),
       .optional(.time("expires_at")), .revision,
+    ],
+    key: ["number"], numbering: .revision)
+
+  static let workGroup = RecordKind(
+    name: "work_group", table: "work_groups",
+    columns: [
+      .number, .name("queue"), .name("name"), .boolean("is_ordered"), .integer("in_flight"), .integer("items"),
+      .integer("last_seq"), .optional(.integer("last_position")), .optional(.integer("line")),
+    ],
+    key: ["number"], numbering: .revision)
+
+  static let work = RecordKind(
+    name: "work", table: "work",
+    columns: [
+      .number, .name("queue"), .name("work_id"), .optional(.name("tenant_id")), .optional(.name("principal")),
+      .optional(.reference("work_group")), .integer("seq"), .optional(.integer("position")),
+      .choice("status", WorkStatus.allCases.map(\.rawValue)), .optional(.integer("line")),
+      .optional(.time("wakes_at")), .integer("attempt"), .optional(.integer("max_attempts")),
+      .optional(.integer("give_up_after")), .optional(.time("give_up_at")),
+      .optional(Column(name: "fence", content: .revision)), .boolean("held"), .optional(.name("worker")),
+      .optional(.text("error")), .time("enqueued_at"), .optional(.time("finished_at")), .optional(.json("payload")),
     ],
     key: ["number"], numbering: .revision)
 

@@ -161,6 +161,17 @@ struct RecordRules {
     case "task_payload":
       guard let field = members("field")?.decodedString, let payload = members("payload") else { return }
       if let content = Self.taskFields[field] { try Self.check("payload", content, payload) }
+    case "work":
+      let status = members("status")?.decodedString.flatMap(WorkStatus.init(rawValue:))
+      try require(
+        (members("finished_at") != nil) == (status?.isFinal == true), "'finished_at' stands in what is done or dead")
+      let places = [members("line"), members("wakes_at")].count { $0 != nil }
+      try require(
+        places == (status?.isFinal == true ? 0 : 1) && (status != .leased || members("line") == nil),
+        "what waits has a 'line' or 'wakes_at', what is leased 'wakes_at', and what is done or dead neither")
+      try require(
+        members("fence") != nil || (status != .leased && members("held")?.string != "true"),
+        "what is leased or held has a 'fence'")
     case "audit_event":
       let type = members("type")?.decodedString ?? ""
       let sealDigits = members("seal")?.decodedString?.utf8.count

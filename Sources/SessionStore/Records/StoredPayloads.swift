@@ -121,6 +121,9 @@ private struct PayloadStage: Sendable {
         names: [
           "tenant_id": "p.tenant_id", "principal": "p.principal", "collection": "p.collection", "key": "p.key",
         ]),
+      PayloadStage(
+        table: "work", column: "payload", content: .json, key: ["number"], place: "work.payload",
+        names: ["collection": "p.queue", "key": "p.work_id"]),
     ]
 }
 

@@ -119,6 +119,7 @@ private struct ExportStage: Sendable {
     ExportStage(kind: .taskInputKey, order: "key", ofTasksWith: "input_keys_used") { $0.tasks },
     ExportStage(kind: .taskMessage, ofTasksWith: "queue_size") { $0.tasks },
     ExportStage(kind: .value) { $0.values },
+    ExportStage(kind: .work) { $0.values },
     ExportStage(kind: .nonce, order: "nonce") { $0.nonces },
     ExportStage(kind: .auditEvent) { $0.auditEvents },
   ]
@@ -230,6 +231,7 @@ extension Store {
     package var logEntries: Int64 = 0
     package var tasks: Int64 = 0
     package var values: Int64 = 0
+    package var work: Int64 = 0
     package var nonces: Int64 = 0
     package var auditEvents: Int64 = 0
   }
@@ -247,6 +249,7 @@ extension Store {
       deleted.values = try delete("named_values", Filter(values))
       counters.values -= deleted.values
     }
+    if let owners = selector.values { deleted.work = try deleteWork(owners) }
     if let nonces = selector.nonces {
       var used = Filter(nonces)
       // Locks on a server are rows that nobody has used yet.
@@ -270,6 +273,18 @@ extension Store {
     var delete = try tables.statement(conditions, "DELETE FROM \(table)")
     try delete.run()
     return tables.changes
+  }
+
+  private func deleteWork(_ condition: UserSelector.Condition) throws -> Int64 {
+    if isShared {
+      var queues: Set<String> = []
+      do {
+        var select = try tables.statement(Filter(condition), "SELECT DISTINCT queue FROM work")
+        while try select.step() { queues.insert(select.string(0)) }
+      }
+      try lockQueues(queues)
+    }
+    return try removeWork(Filter(condition)).all
   }
 
   private func deleteTasks(_ condition: UserSelector.Condition) throws -> Int64 {

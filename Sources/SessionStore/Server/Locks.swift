@@ -1,8 +1,8 @@
 import Database
 
 /// Taking the locks of a group before anything of it is run, all in one trip: rows of sessions, tasks and values, keys
-/// of rate limits, nonces, always in this order and in each by number or name, so that groups wait for each other and
-/// never in a circle.
+/// of rate limits, nonces, queues of work, always in this order and in each by number or name, so that groups wait for
+/// each other and never in a circle.
 extension Store {
   /// Asks for the sessions that are named, and locks them in a group.
   func askForSessions(_ needs: Needs) throws -> Statement? {
@@ -51,6 +51,31 @@ extension Store {
     }
     if !needs.rateKeys.isEmpty { try askForRateKeys(needs.rateKeys) }
     if !needs.nonces.isEmpty { try askForNonces(needs.nonces) }
+    if !needs.queues.isEmpty {
+      var lock = try lockOfQueues(needs.queues)
+      try lock.send()
+    }
+  }
+
+  /// A queue has no row, and its items and groups are changed together: so it has a lock of its own.
+  private func lockOfQueues(_ queues: Set<String>) throws -> Statement {
+    var lock = try tables.statement(
+      .server,
+      composed: """
+        SELECT pg_advisory_xact_lock(key) FROM (
+          SELECT DISTINCT hashtextextended(current_schema() || ' ' || q, 0) AS key
+          FROM unnest(CAST($1 AS TEXT[])) AS wanted (q) ORDER BY key
+        ) AS keys
+        """)
+    lock.bind(1, texts: Array(queues))
+    return lock
+  }
+
+  /// The same in the middle of a group, for queues that its requests did not name.
+  func lockQueues(_ queues: Set<String>) throws {
+    if !isShared || queues.isEmpty { return }
+    var lock = try lockOfQueues(queues)
+    try lock.run()
   }
 
   /// What is not there cannot be locked, so it is made first: as a key that has its whole allowance.

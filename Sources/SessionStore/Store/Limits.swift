@@ -19,6 +19,12 @@ package struct Limits: Sendable {
   /// keys that a task may ask its client for in its life
   package var maxTaskInputKeys = 10_000
   package var maxValues = 1_000_000
+  /// items of work that wait or are leased
+  package var maxWork = 1_000_000
+  /// done ones that are kept as tombstones, and as many dead ones
+  package var maxFinishedWork = 100_000
+  /// how long a tombstone is kept; 0: for ever
+  package var workRetention: Int64 = 7 * 24 * 3_600_000
   package var sessionTTL: Int64 = 24 * 3_600_000
   package var inactivityTimeout: Int64 = 30 * 60_000
   package var maxSuspension: Int64 = 7 * 24 * 3_600_000

@@ -5,6 +5,7 @@ package struct Needs {
   package private(set) var tasks: Set<String> = []
   private(set) var values: [(place: ValuePlace, key: String)] = []
   private(set) var rateKeys: [String] = []
+  private(set) var queues: Set<String> = []
   private(set) var nonces: [(nonce: String, principal: String)] = []
   /// those of the sessions whose whole record is wanted
   private(set) var shown: Set<String> = []
@@ -21,5 +22,6 @@ package struct Needs {
   package mutating func add(task id: String) { tasks.insert(id) }
   package mutating func add(value key: String, in place: ValuePlace) { values.append((place, key)) }
   package mutating func add(rateKey key: String) { rateKeys.append(key) }
+  package mutating func add(queue: String) { queues.insert(queue) }
   package mutating func add(nonce: String, of principal: OwnerClaim) { nonces.append((nonce, principal.binding ?? "")) }
 }

@@ -50,4 +50,6 @@ package struct Owner: Hashable, Sendable {
 package struct Owners: Equatable, Sendable {
   package let tenantID: String?
   package let principal: String?
+
+  package static let none = Owners(tenantID: nil, principal: nil)
 }

@@ -19,6 +19,11 @@ package final class Store {
     var tasksRemoved: Int64 = 0
     var values: Int64 = 0
     var logEntries: Int64 = 0
+    /// items of work that wait or are leased
+    var work: Int64 = 0
+    /// settled ones, whose rows are tombstones
+    var workDone: Int64 = 0
+    var workDead: Int64 = 0
     /// the last number that was given to an audit event
     var auditNumber: Int64 = 0
     var lifecycleEvents: Int64 = 0
@@ -48,6 +53,10 @@ package final class Store {
       tasksRemoved != other.tasksRemoved || endedSessions != other.endedSessions || auditNumber != other.auditNumber
         || lifecycleEvents != other.lifecycleEvents || securityEvents != other.securityEvents
         || lastUUID != other.lastUUID || logBase != other.logBase
+    }
+
+    func differsInWork(from other: Counters) -> Bool {
+      work != other.work || workDone != other.workDone || workDead != other.workDead
     }
   }
 
@@ -88,6 +97,8 @@ package final class Store {
   var sweepStage = SweepStage.sessions
   /// whether a sweep has begun and is not through
   var isSweeping = false
+  /// the place in the line of work that this process gave last
+  var lastLine: Int64 = 0
   /// rows since the last slice of a sweep, each of which will have to go some day; counted as a slice counts them
   var rowsMade = 0
   package private(set) var isInGroup = false
@@ -178,7 +189,7 @@ package final class Store {
       """
       SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
         security_events, tasks_removed, last_uuid_high, last_uuid_low, lineage, log_base,
-        ended_sessions
+        ended_sessions, work, work_done, work_dead
       FROM store WHERE id = 1
       """)
     guard try select.step() else {
@@ -188,6 +199,7 @@ package final class Store {
       revision: select.integer(0), sessions: select.integer(1), endedSessions: select.integer(14),
       events: select.integer(2), tasks: select.integer(3),
       tasksRemoved: select.integer(9), values: select.integer(4), logEntries: select.integer(5),
+      work: select.integer(15), workDone: select.integer(16), workDead: select.integer(17),
       auditNumber: select.integer(6),
       lifecycleEvents: select.integer(7), securityEvents: select.integer(8),
       lastUUID: LastUUID(
@@ -379,6 +391,7 @@ package final class Store {
       return storedCounters = counters
     }
     if counters == storedCounters { return }
+    if counters.differsInWork(from: storedCounters) { try flushWorkCounters() }
     if !counters.differsInWhatIsSeldom(from: storedCounters) { return try flushUsualCounters() }
     var update = try tables.statement(
       .server,
@@ -405,6 +418,15 @@ package final class Store {
     update.bind(15, counters.endedSessions)
     try update.run()
     storedCounters = counters
+  }
+
+  private func flushWorkCounters() throws {
+    var update = try tables.statement(
+      .server, "UPDATE store SET work = $1, work_done = $2, work_dead = $3 WHERE id = 1")
+    update.bind(1, counters.work)
+    update.bind(2, counters.workDone)
+    update.bind(3, counters.workDead)
+    try update.run()
   }
 
   /// Most groups change no more of the row, and each column that is bound costs every one of them.
@@ -494,6 +516,16 @@ package final class Store {
     guard isWatched else { return }
     changes.tasks.insert(number)
     if let session { changes.sessionsOfTasks.insert(session) }
+  }
+
+  /// - Parameter wakesAt: when what was changed can be claimed; nil: now, or something else may be
+  func noteChange(ofQueue queue: String, wakesAt: Int64? = nil) {
+    guard isWatched else { return }
+    if let wakesAt {
+      changes.wakes[queue] = min(changes.wakes[queue] ?? wakesAt, wakesAt)
+    } else {
+      changes.queues.insert(queue)
+    }
   }
 
   /// whether ``takeChanges()`` has something to tell

@@ -16,6 +16,7 @@ package enum StoreError: Error, Equatable {
   case maxTasksReached(limit: Int)
   case maxInputKeysReached(limit: Int)
   case maxValuesReached(limit: Int)
+  case maxWorkReached(limit: Int)
   case queueFull(limit: Int)
   case concurrentModification(revision: Int64?)
   /// `what` is the thing that is too large, with its article

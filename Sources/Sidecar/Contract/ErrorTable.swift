@@ -38,6 +38,7 @@ struct ErrorKind: Sendable {
   static let queueFull = ErrorKind(1106, "queue_full", "A queue holds as much as it may.")
   static let maxValuesReached = ErrorKind(1107, "max_values_reached", "The store's cap on values is reached.")
   static let maxInputKeysReached = ErrorKind(1108, "max_input_keys_reached", "The task's cap on input keys is reached.")
+  static let maxWorkReached = ErrorKind(1109, "max_work_reached", "The store's cap on work is reached.")
   static let concurrentModification = ErrorKind(1201, "concurrent_modification", "if_revision no longer holds.")
   static let requirementFailed = ErrorKind(1202, "requirement_failed", "A required outcome did not come about.")
   static let payloadTooLarge = ErrorKind(1301, "payload_too_large", "A payload or an answer is over its limit.")
@@ -61,7 +62,7 @@ struct ErrorKind: Sendable {
       methodNotFound, invalidParams, invalidCursor, sessionNotFound, sessionExists, sessionExpired,
       invalidSessionStatus, maxSessionsReached, maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached,
       maxSessionWritesReached, taskNotFound, taskExists, invalidTransition, terminalState, maxTasksReached, queueFull,
-      maxValuesReached, maxInputKeysReached, concurrentModification, requirementFailed, payloadTooLarge,
+      maxValuesReached, maxInputKeysReached, maxWorkReached, concurrentModification, requirementFailed, payloadTooLarge,
     ] + anyDatabase + [notSupported, shuttingDown]
 
   /// What any method that reads or writes the file may answer.
@@ -147,6 +148,10 @@ extension RPCError {
     case .maxValuesReached(let limit):
       return ErrorKind.maxValuesReached.error(
         "The store holds \(limit) values, its limit; delete some or raise --max-values.", [limitDetail(limit)])
+    case .maxWorkReached(let limit):
+      return ErrorKind.maxWorkReached.error(
+        "The store holds \(limit) items of work that wait or are leased, its limit; let workers settle some, cancel "
+          + "some, or raise --max-work.", [limitDetail(limit)])
     case .maxInputKeysReached(let limit):
       return ErrorKind.maxInputKeysReached.error(
         "The task would use more than \(limit) input keys in its life, its limit; ask for fewer, make another task, or "

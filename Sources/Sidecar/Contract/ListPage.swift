@@ -11,6 +11,7 @@ enum ListKind: String {
   case taskMessages = "m"
   case logParticipants = "p"
   case stateKeys = "k"
+  case work = "w"
 
   func cursor(after number: Int64) -> String {
     rawValue + "-" + String(number, radix: 36)

@@ -16,6 +16,7 @@ struct Need: Sendable {
   private let taskRecord: Bool
   /// whether the answer is the whole record of the session
   private let shows: Bool
+  private let queue: Bool
 
   init(_ parameters: [Parameter], result: Schema) {
     func takes(_ name: ParameterName) -> Bool { parameters.contains { $0.name == name } }
@@ -30,6 +31,7 @@ struct Need: Sendable {
     sessionRecord = takes(.session)
     taskRecord = takes(.task)
     shows = result.isRecord("Session")
+    queue = takes(.queue)
   }
 
   /// Whether a method is about one task, be it one that it makes.
@@ -48,6 +50,7 @@ struct Need: Sendable {
       needs.add(value: call.string(.key), in: ValuePlace(collection: call.string(.collection), owner: call.owner))
     }
     if rateKey { needs.add(rateKey: call.string(.key)) }
+    if queue, call.has(.queue) { needs.add(queue: call.string(.queue)) }
     if nonce { needs.add(nonce: call.string(.nonce), of: call.owner.principal) }
   }
 

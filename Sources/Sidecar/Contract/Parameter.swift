@@ -19,6 +19,8 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case type, severity, minSeverity, since, window, text, maxBytes, patterns, by, expectedHead
   case calls, method, params, require, client, name, version, protocolVersion, path
   case changes, ref, replacement
+  case queue, workID, payload, group, ordered, position, notBefore, delay, maxAttempts, giveUpAfter
+  case worker, lease, perGroup, fence, outcome
 
   /// Written down, for to derive them took a quarter of the instructions of a start; a test compares the two.
   var wire: String {
@@ -133,6 +135,21 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .changes: "changes"
     case .ref: "ref"
     case .replacement: "replacement"
+    case .queue: "queue"
+    case .workID: "work_id"
+    case .payload: "payload"
+    case .group: "group"
+    case .ordered: "ordered"
+    case .position: "position"
+    case .notBefore: "not_before"
+    case .delay: "delay"
+    case .maxAttempts: "max_attempts"
+    case .giveUpAfter: "give_up_after"
+    case .worker: "worker"
+    case .lease: "lease"
+    case .perGroup: "per_group"
+    case .fence: "fence"
+    case .outcome: "outcome"
     }
   }
 }

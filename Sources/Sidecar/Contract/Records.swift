@@ -85,6 +85,31 @@ extension JSONWriter {
     endObject()
   }
 
+  /// - Parameter isShort: whether it does without its payload
+  package mutating func work(_ work: Work, isShort: Bool = false) {
+    beginObject()
+    member("queue", work.queue)
+    member("work_id", work.workID)
+    member("group", work.group)
+    member("tenant_id", work.tenantID)
+    member("principal", work.principal)
+    member("status", work.status.rawValue)
+    member("payload", isShort ? nil : work.payload)
+    member("position", work.position)
+    member("attempt", work.attempt)
+    member("max_attempts", work.maxAttempts)
+    member("fence", work.fence)
+    member("worker", work.worker)
+    member("lease_until", work.leaseUntil)
+    member("not_before", work.notBefore)
+    member("give_up_at", work.giveUpAt)
+    member("error", work.error)
+    member("enqueued_at", work.enqueuedAt)
+    member("finished_at", work.finishedAt)
+    if isShort { member("omitted", strings: ["payload"]) }
+    endObject()
+  }
+
   package mutating func event(_ event: borrowing EventRow) {
     beginObject()
     member("id", event.id)
@@ -188,6 +213,21 @@ enum RecordSchema {
         ("original_params", .anyPayload), ("result", .nullable(.reference("Outcome"))),
         ("input_requests", .nullable(.payload(.object))), ("input_responses", .nullable(.payload(.object))),
         ("cancel_requested", .boolean), ("meta", .anyPayload), ("revision", .integer), omitted,
+      ])
+    ),
+    (
+      "Work",
+      .members([
+        ("queue", .string), ("work_id", .string), ("group", .nullable(.string)), ("tenant_id", .nullable(.string)),
+        ("principal", .nullable(.string)), ("status", .choice(WorkStatus.allCases.map(\.rawValue))),
+        ("payload", .anyPayload), ("position", .nullable(.integer)),
+        ("attempt", .described(.integer, "Claims that count.")), ("max_attempts", .nullable(.integer)),
+        ("fence", .described(.nullable(.integer), "Of the last claim.")),
+        ("worker", .described(.nullable(.string), "Who claimed last.")),
+        ("lease_until", .described(.nullable(.integer), "Unix milliseconds, while it is leased.")),
+        ("not_before", .described(.nullable(.integer), "Unix milliseconds, while it waits for that time.")),
+        ("give_up_at", .nullable(time)), ("error", .described(.nullable(.string), "Why it was not done last.")),
+        ("enqueued_at", time), ("finished_at", .nullable(time)), omitted,
       ])
     ),
     (

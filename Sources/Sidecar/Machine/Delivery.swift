@@ -114,6 +114,15 @@ extension Sidecar {
     case .tasks(var reader):
       defer { subscription.reader = .tasks(reader) }
       return try stepTasks(&reader, id, &output, end)
+    case .work(var reader):
+      defer { subscription.reader = .work(reader) }
+      if try store.look(&reader) {
+        Response.notification("work", to: &output) { writer in
+          writer.member("subscription_id", id)
+          writer.member("queue", reader.queue)
+        }
+      }
+      return false
     }
   }
 
@@ -122,6 +131,10 @@ extension Sidecar {
   ) {
     let now = store.now
     tell("init", subscription.id, subscription.manner.format, &output) { writer in
+      if let queue = greeting.queue {
+        writer.member("queue", queue)
+        return writer.member("timestamp", now)
+      }
       if let taskID = greeting.taskID { writer.member("task_id", taskID) }
       writer.member("session_id", greeting.sessionID)
       writer.member("tenant_id", greeting.owners.tenantID)

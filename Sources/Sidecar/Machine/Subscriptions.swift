@@ -8,6 +8,7 @@ struct Subscriptions {
   enum Reader {
     case events(EventReader)
     case tasks(TaskReader)
+    case work(WorkReader)
   }
 
   /// How a subscriber wants to be told, beside what it is told of.
@@ -49,6 +50,8 @@ struct Subscriptions {
     let taskID: String?
     let sessionID: String?
     let owners: Owners
+    /// of work
+    var queue: String?
   }
 
   struct Subscription {
@@ -78,6 +81,7 @@ struct Subscriptions {
       switch reader {
       case .events(let reader): reader.deadline
       case .tasks(let reader): reader.deadline
+      case .work(let reader): reader.deadline
       }
     }
 
@@ -85,6 +89,7 @@ struct Subscriptions {
       switch reader {
       case .events: "events-\(number)"
       case .tasks: "tasks-\(number)"
+      case .work: "work-\(number)"
       }
     }
   }
@@ -105,6 +110,7 @@ struct Subscriptions {
   private var bySession: [SessionNumber: Set<Int>] = [:]
   private var byTask: [TaskNumber: Set<Int>] = [:]
   private var byTasksOfSession: [SessionNumber: Set<Int>] = [:]
+  private var byQueue: [String: Set<Int>] = [:]
   private var due = Queue()
   private var deadlines = Deadlines()
   private var changes: [Change] = []
@@ -191,6 +197,7 @@ struct Subscriptions {
       } else if let session = reader.session {
         Self.index(&byTasksOfSession, session.number, number, isOpen)
       }
+    case .work(let reader): Self.index(&byQueue, reader.queue, number, isOpen)
     }
   }
 
@@ -211,6 +218,15 @@ struct Subscriptions {
     for session in changes.sessions { numbers.formUnion(bySession[session] ?? []) }
     for task in changes.tasks { numbers.formUnion(byTask[task] ?? []) }
     for session in changes.sessionsOfTasks { numbers.formUnion(byTasksOfSession[session] ?? []) }
+    for (queue, time) in changes.wakes {
+      for number in byQueue[queue] ?? [] {
+        guard case .work(var reader) = open[number]?.reader else { continue }
+        reader.note(wakingAt: time)
+        open[number]?.reader = .work(reader)
+        watch(number)
+      }
+    }
+    for queue in changes.queues { numbers.formUnion(byQueue[queue] ?? []) }
     for number in numbers.sorted() { makeDue(number) }
   }
 
@@ -276,7 +292,7 @@ struct Subscriptions {
       switch open[number]?.reader {
       case .events(let reader): needs.add(session: reader.sessionID)
       case .tasks(let reader): if let session = reader.session { needs.add(session: session.id) }
-      case nil: break
+      case .work, nil: break
       }
     }
     return needs

@@ -47,6 +47,7 @@ enum MetricsMethods {
       ("calculated_at", .optional(RecordSchema.time)),
       ("sessions", .optional(.described(.object, "By status."))),
       ("tasks", .optional(.described(.object, "By status."))),
+      ("work", .optional(.described(.object, "By status."))),
     ]
       + [
         "events", "values", "log_entries", "lifecycle_events", "security_events", "database_bytes", "wal_bytes",
@@ -106,6 +107,10 @@ extension Sidecar {
     writer.name("tasks")
     writer.beginObject()
     for status in TaskStatus.allCases { writer.member(status.rawValue, summary.tasks[status] ?? 0) }
+    writer.endObject()
+    writer.name("work")
+    writer.beginObject()
+    for status in WorkStatus.allCases { writer.member(status.rawValue, summary.work[status] ?? 0) }
     writer.endObject()
     writer.member("events", summary.events)
     writer.member("values", summary.values)
@@ -173,6 +178,8 @@ extension Sidecar {
     for status in TaskStatus.allCases {
       page.sample("tasks", [("status", status.rawValue)], summary.tasks[status] ?? 0)
     }
+    page.family("work", .gauge, "Items of work by status.")
+    for status in WorkStatus.allCases { page.sample("work", [("status", status.rawValue)], summary.work[status] ?? 0) }
     page.single("values", .gauge, "Values behind handles.", summary.values)
     page.single("log_entries", .gauge, "Entries of all logs.", summary.logEntries)
     page.family("audit_events", .gauge, "Rows of the audit trail, by ring.")
@@ -221,6 +228,10 @@ extension Totals {
       ("tasks_created", tasksCreated, "Tasks that it made."),
       ("tasks_removed", tasksRemoved, "Tasks that it deleted, or swept when they had lapsed."),
       ("log_entries_appended", logEntriesAppended, "Entries that it appended to logs."),
+      ("work_enqueued", workEnqueued, "Items of work that it enqueued."),
+      ("work_claimed", workClaimed, "Leases that it gave."),
+      ("work_done", workDone, "Items of work that were settled as done."),
+      ("work_dead", workDead, "Items of work that were settled as dead, or given up."),
     ]
   }
 }

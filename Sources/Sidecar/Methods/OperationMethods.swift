@@ -19,7 +19,7 @@ enum OperationMethods {
 
   private static let capabilities = [
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "subscription_frames", "heartbeats",
-    "tasks", "task_input", "task_messages", "task_subscriptions", "nonces", "values", "logs", "audit_trail",
+    "tasks", "task_input", "task_messages", "task_subscriptions", "nonces", "values", "work", "logs", "audit_trail",
     "audit_chain", "security_events", "rate_limits", "input_screening", "metrics", "transactions", "backup",
     "integrity_check", "user_data",
   ]
@@ -50,7 +50,8 @@ enum OperationMethods {
       ("max_sessions", limits.maxSessions), ("max_sessions_per_user", limits.maxSessionsPerUser),
       ("max_events_per_session", limits.maxEventsPerSession), ("max_tasks", limits.maxTasks),
       ("max_task_messages", limits.maxTaskMessages), ("max_task_input_keys", limits.maxTaskInputKeys),
-      ("max_values", limits.maxValues),
+      ("max_values", limits.maxValues), ("max_work", limits.maxWork),
+      ("max_finished_work", limits.maxFinishedWork), ("work_retention", Int(limits.workRetention)),
       ("max_state_bytes", limits.maxStateBytes), ("max_payload_bytes", limits.maxPayloadBytes),
       ("max_line_bytes", sidecar.options.maxLineBytes), ("max_result_bytes", sidecar.options.maxResultBytes),
       ("max_batch", Unit.maxBatch), ("max_subscriptions", sidecar.options.maxSubscriptions),
@@ -230,7 +231,8 @@ enum OperationMethods {
     .required(.method, .name, "A method of the store."),
     .optional(.params, .map, "Its parameters."),
     .optional(
-      .require, .boolean, "Also abort when it answers stored, first, deleted, existed or allowed with false."),
+      .require, .boolean,
+      "Also abort when it answers stored, first, deleted, existed, allowed or held with false, or repeated with true."),
   ]
 
   private static let transaction = Method(
@@ -301,12 +303,17 @@ extension Sidecar {
     // The writer puts a comma before every result but the first.
     let text = result.bytes.first == UInt8(ascii: ",") ? JSONText(validated: result.bytes.dropFirst()) : result
     let outcomes = text.kind == .object
-      ? text.members().filter { ["stored", "first", "deleted", "existed", "allowed"].contains($0.name) } : []
+      ? text.members().filter { ["stored", "first", "deleted", "existed", "allowed", "held"].contains($0.name) } : []
     guard let outcome = outcomes.first, let name = outcome.name else {
       throw RPCError.invalidParams("require", expected: "nothing: '\(method)' has no outcome that can be required")
     }
     if outcome.value.string == "false" {
       throw ErrorKind.requirementFailed.error("'\(method)' answered \(name): false, which the transaction requires.")
+    }
+    // What a fence guards is done once, also when the answer to it was lost.
+    if text.members().contains(where: { $0.name == "repeated" && $0.value.string == "true" }) {
+      throw ErrorKind.requirementFailed.error(
+        "'\(method)' answered repeated: true: what the transaction guards with this fence was done before.")
     }
   }
 }

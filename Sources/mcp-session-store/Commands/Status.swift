@@ -78,7 +78,8 @@ extension Command {
     let figures: [(String, Int64)] = [
       ("sessions", summary.sessionCount), ("active", summary.sessions[.active] ?? 0), ("events", summary.events),
       ("tasks", summary.taskCount), ("working", summary.tasks[.working] ?? 0), ("values", summary.values),
-      ("log entries", summary.logEntries), ("bytes", summary.databaseBytes + summary.walBytes),
+      ("work", summary.workCount), ("log entries", summary.logEntries),
+      ("bytes", summary.databaseBytes + summary.walBytes),
     ]
     let text = figures.map { "  \($0) \($1)" }.joined()
     return "\(Timestamp.text(System.now()).prefix(19))Z\(text)\n"
@@ -123,6 +124,8 @@ extension Command {
     add("tasks", String(summary.taskCount))
     for status in TaskStatus.allCases { add(status.rawValue, String(summary.tasks[status] ?? 0), indented: true) }
     add("values", String(summary.values))
+    add("work", String(summary.workCount))
+    for status in WorkStatus.allCases { add(status.rawValue, String(summary.work[status] ?? 0), indented: true) }
     add("log entries", String(summary.logEntries))
     add("audit trail", String(summary.lifecycleEvents + summary.securityEvents))
     add("lifecycle", String(summary.lifecycleEvents), indented: true)
@@ -160,6 +163,10 @@ extension JSONWriter {
     for status in TaskStatus.allCases { member(status.rawValue, summary.tasks[status] ?? 0) }
     endObject()
     member("values", summary.values)
+    name("work")
+    beginObject()
+    for status in WorkStatus.allCases { member(status.rawValue, summary.work[status] ?? 0) }
+    endObject()
     member("log_entries", summary.logEntries)
     member("lifecycle_events", summary.lifecycleEvents)
     member("security_events", summary.securityEvents)

@@ -40,6 +40,7 @@ PLACES = {
     "task.message": ["enqueue_task_message.message", "dequeue_task_message->message",
                      "dequeue_all_task_messages->messages[]", "peek_task_messages->messages[]"],
     "value.value": ["put_value.value", "get_value->value", "list_values->values[].value"],
+    "work.payload": ["enqueue_work.payload", "Work.payload"],
     "log.entry": ["append_log_entry.entry", "replace_log.entries[]", "compact_log.checkpoint",
                   "load_log->entries[].entry"],
 }
@@ -47,7 +48,7 @@ PLACES = {
 #: has them.
 BY_HAND = {"transaction.calls[].params", "export_user_data->records[]"}
 #: Where anything may stand that is none: figures and limits by name, and what other methods answered.
-OPEN = {"ServerInfo.limits", "Metrics.sessions", "Metrics.tasks", "Metrics.totals", "Metrics.methods",
+OPEN = {"ServerInfo.limits", "Metrics.sessions", "Metrics.tasks", "Metrics.work", "Metrics.totals", "Metrics.methods",
         "transaction->results[]", "rpc.discover->"}
 #: What comes with notifications.
 TOLD = ("Event", "Task")

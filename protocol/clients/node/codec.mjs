@@ -302,6 +302,7 @@ const COLUMNS = {
   log_entry: { entry: 'log.entry' },
   task_message: { message: 'task.message' },
   value: { value: 'value.value' },
+  work: { payload: 'work.payload' },
 }
 
 /**
@@ -359,6 +360,11 @@ export function placeOf(place, key, around) {
   if (noun === 'value') {
     const { tenant_id = null, principal = null, collection = null } = around.at(-1)
     return [place, tenant_id, principal, collection, named('key', around)]
+  }
+  if (noun === 'work') {
+    // In a list of all payloads they stand under the names that values have.
+    const [queue, workID] = [named('queue', around), named('work_id', around)]
+    return [place, queue ?? named('collection', around), workID ?? named('key', around)]
   }
   if (place === 'session.state') return [place, named('session_id', around), key ?? named('key', around)]
   if (place === 'task.input_requests' || place === 'task.input_responses') {

@@ -45,6 +45,7 @@ export const PARAMS = {
   provide_task_input: { input_responses: { '*': 'task.input_responses' } },
   enqueue_task_message: { message: 'task.message' },
   put_value: { value: 'value.value' },
+  enqueue_work: { payload: 'work.payload' },
   append_log_entry: { entry: 'log.entry' },
   replace_log: { entries: ['log.entry'] },
   compact_log: { checkpoint: 'log.entry' },
@@ -258,6 +259,8 @@ export const RESULTS = {
   },
   get_value: { value: 'value.value' },
   list_values: { values: [{ value: 'value.value' }] },
+  claim_work: { work: [{ payload: 'work.payload' }] },
+  list_work: { work: [{ payload: 'work.payload' }] },
   load_log: { entries: [{ entry: 'log.entry' }] },
 }
 

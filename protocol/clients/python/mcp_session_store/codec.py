@@ -362,6 +362,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "log_entry": {"entry": "log.entry"},
     "task_message": {"message": "task.message"},
     "value": {"value": "value.value"},
+    "work": {"payload": "work.payload"},
 }
 
 
@@ -380,6 +381,10 @@ def place_of(place: str, key: str | None, around: Sequence[Mapping[str, Any]]) -
     if noun == "value":
         params = around[-1]
         return place, params.get("tenant_id"), params.get("principal"), params.get("collection"), named("key", around)
+    if noun == "work":
+        # In a list of all payloads they stand under the names that values have.
+        queue, work_id = named("queue", around), named("work_id", around)
+        return place, queue or named("collection", around), work_id or named("key", around)
     if place == "session.state":
         return place, named("session_id", around), key if key is not None else named("key", around)
     if place in ("task.input_requests", "task.input_responses"):

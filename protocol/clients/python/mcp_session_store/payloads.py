@@ -57,6 +57,7 @@ PARAMS: dict[str, Any] = {
     "provide_task_input": {"input_responses": {"*": "task.input_responses"}},
     "enqueue_task_message": {"message": "task.message"},
     "put_value": {"value": "value.value"},
+    "enqueue_work": {"payload": "work.payload"},
     "append_log_entry": {"entry": "log.entry"},
     "replace_log": {"entries": ["log.entry"]},
     "compact_log": {"checkpoint": "log.entry"},
@@ -282,6 +283,8 @@ RESULTS: dict[str, Any] = {
     },
     "get_value": {"value": "value.value"},
     "list_values": {"values": [{"value": "value.value"}]},
+    "claim_work": {"work": [{"payload": "work.payload"}]},
+    "list_work": {"work": [{"payload": "work.payload"}]},
     "load_log": {"entries": [{"entry": "log.entry"}]},
 }
 

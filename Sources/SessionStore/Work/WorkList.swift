@@ -1,0 +1,195 @@
+import Database
+
+/// Looking at work, and what the server does with it beside the workers.
+extension Store {
+  /// what an item costs a sweep, in rows
+  static let workRows = 2
+  /// tombstones that may be too many, so that they are deleted in bulk, at most
+  private static let tombstoneSlack = 64
+  /// rows that are removed at a time
+  private static let removedAtOnce = 500
+
+  // MARK: - Lists
+
+  /// The next items in the order of enqueueing after the one with the number `after`.
+  /// - Parameter visit: gets each item; false ends the page before it
+  /// - Returns: whether there are more
+  package func listWork(
+    _ selector: WorkSelector, owner: Owner, after: Int64, limit: Int, visit: (Work) throws -> Bool
+  ) throws -> Bool {
+    var conditions = conditions(selector, owner)
+    conditions.add("number > ?", after)
+    var select = try tables.statement(
+      conditions, "SELECT \(Work.columns) FROM work w", limit: limit + 1, areLarge: true)
+    var count = 0
+    while try select.step() {
+      if try count == limit || !visit(Work(select)) { return true }
+      count += 1
+    }
+    return false
+  }
+
+  private func conditions(_ selector: WorkSelector, _ owner: Owner) -> Filter {
+    var conditions = Filter(visibleTo: owner)
+    if let queue = selector.queue { conditions.add("queue = ?", queue) }
+    if let workID = selector.workID { conditions.add("work_id = ?", workID) }
+    if let group = selector.group {
+      let queues = selector.queue == nil ? "" : "queue = ? AND "
+      let names = [selector.queue, group].compactMap { $0 }.map { Filter.Value.text($0) }
+      conditions.add("work_group IN (SELECT number FROM work_groups WHERE \(queues)name = ?)", names)
+    }
+    if let status = selector.status {
+      conditions.add("status = ?", status.rawValue)
+      // So that the index of what is settled serves.
+      conditions.add(status.isFinal ? "finished_at IS NOT NULL" : "finished_at IS NULL")
+    }
+    return conditions
+  }
+
+  // MARK: - Cancelling
+
+  /// Removes items, whatever has become of them: their ids and those of their groups begin anew.
+  /// - Returns: how many were waiting or leased
+  package func cancelWork(_ selector: WorkSelector, owner: Owner) throws -> Int64 {
+    try removeWork(conditions(selector, owner)).open
+  }
+
+  /// What was removed.
+  struct RemovedWork {
+    var all: Int64 = 0
+    /// waiting or leased
+    var open: Int64 = 0
+  }
+
+  /// Removes what a filter leaves, with groups that become empty.
+  func removeWork(_ conditions: Filter) throws -> RemovedWork {
+    var removed = RemovedWork()
+    while true {
+      let rows = try removableWork(conditions, limit: Self.removedAtOnce)
+      try removeWork(rows)
+      removed.all += Int64(rows.count)
+      removed.open += Int64(rows.count { !$0.status.isFinal })
+      if rows.count < Self.removedAtOnce { return removed }
+    }
+  }
+
+  private struct RemovableWork {
+    let number: Int64
+    let group: Int64?
+    let status: WorkStatus
+  }
+
+  private func removableWork(_ conditions: Filter, suffix: String = "", limit: Int?) throws -> [RemovableWork] {
+    var select = try tables.statement(
+      conditions, "SELECT number, work_group, status FROM work", suffix: suffix, limit: limit)
+    var rows: [RemovableWork] = []
+    while try select.step() {
+      rows.append(
+        RemovableWork(
+          number: select.integer(0), group: select.optionalInteger(1),
+          status: WorkStatus(rawValue: select.string(2)) ?? .dead))
+    }
+    return rows
+  }
+
+  private func removeWork(_ rows: [RemovableWork]) throws {
+    var groups: [Int64: (items: Int64, leases: Int64, open: Int64)] = [:]
+    for row in rows {
+      var delete = try tables.statement(.server, "DELETE FROM work WHERE number = $1")
+      delete.bind(1, row.number)
+      try delete.run()
+      switch row.status {
+      case .waiting, .leased: counters.work -= 1
+      case .done: counters.workDone -= 1
+      case .dead: counters.workDead -= 1
+      }
+      guard let number = row.group else { continue }
+      var group = groups[number] ?? (0, 0, 0)
+      group.items += 1
+      if row.status == .leased { group.leases += 1 }
+      if !row.status.isFinal { group.open += 1 }
+      groups[number] = group
+    }
+    for (number, gone) in groups.sorted(by: { $0.key < $1.key }) {
+      if gone.open > 0, var group = try workGroup(number) {
+        group.inFlight -= gone.leases
+        try queueUp(&group)
+        try save(group)
+      }
+      try shrinkWorkGroup(number, by: gone.items)
+    }
+  }
+
+  // MARK: - Dead letters
+
+  /// Gives dead items all their attempts again.
+  /// - Returns: how many, and whether there are more
+  /// - Throws: `maxWorkReached`
+  package func reviveWork(_ selector: WorkSelector, owner: Owner, limit: Int) throws -> (revived: Int, hasMore: Bool) {
+    var dead = selector
+    dead.status = .dead
+    var works: [Work] = []
+    do {
+      var select = try tables.statement(
+        conditions(dead, owner), "SELECT \(Work.columnsButPayload) FROM work w", limit: limit + 1)
+      while try select.step() { works.append(Work(select)) }
+    }
+    let hasMore = works.count > limit
+    for work in works.prefix(limit) {
+      try requireRoomForWork()
+      let line = endOfLine()
+      var update = try tables.statement(
+        .server,
+        """
+        UPDATE work SET status = 'waiting', line = $1, attempt = 0, give_up_at = $2, finished_at = NULL
+        WHERE number = $3
+        """)
+      update.bind(1, line)
+      update.bind(2, work.giveUpAfter.map { (Saturating(now) + $0).time })
+      update.bind(3, work.number)
+      try update.run()
+      counters.work += 1
+      counters.workDead -= 1
+      if let number = work.groupNumber, var group = try workGroup(number) {
+        if group.isOrdered { try queueUp(&group) } else { group.line = group.line ?? line }
+        try save(group)
+      }
+      noteChange(ofQueue: work.queue)
+    }
+    return (min(works.count, limit), hasMore)
+  }
+
+  // MARK: - Tombstones
+
+  /// Keeps what is settled from growing.
+  func trimWork(_ status: WorkStatus) throws {
+    let count = status == .done ? counters.workDone : counters.workDead
+    let limit = Int64(limits.maxFinishedWork)
+    if limit == 0 || count <= limit + min(Int64(Self.tombstoneSlack), limit / 16) { return }
+    var oldest = Filter(.server)
+    oldest.add("status = ?", status.rawValue)
+    oldest.add("finished_at IS NOT NULL")
+    _ = try removeTombstones(oldest, limit: Int(min(count - limit, Int64(Self.removedAtOnce))))
+  }
+
+  private func removeTombstones(_ conditions: Filter, limit: Int) throws -> Int {
+    let rows = try removableWork(
+      conditions, suffix: " ORDER BY finished_at, number LIMIT \(limit)\(tables.dialect.lockingWhatIsFree)", limit: nil)
+    try removeWork(rows)
+    return rows.count
+  }
+
+  /// Removes tombstones whose time is over.
+  /// - Returns: how many; as many as `limit` means that there may be more
+  func sweepWork(limit: Int) throws -> Int64 {
+    if limits.workRetention == 0 { return 0 }
+    var swept = 0
+    for status in [WorkStatus.done, .dead] where swept < limit {
+      var old = Filter(.server)
+      old.add("status = ?", status.rawValue)
+      old.add("finished_at <= ?", (Saturating(now) - limits.workRetention).value)
+      swept += try removeTombstones(old, limit: limit - swept)
+    }
+    return Int64(swept)
+  }
+}

@@ -1,0 +1,422 @@
+import Database
+
+/// Leased work. A worker claims what is ready for a time, and says what became of it; what it does not settle in time
+/// is claimed again. Each claim has a fence, and whoever holds an older one changes nothing.
+///
+/// What is ready stands in a line, and what is not wakes at a time, when it gets its place there: so a claim looks only
+/// at what it takes, however much waits, is leased or has lapsed. Waking goes on in slices with the claims.
+extension Store {
+  /// items that one claim wakes beside twice as many as it takes
+  private static let wakingSlice = 32
+  /// items that one claim gives up at most; then it says that there is more
+  private static let givenUpAtMost = 256
+  /// rows that a claim holds in memory
+  private static let candidatesAtOnce = 64
+  /// why something died whose worker was not heard of any more
+  private static let lapsed = "lease_lapsed"
+  private static let tooLate = "given_up"
+
+  // MARK: - Enqueueing
+
+  /// Puts an item into its queue, unless its id is there: waiting, leased, or settled not so long ago.
+  /// - Returns: whether it was stored, and the status of what is there now; nil for what is another owner's
+  /// - Throws: `maxWorkReached`
+  package func enqueueWork(_ new: NewWork, owner: Owner) throws -> (stored: Bool, status: WorkStatus?) {
+    let payload = try payload(new.payload, "payload")
+    let found = try statusOfWork(new.queue, new.workID, owner)
+    if found.isThere { return (false, found.status) }
+    try requireRoomForWork()
+    var group = try new.group.map { name in
+      try workGroup(named: name, in: new.queue) ?? makeWorkGroup(named: name, in: new.queue)
+    }
+    let wakesAt = new.due.time(at: now)
+    let line = wakesAt == nil ? endOfLine() : nil
+    if group != nil { group?.lastSeq += 1 }
+    var insert = try tables.statement(
+      .server,
+      """
+      INSERT INTO work (number, queue, work_id, tenant_id, principal, work_group, seq, position, status, line, wakes_at,
+        attempt, max_attempts, give_up_after, give_up_at, held, enqueued_at, payload)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', $9, $10, 0, $11, $12, $13, 0, $14, $15)
+      """)
+    insert.bind(1, try nextRevision())
+    insert.bind(2, new.queue)
+    insert.bind(3, new.workID)
+    insert.bind(4, owner.tenant.binding)
+    insert.bind(5, owner.principal.binding)
+    insert.bind(6, group?.number)
+    insert.bind(7, group?.lastSeq ?? 0)
+    insert.bind(8, new.position)
+    insert.bind(9, line)
+    insert.bind(10, wakesAt)
+    insert.bind(11, new.maxAttempts)
+    insert.bind(12, new.giveUpAfter)
+    insert.bind(13, new.giveUpAfter.map { (Saturating(now) + $0).time })
+    insert.bind(14, now)
+    try insert.run(binding: 15, payload)
+    if var group {
+      let needsALook = new.isOrdered || group.isOrdered
+      if new.isOrdered { group.isOrdered = true }
+      if let position = new.position { group.lastPosition = max(group.lastPosition ?? position, position) }
+      if needsALook { try queueUp(&group) } else { group.line = group.line ?? line }
+      try save(group, items: 1)
+    }
+    counters.work += 1
+    done.workEnqueued += 1
+    noteMade(Self.workRows)
+    noteChange(ofQueue: new.queue, wakesAt: wakesAt)
+    return (true, .waiting)
+  }
+
+  private func statusOfWork(
+    _ queue: String, _ workID: String, _ owner: Owner
+  ) throws -> (isThere: Bool, status: WorkStatus?) {
+    var select = try tables.statement(
+      .server, "SELECT status, tenant_id, principal FROM work WHERE queue = $1 AND work_id = $2")
+    select.bind(1, queue)
+    select.bind(2, workID)
+    guard try select.step() else { return (false, nil) }
+    let isSeen = owner.admits(tenant: select.optionalString(1), principal: select.optionalString(2))
+    return (true, isSeen ? WorkStatus(rawValue: select.string(0)) : nil)
+  }
+
+  func requireRoomForWork() throws {
+    if limits.maxWork > 0, counters.work >= Int64(limits.maxWork) {
+      throw StoreError.maxWorkReached(limit: limits.maxWork)
+    }
+  }
+
+  // MARK: - Claiming
+
+  /// Leases what is ready: groups take turns, those with the fewest leases first.
+  /// - Parameter visit: gets each item as it is with its lease; false leaves it where it is and ends the claim
+  /// - Returns: when there may be something to claim next; nil: nothing waits and nothing is leased
+  package func claimWork(_ claim: WorkClaim, visit: (Work) throws -> Bool) throws -> Int64? {
+    let isAwake = try wakeWork(in: claim.queue, limit: 2 * claim.limit + Self.wakingSlice)
+    var (rest, givenUp, level) = (claim.limit, 0, Int64(0))
+    var isFull = false
+    while rest > 0, !isFull, givenUp < Self.givenUpAtMost {
+      let candidates = try candidates(claim.queue, inFlight: level, limit: min(rest, Self.candidatesAtOnce))
+      if candidates.isEmpty {
+        guard let next = try nextLevel(in: claim.queue, from: level + 1), next < claim.perGroup else { break }
+        level = next
+        continue
+      }
+      for candidate in candidates {
+        if candidate.work.giveUpAt.map({ $0 <= now }) == true {
+          try die(candidate.work, Self.tooLate)
+          givenUp += 1
+          continue
+        }
+        guard try lease(candidate, claim, visit) else {
+          isFull = true
+          break
+        }
+        rest -= 1
+      }
+    }
+    if !isAwake || isFull || givenUp >= Self.givenUpAtMost { return now }
+    return try nextWork(in: claim.queue, perGroup: claim.perGroup)
+  }
+
+  private struct Candidate {
+    var work: Work
+    var group: WorkGroup?
+    /// whether something of its group is ready behind it
+    var hasMore = false
+  }
+
+  private static let firstInLine = """
+    SELECT \(Work.columns) FROM work w
+    WHERE w.queue = $1 AND w.line IS NOT NULL AND w.work_group IS NULL ORDER BY w.line LIMIT $2
+    """
+
+  private static let firstOfGroups = """
+    SELECT \(Work.columns), g.is_ordered, g.in_flight, g.last_seq, g.last_position, g.line,
+      (SELECT count(*) FROM (
+        SELECT 1 FROM work AS ready WHERE ready.work_group = g.number AND ready.line IS NOT NULL LIMIT 2) AS few)
+    FROM (
+      SELECT number, \(WorkGroup.columns),
+        CASE WHEN is_ordered = 1
+          THEN (SELECT first.number FROM work AS first
+            WHERE first.work_group = work_groups.number AND first.finished_at IS NULL ORDER BY first.seq LIMIT 1)
+          ELSE (SELECT first.number FROM work AS first
+            WHERE first.work_group = work_groups.number AND first.line IS NOT NULL ORDER BY first.line LIMIT 1)
+          END AS head
+      FROM work_groups WHERE queue = $1 AND in_flight = $2 AND line IS NOT NULL ORDER BY line LIMIT $3
+    ) AS g JOIN work AS w ON w.number = g.head ORDER BY g.line
+    """
+
+  /// The first of what is ready: of groups with so many leases each the item whose turn it is, and where that is none
+  /// items without a group too.
+  private func candidates(_ queue: String, inFlight: Int64, limit: Int) throws -> [Candidate] {
+    var candidates: [Candidate] = []
+    if inFlight == 0 {
+      var select = try tables.statement(.server, composed: Self.firstInLine)
+      select.bind(1, queue)
+      select.bind(2, Int64(limit))
+      while try select.step() { candidates.append(Candidate(work: Work(select), group: nil)) }
+    }
+    let ungrouped = candidates.count
+    var select = try tables.statement(.server, composed: Self.firstOfGroups)
+    select.bind(1, queue)
+    select.bind(2, inFlight)
+    select.bind(3, Int64(limit))
+    while try select.step() {
+      let work = Work(select)
+      guard let number = work.groupNumber else { continue }
+      let group = WorkGroup(select, number: number, from: Work.columnCount)
+      candidates.append(
+        Candidate(
+          work: work, group: group, hasMore: !group.isOrdered && select.integer(Work.columnCount + 5) > 1))
+    }
+    if ungrouped == 0 || ungrouped == candidates.count { return candidates }
+    func place(_ candidate: Candidate) -> Int64 { candidate.group?.line ?? candidate.work.line ?? 0 }
+    return Array(candidates.sorted { place($0) < place($1) }.prefix(limit))
+  }
+
+  /// The next number of leases that groups in the line have.
+  func nextLevel(in queue: String, from inFlight: Int64) throws -> Int64? {
+    var select = try tables.statement(
+      .server,
+      """
+      SELECT in_flight FROM work_groups WHERE queue = $1 AND in_flight >= $2 AND line IS NOT NULL
+      ORDER BY in_flight LIMIT 1
+      """)
+    select.bind(1, queue)
+    select.bind(2, inFlight)
+    return try select.step() ? select.integer(0) : nil
+  }
+
+  private func lease(
+    _ candidate: Candidate, _ claim: WorkClaim, _ visit: (Work) throws -> Bool
+  ) throws -> Bool {
+    var work = candidate.work
+    work.status = .leased
+    work.line = nil
+    work.wakesAt = (Saturating(now) + claim.lease).time
+    work.attempt += 1
+    work.fence = try nextRevision(above: work.fence ?? 0)
+    work.worker = claim.worker
+    if try !visit(work) { return false }
+    var update = try tables.statement(
+      .server,
+      """
+      UPDATE work SET status = 'leased', line = NULL, wakes_at = $1, attempt = $2, fence = $3, held = 1, worker = $4
+      WHERE number = $5
+      """)
+    update.bind(1, work.wakesAt)
+    update.bind(2, work.attempt)
+    update.bind(3, work.fence)
+    update.bind(4, work.worker)
+    update.bind(5, work.number)
+    try update.run()
+    if var group = candidate.group {
+      group.inFlight += 1
+      group.line = candidate.hasMore ? endOfLine() : nil
+      try save(group)
+    }
+    done.workClaimed += 1
+    noteChange(ofQueue: work.queue, wakesAt: work.wakesAt)
+    return true
+  }
+
+  private static let woken = """
+    SELECT \(Work.columnsButPayload) FROM work w
+    WHERE w.queue = $1 AND w.wakes_at IS NOT NULL AND w.wakes_at <= $2 ORDER BY w.wakes_at, w.number LIMIT $3
+    """
+
+  /// Gives what has woken its place in the line; or an end, where that was its last attempt.
+  /// - Returns: false when there may be more
+  @discardableResult
+  private func wakeWork(in queue: String, limit: Int) throws -> Bool {
+    var woken: [Work] = []
+    do {
+      var select = try tables.statement(.server, composed: Self.woken)
+      select.bind(1, queue)
+      select.bind(2, now)
+      select.bind(3, Int64(limit))
+      while try select.step() { woken.append(Work(select)) }
+    }
+    for work in woken {
+      if work.status == .leased, work.maxAttempts.map({ work.attempt >= $0 }) == true {
+        try die(work, Self.lapsed)
+        continue
+      }
+      var update = try tables.statement(
+        .server, "UPDATE work SET status = 'waiting', line = $1, wakes_at = NULL WHERE number = $2")
+      let line = endOfLine()
+      update.bind(1, line)
+      update.bind(2, work.number)
+      try update.run()
+      guard let number = work.groupNumber, var group = try workGroup(number) else { continue }
+      if work.status == .leased { group.inFlight -= 1 }
+      if group.isOrdered { try queueUp(&group) } else { group.line = group.line ?? line }
+      try save(group)
+    }
+    return woken.count < limit
+  }
+
+  /// An item that nobody is going to settle.
+  private func die(_ work: Work, _ error: String) throws {
+    try finish(work, as: .dead, error: error)
+  }
+
+  // MARK: - What there is to claim
+
+  /// When something of a queue can be claimed: now, or when the first of it wakes; nil when nothing waits and nothing
+  /// is leased.
+  func nextWork(in queue: String, perGroup: Int64) throws -> Int64? {
+    var first = try tables.statement(
+      .server, "SELECT line FROM work WHERE queue = $1 AND line IS NOT NULL AND work_group IS NULL LIMIT 1")
+    first.bind(1, queue)
+    if try first.step() { return now }
+    if let level = try nextLevel(in: queue, from: 0), level < perGroup { return now }
+    return try nextWaking(in: queue, after: .min).map { max($0, now) }
+  }
+
+  func nextWaking(in queue: String, after time: Int64) throws -> Int64? {
+    var select = try tables.statement(
+      .server,
+      """
+      SELECT wakes_at FROM work WHERE queue = $1 AND wakes_at IS NOT NULL AND wakes_at > $2 ORDER BY wakes_at LIMIT 1
+      """)
+    select.bind(1, queue)
+    select.bind(2, time)
+    return try select.step() ? select.integer(0) : nil
+  }
+
+  // MARK: - Holding on and settling
+
+  /// Prolongs a lease, also one that has lapsed while it did not get back into the line.
+  /// - Returns: when it ends; nil when it is not held any more
+  package func renewWork(_ queue: String, _ workID: String, fence: Int64, lease: Int64) throws -> Int64? {
+    guard let work = try findWork(queue, workID), work.fence == fence, work.status == .leased else { return nil }
+    let end = (Saturating(now) + lease).time
+    var update = try tables.statement(.server, "UPDATE work SET wakes_at = $1 WHERE number = $2")
+    update.bind(1, end)
+    update.bind(2, work.number)
+    try update.run()
+    noteChange(ofQueue: queue, wakesAt: end)
+    return end
+  }
+
+  /// What became of a settlement.
+  package struct Settled {
+    /// whether the fence was the last one
+    package var isHeld = false
+    /// whether it had been settled before: nothing was changed
+    package var wasSettled = false
+    package var status: WorkStatus?
+    /// of its group
+    package var watermark: Int64?
+  }
+
+  /// Ends a lease.
+  /// - Parameter due: of what is tried again
+  package func settleWork(
+    _ queue: String, _ workID: String, fence: Int64, _ outcome: WorkOutcome, due: Due, error: String?
+  ) throws -> Settled {
+    guard var work = try findWork(queue, workID), work.fence == fence else { return Settled() }
+    if !work.isHeld {
+      // What lapsed and died was taken from whoever had it.
+      let wasTaken = work.status == .dead && work.error == Self.lapsed
+      if wasTaken { return Settled() }
+      return Settled(
+        isHeld: true, wasSettled: true, status: work.status,
+        watermark: try work.groupNumber.flatMap(workGroup).flatMap(watermark))
+    }
+    let wakesAt = due.time(at: now)
+    let (isLast, isTooLate) = (
+      work.maxAttempts.map { work.attempt >= $0 } == true, work.giveUpAt.map { $0 <= wakesAt ?? now } == true
+    )
+    let group: WorkGroup?
+    switch outcome {
+    case .done: group = try finish(work, as: .done, error: nil)
+    case .dead: group = try finish(work, as: .dead, error: error)
+    case .retry where isLast || isTooLate: group = try finish(work, as: .dead, error: error ?? Self.tooLate)
+    case .retry: group = try putBack(&work, wakesAt, error: error)
+    case .release:
+      work.attempt = max(0, work.attempt - 1)
+      group = try putBack(&work, wakesAt, error: error ?? work.error)
+    }
+    noteChange(ofQueue: queue)
+    if let wakesAt { noteChange(ofQueue: queue, wakesAt: wakesAt) }
+    let status: WorkStatus =
+      switch outcome {
+      case .done: .done
+      case .dead: .dead
+      case .retry: isLast || isTooLate ? .dead : .waiting
+      case .release: .waiting
+      }
+    return Settled(isHeld: true, status: status, watermark: try group.flatMap(watermark))
+  }
+
+  /// Puts an item back into its queue.
+  private func putBack(_ work: inout Work, _ wakesAt: Int64?, error: String?) throws -> WorkGroup? {
+    let line = wakesAt == nil ? endOfLine() : nil
+    var update = try tables.statement(
+      .server,
+      """
+      UPDATE work SET status = 'waiting', line = $1, wakes_at = $2, attempt = $3, held = 0, error = $4 WHERE number = $5
+      """)
+    update.bind(1, line)
+    update.bind(2, wakesAt)
+    update.bind(3, work.attempt)
+    update.bind(4, error)
+    update.bind(5, work.number)
+    try update.run()
+    return try leave(work, isGone: false)
+  }
+
+  /// Makes an item a tombstone.
+  @discardableResult
+  private func finish(_ work: Work, as status: WorkStatus, error: String?) throws -> WorkGroup? {
+    let isDone = status == .done
+    var update =
+      isDone
+      ? try tables.statement(
+        .server,
+        """
+        UPDATE work SET status = 'done', line = NULL, wakes_at = NULL, held = 0, payload = NULL, error = $1,
+          finished_at = $2 WHERE number = $3
+        """)
+      : try tables.statement(
+        .server,
+        """
+        UPDATE work SET status = 'dead', line = NULL, wakes_at = NULL, held = 0, error = $1, finished_at = $2
+        WHERE number = $3
+        """)
+    update.bind(1, error)
+    update.bind(2, now)
+    update.bind(3, work.number)
+    try update.run()
+    counters.work -= 1
+    if isDone { counters.workDone += 1 } else { counters.workDead += 1 }
+    if isDone { done.workDone += 1 } else { done.workDead += 1 }
+    let group = try leave(work, isGone: true)
+    try trimWork(status)
+    return group
+  }
+
+  /// What its group is now that an item of it is not leased, or not in the line, any more.
+  /// - Parameter work: as it was
+  private func leave(_ work: Work, isGone: Bool) throws -> WorkGroup? {
+    guard let number = work.groupNumber, var group = try workGroup(number) else { return nil }
+    if work.status == .leased { group.inFlight -= 1 }
+    // Of what is in the line something else than this item is, unless this one was.
+    if group.isOrdered || group.line == nil || work.line != nil { try queueUp(&group) }
+    try save(group)
+    return group
+  }
+
+  private static let workByID = "SELECT \(Work.columnsButPayload) FROM work w WHERE w.queue = $1 AND w.work_id = $2"
+
+  /// An item without its payload.
+  private func findWork(_ queue: String, _ workID: String) throws -> Work? {
+    var select = try tables.statement(.server, composed: Self.workByID)
+    select.bind(1, queue)
+    select.bind(2, workID)
+    return try select.step() ? Work(select) : nil
+  }
+}
