@@ -24,6 +24,7 @@ export type ErrorKind =
   | 'queue_full'
   | 'max_values_reached'
   | 'max_input_keys_reached'
+  | 'max_work_reached'
   | 'concurrent_modification'
   | 'requirement_failed'
   | 'payload_too_large'
@@ -133,6 +134,39 @@ export interface Task {
   omitted?: string[]
 }
 
+/** Work, as the contract has it. */
+export interface Work {
+  queue: string
+  work_id: string
+  group: string | null
+  tenant_id: string | null
+  principal: string | null
+  status: 'waiting' | 'leased' | 'done' | 'dead'
+  payload: unknown
+  position: number | null
+  /** Claims that count. */
+  attempt: number
+  max_attempts: number | null
+  /** Of the last claim. */
+  fence: number | null
+  /** Who claimed last. */
+  worker: string | null
+  /** Unix milliseconds, while it is leased. */
+  lease_until: number | null
+  /** Unix milliseconds, while it waits for that time. */
+  not_before: number | null
+  /** Unix milliseconds */
+  give_up_at: number | null
+  /** Why it was not done last. */
+  error: string | null
+  /** Unix milliseconds */
+  enqueued_at: number
+  /** Unix milliseconds */
+  finished_at: number | null
+  /** What it is told without, because `omit` names it, or because an entry of a list would be too large by itself. */
+  omitted?: string[]
+}
+
 /** One of the two members. */
 export interface Outcome {
   success?: unknown
@@ -216,6 +250,8 @@ export interface Metrics {
   sessions?: Record<string, unknown>
   /** By status. */
   tasks?: Record<string, unknown>
+  /** By status. */
+  work?: Record<string, unknown>
   events?: number
   values?: number
   log_entries?: number
@@ -1432,6 +1468,202 @@ export interface ListValuesResult {
   next_cursor: string | null
 }
 
+/** What `enqueue_work` takes. */
+export interface EnqueueWorkParams {
+  /** The queue. */
+  queue: string
+  /** The item's id in its queue. */
+  work_id: string
+  /** What is to be done; kept as it is. */
+  payload: unknown
+  /** Items that take turns with others as one. */
+  group?: string | null
+  /** Whether its group is done one at a time, in order; false when absent. */
+  ordered?: boolean | null
+  /** Where it stands in what it comes from, for the watermark. */
+  position?: number | null
+  /** Unix milliseconds before which it is not ready; now when absent. */
+  not_before?: number | null
+  /** The same as milliseconds from now. */
+  delay?: number | null
+  /** Claims after which it is dead; any number when absent. */
+  max_attempts?: number | null
+  /** Milliseconds after which it is dead; never when absent. */
+  give_up_after?: number | null
+  /** Binds to this tenant. */
+  tenant_id?: string | null
+  /** Binds to this principal. */
+  principal?: string | null
+}
+
+/** What `enqueue_work` answers. */
+export interface EnqueueWorkResult {
+  /** False when the id is there already; nothing is changed then. */
+  stored: boolean
+  /** Of what is there now; null for what is another owner's. */
+  status: 'waiting' | 'leased' | 'done' | 'dead' | null
+}
+
+/** What `claim_work` takes. */
+export interface ClaimWorkParams {
+  /** The queue. */
+  queue: string
+  /** Who claims; for people. */
+  worker?: string | null
+  /** Milliseconds for which it is the worker's; 60,000 when absent. */
+  lease?: number | null
+  /** Items at most; 1 when absent. */
+  limit?: number | null
+  /** Leases that one group may have at the same time; 1 when absent. */
+  per_group?: number | null
+}
+
+/** What `claim_work` answers. */
+export interface ClaimWorkResult {
+  work: Work[]
+  /** When to claim again: not after timestamp when there is more; null when nothing waits and nothing is leased. */
+  next_due: number | null
+  /** Unix milliseconds */
+  timestamp: number
+}
+
+/** What `renew_work` takes. */
+export interface RenewWorkParams {
+  /** The queue. */
+  queue: string
+  /** The item's id in its queue. */
+  work_id: string
+  /** What claim_work gave with the item. */
+  fence: number
+  /** Milliseconds for which it is the worker's; 60,000 when absent. */
+  lease?: number | null
+}
+
+/** What `renew_work` answers. */
+export interface RenewWorkResult {
+  /** False when it is the worker's no more; nothing is changed then. */
+  held: boolean
+  /** Unix milliseconds */
+  lease_until: number | null
+}
+
+/** What `settle_work` takes. */
+export interface SettleWorkParams {
+  /** The queue. */
+  queue: string
+  /** The item's id in its queue. */
+  work_id: string
+  /** What claim_work gave with the item. */
+  fence: number
+  /** done; retry later; dead: it is of no use; release: it was not begun, the attempt does not count. */
+  outcome: 'done' | 'retry' | 'dead' | 'release'
+  /** Unix milliseconds before which it is not ready; now when absent. */
+  not_before?: number | null
+  /** The same as milliseconds from now. */
+  delay?: number | null
+  /** Why it is not done: a word for machines. */
+  error?: string | null
+}
+
+/** What `settle_work` answers. */
+export interface SettleWorkResult {
+  /** False when it is the worker's no more; nothing is changed then. */
+  held: boolean
+  /** Whether this fence had been settled before; nothing is changed then. */
+  repeated: boolean
+  /** What it is now; null when it is not held. */
+  status: 'waiting' | 'leased' | 'done' | 'dead' | null
+  /** Of its group: all positions up to it are settled; null where none has a position. */
+  watermark: number | null
+}
+
+/** What `cancel_work` takes. */
+export interface CancelWorkParams {
+  /** The queue. */
+  queue: string
+  /** Only this item. */
+  work_id?: string | null
+  /** Only the items of this group. */
+  group?: string | null
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+}
+
+/** What `cancel_work` answers. */
+export interface CancelWorkResult {
+  /** Items that were waiting or leased. */
+  cancelled: number
+}
+
+/** What `list_work` takes. */
+export interface ListWorkParams {
+  /** Only items of this queue. */
+  queue?: string | null
+  /** Only the items of this group. */
+  group?: string | null
+  /** Only items of this status. */
+  status?: 'waiting' | 'leased' | 'done' | 'dead' | null
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+  /** `next_cursor` of the page before. */
+  cursor?: string | null
+  /** Entries on a page; 50 when absent. */
+  limit?: number | null
+}
+
+/** What `list_work` answers. */
+export interface ListWorkResult {
+  work: Work[]
+  next_cursor: string | null
+}
+
+/** What `revive_work` takes. */
+export interface ReviveWorkParams {
+  /** The queue. */
+  queue: string
+  /** Only this item. */
+  work_id?: string | null
+  /** Only the items of this group. */
+  group?: string | null
+  /** Items at most; 1,000 when absent. */
+  limit?: number | null
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+}
+
+/** What `revive_work` answers. */
+export interface ReviveWorkResult {
+  revived: number
+  has_more: boolean
+}
+
+/** What `subscribe_work` takes. */
+export interface SubscribeWorkParams {
+  /** The queue. */
+  queue: string
+  /** Leases that one group may have at the same time; 1 when absent. */
+  per_group?: number | null
+  /** Milliseconds between two signs of life; none when absent. */
+  heartbeat?: number | null
+  /** Tells first what it follows, whose that is and what time it is; false when absent. */
+  init?: boolean | null
+}
+
+/** What `subscribe_work` answers. */
+export interface SubscribeWorkResult {
+  subscription_id: string
+  /** As claim_work has it. */
+  next_due: number | null
+  /** Unix milliseconds */
+  timestamp: number
+}
+
 /** What `append_log_entry` takes. */
 export interface AppendLogEntryParams {
   /** The session. */
@@ -1778,6 +2010,7 @@ export interface DeleteUserDataResult {
   log_entries: number
   tasks: number
   values: number
+  work: number
   nonces: number
   audit_events: number
 }
@@ -1991,6 +2224,14 @@ export interface Contract {
   get_value: { params: GetValueParams; result: GetValueResult }
   delete_value: { params: DeleteValueParams; result: DeleteValueResult }
   list_values: { params: ListValuesParams; result: ListValuesResult }
+  enqueue_work: { params: EnqueueWorkParams; result: EnqueueWorkResult }
+  claim_work: { params: ClaimWorkParams; result: ClaimWorkResult }
+  renew_work: { params: RenewWorkParams; result: RenewWorkResult }
+  settle_work: { params: SettleWorkParams; result: SettleWorkResult }
+  cancel_work: { params: CancelWorkParams; result: CancelWorkResult }
+  list_work: { params: ListWorkParams; result: ListWorkResult }
+  revive_work: { params: ReviveWorkParams; result: ReviveWorkResult }
+  subscribe_work: { params: SubscribeWorkParams; result: SubscribeWorkResult }
   append_log_entry: { params: AppendLogEntryParams; result: AppendLogEntryResult }
   load_log: { params: LoadLogParams; result: LoadLogResult }
   replace_log: { params: ReplaceLogParams; result: ReplaceLogResult }
@@ -2075,6 +2316,13 @@ export type TransactionMethod =
   | 'get_value'
   | 'delete_value'
   | 'list_values'
+  | 'enqueue_work'
+  | 'claim_work'
+  | 'renew_work'
+  | 'settle_work'
+  | 'cancel_work'
+  | 'list_work'
+  | 'revive_work'
   | 'append_log_entry'
   | 'load_log'
   | 'replace_log'
@@ -2211,6 +2459,22 @@ export declare abstract class Methods {
   deleteValue(params: DeleteValueParams, options?: CallOptions): Promise<DeleteValueResult>
   /** The values of one owner's collection in the order of creation. */
   listValues(params: ListValuesParams, options?: CallOptions): Promise<ListValuesResult>
+  /** Puts an item of work into a queue, unless its id is there. */
+  enqueueWork(params: EnqueueWorkParams, options?: CallOptions): Promise<EnqueueWorkResult>
+  /** Leases what is ready of a queue to a worker. */
+  claimWork(params: ClaimWorkParams, options?: CallOptions): Promise<ClaimWorkResult>
+  /** Prolongs a lease. */
+  renewWork(params: RenewWorkParams, options?: CallOptions): Promise<RenewWorkResult>
+  /** Says what became of leased work. */
+  settleWork(params: SettleWorkParams, options?: CallOptions): Promise<SettleWorkResult>
+  /** Removes an item, or all of a group, whatever has become of it: its name begins anew. */
+  cancelWork(params: CancelWorkParams, options?: CallOptions): Promise<CancelWorkResult>
+  /** Items of work in the order of enqueueing. */
+  listWork(params?: ListWorkParams, options?: CallOptions): Promise<ListWorkResult>
+  /** Makes dead items wait again, with all their attempts. */
+  reviveWork(params: ReviveWorkParams, options?: CallOptions): Promise<ReviveWorkResult>
+  /** Sends a notification when something of a queue can be claimed. */
+  subscribeWork(params: SubscribeWorkParams, options?: CallOptions): Promise<SubscribeWorkResult>
   /** Appends one entry to a session's log, once for each message id. */
   appendLogEntry(params: AppendLogEntryParams, options?: CallOptions): Promise<AppendLogEntryResult>
   /** The entries of a session's log after a seq. */

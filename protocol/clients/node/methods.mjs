@@ -19,6 +19,9 @@ export const REPEATABLE = new Set([
   'task_count',
   'get_value',
   'list_values',
+  'renew_work',
+  'settle_work',
+  'list_work',
   'load_log',
   'log_participants',
   'note_log_message_ids',
@@ -58,6 +61,7 @@ export const ErrorKind = Object.freeze({
   queue_full: 'queue_full',
   max_values_reached: 'max_values_reached',
   max_input_keys_reached: 'max_input_keys_reached',
+  max_work_reached: 'max_work_reached',
   concurrent_modification: 'concurrent_modification',
   requirement_failed: 'requirement_failed',
   payload_too_large: 'payload_too_large',
@@ -347,6 +351,46 @@ export class Methods {
   /** The values of one owner's collection in the order of creation. */
   listValues(params, options) {
     return this.call('list_values', params, options)
+  }
+
+  /** Puts an item of work into a queue, unless its id is there. */
+  enqueueWork(params, options) {
+    return this.call('enqueue_work', params, options)
+  }
+
+  /** Leases what is ready of a queue to a worker. */
+  claimWork(params, options) {
+    return this.call('claim_work', params, options)
+  }
+
+  /** Prolongs a lease. */
+  renewWork(params, options) {
+    return this.call('renew_work', params, options)
+  }
+
+  /** Says what became of leased work. */
+  settleWork(params, options) {
+    return this.call('settle_work', params, options)
+  }
+
+  /** Removes an item, or all of a group, whatever has become of it: its name begins anew. */
+  cancelWork(params, options) {
+    return this.call('cancel_work', params, options)
+  }
+
+  /** Items of work in the order of enqueueing. */
+  listWork(params, options) {
+    return this.call('list_work', params, options)
+  }
+
+  /** Makes dead items wait again, with all their attempts. */
+  reviveWork(params, options) {
+    return this.call('revive_work', params, options)
+  }
+
+  /** Sends a notification when something of a queue can be claimed. */
+  subscribeWork(params, options) {
+    return this.call('subscribe_work', params, options)
   }
 
   /** Appends one entry to a session's log, once for each message id. */

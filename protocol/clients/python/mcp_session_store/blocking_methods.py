@@ -18,24 +18,26 @@ if TYPE_CHECKING:
 
     from .contract import (
         ActivateSessionOmit, AppendLogEntryResult, AuditCountsBy, AuditCountsMinSeverity, AuditCountsResult,
-        AuditCountsType, BroadcastEventResult, CancelTaskOmit, CheckIntegrityResult, CheckRateLimitResult,
-        CompactLogResult, CompleteTaskOmit, ConsumeNonceResult, CreateTaskStatus, DeleteEventsBeforeResult,
-        DeleteSessionResult, DeleteTaskResult, DeleteUserDataResult, DeleteValueResult, DequeueAllTaskMessagesResult,
-        DequeueTaskMessageResult, EnqueueTaskMessageResult, EventCountResult, EventPage, ExpireSessionOmit,
-        ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError, FailTaskOmit, GetAuditHeadResult,
-        GetSessionOmit, GetSessionStateResult, GetTaskOmit, GetTaskResultResult, GetValueResult, HealthResult,
-        InitializeClient, InvalidateSessionOmit, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType,
-        ListPayloadsResult, ListSessionIdsResult, ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult,
-        ListSessionsStatus, ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus,
-        ListValuesResult, LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
-        PeekTaskMessagesResult, ProvideTaskInputOmit, PutValueResult, RecordSecurityEventResult,
-        RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult,
-        ReplaceLogResult, ReplacePayloadsChanges, ReplacePayloadsResult, RequireTaskInputOmit, ResolveSessionOmit,
-        ResumeSessionOmit, ServerInfo, Session, SessionCountResult, SessionCountStatus, SetSessionStateResult,
+        AuditCountsType, BroadcastEventResult, CancelTaskOmit, CancelWorkResult, CheckIntegrityResult,
+        CheckRateLimitResult, ClaimWorkResult, CompactLogResult, CompleteTaskOmit, ConsumeNonceResult, CreateTaskStatus,
+        DeleteEventsBeforeResult, DeleteSessionResult, DeleteTaskResult, DeleteUserDataResult, DeleteValueResult,
+        DequeueAllTaskMessagesResult, DequeueTaskMessageResult, EnqueueTaskMessageResult, EnqueueWorkResult,
+        EventCountResult, EventPage, ExpireSessionOmit, ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult,
+        FailTaskError, FailTaskOmit, GetAuditHeadResult, GetSessionOmit, GetSessionStateResult, GetTaskOmit,
+        GetTaskResultResult, GetValueResult, HealthResult, InitializeClient, InvalidateSessionOmit,
+        ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType, ListPayloadsResult,
+        ListSessionIdsResult, ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus,
+        ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult,
+        ListWorkResult, ListWorkStatus, LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics,
+        NoteLogMessageIdsResult, PeekTaskMessagesResult, ProvideTaskInputOmit, PutValueResult,
+        RecordSecurityEventResult, RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult,
+        RemoveSessionStateResult, RenewWorkResult, ReplaceLogResult, ReplacePayloadsChanges, ReplacePayloadsResult,
+        RequireTaskInputOmit, ResolveSessionOmit, ResumeSessionOmit, ReviveWorkResult, ServerInfo, Session,
+        SessionCountResult, SessionCountStatus, SetSessionStateResult, SettleWorkOutcome, SettleWorkResult,
         StoreEventResult, StoreEventsEvents, StoreEventsResult, StoreTaskResultOmit, StoreTaskResultResult,
-        SuspendSessionOmit, Task, TaskCountResult, TaskCountStatus, TouchSessionOmit, TouchTaskOmit, TransactionCalls,
-        TransactionResult, UpdateSessionOmit, UpdateSessionSession, UpdateTaskOmit, UpdateTaskStatusOmit,
-        UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult, ValidateSessionResult,
+        SubscribeWorkResult, SuspendSessionOmit, Task, TaskCountResult, TaskCountStatus, TouchSessionOmit,
+        TouchTaskOmit, TransactionCalls, TransactionResult, UpdateSessionOmit, UpdateSessionSession, UpdateTaskOmit,
+        UpdateTaskStatusOmit, UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult, ValidateSessionResult,
     )
 
 
@@ -923,6 +925,145 @@ class BlockingMethods:
         return self.call("list_values", {
             "collection": collection, "prefix": prefix, "tenant_id": tenant_id, "principal": principal,
             "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    def enqueue_work(
+        self, queue: str, *, work_id: str, payload: Any, group: str | None = None, ordered: bool | None = None,
+        position: int | None = None, not_before: int | None = None, delay: int | None = None,
+        max_attempts: int | None = None, give_up_after: int | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+    ) -> EnqueueWorkResult:
+        """Puts an item of work into a queue, unless its id is there.
+
+        queue: The queue.
+        work_id: The item's id in its queue.
+        payload: What is to be done; kept as it is.
+        group: Items that take turns with others as one.
+        ordered: Whether its group is done one at a time, in order; false when absent.
+        position: Where it stands in what it comes from, for the watermark.
+        not_before: Unix milliseconds before which it is not ready; now when absent.
+        delay: The same as milliseconds from now.
+        max_attempts: Claims after which it is dead; any number when absent.
+        give_up_after: Milliseconds after which it is dead; never when absent.
+        """
+        return self.call("enqueue_work", {
+            "queue": queue, "work_id": work_id, "payload": payload, "group": group, "ordered": ordered,
+            "position": position, "not_before": not_before, "delay": delay, "max_attempts": max_attempts,
+            "give_up_after": give_up_after, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def claim_work(
+        self, queue: str, *, worker: str | None = None, lease: int | None = None, limit: int | None = None,
+        per_group: int | None = None, timeout: float | None | Unset = UNSET,
+    ) -> ClaimWorkResult:
+        """Leases what is ready of a queue to a worker.
+
+        queue: The queue.
+        worker: Who claims; for people.
+        lease: Milliseconds for which it is the worker's; 60,000 when absent.
+        limit: Items at most; 1 when absent.
+        per_group: Leases that one group may have at the same time; 1 when absent.
+        """
+        return self.call("claim_work", {
+            "queue": queue, "worker": worker, "lease": lease, "limit": limit, "per_group": per_group,
+        }, timeout=timeout)
+
+    def renew_work(
+        self, queue: str, *, work_id: str, fence: int, lease: int | None = None, timeout: float | None | Unset = UNSET,
+    ) -> RenewWorkResult:
+        """Prolongs a lease.
+
+        queue: The queue.
+        work_id: The item's id in its queue.
+        fence: What claim_work gave with the item.
+        lease: Milliseconds for which it is the worker's; 60,000 when absent.
+        """
+        return self.call("renew_work", {
+            "queue": queue, "work_id": work_id, "fence": fence, "lease": lease,
+        }, timeout=timeout)
+
+    def settle_work(
+        self, queue: str, *, work_id: str, fence: int, outcome: SettleWorkOutcome, not_before: int | None = None,
+        delay: int | None = None, error: str | None = None, timeout: float | None | Unset = UNSET,
+    ) -> SettleWorkResult:
+        """Says what became of leased work.
+
+        queue: The queue.
+        work_id: The item's id in its queue.
+        fence: What claim_work gave with the item.
+        outcome: done; retry later; dead: it is of no use; release: it was not begun, the attempt does not count.
+        not_before: Unix milliseconds before which it is not ready; now when absent.
+        delay: The same as milliseconds from now.
+        error: Why it is not done: a word for machines.
+        """
+        return self.call("settle_work", {
+            "queue": queue, "work_id": work_id, "fence": fence, "outcome": outcome, "not_before": not_before,
+            "delay": delay, "error": error,
+        }, timeout=timeout)
+
+    def cancel_work(
+        self, queue: str, *, work_id: str | None = None, group: str | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
+    ) -> CancelWorkResult:
+        """Removes an item, or all of a group, whatever has become of it: its name begins anew.
+
+        queue: The queue.
+        work_id: Only this item.
+        group: Only the items of this group.
+        """
+        return self.call("cancel_work", {
+            "queue": queue, "work_id": work_id, "group": group, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    def list_work(
+        self, *, queue: str | None = None, group: str | None = None, status: ListWorkStatus | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, cursor: str | None = None,
+        limit: int | None = None, timeout: float | None | Unset = UNSET,
+    ) -> ListWorkResult:
+        """Items of work in the order of enqueueing.
+
+        queue: Only items of this queue.
+        group: Only the items of this group.
+        status: Only items of this status.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return self.call("list_work", {
+            "queue": queue, "group": group, "status": status, "tenant_id": tenant_id, "principal": principal,
+            "cursor": cursor, "limit": limit,
+        }, timeout=timeout)
+
+    def revive_work(
+        self, queue: str, *, work_id: str | None = None, group: str | None = None, limit: int | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
+    ) -> ReviveWorkResult:
+        """Makes dead items wait again, with all their attempts.
+
+        queue: The queue.
+        work_id: Only this item.
+        group: Only the items of this group.
+        limit: Items at most; 1,000 when absent.
+        """
+        return self.call("revive_work", {
+            "queue": queue, "work_id": work_id, "group": group, "limit": limit, "tenant_id": tenant_id,
+            "principal": principal,
+        }, timeout=timeout)
+
+    def subscribe_work(
+        self, queue: str, *, per_group: int | None = None, heartbeat: int | None = None, init: bool | None = None,
+        timeout: float | None | Unset = UNSET,
+    ) -> SubscribeWorkResult:
+        """Sends a notification when something of a queue can be claimed.
+
+        queue: The queue.
+        per_group: Leases that one group may have at the same time; 1 when absent.
+        heartbeat: Milliseconds between two signs of life; none when absent.
+        init: Tells first what it follows, whose that is and what time it is; false when absent.
+        """
+        return self.call("subscribe_work", {
+            "queue": queue, "per_group": per_group, "heartbeat": heartbeat, "init": init,
         }, timeout=timeout)
 
     def append_log_entry(

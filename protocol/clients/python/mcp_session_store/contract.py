@@ -16,9 +16,9 @@ REPEATABLE = frozenset({
     "audit_counts", "check_integrity", "event_count", "export_user_data", "get_audit_head", "get_events_after",
     "get_metrics", "get_recent_events", "get_session", "get_session_state", "get_task", "get_task_result", "get_value",
     "health", "initialize", "list_audit_events", "list_payloads", "list_session_ids", "list_session_state_keys",
-    "list_sessions", "list_tasks", "list_tasks_for_session", "list_values", "load_log", "log_participants",
-    "note_log_message_ids", "peek_task_messages", "replace_payloads", "rpc.discover", "server_info", "session_count",
-    "task_count",
+    "list_sessions", "list_tasks", "list_tasks_for_session", "list_values", "list_work", "load_log", "log_participants",
+    "note_log_message_ids", "peek_task_messages", "renew_work", "replace_payloads", "rpc.discover", "server_info",
+    "session_count", "settle_work", "task_count",
 })
 
 #: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
@@ -81,6 +81,14 @@ NULLS: dict[str, frozenset[str]] = {
     "get_value": frozenset({"tenant_id", "principal"}),
     "delete_value": frozenset({"tenant_id", "principal"}),
     "list_values": frozenset({"tenant_id", "principal"}),
+    "enqueue_work": frozenset({"payload", "tenant_id", "principal"}),
+    "claim_work": frozenset(),
+    "renew_work": frozenset(),
+    "settle_work": frozenset(),
+    "cancel_work": frozenset({"tenant_id", "principal"}),
+    "list_work": frozenset({"tenant_id", "principal"}),
+    "revive_work": frozenset({"tenant_id", "principal"}),
+    "subscribe_work": frozenset(),
     "append_log_entry": frozenset({"tenant_id", "principal"}),
     "load_log": frozenset({"tenant_id", "principal"}),
     "replace_log": frozenset({"tenant_id", "principal"}),
@@ -198,6 +206,41 @@ TaskStatus = Literal[
 ]
 
 
+class Work(TypedDict):
+    queue: str
+    work_id: str
+    group: str | None
+    tenant_id: str | None
+    principal: str | None
+    status: WorkStatus
+    payload: Any
+    position: int | None
+    attempt: int
+    """Claims that count."""
+    max_attempts: int | None
+    fence: int | None
+    """Of the last claim."""
+    worker: str | None
+    """Who claimed last."""
+    lease_until: int | None
+    """Unix milliseconds, while it is leased."""
+    not_before: int | None
+    """Unix milliseconds, while it waits for that time."""
+    give_up_at: int | None
+    error: str | None
+    """Why it was not done last."""
+    enqueued_at: int
+    """Unix milliseconds"""
+    finished_at: int | None
+    omitted: NotRequired[list[str]]
+    """What it is told without, because `omit` names it, or because an entry of a list would be too large by itself."""
+
+
+WorkStatus = Literal[
+    "waiting", "leased", "done", "dead",
+]
+
+
 class Outcome(TypedDict):
     """One of the two members."""
 
@@ -288,6 +331,8 @@ class Metrics(TypedDict):
     sessions: NotRequired[dict[str, Any]]
     """By status."""
     tasks: NotRequired[dict[str, Any]]
+    """By status."""
+    work: NotRequired[dict[str, Any]]
     """By status."""
     events: NotRequired[int]
     values: NotRequired[int]
@@ -526,6 +571,71 @@ class ListValuesResultValues(TypedDict):
     """What it is told without, because `omit` names it, or because an entry of a list would be too large by itself."""
 
 
+class EnqueueWorkResult(TypedDict):
+    stored: bool
+    """False when the id is there already; nothing is changed then."""
+    status: EnqueueWorkResultStatus | None
+    """Of what is there now; null for what is another owner's."""
+
+
+EnqueueWorkResultStatus = Literal[
+    "waiting", "leased", "done", "dead",
+]
+
+
+class ClaimWorkResult(TypedDict):
+    work: list[Work]
+    next_due: int | None
+    """When to claim again: not after timestamp when there is more; null when nothing waits and nothing is leased."""
+    timestamp: int
+    """Unix milliseconds"""
+
+
+class RenewWorkResult(TypedDict):
+    held: bool
+    """False when it is the worker's no more; nothing is changed then."""
+    lease_until: int | None
+
+
+class SettleWorkResult(TypedDict):
+    held: bool
+    """False when it is the worker's no more; nothing is changed then."""
+    repeated: bool
+    """Whether this fence had been settled before; nothing is changed then."""
+    status: SettleWorkResultStatus | None
+    """What it is now; null when it is not held."""
+    watermark: int | None
+    """Of its group: all positions up to it are settled; null where none has a position."""
+
+
+SettleWorkResultStatus = Literal[
+    "waiting", "leased", "done", "dead",
+]
+
+
+class CancelWorkResult(TypedDict):
+    cancelled: int
+    """Items that were waiting or leased."""
+
+
+class ListWorkResult(TypedDict):
+    work: list[Work]
+    next_cursor: str | None
+
+
+class ReviveWorkResult(TypedDict):
+    revived: int
+    has_more: bool
+
+
+class SubscribeWorkResult(TypedDict):
+    subscription_id: str
+    next_due: int | None
+    """As claim_work has it."""
+    timestamp: int
+    """Unix milliseconds"""
+
+
 class AppendLogEntryResult(TypedDict):
     seq: int
     """Where it stands; of a duplicate, where it first was, 0 if its id was only noted."""
@@ -648,6 +758,7 @@ class DeleteUserDataResult(TypedDict):
     log_entries: int
     tasks: int
     values: int
+    work: int
     nonces: int
     audit_events: int
 
@@ -978,6 +1089,16 @@ TaskCountStatus = Literal[
 ]
 
 
+SettleWorkOutcome = Literal[
+    "done", "retry", "dead", "release",
+]
+
+
+ListWorkStatus = Literal[
+    "waiting", "leased", "done", "dead",
+]
+
+
 RecordSecurityEventType = Literal[
     "session_auth", "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
 ]
@@ -1058,6 +1179,7 @@ class ErrorKind(str, enum.Enum):
     MAX_TASKS_REACHED = "max_tasks_reached"
     MAX_USER_SESSIONS_REACHED = "max_user_sessions_reached"
     MAX_VALUES_REACHED = "max_values_reached"
+    MAX_WORK_REACHED = "max_work_reached"
     METHOD_NOT_FOUND = "method_not_found"
     NOT_SUPPORTED = "not_supported"
     OUTCOME_UNKNOWN = "outcome_unknown"
@@ -1154,6 +1276,10 @@ class MaxInputKeysReached(RequestError):
     """The task's cap on input keys is reached. Code 1108, kind `max_input_keys_reached`."""
 
 
+class MaxWorkReached(RequestError):
+    """The store's cap on work is reached. Code 1109, kind `max_work_reached`."""
+
+
 class ConcurrentModification(RequestError):
     """if_revision no longer holds. Code 1201, kind `concurrent_modification`."""
 
@@ -1232,6 +1358,7 @@ ERRORS: dict[str, type[RequestError]] = {
     "queue_full": QueueFull,
     "max_values_reached": MaxValuesReached,
     "max_input_keys_reached": MaxInputKeysReached,
+    "max_work_reached": MaxWorkReached,
     "concurrent_modification": ConcurrentModification,
     "requirement_failed": RequirementFailed,
     "payload_too_large": PayloadTooLarge,
