@@ -26,6 +26,10 @@ struct Arguments {
   var watch = false
   var includeEnded = false
   var output: String?
+  /// an archive to read from
+  var source: String?
+  /// how long ago; negative: not said
+  var before: Int64 = -1
   var force = false
   var payloads = false
   /// 0: from the beginning

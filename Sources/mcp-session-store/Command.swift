@@ -30,8 +30,8 @@ extension Command {
   /// in the order in which help lists them; the first is meant where none is named
   static var all: [Command] {
     [
-      serve, status, sessions, events, tasks, backup, check, dump, load, report, describe, doctor, completions, version,
-      help,
+      serve, status, sessions, events, tasks, backup, check, dump, load, archive, report, describe, doctor, completions,
+      version, help,
     ]
   }
 

@@ -117,6 +117,18 @@ enum System {
     return nil
   }
 
+  /// Whether the program was started without a dynamic linker: the kernel tells every program where it put that one.
+  /// https://man7.org/linux/man-pages/man3/getauxval.3.html, AT_BASE
+  static var isStatic: Bool {
+    let descriptor = unsafe open("/proc/self/auxv", O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { return false }
+    defer { close(descriptor) }
+    var pairs = [UInt8](repeating: 0, count: 1 << 12)
+    guard case .bytes(let count) = read(descriptor, into: &pairs) else { return false }
+    func word(_ start: Int) -> UInt64 { pairs[start..<(start + 8)].reversed().reduce(0) { $0 << 8 | UInt64($1) } }
+    return stride(from: 0, to: count - 15, by: 16).contains { word($0) == 7 && word($0 + 8) == 0 }
+  }
+
   static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
   /// Makes a file that only its owner may read, whole or not at all: it is written beside its place and then renamed.
@@ -151,7 +163,8 @@ enum System {
     return code == 0 ? syncDirectory(of: target) : errorText()
   }
 
-  private static func syncDirectory(of path: String) -> String? {
+  /// - Returns: nil when the names in it outlive a power cut, else the system's reason
+  static func syncDirectory(of path: String) -> String? {
     let parent = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
     let directory = unsafe open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard directory >= 0 else { return errorText() }

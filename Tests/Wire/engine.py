@@ -22,6 +22,7 @@ SCHEMA = "mcp_session_store"
 #: The files whose tests run on every engine without being asked to; `--engine all` runs all others too. Chosen for
 #: what differs most from engine to engine, so that the whole stays short.
 ON_BOTH = {
+    "test_archive.py",
     "test_dump.py",
     "test_listings.py",
     "test_log.py",

@@ -58,10 +58,11 @@ extension Store {
 
   /// Dumps the store, or one session with its tasks and its audit trail. Bracket it with ``read(_:)``.
   /// - Parameters:
+  ///   - withTrail: whether its audit trail comes with a session
   ///   - emit: gets whole lines and how many records there were so far
   /// - Throws: `sessionNotFound`; ``FileChanged`` before the line that says how many there were; what `emit` throws
   package func writeDump(
-    sessionID: String? = nil, emit: (_ lines: [UInt8], _ records: Int64) throws -> Void
+    sessionID: String? = nil, withTrail: Bool = true, emit: (_ lines: [UInt8], _ records: Int64) throws -> Void
   ) throws {
     try flushSessions()
     let selection = try sessionID.map { id in
@@ -75,7 +76,7 @@ extension Store {
       chains: try auditBeginnings(isWhole: selection == nil)
     ).write(to: &writer)
     var records: Int64 = 0
-    for kind in RecordKind.all {
+    for kind in RecordKind.all where withTrail || kind.name != RecordKind.auditEvent.name {
       var conditions = Filter(.server)
       if let selection, !Self.narrow(&conditions, kind, number: selection.number, id: selection.id) {
         continue
