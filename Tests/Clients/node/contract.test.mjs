@@ -31,7 +31,7 @@ with open('protocol/openrpc.json', encoding='utf-8') as file:
 
 test('every method of the contract can be called as its example says', async (t) => {
   const store = await openStore(t)
-  const byHand = new Set(['subscribe_events', 'subscribe_tasks', 'unsubscribe', 'shutdown'])
+  const byHand = new Set(['subscribe_events', 'subscribe_tasks', 'subscribe_work', 'unsubscribe', 'shutdown'])
   for (const { name, examples, params } of contract.methods) {
     if (byHand.has(name)) {
       assert.equal(store[camel(name)] !== undefined, name.startsWith('subscribe'), name)

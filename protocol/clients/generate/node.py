@@ -8,7 +8,7 @@ WIDTH = 120
 MADE = "// Made by protocol/clients/generate from protocol/openrpc.json."
 
 #: What the client serves by hand: they come with notifications, or end what they are called on.
-BY_HAND = {"subscribe_events", "subscribe_tasks", "unsubscribe", "shutdown"}
+BY_HAND = {"subscribe_events", "subscribe_tasks", "subscribe_work", "unsubscribe", "shutdown"}
 
 #: Kinds that no method declares, for each may meet them.
 GENERAL_KINDS = ["parse_error", "invalid_request", "method_not_found", "invalid_cursor", "internal_error"]

@@ -105,9 +105,9 @@ export class EventsExtension {
     this.#types.set(type.name, { ...type, delivery })
   }
 
-  /** Whether no type is offered here at all: then this is only to send what others publish. */
-  get isEmpty() {
-    return this.#types.size === 0
+  /** The names of those that are offered here. */
+  get typeNames() {
+    return [...this.#types.keys()]
   }
 
   /** A type that was defined here; undefined when there is none of the name. */

@@ -8,6 +8,7 @@ import type {
   ServerInfo,
   SubscribeEventsParams,
   SubscribeTasksParams,
+  SubscribeWorkParams,
 } from './methods.mjs'
 import type { Codec } from './codec.mjs'
 import type { ChildError, CodecError } from './errors.mjs'
@@ -15,8 +16,10 @@ import type {
   EventSubscription,
   EventSubscriptionOptions,
   FrameSubscription,
+  SubscriptionOptions,
   TaskSubscription,
   TaskSubscriptionOptions,
+  WorkSubscription,
 } from './subscription.mjs'
 
 declare global {
@@ -148,6 +151,9 @@ export interface StoreOptions {
   maxWaitingBytes?: number
 }
 
+/** Methods that are no calls here: subscriptions and `close()` do what they are for. */
+type ServedOtherwise = 'subscribe_events' | 'subscribe_tasks' | 'subscribe_work' | 'unsubscribe' | 'shutdown'
+
 /** A page that was asked for without a `format`. */
 export type PageOfEvents = EventPage & { events: Event[] }
 
@@ -189,7 +195,7 @@ export declare class SessionStore extends Methods {
   readonly ended: Promise<ChildError | null>
 
   /** A method by its name on the wire; the methods of this class are this one with a name. */
-  call<M extends Exclude<keyof Contract, 'subscribe_events' | 'subscribe_tasks' | 'unsubscribe' | 'shutdown'>>(
+  call<M extends Exclude<keyof Contract, ServedOtherwise>>(
     method: M,
     params?: Contract[M]['params'],
     options?: CallOptions,
@@ -222,6 +228,9 @@ export declare class SessionStore extends Methods {
 
   /** A task, or the tasks of a session: as they are now, and then each change. */
   subscribeTasks(params: SubscribeTasksParams, options?: TaskSubscriptionOptions): TaskSubscription
+
+  /** Hints that something of a queue is due, or may be: claim then. */
+  subscribeWork(params: SubscribeWorkParams, options?: SubscriptionOptions): WorkSubscription
 
   /** Hands a line to the store's log, as the adapters do. Never throws. */
   remark(line: string): void

@@ -7,7 +7,7 @@ import { Methods, REPEATABLE } from './methods.mjs'
 import { toLimit, toOptions } from './options.mjs'
 import { findBinary } from './program.mjs'
 import { rotate } from './rotation.mjs'
-import { EventSubscription, TaskSubscription } from './subscription.mjs'
+import { EventSubscription, TaskSubscription, WorkSubscription } from './subscription.mjs'
 
 /** The contract that this client speaks. Within a major number things are only added. */
 const PROTOCOL_VERSION = '1.0'
@@ -22,6 +22,7 @@ const IS_NOTIFICATION = /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"method"\s*:
 const RESERVED = new Map([
   ['subscribe_events', 'subscribeEvents()'],
   ['subscribe_tasks', 'subscribeTasks()'],
+  ['subscribe_work', 'subscribeWork()'],
   ['unsubscribe', 'the return() of a subscription'],
   ['shutdown', 'close()'],
 ])
@@ -144,6 +145,10 @@ export class SessionStore extends Methods {
 
   subscribeTasks(params, options) {
     return this.#subscribe(TaskSubscription, params, options)
+  }
+
+  subscribeWork(params, options) {
+    return this.#subscribe(WorkSubscription, params, options)
   }
 
   /** Lets be answered what was called, then ends the process. Never rejects; the second call waits for the first. */

@@ -86,3 +86,8 @@ export interface FrameSubscription extends Subscription<string, Contract['subscr
 export interface TaskSubscription extends Subscription<TaskChange, Contract['subscribe_tasks']['result']> {
   [Symbol.asyncIterator](): TaskSubscription
 }
+
+/** Hints that something of a queue is due: one when it is opened. Each may come for nothing, and none is lost. */
+export interface WorkSubscription extends Subscription<{ queue: string }, Contract['subscribe_work']['result']> {
+  [Symbol.asyncIterator](): WorkSubscription
+}

@@ -529,3 +529,50 @@ export class TaskSubscription extends Subscription {
 function stateOf({ revision, last_updated_at }) {
   return `${revision} ${last_updated_at}`
 }
+
+/**
+ * Hints that something of a queue is due: one when it is opened, and one after however many came. Each may come for
+ * nothing, and none is lost.
+ */
+export class WorkSubscription extends Subscription {
+  #params
+  #isDue = false
+
+  constructor(link, params, options) {
+    super(link, options)
+    this.#params = params
+  }
+
+  request() {
+    return { method: 'subscribe_work', params: this.#params }
+  }
+
+  begin() {
+    // What became due while nobody watched was not told.
+    this.#isDue = true
+  }
+
+  notify(method, params) {
+    if (method !== 'work') return this.remark(method, params)
+    this.#isDue = true
+    this.deliver()
+  }
+
+  missing(reason) {
+    this.finish(reason)
+  }
+
+  unsealed(hint) {
+    return hint
+  }
+
+  take() {
+    if (!this.#isDue) return undefined
+    this.#isDue = false
+    return { value: { queue: this.#params.queue } }
+  }
+
+  clear() {
+    this.#isDue = false
+  }
+}
