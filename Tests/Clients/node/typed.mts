@@ -22,6 +22,7 @@ import { EventStore } from '../../../protocol/clients/node/event-store.mjs'
 import { EventBus, type ServerEvent } from '../../../protocol/clients/node/event-bus.mjs'
 import { McpEventStore } from '../../../protocol/clients/node/mcp-event-store.mjs'
 import { TaskWorker, type TaskJob } from '../../../protocol/clients/node/task-worker.mjs'
+import { WorkLoop } from '../../../protocol/clients/node/work-loop.mjs'
 import { WebhookSender } from '../../../protocol/clients/node/webhook-sender.mjs'
 import { EventsExtension, type EventType } from '../../../protocol/clients/node/events-extension.mjs'
 import { DurableSessions } from '../../../protocol/clients/node/durable-sessions.mjs'
@@ -294,6 +295,14 @@ await sender.endAll('thing.changed', { reason: 'unsupported' })
 await sender.stop({ patience: 10 })
 // @ts-expect-error: it ends one or the other
 new WebhookSender(mcpEvents, { gone: 'both' })
+
+const loop = new WorkLoop(store, {
+  queue: 'mail',
+  work: ({ payload, fence }, { signal }) => void [payload, fence.toFixed(), signal.aborted],
+  backOff: (attempt) => attempt * 1000,
+})
+loop.start()
+await loop.stop()
 
 const work = async (job: TaskJob) => {
   if (job.input.size === undefined) return job.ask({ size: {} }, { state: 1 })

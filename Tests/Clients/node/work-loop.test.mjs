@@ -17,7 +17,8 @@ async function enqueue(store, count) {
 
 function startLoop(t, store, work, options = {}) {
   const errors = []
-  const loop = new WorkLoop(store, { queue, work, onError: (error) => errors.push(error), ...options })
+  const onError = (error) => errors.push(error)
+  const loop = new WorkLoop(store, { queue, work, settles: false, onError, ...options })
   t.after(() => loop.stop({ patience: 0 }))
   loop.start()
   return { loop, errors }
@@ -131,6 +132,24 @@ test('a loop that is stopped hands back what it did not begin, and waits for wha
   await stopped
   assert.deepEqual([await countOf(store, 'done'), await countOf(store, 'waiting')], [1, 1])
   assert.equal((await store.getMetrics()).subscriptions, 0)
+})
+
+test('what returns is done, and what throws is tried again after a while, until it is dead', async (t) => {
+  const store = await openStore(t)
+  const attempts = []
+  const { errors } = startLoop(t, store, async ({ payload, attempt }) => {
+    attempts.push([payload, attempt])
+    if (payload === 1 && attempt < 3) throw new RangeError('too early')
+    if (payload === 2) throw undefined
+  }, { settles: true, backOff: () => 1 })
+  for (const payload of [0, 1, 2]) {
+    await store.enqueueWork({ queue, work_id: `w${payload}`, payload, max_attempts: 4 })
+  }
+  await eventually(async () => (await countOf(store, 'dead')) === 1 && (await countOf(store, 'done')) === 2, 'all ends')
+  const counts = [0, 1, 2].map((n) => attempts.filter(([payload]) => payload === n).length)
+  assert.deepEqual([counts, errors.length], [[1, 3, 4], 6])
+  const { work } = await store.listWork({ queue, status: 'dead' })
+  assert.equal(work[0].error, 'failed')
 })
 
 test('work that fails goes to the hook, and the loop goes on, as it does over a kill of its sidecar', async (t) => {

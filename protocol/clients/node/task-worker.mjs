@@ -62,7 +62,8 @@ export class TaskWorker {
     if (this.#loop !== null) return
     const { queue, worker, concurrency, lease, onError } = this.#options
     const work = (item, context) => this.#work(item, context)
-    this.#loop = new WorkLoop(this.#store, { queue, worker, concurrency, lease, per_group: 1000, work, onError })
+    const claim = { queue, worker, concurrency, lease, per_group: 1000 }
+    this.#loop = new WorkLoop(this.#store, { ...claim, settles: false, work, onError })
     this.#loop.start()
   }
 

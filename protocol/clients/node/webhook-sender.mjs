@@ -90,7 +90,7 @@ export class WebhookSender {
     const { worker, concurrency, lease, perSubscription: per_group } = this.#options
     const onError = (error) => this.#failed(error)
     const loop = (queue, work, more) => {
-      const options = { queue, worker, lease, onError, ...more }
+      const options = { queue, worker, lease, settles: false, onError, ...more }
       const loop = new WorkLoop(this.#store, { ...options, work: (item, context) => this.#guard(work, item, context) })
       loop.start()
       return loop

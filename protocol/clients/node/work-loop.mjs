@@ -10,10 +10,13 @@ const LONGEST_SLEEP = 30_000
 /** Where it says that something is due, and gives nothing. */
 const SHORTEST_SLEEP = 50
 
+/** Milliseconds until an item is tried again whose work failed. */
+const backOffBy = (attempt) => Math.min(1000 * 2 ** (attempt - 1), 300_000)
+
 /**
- * Claims what is due in a queue, as much at once as is allowed, and hands each item to `work(item, {signal})`, which
- * settles it. Leases are renewed meanwhile; the signal fires when one is lost, or the loop is stopped for good. What
- * `work` rejects with goes to `onError`, and the item comes back when its lease lapses.
+ * Claims what is due in a queue, as much at once as is allowed, and hands each item to `work(item, {signal})`. Leases
+ * are renewed meanwhile; the signal fires when one is lost, or the loop is stopped for good. What returns is done, and
+ * what throws is tried again, unless `settles` is false: then `work` settles its items, with what it writes besides.
  */
 export class WorkLoop {
   #store
@@ -21,6 +24,8 @@ export class WorkLoop {
   #lease
   #concurrency
   #work
+  #settles
+  #backOff
   #onError
   /** What is worked on: a promise, and its AbortController. */
   #running = new Map()
@@ -31,9 +36,12 @@ export class WorkLoop {
   #isWoken = false
 
   constructor(store, options) {
-    const { queue, worker, lease = LEASE, concurrency = 10, per_group, include_subscription, work, onError } = options
+    const { queue, worker = `node ${process.pid}`, lease = LEASE, concurrency = 10, work, onError } = options
+    const { per_group, include_subscription, settles = true, backOff = backOffBy } = options
     this.#store = store
     this.#claim = { queue, worker, lease, per_group, include_subscription }
+    this.#settles = settles
+    this.#backOff = backOff
     this.#lease = lease
     this.#concurrency = concurrency
     this.#work = work
@@ -131,10 +139,24 @@ export class WorkLoop {
     const stop = this.#isStopped ? () => {} : this.#renew(item, controller)
     try {
       if (this.#isStopped) await this.#settle(item, 'release')
-      else await this.#work(item, { signal: controller.signal })
+      else if (!this.#settles) await this.#work(item, { signal: controller.signal })
+      else await this.#doAndSettle(item, controller.signal)
     } finally {
       stop()
     }
+  }
+
+  async #doAndSettle(item, signal) {
+    try {
+      await this.#work(item, { signal })
+    } catch (error) {
+      if (signal.aborted) return this.#settle(item, 'release')
+      const how = { delay: this.#backOff(item.attempt), error: String(error?.name ?? 'failed').slice(0, 200) }
+      await this.#settle(item, 'retry', how)
+      throw error
+    }
+    // Where `work` has settled it already this changes nothing.
+    await this.#settle(item, 'done')
   }
 
   /** Keeps a lease until it is told to stop, or the lease is lost: then the signal fires. */
@@ -159,7 +181,7 @@ export class WorkLoop {
     }
   }
 
-  async #settle({ queue, work_id, fence }, outcome) {
-    await this.#store.settleWork({ queue, work_id, fence, outcome })
+  async #settle({ queue, work_id, fence }, outcome, more = {}) {
+    await this.#store.settleWork({ queue, work_id, fence, outcome, ...more })
   }
 }
