@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { EventBus } from '../../../protocol/clients/node/event-bus.mjs'
 import { EventsExtension } from '../../../protocol/clients/node/events-extension.mjs'
+import { Codec } from '../../../protocol/clients/node/index.mjs'
 import { eventually, freeze, openStore, signal, temporaryFolder } from './fixture.mjs'
 
 const NAME = 'thing.changed'
@@ -169,6 +170,23 @@ test('an event of its own id is published once, whoever publishes it, and whatev
   assert.deepEqual(numbers(await one.poll({ name: NAME, cursor: begin })), [1, 2])
 })
 
+test('an event whose answer died with the process is there once, whether it was stored before or not', async (t) => {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  const store = await openStore(t, { database, restart: { delay: 1 } })
+  const events = new EventsExtension(store, { types })
+  const cursor = await events.cursor(NAME)
+  await freeze(store.pid)
+  const published = events.publish(NAME, { n: 1 })
+  await eventually(() => store.bytesInFlight > 0, 'the call')
+  signal(store.pid, 'SIGKILL')
+  await published
+  const dying = events.publish(NAME, { n: 2 })
+  await eventually(() => store.bytesInFlight > 0, 'the call')
+  setImmediate(() => signal(store.pid, 'SIGKILL'))
+  await dying
+  assert.deepEqual(numbers(await events.poll({ name: NAME, cursor })), [1, 2])
+})
+
 test('an event is there exactly when its cause is', async (t) => {
   const store = await openStore(t)
   const events = new EventsExtension(store, { types })
@@ -280,6 +298,20 @@ test('a type is a source for a server that serves the extension by itself', asyn
   await publishAll(events, 3)
   const { events: found, truncated, hasMore, nextPollMs } = await check({ parity: 0 }, cursor, alice)
   assert.deepEqual([numbers({ events: found }), truncated, hasMore, nextPollMs], [[0, 2], false, false, 5000])
+})
+
+test('where payloads are sealed the program reads nothing of an event, and clients all of it', async (t) => {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  const codec = new Codec({ keys: { one: new Uint8Array(32) } })
+  const [store, other] = [await openStore(t, { database, codec }), await openStore(t, { database })]
+  const events = new EventsExtension(store, { types })
+  const cursor = await events.cursor(NAME)
+  await publishAll(events, 1)
+  assert.deepEqual(numbers(await events.poll({ name: NAME, cursor })), [0])
+  const stream = openStream(t, events, { name: NAME, cursor })
+  await eventually(() => stream.of('event').length === 1, 'the event')
+  const { events: [{ data }] } = await other.getEventsAfter({ session_id: SESSION })
+  assert.ok(!JSON.stringify(data).includes('parity'))
 })
 
 test('servers that are no replicas of each other do not meet', async (t) => {

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
+import { Codec } from '../../../protocol/clients/node/index.mjs'
 import { TaskWorker } from '../../../protocol/clients/node/task-worker.mjs'
 import { eventually, host, openStore, root, signal, temporaryFolder } from './fixture.mjs'
 
@@ -344,6 +345,20 @@ test('clients that know no tasks have tools for them', async (t) => {
     assert.equal((await status.call(args, bob)).isError, true)
     assert.equal((await cancel.call(args, bob)).isError, true)
   }
+})
+
+test('where payloads are sealed workers with the key do what there is to be done', async (t) => {
+  const database = join(temporaryFolder(t), 'sessions.db')
+  const codec = new Codec({ keys: { one: new Uint8Array(32) } })
+  const store = await openStore(t, { database, codec })
+  const { worker } = startWorker(t, store, async (job) => {
+    await job.save({ secret: 1 })
+    return { of: job.request.params.arguments.of }
+  })
+  const done = await become(worker, await worker.create({ ...alice, ...callOf('n', { of: 'x' }) }), 'completed')
+  assert.deepEqual(done.result, { of: 'x' })
+  const { work: [{ payload }] } = await (await openStore(t, { database })).listWork({ queue })
+  assert.equal(payload, null, 'nothing is left of what is done')
 })
 
 test('all of it works where owners are required, and tenants are apart', async (t) => {

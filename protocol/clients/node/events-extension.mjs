@@ -150,13 +150,23 @@ export class EventsExtension {
   async publish(name, data, options = {}) {
     const { eventId, calls } = this.calls(name, data, options)
     const isSafe = options.eventId !== undefined
+    const store = () => this.topic(name).with(() => this.store.transaction({ calls }, { repeatable: isSafe }))
     try {
-      await this.topic(name).with(() => this.store.transaction({ calls }, { repeatable: isSafe }))
+      await store()
     } catch (error) {
-      if (!isSafe || !(error instanceof RequestError) || error.kind !== 'requirement_failed') throw error
-      return { eventId, isDuplicate: true }
+      if (isSafe && error instanceof RequestError && error.kind === 'requirement_failed') {
+        return { eventId, isDuplicate: true }
+      }
+      if (isSafe || error.outcome !== 'unknown') throw error
+      // The answer is lost with its process, and the event may be there.
+      if (!(await this.#isThere(name, eventId))) await store()
     }
     return { eventId, isDuplicate: false }
+  }
+
+  async #isThere(name, eventId) {
+    const { events } = await this.store.getRecentEvents({ ...this.topic(name).own, limit: MOST_EVENTS })
+    return events.some(({ data }) => data.eventId === eventId)
   }
 
   /**
