@@ -81,6 +81,7 @@ test('what is thrown fails a task, and so does what cannot be stored; in the old
   await eventually(async () => (await store.getTask({ task_id: all[3].taskId })).status === 'failed', 'the tool')
   const { result } = await store.getTaskResult({ task_id: all[3].taskId })
   assert.deepEqual(result, { success: { content: [], isError: true } })
+  await eventually(() => errors.length > 1, 'the hook')
   const untold = errors.map(({ name }) => name).sort()
   assert.deepEqual(untold, ['RequestError', 'TypeError'], 'what the clients are not told')
   assert.deepEqual(new Set(await statusesOf(store)), new Set(['done']))
@@ -195,6 +196,7 @@ test('a question that cannot be asked fails the task', async (t) => {
   await become(worker, task, 'input_required')
   await worker.update(task.taskId, { again: 1 }, alice)
   assert.equal((await become(worker, task, 'failed')).error.code, -32603)
+  await eventually(() => errors.length > 0, 'the hook')
   assert.equal(errors[0].kind, 'invalid_params')
 })
 

@@ -2473,8 +2473,6 @@ export declare abstract class Methods {
   listWork(params?: ListWorkParams, options?: CallOptions): Promise<ListWorkResult>
   /** Makes dead items wait again, with all their attempts. */
   reviveWork(params: ReviveWorkParams, options?: CallOptions): Promise<ReviveWorkResult>
-  /** Sends a notification when something of a queue can be claimed. */
-  subscribeWork(params: SubscribeWorkParams, options?: CallOptions): Promise<SubscribeWorkResult>
   /** Appends one entry to a session's log, once for each message id. */
   appendLogEntry(params: AppendLogEntryParams, options?: CallOptions): Promise<AppendLogEntryResult>
   /** The entries of a session's log after a seq. */

@@ -388,11 +388,6 @@ export class Methods {
     return this.call('revive_work', params, options)
   }
 
-  /** Sends a notification when something of a queue can be claimed. */
-  subscribeWork(params, options) {
-    return this.call('subscribe_work', params, options)
-  }
-
   /** Appends one entry to a session's log, once for each message id. */
   appendLogEntry(params, options) {
     return this.call('append_log_entry', params, options)
