@@ -354,3 +354,19 @@ test('nothing that nobody waits for is an unhandled rejection', async () => {
   assert.equal(code, 0, stderr)
   assert.equal(stdout, 'fine\n')
 })
+
+test('timers that a test has replaced by some that stand still hold nothing up', async () => {
+  const child = host(`
+    for (const name of ['setTimeout', 'setImmediate', 'clearTimeout']) globalThis[name] = () => ({ unref() {} })
+    const store = await SessionStore.open({ binary, database: ':memory:' })
+    const { session_id } = await store.createSession({})
+    await Promise.all([1, 2, 3].map((data) => store.storeEvent({ session_id, data })))
+    process.kill(store.pid, 'SIGSTOP')
+    const late = await store.health({ timeout: 20 }).catch((error) => error.name)
+    process.kill(store.pid, 'SIGCONT')
+    const events = store.subscribeEvents({ session_id, after_event_id: 2 })
+    console.log(late, (await events.next()).value.data)
+    await store.close()`)
+  const { stdout, stderr, code } = await outcome(child)
+  assert.deepEqual({ stdout, stderr, code }, { stdout: 'CallTimeout 3\n', stderr: '', code: 0 })
+})

@@ -1,3 +1,5 @@
+// Not those of the global object, which tests replace by some that stand still.
+import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
 import { tell } from './callback.mjs'
 import { AbortError, AnswerError, CallTimeout, Overloaded, RequestError, RequestTooLarge } from './errors.mjs'
 import { toLine } from './json.mjs'

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { clearTimeout, setTimeout } from 'node:timers'
 import { ChildError } from './errors.mjs'
 import { explainFailure } from './program.mjs'
 

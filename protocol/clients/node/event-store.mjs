@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { setImmediate } from 'node:timers'
 import { tell } from './callback.mjs'
 import { RequestError } from './errors.mjs'
 import { asJSON } from './json.mjs'

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from 'node:timers'
 import { tell } from './callback.mjs'
 import { CallQueue, JOBS, onceAborted } from './calls.mjs'
 import { Child, GRACE, toArguments } from './child.mjs'
