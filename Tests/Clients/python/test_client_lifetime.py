@@ -316,6 +316,56 @@ def test_a_cancelled_scope_of_anyio_unsubscribes(binary: Path, database: Path) -
     asyncio.run(main())
 
 
+def test_a_store_whose_opening_was_cancelled_is_opened_again_at_once(binary: Path, database: Path) -> None:
+    """While the start that was cancelled is still ending its process."""
+    said = script("""
+async def main():
+    faults = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: faults.append(context))
+    for turns in range(8):
+        store = Store(":memory:", binary=binary)
+        opening = asyncio.ensure_future(store.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        await store.open()
+        await store.health()
+        await store.close()
+    del opening
+    print(faults)
+asyncio.run(main())
+""", binary, database)
+    assert said == "[]\n"
+
+
+def test_a_loop_that_runs_tasks_before_it_hands_them_out(binary: Path, database: Path) -> None:
+    """`asyncio.eager_task_factory` does: what the store spawns would be over before the store has it."""
+    said = script("""
+made = []
+def factory(loop, coroutine, **options):
+    made.append(coroutine.__qualname__)
+    return getattr(asyncio, "eager_task_factory", asyncio.Task)(
+        **{"loop": loop, "coro": coroutine}, **options)
+async def main():
+    asyncio.get_running_loop().set_task_factory(factory)
+    store = Store(database, binary="/nowhere/mcp-session-store")
+    for reason in ("not_found", "closed"):
+        try:
+            await (store.open() if reason == "not_found" else store.health())
+        except ChildError as error:
+            print(error.reason, end=" ")
+        await store.close()
+    async with Store(database, binary=binary) as store:
+        await store.create_session(session_id="s")
+        async with await store.subscribe_events("s"):
+            pass
+    print(store.state, [name for name in made if name.startswith("Store.")])
+asyncio.run(main())
+""", binary, database)
+    assert said == "not_found closed closed []\n"
+
+
 def test_a_block_that_is_cancelled_at_any_moment_leaves_no_process(binary: Path, tmp_path: Path) -> None:
     async def block(store: Store) -> None:
         async with store:

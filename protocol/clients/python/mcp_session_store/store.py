@@ -257,13 +257,13 @@ class Store(Methods):
         child = Child(lambda line: self._hear(child, line), lambda: self._lost(child), self._log,
                       lambda: self._queue.pump())
         self._child = child
-        self._handshake = asyncio.get_running_loop().create_future()
+        handshake = self._handshake = asyncio.get_running_loop().create_future()
         try:
             binary = find_binary(self._binary)
             await child.start([binary, *self._arguments], self._cwd, self._env)
             child.write(self._line(self._handshake_id, "initialize", encode({
                 "client": self._client, "protocol_version": PROTOCOL_VERSION, "require": self._require})))
-            info: ServerInfo = await asyncio.wait_for(asyncio.shield(self._handshake), self._start_timeout)
+            info: ServerInfo = await asyncio.wait_for(asyncio.shield(handshake), self._start_timeout)
             if self._child is not child:
                 # Before Python 3.12 wait_for keeps it to itself that it was cancelled when the answer has just come.
                 raise asyncio.CancelledError
@@ -280,9 +280,10 @@ class Store(Methods):
             await child.close(0)
             raise
         finally:
-            if not self._handshake.cancel() and not self._handshake.cancelled():
-                self._handshake.exception()  # was seen
-            self._handshake = None
+            if not handshake.cancel() and not handshake.cancelled():
+                handshake.exception()  # was seen
+            if self._handshake is handshake:  # and not another start's, for this one was cancelled
+                self._handshake = None
         theirs = str(info.get("protocol_version", PROTOCOL_VERSION))
         if theirs.split(".")[0] != PROTOCOL_VERSION.split(".")[0]:
             raise await self._given_up(
@@ -389,7 +390,8 @@ class Store(Methods):
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Runs something beside the calls, for subscriptions."""
-        task = asyncio.ensure_future(work)
+        # Not by the loop's factory: an eager one runs it before whoever spawns it knows of it.
+        task = asyncio.Task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
