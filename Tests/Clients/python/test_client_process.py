@@ -194,6 +194,7 @@ def test_standard_error_goes_to_the_logger_and_never_fills_up(
 for number in range(20_000): os.write(2, b"line %d\\n" % number)
 os.write(2, b"x" * 300_000 + b"\\n\\xff\\n")
 answer(next(requests), "done")
+next(requests, None)  # until it is closed: an end of its own would be told as well
 """)
 
     async def main() -> None:
