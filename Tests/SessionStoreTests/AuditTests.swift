@@ -140,7 +140,8 @@ extension TestStore {
     test.store.abandonGroup()
     #expect(try test.lifecycle() == ["created s - active"])
     try test.step("s", .suspend)
-    #expect(try test.audit().map(\.number) == [1, 2])
+    let numbers = try test.audit().map(\.number)
+    #expect(test.store.isShared ? numbers == numbers.sorted() && numbers.count == 2 : numbers == [1, 2])
   }
 
   @Test func theTrailOutlivesTheSessionAndARestart() throws {
@@ -151,7 +152,8 @@ extension TestStore {
     try test.reopen()
     #expect(try test.audit { $0.sessionID = "s" }.map(\.type) == ["created", "unauthorized_access", "deleted"])
     try test.create("s")
-    #expect(try test.audit().map(\.number) == [1, 2, 3, 4])
+    let numbers = try test.audit().map(\.number)
+    #expect(test.store.isShared ? numbers == numbers.sorted() && numbers.count == 4 : numbers == [1, 2, 3, 4])
   }
 
   // MARK: - Rings

@@ -90,7 +90,7 @@ struct IdentifierTests {
     #expect(ids == ids.sorted() && Set(ids).count == 20)
   }
 
-  @Test func theyAscendOverTheProcessesOfAFile() throws {
+  @Test(.ofFiles) func theyAscendOverTheProcessesOfAFile() throws {
     let directory = try TemporaryDirectory()
     let stores = try (0..<3).map { _ in try TestStore(directory.file("s.db")) }
     var ids: [String] = []

@@ -5,7 +5,7 @@ import Testing
 
 @testable import SessionStore
 
-@Suite struct IntegrityTests {
+@Suite(.ofFiles) struct IntegrityTests {
   let directory: TemporaryDirectory
   let path: String
 

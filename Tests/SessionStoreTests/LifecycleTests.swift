@@ -1,3 +1,4 @@
+import Database
 import JSON
 import SQLite
 import Testing
@@ -463,7 +464,7 @@ import Testing
     let test = try TestStore { $0.sessionTTL = 0 }
     try test.create("s") { $0.inactivityTimeout = 1_000 }
     func checkAt() throws -> Int64? {
-      let select = try test.store.file!.connection.statement(
+      var select = try test.store.tables.connection(.server).statement(
         "SELECT check_at FROM sessions")
       return try select.step() ? select.optionalInteger(0) : -1
     }

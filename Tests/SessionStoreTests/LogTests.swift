@@ -1,3 +1,4 @@
+import Database
 import JSON
 import SQLite
 import Testing
@@ -207,8 +208,11 @@ extension TestStore {
     let test = try TestStore()
     try test.create("s")
     for index in 1...3 { try test.append("s", "m\(index)") }
-    try test.store.file!.connection.execute(
-      "UPDATE log_entries SET entry = '{\"half' WHERE seq = 2")
+    try test.write { store in
+      var damage = try store.tables.connection(.server).statement(
+        composed: "UPDATE log_entries SET entry = '{\"half' WHERE seq = 2")
+      try damage.run()
+    }
     let log = try test.log("s")
     #expect(log.seqs == [1, 2, 3])
     #expect(log.entries[2] == #"{"message_id":"m3"}"#)

@@ -10,7 +10,7 @@ import Testing
 ///
 /// `MCP_SESSION_STORE_SEED` repeats a run, `MCP_SESSION_STORE_OPERATIONS` sets its length.
 @Suite struct ModelTests {
-  @Test func theStoreDoesWhatItsModelDoes() throws {
+  @Test(.ofFiles) func theStoreDoesWhatItsModelDoes() throws {
     let environment = ProcessInfo.processInfo.environment
     let seed = environment["MCP_SESSION_STORE_SEED"].flatMap { UInt64($0) } ?? .random(in: 0...UInt64(UInt32.max))
     let operations = environment["MCP_SESSION_STORE_OPERATIONS"].flatMap { Int($0) } ?? 200_000

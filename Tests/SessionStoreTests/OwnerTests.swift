@@ -132,7 +132,7 @@ import Testing
 
   /// A task or an entry of the trail from before sessions were known by their numbers is the session's that has the id
   /// now, where it cannot have been a former one's.
-  @Test func olderRowsAreGivenToSessionsWhereNoDoubtIs() throws {
+  @Test(.ofFiles) func olderRowsAreGivenToSessionsWhereNoDoubtIs() throws {
     let directory = try TemporaryDirectory()
     let path = directory.file("a.db")
     #expect(DatabaseFile.create(path) == nil)
@@ -184,7 +184,7 @@ import Testing
   // MARK: - Cost
 
   /// Lists and counts of an owner are searches of an index, in its order: nothing is scanned, and nothing sorted.
-  @Test(arguments: [
+  @Test(.ofFiles, arguments: [
     Owner(tenant: .unspecified, principal: .named("p")), Owner(tenant: .unspecified, principal: .anonymous),
     Owner(tenant: .named("t"), principal: .unspecified), Owner(tenant: .named("t"), principal: .named("p")),
     Owner(tenant: .anonymous, principal: .named("p")), Owner(tenant: .anonymous, principal: .anonymous),

@@ -6,7 +6,7 @@ import Testing
 
 /// Files that are opened to be looked at. SQLite's locks are those of the process, so what other processes do to a file
 /// is tested through the program.
-@Suite struct ReadingTests {
+@Suite(.ofFiles) struct ReadingTests {
   let directory: TemporaryDirectory
   let path: String
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import SessionStore
 
-@Suite struct StoreFileTests {
+@Suite(.ofFiles) struct StoreFileTests {
   let directory: TemporaryDirectory
   let path: String
 

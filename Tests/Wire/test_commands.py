@@ -129,6 +129,7 @@ def test_the_file_in_home_is_read_and_not_made(tmp_path: Path) -> None:
 # --- Looking at a file without touching it
 
 
+@pytest.mark.file_only
 @pytest.mark.parametrize("name", [*READERS, "doctor"])
 def test_beside_a_sidecar_nothing_is_changed(name: str, filled: Sidecar, database: Path) -> None:
     before = exact(database.parent)
@@ -140,6 +141,7 @@ def test_beside_a_sidecar_nothing_is_changed(name: str, filled: Sidecar, databas
     filled.finish()
 
 
+@pytest.mark.file_only
 @pytest.mark.parametrize("name", [*READERS, "doctor"])
 def test_of_a_closed_file_nothing_is_changed_and_nothing_is_put_beside_it(name: str, closed: Path) -> None:
     before = {entry.name: entry.stat().st_mtime_ns for entry in closed.parent.iterdir()}, closed.read_bytes()
@@ -147,6 +149,7 @@ def test_of_a_closed_file_nothing_is_changed_and_nothing_is_put_beside_it(name: 
     assert ({entry.name: entry.stat().st_mtime_ns for entry in closed.parent.iterdir()}, closed.read_bytes()) == before
 
 
+@pytest.mark.file_only
 @pytest.mark.parametrize("name", READERS)
 def test_a_log_that_a_killed_sidecar_left_is_read_and_kept(name: str, filled: Sidecar, database: Path) -> None:
     filled.kill()
@@ -191,6 +194,7 @@ def test_while_a_sidecar_writes_all_the_time(spawn: Callable[..., Sidecar], data
     sidecar.finish()
 
 
+@pytest.mark.file_only
 def test_a_reader_that_stands_still_holds_nobody_up(spawn: Callable[..., Sidecar], database: Path) -> None:
     """A list whose reader does not read, and a follower that was stopped: the sidecar writes, checkpoints and ends."""
     sidecar = spawn()
@@ -215,6 +219,7 @@ def test_a_reader_that_stands_still_holds_nobody_up(spawn: Callable[..., Sidecar
         follower.communicate()
 
 
+@pytest.mark.file_only
 @pytest.mark.parametrize("name", READERS)
 def test_beside_an_exclusive_sidecar(name: str, spawn: Callable[..., Sidecar], database: Path) -> None:
     sidecar = spawn("--exclusive")
@@ -237,6 +242,7 @@ def set_version(path: Path, version: int) -> None:
         connection.commit()
 
 
+@pytest.mark.file_only
 def test_a_file_of_an_older_program(closed: Path) -> None:
     set_version(closed, 1)
     before = contents(closed.parent)
@@ -245,12 +251,14 @@ def test_a_file_of_an_older_program(closed: Path) -> None:
     assert contents(closed.parent) == before
 
 
+@pytest.mark.file_only
 def test_a_file_of_a_newer_program(closed: Path) -> None:
     set_version(closed, 99)
     for name, words in READERS.items():
         is_refused(command(name, *words, "--database", closed), 65, str(closed), "schema 99", "newer")
 
 
+@pytest.mark.file_only
 @pytest.mark.parametrize("content", [b"x", b"not a database at all", b"SQLite format 3\0" + b"\xff" * 4_000])
 def test_what_is_not_our_file(content: bytes, database: Path) -> None:
     database.write_bytes(content)
@@ -260,6 +268,7 @@ def test_what_is_not_our_file(content: bytes, database: Path) -> None:
     assert database.read_bytes() == content
 
 
+@pytest.mark.file_only
 def test_the_database_of_another_program(database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("CREATE TABLE t (a)")
@@ -267,6 +276,7 @@ def test_the_database_of_another_program(database: Path) -> None:
     is_refused(command("status", "--database", database), 65, "another program")
 
 
+@pytest.mark.file_only
 def test_a_damaged_file(closed: Path) -> None:
     closed.write_bytes(closed.read_bytes()[:8_192])
     is_refused(command("status", "--database", closed), 65, str(closed), "backup")
@@ -295,6 +305,7 @@ def test_names_of_files(name: str, tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [name, f"{name}-lock"]
 
 
+@pytest.mark.file_only
 def test_a_link_is_followed(filled: Sidecar, database: Path, tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(database)
     assert output("sessions", "--database", tmp_path / "link.db") == output("sessions", "--database", database)
