@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXTS = (
     "README.md", "Sources/README.md", "Tests/Benchmarks/README.md", "protocol/README.md", "protocol/first-steps.md",
     "protocol/transcripts/README.md", "protocol/clients/README.md", "protocol/clients/behaviour/README.md",
-    "protocol/clients/codec/README.md", "protocol/clients/events/README.md",
+    "protocol/clients/codec/README.md", "protocol/clients/events/README.md", "protocol/clients/csharp.md",
     "protocol/clients/node/README.md", "protocol/clients/python/README.md", "protocol/packages/README.md",
     "protocol/deploying/README.md", "protocol/ancestors.md",
 )

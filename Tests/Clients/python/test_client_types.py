@@ -21,6 +21,9 @@ async def good(store: Store) -> int:
     async with await store.subscribe_events("s", format="sse", heartbeat=1_000, on_heartbeat=print) as frames:
         async for frame in frames:
             print(frame.encode())
+    async with await store.subscribe_work("mail") as due:
+        async for queue in due:
+            print(queue.encode(), due.next_due)
     return event["id"]
 
 async def bad(store: Store) -> None:

@@ -23,7 +23,8 @@ from starlette.routing import Mount
 
 from mcp_session_store import Store
 from mcp_session_store.mcp_sessions import DurableSessions
-from mcp_session_store.mcp_tasks import enable_tasks
+from mcp_session_store.mcp_tasks import enable_tasks, submit
+from mcp_session_store.task_worker import TaskQueue
 
 setup = json.loads(sys.argv[1])
 store = Store(setup["database"], binary=setup["binary"], options=setup.get("store", {}))
@@ -41,6 +42,9 @@ async def list_tools() -> list[types.Tool]:
 
 @server.call_tool()
 async def work(name: str, arguments: dict[str, Any]) -> Any:
+    if "queued" in arguments:
+        return await submit(server, TaskQueue(store), name, arguments)
+
     async def run(task: ServerTaskContext) -> types.CallToolResult:
         await task.update_status("at work")
         text = "done"

@@ -22,6 +22,7 @@ from server_process import WAIT, Door, ServerProcess, running
 from mcp_session_store import Store
 from mcp_session_store.contract import QueueFull
 from mcp_session_store.mcp_tasks import TaskMessageQueue, TaskStore
+from mcp_session_store.task_worker import TaskQueue, TaskWork, TaskWorker
 
 pytestmark = pytest.mark.filterwarnings("ignore:The experimental tasks API")
 NOW = datetime.now(timezone.utc)
@@ -363,6 +364,56 @@ def test_tasks_and_results_outlive_the_server(binary: Path, database: Path, tmp_
                 again = await client.experimental.call_tool_as_task("work", {})
                 got = await client.experimental.get_task_result(again.task.taskId, types.CallToolResult)
                 assert got.content[0].text == "done"  # type: ignore[union-attr]
+
+    with ExitStack() as lives:
+        asyncio.run(asyncio.wait_for(run(lives), 4 * WAIT))
+
+
+def test_a_worker_elsewhere_does_the_tasks_of_a_server_that_is_killed(binary: Path, database: Path) -> None:
+    setup = {"binary": str(binary), "database": str(database), "gates": ""}
+
+    async def work(work: TaskWork) -> Any:
+        if work.arguments["queued"] == "fails":
+            return {"content": [{"type": "text", "text": "no paper"}], "isError": True}
+        if work.arguments["queued"] == "waits":
+            await asyncio.sleep(WAIT)
+        return f"{work.arguments['queued']}, attempt {work.attempt}"
+
+    async def run(lives: ExitStack) -> None:
+        async def start() -> ServerProcess:
+            return await asyncio.to_thread(lives.enter_context, running(setup, SERVER))
+
+        server = await start()
+        async with Door() as door, Store(database, binary=binary) as store:
+            door.lead_to(server.port)
+            url = door.url + "/"
+            async with streamable_http_client(url) as streams, streamable_http_client(url) as others, ClientSession(
+                streams[0], streams[1]
+            ) as client, ClientSession(others[0], others[1]) as stranger:
+                await client.initialize()
+                await stranger.initialize()
+                made = [(await client.experimental.call_tool_as_task("work", {"queued": how})).task
+                        for how in ("first", "fails", "waits")]
+                assert [task.status for task in made] == ["working"] * 3 and made[0].ttl is not None
+                door.cut()
+                server.kill()
+                server = await start()
+                door.lead_to(server.port)
+                async with TaskWorker(TaskQueue(store), {"work": work}):
+                    got = await client.experimental.get_task_result(made[0].taskId, types.CallToolResult)
+                    assert got.content[0].text == "first, attempt 1"  # type: ignore[union-attr]
+                    with pytest.raises(McpError, match="not found"):
+                        await stranger.experimental.get_task(made[0].taskId)
+                    async with asyncio.timeout(WAIT):
+                        while (await client.experimental.get_task(made[1].taskId)).status == "working":
+                            await asyncio.sleep(0.01)
+                    assert (await client.experimental.get_task(made[1].taskId)).status == "failed"
+                    got = await client.experimental.get_task_result(made[1].taskId, types.CallToolResult)
+                    assert got.isError and got.content[0].text == "no paper"  # type: ignore[union-attr]
+                    assert (await client.experimental.cancel_task(made[2].taskId)).status == "cancelled"
+                    async with asyncio.timeout(WAIT):
+                        while (await store.call("list_work", {"queue": "mcp-tasks", "status": "leased"}))["work"]:
+                            await asyncio.sleep(0.01)
 
     with ExitStack() as lives:
         asyncio.run(asyncio.wait_for(run(lives), 4 * WAIT))

@@ -13,7 +13,9 @@ from .blocking_methods import BlockingMethods
 from .contract import Event
 from .errors import ChildError
 from .store import Restart, Retry, Store
-from .subscription import MAX_QUEUED, MAX_QUEUED_BYTES, EventSubscription, TaskChange, TaskSubscription
+from .subscription import (
+    MAX_QUEUED, MAX_QUEUED_BYTES, EventSubscription, TaskChange, TaskSubscription, WorkSubscription,
+)
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -31,9 +33,11 @@ Item = TypeVar("Item")
 
 
 class BlockingSubscription(Generic[Item]):
-    """Iterates over what an `EventSubscription` or a `TaskSubscription` tells. Use it with `with`, or `close()` it."""
+    """Iterates over what a subscription of `Store` tells. Use it with `with`, or `close()` it."""
 
-    def __init__(self, store: BlockingStore, subscription: EventSubscription | TaskSubscription) -> None:
+    def __init__(
+        self, store: BlockingStore, subscription: EventSubscription | TaskSubscription | WorkSubscription,
+    ) -> None:
         self._store = store
         self._subscription = subscription
 
@@ -310,6 +314,16 @@ class BlockingStore(BlockingMethods):
             task_id=task_id, session_id=session_id, heartbeat=heartbeat, init=init, tenant_id=tenant_id,
             principal=principal, on_init=on_init, on_heartbeat=on_heartbeat, max_queued=max_queued,
             max_queued_bytes=max_queued_bytes, timeout=timeout)))
+
+    def subscribe_work(
+        self, queue: str, *, per_group: int | None = None, heartbeat: int | None = None, init: bool | None = None,
+        on_init: Callable[[Greeting], object] | None = None, on_heartbeat: Callable[[int], object] | None = None,
+        timeout: float | None | Unset = UNSET,
+    ) -> BlockingSubscription[str]:
+        """Tells when work of a queue may be there to be claimed."""
+        return BlockingSubscription(self, self.run(self._store.subscribe_work(
+            queue, per_group=per_group, heartbeat=heartbeat, init=init, on_init=on_init, on_heartbeat=on_heartbeat,
+            timeout=timeout)))
 
     def backup(
         self, path: str | os.PathLike[str], *, on_progress: Callable[[int, int], None] | None = None,

@@ -10,21 +10,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from mcp.server.experimental.task_scope import scoped_task_id
 from mcp.shared.exceptions import McpError
 from mcp.shared.experimental.tasks.message_queue import QueuedMessage
 from mcp.shared.experimental.tasks.message_queue import TaskMessageQueue as SDKTaskMessageQueue
 from mcp.shared.experimental.tasks.store import TaskStore as SDKTaskStore
-from mcp.types import ErrorData, JSONRPCNotification, JSONRPCRequest, Result, Task
+from mcp.types import CreateTaskResult, ErrorData, JSONRPCNotification, JSONRPCRequest, Result, Task
 
 from .contract import ConcurrentModification, InvalidTransition, TaskExists, TaskNotFound, TerminalState
 from .errors import RequestError
 from .mcp_sessions import served_session
-from .sdk_internals import set_task_scope
+from .sdk_internals import set_task_scope, task_scope
 from .session_watch import Owners
 from .unset import UNSET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from mcp.server.experimental.task_support import TaskSupport
     from mcp.server.lowlevel.server import Server
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .contract import Task as StoredTask
     from .store import Store
     from .subscription import TaskChange, TaskSubscription
+    from .task_worker import TaskQueue
 
 #: milliseconds; the SDK's own default
 POLL_INTERVAL = 500
@@ -59,6 +61,31 @@ def enable_tasks(server: Server[Any, Any], store: Store) -> TaskSupport:
 
     setattr(support, "configure_session", configure_session)
     return support
+
+
+async def submit(
+    server: Server[Any, Any], queue: TaskQueue, name: str, arguments: Mapping[str, Any] | None = None,
+) -> CreateTaskResult:
+    """In the place of `run_task`, in a handler that `call_tool` registered: a `TaskWorker` does the task, and another
+    one when that is killed.
+
+        return await submit(server, queue, name, arguments)
+
+    The work cannot ask the client for anything, which in this era is done within its process. Raises RuntimeError when
+    the request is none for a task.
+    """
+    request = server.request_context
+    metadata = request.experimental.task_metadata
+    if metadata is None:
+        raise RuntimeError("The client did not ask for a task.")
+    session, scope = served_session(), task_scope(request.session)
+    owners = {"tenant_id": None, "principal": None} if session is None else {
+        "tenant_id": session["tenant_id"], "principal": session["principal"]}
+    handle = await queue.submit(
+        owners["principal"], name, arguments, tenant_id=owners["tenant_id"], era="2025-11-25", ttl=metadata.ttl,
+        session_id=session["session_id"] if session else None, poll_interval=POLL_INTERVAL,
+        task_id=scoped_task_id(scope) if scope else None)
+    return CreateTaskResult(task=_task(handle.record))
 
 
 class _OfStore:

@@ -134,6 +134,12 @@ def is_going_away(transport: StreamableHTTPServerTransport) -> bool:
     return idle is not None and idle.cancel_called
 
 
+def task_scope(session: Any) -> str | None:
+    """What the ids of a session's tasks begin with, in version 1; None: nothing, so that whoever knows one may ask."""
+    scope = getattr(getattr(session, "_experimental", None), "task_session_scope", None)
+    return scope if isinstance(scope, str) else None
+
+
 def set_task_scope(session: Any, scope: str) -> None:
     """Says what the ids of a session's tasks begin with, in version 1; what is set already the SDK leaves as it is."""
     experimental = getattr(session, "_experimental", None)

@@ -26,6 +26,7 @@ from .policy import Restart, Retry, one_of, seconds, whole
 from .program import find_binary
 from .subscription import (
     MAX_QUEUED, MAX_QUEUED_BYTES, EventSubscription, FrameSubscription, Subscription, TaskSubscription,
+    WorkSubscription,
 )
 from .unset import UNSET, Unset
 
@@ -49,6 +50,7 @@ State = Literal["closed", "starting", "ready", "restarting", "failed"]
 #: what the client does itself, and a call of one's own would upset
 RESERVED = {
     "subscribe_events": "subscribe_events()", "subscribe_tasks": "subscribe_tasks()",
+    "subscribe_work": "subscribe_work()",
     "unsubscribe": "aclose() of the subscription", "shutdown": "close()",
 }
 
@@ -830,6 +832,25 @@ class Store(Methods):
             "task_id": task_id, "session_id": session_id, "heartbeat": heartbeat, "init": init, "tenant_id": tenant_id,
             "principal": principal,
         }, max_queued, max_queued_bytes, on_init, on_heartbeat)
+        await subscription.attach(timeout)
+        return subscription
+
+    async def subscribe_work(
+        self, queue: str, *, per_group: int | None = None, heartbeat: int | None = None, init: bool | None = None,
+        on_init: Callable[[Greeting], object] | None = None, on_heartbeat: Callable[[int], object] | None = None,
+        timeout: float | None | Unset = UNSET,
+    ) -> WorkSubscription:
+        """Tells when work of a queue may be there to be claimed.
+
+            async with await store.subscribe_work("mail") as due:
+                async for queue in due:
+
+        per_group: As the one with which it is claimed.
+        heartbeat: Milliseconds between two signs of life; none when None.
+        init: Whether `on_init` is told first, each time that it is opened.
+        """
+        subscription = WorkSubscription(
+            self, {"queue": queue, "per_group": per_group, "heartbeat": heartbeat, "init": init}, on_init, on_heartbeat)
         await subscription.attach(timeout)
         return subscription
 

@@ -178,7 +178,7 @@ class Subscription:
         """What both kinds are told besides."""
         if kind == "init" and self._on_init is not None:
             self._store.tell(self._on_init, Greeting(
-                params["session_id"], params["tenant_id"], params["principal"], params["timestamp"],
+                params.get("session_id"), params.get("tenant_id"), params.get("principal"), params["timestamp"],
                 params.get("task_id")))
         elif kind == "heartbeat" and self._on_heartbeat is not None:
             self._store.tell(self._on_heartbeat, params["timestamp"])
@@ -485,6 +485,58 @@ class TaskSubscription(Subscription):
             self._note(params["task"], size)
         elif kind == "ended":
             self._end(params["task_id"], params["reason"])
+        else:
+            super().hear(kind, params, size)
+        self._wake.set()
+
+
+class WorkSubscription(Subscription):
+    """Tells when work of a queue may be there to be claimed: at first, then whenever a commit or a time makes some.
+
+    It is a hint, and may come for nothing. However many came while nobody looked, the reader is told once.
+    """
+
+    _method = "subscribe_work"
+
+    def __init__(
+        self, store: Store, params: dict[str, Any], on_init: Callable[[Greeting], object] | None = None,
+        on_heartbeat: Callable[[int], object] | None = None,
+    ) -> None:
+        super().__init__(store, params, 1, 1, on_init, on_heartbeat)
+        self._is_due = False
+        #: when work was due next as it was opened, Unix milliseconds; None: there was none
+        self.next_due: int | None = None
+
+    def __aiter__(self) -> WorkSubscription:
+        return self
+
+    async def __aenter__(self) -> WorkSubscription:
+        return self
+
+    async def __anext__(self) -> str:
+        """The name of the queue."""
+        queue: str = await self._next(self._take)
+        return queue
+
+    def _take(self) -> str | None:
+        is_due, self._is_due = self._is_due, False
+        return self._params["queue"] if is_due else None
+
+    def _request(self) -> dict[str, Any]:
+        return self._params
+
+    def _begin(self, result: dict[str, Any]) -> None:
+        self.next_due = result["next_due"]
+        self._is_due = True  # whatever came while nobody told
+
+    def _clear(self) -> None:
+        self._is_due = False
+
+    def hear(self, kind: str, params: dict[str, Any], size: int) -> None:
+        if kind == "work":
+            self._is_due = True
+        elif kind == "ended":
+            self._told_end(params["reason"])
         else:
             super().hear(kind, params, size)
         self._wake.set()

@@ -102,6 +102,11 @@ class TaskService:
         self._ttl = ttl
         self._poll_interval = poll_interval
 
+    @property
+    def store(self) -> Store:
+        """Where the tasks are."""
+        return self._store
+
     async def create(
         self, principal: str | None, *, tenant_id: str | None = None, ttl: int | None | Unset = UNSET,
         poll_interval: int | None | Unset = UNSET, status_message: str | None = None, method: str | None = None,

@@ -95,12 +95,10 @@ class Topic:
             return (await self.after(None, limit=1)).position, True
         page = await self.after(asked, limit=1)
         truncated = page.truncated
-        if asked.epoch != page.position.epoch:
-            begin = Position(page.position.epoch, 0)
-        elif asked.event_id > page.newest_id:
-            begin = page.position
+        if truncated and page.events:
+            begin = Position(page.position.epoch, page.events[0]["id"] - 1)
         else:
-            begin = asked
+            begin = page.position if truncated else asked
         if max_age is not None and page.events:
             floor = int(time.time() * 1_000) - max_age
             first = await self._first_since(begin, page.events[0], page.newest_id, floor)
