@@ -35,9 +35,9 @@ if TYPE_CHECKING:
         RequireTaskInputOmit, ResolveSessionOmit, ResumeSessionOmit, ReviveWorkResult, ServerInfo, Session,
         SessionCountResult, SessionCountStatus, SetSessionStateResult, SettleWorkOutcome, SettleWorkResult,
         StoreEventResult, StoreEventsEvents, StoreEventsResult, StoreTaskResultOmit, StoreTaskResultResult,
-        SubscribeWorkResult, SuspendSessionOmit, Task, TaskCountResult, TaskCountStatus, TouchSessionOmit,
-        TouchTaskOmit, TransactionCalls, TransactionResult, UpdateSessionOmit, UpdateSessionSession, UpdateTaskOmit,
-        UpdateTaskStatusOmit, UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult, ValidateSessionResult,
+        SuspendSessionOmit, Task, TaskCountResult, TaskCountStatus, TouchSessionOmit, TouchTaskOmit, TransactionCalls,
+        TransactionResult, UpdateSessionOmit, UpdateSessionSession, UpdateTaskOmit, UpdateTaskStatusOmit,
+        UpdateTaskStatusStatus, UpdateTaskTask, ValidateInputResult, ValidateSessionResult,
     )
 
 
@@ -1051,21 +1051,6 @@ class Methods:
         return await self.call("revive_work", {
             "queue": queue, "work_id": work_id, "group": group, "limit": limit, "tenant_id": tenant_id,
             "principal": principal,
-        }, timeout=timeout)
-
-    async def subscribe_work(
-        self, queue: str, *, per_group: int | None = None, heartbeat: int | None = None, init: bool | None = None,
-        timeout: float | None | Unset = UNSET,
-    ) -> SubscribeWorkResult:
-        """Sends a notification when something of a queue can be claimed.
-
-        queue: The queue.
-        per_group: Leases that one group may have at the same time; 1 when absent.
-        heartbeat: Milliseconds between two signs of life; none when absent.
-        init: Tells first what it follows, whose that is and what time it is; false when absent.
-        """
-        return await self.call("subscribe_work", {
-            "queue": queue, "per_group": per_group, "heartbeat": heartbeat, "init": init,
         }, timeout=timeout)
 
     async def append_log_entry(
