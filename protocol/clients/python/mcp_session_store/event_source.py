@@ -52,8 +52,8 @@ class EventType:
 
     name: 1 to 128 visible ASCII characters.
     input_schema: JSON Schema of the arguments of a subscription; payload_schema: of the `data` of its events.
-    delivery: how clients may have them: `poll`, `push`, `webhook`. What is published of a type with `webhook` waits until
-        a sender hands it on, so have one.
+    delivery: how clients may have them: `poll`, `push`, `webhook`. What is published of a type with `webhook` waits
+        until a sender hands it on, so have one.
     matches: whether an event is for a subscription, by its arguments, the event's data and the principal. Unless given,
         each argument must equal the member of its name.
     allows: whether a principal may have events for these arguments; asked at first, and again while it gets them.

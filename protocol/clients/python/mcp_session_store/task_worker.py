@@ -248,8 +248,8 @@ class TaskWorker:
     lease: milliseconds that a killed worker keeps its tasks from the others.
     concurrency: tasks at once, here; per_principal: of one user, everywhere.
     max_attempts: claims of a leg before it is given up, as what kills its worker each time.
-    told: calls that are made in one transaction with the end of a task, of its work and its status: an event, say, which
-        is then there exactly when the outcome is: `lambda work, status: source.publishing("task.ended", {…})`.
+    told: calls that are made in one transaction with the end of a task, of its work and its status: an event, say,
+        which is then there exactly when the outcome is: `lambda work, status: source.publishing("task.ended", {…})`.
     """
 
     def __init__(
