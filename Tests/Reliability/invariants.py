@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from calls import MAKING, METHODS, RESULTS, Calls, kinds
+from event_rows import with_single_events
 from part import Finding, Form
 from preloaded import Clock
 from sidecar import Sidecar
@@ -370,8 +371,8 @@ def rows(database: Path) -> dict[str, list[Any]]:
     """Everything, by table; the counters in `store` belong to the file, and its integrity is checked."""
     with closing(sqlite3.connect(database)) as connection:
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        return {table: sorted(connection.execute(f'SELECT * FROM "{table}"'), key=repr)
-                for table in tables if table != "store"}  # fmt: skip
+        found = {table: connection.execute(f'SELECT * FROM "{table}"').fetchall() for table in tables}
+        return {table: sorted(rows, key=repr) for table, rows in with_single_events(found).items() if table != "store"}
 
 
 def difference(before: bytes, after: bytes) -> list[tuple[bytes, bytes]]:

@@ -255,7 +255,10 @@ import Testing
     let test = try store(directory.file("s.db"))
     try test.create("s")
     try test.write { store in
-      for _ in 0..<300 { _ = try store.storeEvent("s", NewEvent(data: .null), owner: .server) }
+      // Each in a row of its own: its neighbours are of another stream.
+      for number in 0..<300 {
+        _ = try store.storeEvent("s", NewEvent(data: .null, streamID: "\(number % 2)"), owner: .server)
+      }
     }
     try test.step("s", .resolve)
     test.now += Self.kept

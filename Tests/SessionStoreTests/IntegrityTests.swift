@@ -73,6 +73,23 @@ import Testing
       "2 sessions whose events are not those from the first to the last that they should have"
     ),
     (
+      "UPDATE events SET first_id = id - 1, data = '1' || char(10) || '2' WHERE id = 50",
+      "2 sessions whose events are not those from the first to the last that they should have"
+    ),
+    (
+      """
+      UPDATE events SET first_id = 49 WHERE id = 50; DELETE FROM events WHERE id = 49
+      """,
+      "2 rows of several events that have not a line and a time for each"
+    ),
+    (
+      """
+      UPDATE events SET first_id = 48, data = '1' || char(10) || '2' || char(10) || '3', times = '0 1' WHERE id = 50;
+      DELETE FROM events WHERE id IN (48, 49)
+      """,
+      "2 rows of several events that have not a line and a time for each"
+    ),
+    (
       "DELETE FROM log_entries WHERE seq = 1; UPDATE store SET log_entries = 98",
       "2 sessions whose log entries are not those from the first to the last that they should have"
     ),

@@ -558,11 +558,12 @@ final class ModelRun {
     }
     try same(
       "all events",
-      try rows(
-        """
-        SELECT s.number, e.id, stream_id, coalesce(event_type, 'message'), timestamp, retry, data
-        FROM sessions s JOIN events e ON e.session = s.number AND e.id > s.event_floor ORDER BY s.number, e.id
-        """, columns: 7),
+      try store.storedEvents().filter { $0.id > $0.floor }.map {
+        line([
+          "\($0.session)", "\($0.id)", $0.stream, $0.type ?? "message", "\($0.timestamp)", $0.retry.map(String.init),
+          $0.data,
+        ])
+      },
       model.sessions.flatMap { session in
         session.events.map {
           line([

@@ -155,6 +155,55 @@ final class TestStore {
   }
 }
 
+/// An event as it stands in the tables.
+struct RawEvent: Equatable {
+  var session: Int64
+  var floor: Int64
+  var id: Int64
+  var stream: String?
+  var type: String?
+  var timestamp: Int64
+  var retry: Int64?
+  var data: String
+}
+
+extension Store {
+  /// All that SQL sees in table `events`, however many share a row.
+  func storedEvents() throws -> [RawEvent] {
+    var select = try tables.connection(.server).statement(
+      composed: """
+        SELECT session, event_floor, id, stream_id, event_type, timestamp, retry, data, first_id, times
+        FROM events JOIN sessions ON number = session ORDER BY session, id
+        """)
+    var events: [RawEvent] = []
+    while try select.step() {
+      let row = RawEvent(
+        session: select.integer(0), floor: select.integer(1), id: select.integer(2), stream: select.optionalString(3),
+        type: select.optionalString(4), timestamp: select.integer(5), retry: select.optionalInteger(6),
+        data: select.string(7))
+      guard let first = select.optionalInteger(8) else {
+        events.append(row)
+        continue
+      }
+      let lines = row.data.split(separator: "\n", omittingEmptySubsequences: false)
+      let times = select.optionalString(9)?.split(separator: " ").map { Int64($0) ?? .min }
+      if Int64(lines.count) != row.id - first + 1 || (times ?? []).count != (times == nil ? 0 : lines.count) {
+        throw TestFailure(description: "a row of \(lines.count) lines: \(row)")
+      }
+      for (index, text) in lines.enumerated() {
+        var event = row
+        event.id = first + Int64(index)
+        event.timestamp += times?[index] ?? 0
+        event.data = String(text)
+        events.append(event)
+      }
+    }
+    return events
+  }
+}
+
+struct TestFailure: Error, CustomStringConvertible { let description: String }
+
 /// What is large of a task, read when it is asked for.
 extension TaskRecord {
   var originalParams: JSONText? { get throws { try payload(.originalParams) } }

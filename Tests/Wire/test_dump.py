@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from engine import Place
+from event_rows import with_single_events
 from faults import STRACE, needs_strace
 from shell import command, is_refused, output
 from sidecar import BINARY, PATIENCE, Sidecar, clean_environment
@@ -91,7 +92,8 @@ def rows(database: Path) -> dict[str, list[str]]:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         tables = [name for (name,) in names if name != "store"]
-        return {name: sorted(map(repr, connection.execute(f"SELECT * FROM {name}"))) for name in tables}
+        found = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
+        return {name: sorted(map(repr, rows)) for name, rows in with_single_events(found).items()}
 
 
 def test_a_loaded_store_goes_on_where_the_other_was(

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import pytest
 
+from event_rows import single
 from faults import STRACE, injecting, needs_strace
 from sidecar import JSON, Sidecar, line, notification, request
 from test_process import until
@@ -41,7 +42,7 @@ def rows(path: Path) -> list[int]:
     """The events of a copy, after a look at the whole file."""
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return [json.loads(data) for (data,) in connection.execute("SELECT data FROM events ORDER BY id")]
+        return [json.loads(event[-1]) for event in single(connection.execute("SELECT * FROM events ORDER BY id"))]
 
 
 def files(folder: Path) -> set[str]:
@@ -572,9 +573,10 @@ def damaged(path: Path, *, table: str, page_offset: int, change: bytes) -> None:
 
 @pytest.fixture
 def filled(sidecar: Sidecar, target: Path) -> Path:
-    """A copy of a store with 300 events."""
+    """A copy of a store with 300 events, each in a row of its own: its neighbours are of another stream."""
     sidecar.call("create_session", session_id="s")
-    sidecar.send(*(notification("store_event", session_id="s", data="x" * 100) for _ in range(300)))
+    sidecar.send(*(notification("store_event", session_id="s", stream_id=f"{number % 2}", data="x" * 100)
+                   for number in range(300)))  # fmt: skip
     sidecar.call("backup", path=str(target))
     return target
 

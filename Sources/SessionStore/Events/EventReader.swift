@@ -26,7 +26,7 @@ extension Store {
     let slot = try session(sessionID, owner: owner, for: .read)
     let row = cache.rows[slot]
     let cursor = after ?? row.lastEventID
-    let gap = try gap(row, after: cursor, streamID: streamID)
+    let gap = try gap(slot, after: cursor, streamID: streamID)
     // What the gap tells is not told again.
     let start = min(max(cursor, row.eventFloor), row.lastEventID)
     var reader = EventReader(
@@ -71,7 +71,7 @@ extension Store {
     if status.isOver || status == .invalidated { return .ended(reason: status.rawValue) }
     let row = cache.rows[slot]
     reader.note(row, limits)
-    if let gap = try gap(row, after: reader.after, streamID: reader.streamID) {
+    if let gap = try gap(slot, after: reader.after, streamID: reader.streamID) {
       reader.after = row.eventFloor
       return .lagged(gap)
     }

@@ -24,28 +24,6 @@ package struct NewEvent {
   package static let defaultType = "message"
 }
 
-/// An event as it lies in the row that is being read; valid until the next step.
-package struct EventRow: ~Copyable {
-  private var row: Statement
-
-  fileprivate init(_ row: consuming Statement) {
-    self.row = row
-  }
-
-  package var id: Int64 { row.integer(0) }
-  package var streamID: String? { row.optionalString(1) }
-  package var eventType: String { row.optionalString(2) ?? NewEvent.defaultType }
-  package var timestamp: Int64 { row.integer(3) }
-  package var retry: Int64? { row.optionalInteger(4) }
-  /// Appends the payload as it came.
-  package func appendData(to bytes: inout [UInt8]) { row.append(5, to: &bytes) }
-  package func withData<Result>(_ body: (Span<UInt8>) throws -> Result) rethrows -> Result {
-    try row.withText(5, body)
-  }
-
-  fileprivate mutating func step() throws -> Bool { try row.step() }
-}
-
 /// What a reader missed.
 package struct EventGap: Equatable {
   /// Events that no longer exist. Exact for a reader of the whole session and for one that starts before the stream's
@@ -132,19 +110,7 @@ extension Store {
   private func append(_ event: NewEvent, _ data: Payload, to slot: SessionSlot) throws -> Int64 {
     let number = cache.rows[slot].number
     let id = cache.rows[slot].lastEventID + 1
-    var insert = try tables.statement(
-      of: number,
-      """
-      INSERT INTO events (session, id, stream_id, event_type, timestamp, retry, data)
-      VALUES ($1, $2, $3, $4, $5, $6, $7)
-      """)
-    insert.bind(2, id)
-    insert.bind(3, event.streamID)
-    insert.bind(4, event.eventType == NewEvent.defaultType ? nil : event.eventType)
-    insert.bind(5, event.timestamp ?? now)
-    insert.bind(6, event.retry)
-    try insert.run(binding: 7, data)
-
+    try add(event, data, id: id, to: slot)
     let evicted = cache.update(slot) { row in
       row.lastEventID = id
       row.touch(now, limits)
@@ -157,7 +123,7 @@ extension Store {
     done.eventBytesStored += Int64(data.text.bytes.count)
     done.eventsEvicted += evicted
     noteMade(1)
-    if evicted > 0 { try trimEvents(slot, atLeast: Self.trimBatch) }
+    if evicted > 0 { try trimEvictedEvents(slot, evicted) }
     noteChange(ofSession: number)
     return id
   }
@@ -173,31 +139,65 @@ extension Store {
     let deleted = floor - row.eventFloor
     cache.update(slot) { $0.eventFloor = floor }
     counters.events -= deleted
-    if deleted > 0 { try trimEvents(slot, atLeast: 1) }
+    if deleted > 0 { try trimEvents(slot) }
     touch(slot)
     noteChange(ofSession: row.number)
     return deleted
   }
 
-  /// Deletes the rows that lie under the floor, once they are at least `count`.
-  func trimEvents(_ slot: SessionSlot, atLeast count: Int64) throws {
+  /// Deletes the rows that lie under the floor as a whole, whenever that has passed another batch of events.
+  /// - Parameter evicted: how many it has passed just now
+  private func trimEvictedEvents(_ slot: SessionSlot, _ evicted: Int64) throws {
     let row = cache.rows[slot]
-    guard row.eventFloor - row.eventTrimmed >= count else { return }
+    let waiting = row.eventFloor - row.eventTrimmed
+    guard waiting / Self.trimBatch > (waiting - evicted) / Self.trimBatch else { return }
+    var select = try tables.statement(
+      of: row.number, "SELECT id FROM events WHERE session = $1 AND id <= $2 ORDER BY id DESC LIMIT 1")
+    select.bind(2, row.eventFloor)
+    guard try select.step() else { return }
+    try trimEvents(slot, through: select.integer(0))
+  }
+
+  /// Deletes the events that lie under the floor, also out of a row that holds others as well.
+  func trimEvents(_ slot: SessionSlot) throws {
+    let row = cache.rows[slot]
+    if row.eventFloor <= row.eventTrimmed { return }
+    try writeEvents(of: slot)
+    try trimEvents(slot, through: row.eventFloor)
+  }
+
+  private func trimEvents(_ slot: SessionSlot, through floor: Int64) throws {
+    let row = cache.rows[slot]
+    // Of the last of these rows there may be more than what goes.
     var losses = try tables.statement(
-      of: row.number,
+      of: row.number, as: 2,
       """
       INSERT INTO stream_losses (session, stream_id, lost, first_id, last_id)
-      SELECT session, stream_id, count(*), min(id), max(id) FROM events
-      WHERE session = $1 AND id > $2 AND id <= $3 AND stream_id IS NOT NULL GROUP BY session, stream_id
+      SELECT session, stream_id, CAST(sum(last - first + 1) AS BIGINT), min(first), max(last) FROM (
+        SELECT session, stream_id, coalesce(first_id, id) AS first, CASE WHEN id < $1 THEN id ELSE $1 END AS last
+        FROM events WHERE session = $2 AND id > $3 AND stream_id IS NOT NULL
+          AND id <= (SELECT min(id) FROM events WHERE session = $2 AND id >= $1)
+      ) AS gone WHERE first <= last GROUP BY session, stream_id
       ON CONFLICT (session, stream_id) DO UPDATE
         SET lost = stream_losses.lost + excluded.lost, last_id = excluded.last_id
       """)
-    losses.bind(2, row.eventTrimmed)
-    losses.bind(3, row.eventFloor)
+    losses.bind(1, floor)
+    losses.bind(3, row.eventTrimmed)
     try losses.run()
     if tables.changes > 0 { try foldLosses(session: row.number) }
-    try deleteEventRows(session: row.number, through: row.eventFloor)
-    cache.update(slot) { $0.eventTrimmed = row.eventFloor }
+    try deleteEventRows(session: row.number, through: floor)
+    if floor < row.lastEventID, try isMiddle(floor, of: row.number) {
+      try rewriteRow(of: row.number, holding: floor) { id, text in id > floor ? Payload(own: text) : nil }
+    }
+    cache.update(slot) { $0.eventTrimmed = floor }
+  }
+
+  /// Whether one row holds this event and the next.
+  private func isMiddle(_ id: Int64, of session: SessionNumber) throws -> Bool {
+    var select = try tables.statement(
+      of: session, "SELECT first_id FROM events WHERE session = $1 AND id > $2 ORDER BY id LIMIT 1")
+    select.bind(2, id)
+    return try select.step() && !select.isNull(0) && select.integer(0) <= id
   }
 
   /// Streams of a session whose losses are told apart. What older ones lost stands in one row without a name: with ever
@@ -239,6 +239,7 @@ extension Store {
     try delete.run()
   }
 
+  /// Deletes rows whose last event is at most this one.
   func deleteEventRows(session: SessionNumber, through id: Int64) throws {
     var delete = try tables.statement(
       of: session, "DELETE FROM events WHERE session = $1 AND id <= $2")
@@ -267,35 +268,48 @@ extension Store {
     let slot = try session(sessionID, owner: owner, for: .read)
     let row = cache.rows[slot]
     var start = max(row.eventFloor, row.lastEventID - Int64(limit))
-    if let streamID {
-      var select = try tables.statement(
-        of: row.number,
-        """
-        SELECT id FROM events WHERE session = $1 AND stream_id = $2 AND id > $3
-        ORDER BY id DESC LIMIT 1 OFFSET $4
-        """)
-      select.bind(2, streamID)
-      select.bind(3, row.eventFloor)
-      select.bind(4, Int64(limit - 1))
-      start = try select.step() ? select.integer(0) - 1 : row.eventFloor
-    }
+    if let streamID { start = try beginning(ofLast: limit, streamID, slot) }
     var page = try readEvents(slot, after: start, streamID: streamID, limit: limit, visit: visit)
     page.gap = nil
     return page
   }
 
+  /// The id behind which the newest `count` events of a stream begin.
+  private func beginning(ofLast count: Int, _ streamID: String, _ slot: SessionSlot) throws -> Int64 {
+    try writeEvents(of: slot)
+    let row = cache.rows[slot]
+    var select = try tables.cursor(
+      of: row.number,
+      """
+      SELECT id, coalesce(first_id, id) FROM events WHERE session = $1 AND stream_id = $2 AND id > $3
+      ORDER BY id DESC LIMIT $4
+      """)
+    select.bind(2, streamID)
+    select.bind(3, row.eventFloor)
+    select.bind(4, Int64(count))
+    var missing = Int64(count)
+    while try select.step() {
+      let (last, first) = (select.integer(0), max(select.integer(1), row.eventFloor + 1))
+      if last - first + 1 >= missing { return last - missing }
+      missing -= last - first + 1
+    }
+    return row.eventFloor
+  }
+
   func readEvents(
     _ slot: SessionSlot, after: Int64, streamID: String?, limit: Int, visit: (borrowing EventRow) throws -> Bool
   ) throws -> EventPage {
+    try writeEvents(of: slot)
     let row = cache.rows[slot]
     var page = EventPage(
       nextAfter: row.lastEventID, newestID: row.lastEventID, hasMore: false,
-      gap: try gap(row, after: after, streamID: streamID), cursorAhead: after > row.lastEventID)
+      gap: try gap(slot, after: after, streamID: streamID), cursorAhead: after > row.lastEventID)
     let start = max(after, row.eventFloor)
     if start >= row.lastEventID { return page }
 
     // One more than asked for tells whether there are more; without a stream the ids tell that.
-    var events = EventRow(try eventStatement(row.number, start, streamID, limit + (streamID == nil ? 0 : 1)))
+    var events = EventRow(
+      try eventStatement(row, start, streamID, limit + (streamID == nil ? 0 : 1)), after: start)
     var count = 0
     var last = start
     while try events.step() {
@@ -316,13 +330,27 @@ extension Store {
   }
 
   private func eventStatement(
-    _ number: SessionNumber, _ start: Int64, _ streamID: String?, _ limit: Int
+    _ row: SessionRow, _ start: Int64, _ streamID: String?, _ limit: Int
   ) throws -> Statement {
+    let number = row.number
+    if streamID == nil, isShared {
+      // A server sends rows before they are asked for: none behind the one that holds the last event of the page.
+      var select = try tables.cursor(
+        of: number,
+        """
+        SELECT id, stream_id, event_type, timestamp, retry, data, first_id, times FROM events
+        WHERE session = $1 AND id > $2 AND id <= (SELECT min(id) FROM events WHERE session = $1 AND id >= $3)
+        ORDER BY id
+        """)
+      select.bind(2, start)
+      select.bind(3, min(start + Int64(limit), row.lastEventID))
+      return select
+    }
     guard let streamID else {
       var select = try tables.cursor(
         of: number,
         """
-        SELECT id, stream_id, event_type, timestamp, retry, data FROM events
+        SELECT id, stream_id, event_type, timestamp, retry, data, first_id, times FROM events
         WHERE session = $1 AND id > $2 ORDER BY id LIMIT $3
         """)
       select.bind(2, start)
@@ -332,7 +360,7 @@ extension Store {
     var select = try tables.cursor(
       of: number,
       """
-      SELECT id, stream_id, event_type, timestamp, retry, data FROM events
+      SELECT id, stream_id, event_type, timestamp, retry, data, first_id, times FROM events
       WHERE session = $1 AND id > $2 AND stream_id = $3 ORDER BY id LIMIT $4
       """)
     select.bind(2, start)
@@ -342,21 +370,26 @@ extension Store {
   }
 
   /// What a reader at the cursor `after` missed; nil when nothing that it would have read is gone.
-  func gap(_ row: SessionRow, after: Int64, streamID: String?) throws -> EventGap? {
+  func gap(_ slot: SessionSlot, after: Int64, streamID: String?) throws -> EventGap? {
+    let row = cache.rows[slot]
     if after >= row.eventFloor { return nil }
     guard let streamID else {
       return EventGap(
         dropped: row.eventFloor - after,
         oldestAvailable: row.eventCount > 0 ? row.eventFloor + 1 : nil)
     }
+    try writeEvents(of: slot)
     let dropped = try deletedEvents(row, after: after, streamID) + evictedEvents(row, after: after, streamID)
     if dropped == 0 { return nil }
     var select = try tables.statement(
       of: row.number,
-      "SELECT id FROM events WHERE session = $1 AND stream_id = $2 AND id > $3 ORDER BY id LIMIT 1")
+      """
+      SELECT coalesce(first_id, id) FROM events WHERE session = $1 AND stream_id = $2 AND id > $3 ORDER BY id LIMIT 1
+      """)
     select.bind(2, streamID)
     select.bind(3, row.eventFloor)
-    return EventGap(dropped: dropped, oldestAvailable: try select.step() ? select.integer(0) : nil)
+    return EventGap(
+      dropped: dropped, oldestAvailable: try select.step() ? max(select.integer(0), row.eventFloor + 1) : nil)
   }
 
   /// Events of a stream whose rows are deleted. Whether those of a stream that lost long ago are among what stands
@@ -380,11 +413,18 @@ extension Store {
   /// Events of a stream that are under the floor while their rows wait to be deleted.
   private func evictedEvents(_ row: SessionRow, after: Int64, _ streamID: String) throws -> Int64 {
     var select = try tables.statement(
-      of: row.number,
-      "SELECT count(*) FROM events WHERE session = $1 AND stream_id = $2 AND id > $3 AND id <= $4")
-    select.bind(2, streamID)
-    select.bind(3, max(after, row.eventTrimmed))
-    select.bind(4, row.eventFloor)
+      of: row.number, as: 3,
+      """
+      SELECT coalesce(CAST(sum(last - first + 1) AS BIGINT), 0) FROM (
+        SELECT CASE WHEN coalesce(first_id, id) > $1 THEN coalesce(first_id, id) ELSE $1 + 1 END AS first,
+          CASE WHEN id < $2 THEN id ELSE $2 END AS last
+        FROM events WHERE session = $3 AND stream_id = $4 AND id > $1
+          AND id <= (SELECT min(id) FROM events WHERE session = $3 AND id >= $2)
+      ) AS gone WHERE first <= last
+      """)
+    select.bind(4, streamID)
+    select.bind(1, max(after, row.eventTrimmed))
+    select.bind(2, row.eventFloor)
     return try select.step() ? select.integer(0) : 0
   }
 

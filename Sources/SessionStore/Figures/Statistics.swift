@@ -79,21 +79,15 @@ extension Store {
     return statistics
   }
 
-  /// the events that can be read, not those that only wait to be deleted
-  private static let readable =
-    "id > (SELECT event_floor FROM sessions WHERE number = session AND status <> 'invalidated')"
-
-  /// what is counted over time, and by which of its times
+  /// what is counted over time beside events, and by which of its times
   private static var series: [(rows: String, time: String, buckets: WritableKeyPath<Statistics, [Int64]>)] {
-    [
-      ("events WHERE \(readable)", "timestamp", \.eventBuckets), ("sessions", "created_at", \.sessionBuckets),
-      ("tasks", "created_at", \.taskBuckets),
-    ]
+    [("sessions", "created_at", \.sessionBuckets), ("tasks", "created_at", \.taskBuckets)]
   }
 
   /// All in the same buckets, so that they can be compared.
   private func countOverTime(_ statistics: inout Statistics) throws {
     var (first, last) = (Int64.max, Int64.min)
+    try eachEventTime { time in (first, last) = (min(first, time), max(last, time)) }
     for series in Self.series {
       var range = try tables.statement(
         .server, composed: "SELECT min(\(series.time)), max(\(series.time)) FROM \(series.rows)")
@@ -110,6 +104,12 @@ extension Store {
     let start = (Saturating(first) - first % length).value
     (statistics.bucketStart, statistics.bucketLength) = (start, length)
     let count = Int((Saturating(last) - start).value / length) + 1
+    var events = [Int64](repeating: 0, count: count)
+    try eachEventTime { time in
+      let bucket = Int((Saturating(time) - start).value / length)
+      if events.indices.contains(bucket) { events[bucket] += 1 }
+    }
+    statistics.eventBuckets = events
     for series in Self.series {
       var buckets = [Int64](repeating: 0, count: count)
       var select = try tables.statement(
@@ -122,6 +122,26 @@ extension Store {
         if buckets.indices.contains(bucket) { buckets[bucket] = select.integer(1) }
       }
       statistics[keyPath: series.buckets] = buckets
+    }
+  }
+
+  /// The times of the events that can be read, not of those that only wait to be deleted.
+  private func eachEventTime(_ visit: (Int64) -> Void) throws {
+    var rows = try tables.cursor(
+      .server,
+      composed: """
+        SELECT id, coalesce(first_id, id), event_floor, timestamp, times FROM events
+        JOIN sessions ON number = session WHERE id > event_floor AND status <> 'invalidated'
+        """)
+    var times = EventTimes()
+    while try rows.step() {
+      let (last, first, floor) = (rows.integer(0), rows.integer(1), rows.integer(2))
+      if first > last { continue }  // damaged
+      times.begin(first: rows.integer(3), rows, 4)
+      for id in first...last {
+        let time = times.next()
+        if id > floor { visit(time) }
+      }
     }
   }
 
@@ -144,22 +164,32 @@ extension Store {
       .server,
       composed: """
         SELECT session_id, user_id, principal, last_event_id - event_floor AS events,
-          (SELECT coalesce(sum(\(tables.dialect.byteLength("data"))), 0) FROM events
+          (SELECT coalesce(
+            CAST(sum(\(tables.dialect.byteLength("data")) - (id - coalesce(first_id, id))) AS BIGINT), 0) FROM events
             WHERE session = number AND id > event_floor),
-          state_bytes, last_log_seq - log_floor, last_activity
+          state_bytes, last_log_seq - log_floor, last_activity, number, event_floor
         FROM sessions WHERE NOT \(isOver(at: "$1"))
         ORDER BY events DESC, state_bytes DESC, number LIMIT \(Self.listed)
         """)
     select.bind(1, now)
     var sessions: [Statistics.LargeSession] = []
     while try select.step() {
+      let evicted = try evictedBytes(SessionNumber(select, 8), floor: select.integer(9))
       sessions.append(
         Statistics.LargeSession(
           sessionID: select.string(0), userID: select.optionalString(1), principal: select.optionalString(2),
-          events: select.integer(3), eventBytes: select.integer(4), stateBytes: select.integer(5),
+          events: select.integer(3), eventBytes: select.integer(4) - evicted, stateBytes: select.integer(5),
           logEntries: select.integer(6), lastActivity: select.integer(7)))
     }
     return sessions
+  }
+
+  /// Bytes of evicted events in a row that holds others as well.
+  private func evictedBytes(_ session: SessionNumber, floor: Int64) throws -> Int64 {
+    var events = try eventRow(of: session, holding: floor + 1)
+    var bytes = 0
+    while try events.step(), events.id <= floor { bytes += events.withData { $0.count } }
+    return Int64(bytes)
   }
 
   private func oldestTasks() throws -> [Statistics.RunningTask] {

@@ -118,10 +118,20 @@ enum Integrity {
       "sessions whose events are not those from the first to the last that they should have",
       """
       SELECT count(*) FROM sessions LEFT JOIN (
-        SELECT session, count(*) AS count, min(id) AS first, max(id) AS last FROM events GROUP BY session
+        SELECT session, CAST(sum(id - coalesce(first_id, id) + 1) AS BIGINT) AS count,
+          min(coalesce(first_id, id)) AS first, max(id) AS last
+        FROM events GROUP BY session
       ) AS stored ON stored.session = number
       WHERE coalesce(stored.count, 0) <> last_event_id - event_trimmed OR stored.first <> event_trimmed + 1
         OR stored.last <> last_event_id
+      """
+    ),
+    (
+      "rows of several events that have not a line and a time for each",
+      """
+      SELECT count(*) FROM events WHERE first_id IS NOT NULL AND (
+        first_id >= id OR length(data) - length(replace(data, '\n', '')) <> id - first_id
+        OR length(times) - length(replace(times, ' ', '')) <> id - first_id)
       """
     ),
     (

@@ -167,9 +167,16 @@ extension Store {
   }
 
   private func deleteOldestEvents(_ slot: SessionSlot, _ limit: Int64) throws -> Int64 {
+    try writeEvents(of: slot)
     let row = cache.rows[slot]
-    let through = min((Saturating(row.eventTrimmed) + limit).value, row.lastEventID)
+    var through = min((Saturating(row.eventTrimmed) + limit).value, row.lastEventID)
     if through == row.eventTrimmed { return 0 }
+    do {
+      // To the end of a row.
+      var select = try tables.statement(of: row.number, "SELECT min(id) FROM events WHERE session = $1 AND id >= $2")
+      select.bind(2, through)
+      if try select.step(), let last = select.optionalInteger(0) { through = last }
+    }
     try deleteEventRows(session: row.number, through: through)
     counters.events -= max(0, through - row.eventFloor)
     cache.update(slot) { row in
@@ -394,7 +401,7 @@ extension Store {
     for sessionID in sessionIDs {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
       trimmed += cache.rows[slot].eventFloor - cache.rows[slot].eventTrimmed
-      try trimEvents(slot, atLeast: 1)
+      try trimEvents(slot)
     }
     return trimmed
   }

@@ -83,15 +83,18 @@ extension Schema {
     ) STRICT;
     CREATE INDEX session_state_in_order ON session_state (session, number);
 
-    -- A rowid table, so that appends stay at the end of the file whatever the session.
+    -- A rowid table, so that appends stay at the end of the file whatever the session. A row may hold several events
+    -- that follow each other: they have the same stream, type and retry, and in data each has a line.
     CREATE TABLE events (
       session INTEGER NOT NULL,
-      id INTEGER NOT NULL,             -- from 1 in each session, contiguous as stored, never reused
+      id INTEGER NOT NULL,             -- from 1 in each session, contiguous, never reused; of several the last
       stream_id TEXT,
       event_type TEXT,                 -- NULL: "message"
-      timestamp INTEGER NOT NULL,
+      timestamp INTEGER NOT NULL,      -- of several the first one's
       retry INTEGER,
-      data TEXT NOT NULL
+      data TEXT NOT NULL,
+      first_id INTEGER,                -- of several; else NULL
+      times TEXT                       -- of several: what each is behind timestamp, in ms; NULL: nothing
     ) STRICT;
     CREATE UNIQUE INDEX events_by_session ON events (session, id);
 

@@ -223,7 +223,7 @@ package struct Schema {
 
   private static let third = [
     rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
-    lineage, writeAllowances, endedSessions, auditChains, work,
+    lineage, writeAllowances, rowsOfEvents, endedSessions, auditChains, work,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -342,6 +342,12 @@ package struct Schema {
   /// Where the writes of sessions are limited; else NULL.
   private static let writeAllowances = """
     ALTER TABLE sessions ADD COLUMN write_arrival INTEGER; -- of its last write, as in rate_limits
+    """
+
+  /// A row may hold several events: see ``EventChunk``. What was there before are rows of one.
+  private static let rowsOfEvents = """
+    ALTER TABLE events ADD COLUMN first_id INTEGER; -- of several events in the row, whose last is id; else NULL
+    ALTER TABLE events ADD COLUMN times TEXT; -- of several: what each is behind timestamp; NULL: nothing
     """
 
   /// A session may outlive its end. What an older program has ended is not kept: half of it may be gone.

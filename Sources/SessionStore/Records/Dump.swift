@@ -81,14 +81,28 @@ extension Store {
       if let selection, !Self.narrow(&conditions, kind, number: selection.number, id: selection.id) {
         continue
       }
-      let select = selection == nil ? kind.select : kind.select(without: ["seal"])
-      var rows = try tables.statement(
-        conditions, select, suffix: " ORDER BY " + kind.key.joined(separator: ", "), areLarge: true)
-      while try rows.step() {
-        kind.write(rows, to: &writer)
+      func end() throws {
         writer.raw("\n")
         records += 1
         if writer.count >= Self.pieceBytes { try emit(writer.take(), records) }
+      }
+      let select =
+        kind.holdsSeveral
+        ? "SELECT session, \(EventRow.columns) FROM events"
+        : selection == nil ? kind.select : kind.select(without: ["seal"])
+      var rows = try tables.statement(
+        conditions, select, suffix: " ORDER BY " + kind.key.joined(separator: ", "), areLarge: true)
+      if kind.holdsSeveral {
+        var events = EventRow(rows, from: 1)
+        while try events.step() {
+          events.writeRecord(to: &writer)
+          try end()
+        }
+      } else {
+        while try rows.step() {
+          kind.write(rows, to: &writer)
+          try end()
+        }
       }
     }
     try checkStillness()
@@ -141,6 +155,9 @@ extension Store {
 }
 
 extension RecordKind {
+  /// Whether a row of its table may hold several records: see ``EventChunk``.
+  var holdsSeveral: Bool { name == Self.event.name }
+
   var select: String { "SELECT " + columns.map(\.name).joined(separator: ", ") + " FROM " + table }
 
   /// with NULL in some columns

@@ -63,6 +63,8 @@ package struct Loader: ~Copyable {
   }
 
   private static let sentAtMost = 500
+  /// events that wait to be written
+  private var events = EventChunk()
 
   /// where the trail stood before
   private var head = AuditHead(number: 0, lifecycle: .zero, security: .zero)
@@ -122,6 +124,7 @@ package struct Loader: ~Copyable {
     if position > kind {
       kind = position
       lastKey = []
+      try events.write(to: store.tables)
     }
     try insert(kinds[position], value)
     records += 1
@@ -236,6 +239,7 @@ package struct Loader: ~Copyable {
     } catch {
       throw wrong(error.message)
     }
+    if kind.holdsSeveral { return try add(event: values, kind) }
     let what = kind.named.map { "\(kind.columns[$0].name) \(values[$0].string)" } ?? "this \(kind.name)"
     if kind.isToldLater(store) {
       try statement.send()
@@ -261,6 +265,20 @@ package struct Loader: ~Copyable {
     } catch let error as DatabaseError where error.isConstraint {
       throw wrong("what stands up to here contradicts itself: \(error.message)")
     }
+  }
+
+  /// Adds an event to the rows of its session, and counts it.
+  private mutating func add(event values: [JSONText], _ kind: RecordKind) throws {
+    func value(_ name: String) -> JSONText { kind.column(name).map { values[$0] } ?? .null }
+    let session = SessionNumber(
+      loaded: (Saturating(value("session").integer ?? 0) + (bases[RecordKind.session.name] ?? 0)).value)
+    let event = NewEvent(
+      data: value("data"), eventType: value("event_type").decodedString, streamID: value("stream_id").decodedString,
+      retry: value("retry").integer)
+    try events.add(
+      event, Payload(own: event.data), id: value("id").integer ?? 0, timestamp: value("timestamp").integer ?? 0,
+      of: session, to: store.tables)
+    try count(kind, values)
   }
 
   /// The values of a record in the order of the columns.
@@ -373,6 +391,7 @@ package struct Loader: ~Copyable {
     guard let header else { throw wrong("the dump is empty") }
     try confirm()
     if !hasEnded { throw wrong("the dump is cut off: the line that ends it is missing") }
+    try events.write(to: store.tables)
     do {
       try TaskSplit.run(in: store.tables.connection(.server))
     } catch let error as DatabaseError where error.isConstraint {

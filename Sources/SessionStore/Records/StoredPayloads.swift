@@ -59,6 +59,8 @@ private struct PayloadStage: Sendable {
   var owner = ""
 
   var name: String { "\(table).\(column)" }
+  /// Whether a row may hold several of them: see ``EventChunk``.
+  var holdsSeveral: Bool { table == RecordKind.event.table }
   /// Whether it is the task's row, where large payloads do not stay.
   var isOfTask: Bool { table == "tasks" && column != "status_message" }
 
@@ -150,7 +152,13 @@ extension Store {
     var (position, count) = (start, 0)
     while position.stage < PayloadStage.all.count {
       let stage = PayloadStage.all[position.stage]
-      var rows = try tables.statement(.server, composed: stage.select)
+      if stage.holdsSeveral {
+        if try listEvents(behind: &position, limit: limit, &count, visit) { return true }
+        position.stage += 1
+        position.row = (0, 0)
+        continue
+      }
+      var rows = try tables.cursor(.server, composed: stage.select)
       rows.bind(1, position.row.0)
       if stage.key.count == 2 { rows.bind(2, position.row.1) }
       rows.bind(Int32(stage.key.count + 1), Int64(limit - count + 1))
@@ -176,6 +184,40 @@ extension Store {
     return false
   }
 
+  /// The same of events alone.
+  private func listEvents(
+    behind position: inout PayloadPosition, limit: Int, _ count: inout Int,
+    _ visit: (PayloadPosition, StoredPayload) throws -> Bool
+  ) throws -> Bool {
+    let columns = EventRow.columns.split(separator: " ").map { "p." + $0 }.joined(separator: " ")
+    var select = try tables.cursor(
+      .server,
+      composed: """
+        SELECT p.session, \(columns), s.session_id FROM events p JOIN sessions s ON s.number = p.session
+        WHERE (p.session, p.id) > ($1, $2) ORDER BY p.session, p.id LIMIT $3
+        """)
+    select.bind(1, position.row.0)
+    select.bind(2, position.row.1)
+    select.bind(3, Int64(limit - count + 1))
+    let start = position.row
+    var events = EventRow(select, from: 1)
+    while try events.step() {
+      // The first row may begin before it.
+      if (events.session, events.id) <= start { continue }
+      if count == limit { return true }
+      var next = position
+      next.row = (events.session, events.id)
+      let payload = StoredPayload(
+        place: PayloadStage.all[position.stage].place, sessionID: events.string(behind: 0), taskID: nil,
+        streamID: events.streamID, eventType: events.storedType, tenantID: nil, principal: nil, collection: nil,
+        key: nil, text: events.dataText)
+      if try !visit(next, payload) { return true }
+      position = next
+      count += 1
+    }
+    return false
+  }
+
   /// Puts another text in the place of a payload, if it still is the one that was read. To those who read it nothing
   /// has changed: so no revision rises, no session is touched, and no subscriber is told.
   /// - Returns: whether it was
@@ -184,6 +226,7 @@ extension Store {
     let stage = PayloadStage.all[position.stage]
     try checkReplacement(replacement, stage)
     try flushSessions()
+    if stage.holdsSeveral, let isReplaced = try replaceEvent(position, text, with: replacement) { return isReplaced }
     var update = try tables.statement(.server, composed: stage.update)
     update.bind(1, replacement)
     update.bind(2, position.row.0)
@@ -207,6 +250,26 @@ extension Store {
     // Their rows are remembered.
     if ["sessions", "session_state"].contains(stage.table) { cache.removeAll() }
     return true
+  }
+
+  /// Replaces the payload of an event that shares its row with others.
+  /// - Returns: nil for one that does not
+  private func replaceEvent(_ position: PayloadPosition, _ text: String, with replacement: String) throws -> Bool? {
+    var select = try tables.statement(
+      .server, "SELECT session, first_id FROM events WHERE session = $1 AND id >= $2 ORDER BY id LIMIT 1")
+    select.bind(1, position.row.0)
+    select.bind(2, position.row.1)
+    guard try select.step(), let first = select.optionalInteger(1), first <= position.row.1 else { return nil }
+    let session = SessionNumber(select, 0)
+    select.reset()
+    var isReplaced = false
+    let new = Payload(own: try JSONText(replacement))
+    try rewriteRow(of: session, holding: position.row.1) { id, old in
+      guard id == position.row.1, old.bytes.elementsEqual(text.utf8) else { return Payload(own: old) }
+      isReplaced = true
+      return new
+    }
+    return isReplaced
   }
 
   /// Takes a payload that has become large out of its task's row.

@@ -158,17 +158,29 @@ extension Store {
         } else {
           filter.add("\(stage.order) > ?", position.after)
         }
-        var rows = try tables.statement(
-          filter, stage.kind.select(adding: stage.order), order: stage.order, limit: limit - count + 1,
-          areLarge: true)
-        while try rows.step() {
-          var next = position
-          let order = Int32(stage.kind.columns.count)
-          if stage.isOrderedByName { next.name = rows.string(order) } else { next.after = rows.integer(order) }
-          if count == limit { return true }
-          if try !visit(next, { stage.kind.write(rows, to: &$0) }) { return true }
-          position = next
-          count += 1
+        var next = position
+        if stage.kind.holdsSeveral {
+          var events = EventRow(
+            try tables.statement(
+              filter, "SELECT session, \(EventRow.columns) FROM events", order: "id", limit: limit - count + 1,
+              areLarge: true), from: 1, after: max(position.after, try eventFloor(position.session)))
+          while try events.step() {
+            next.after = events.id
+            if try count == limit || !visit(next, { events.writeRecord(to: &$0) }) { return true }
+            position = next
+            count += 1
+          }
+        } else {
+          var rows = try tables.statement(
+            filter, stage.kind.select(adding: stage.order), order: stage.order, limit: limit - count + 1,
+            areLarge: true)
+          while try rows.step() {
+            let order = Int32(stage.kind.columns.count)
+            if stage.isOrderedByName { next.name = rows.string(order) } else { next.after = rows.integer(order) }
+            if try count == limit || !visit(next, { stage.kind.write(rows, to: &$0) }) { return true }
+            position = next
+            count += 1
+          }
         }
         if stage.ofTasksWith != nil {
           (position.task, position.after, position.name) = (position.task + 1, 0, "")
@@ -182,6 +194,12 @@ extension Store {
       }
     }
     return false
+  }
+
+  private func eventFloor(_ session: Int64) throws -> Int64 {
+    var select = try tables.statement(.server, "SELECT event_floor FROM sessions WHERE number = $1")
+    select.bind(1, session)
+    return try select.step() ? select.integer(0) : 0
   }
 
   /// Goes on to the next session that is selected, if the one of the position is not.

@@ -74,6 +74,8 @@ struct SessionRow {
   /// what its last write left of its allowance: see ``Rate``
   var writeArrival: Int64?
 
+  /// where ``OpenChunks`` has what was added to its events
+  var openChunk: Int32 = -1
   var isDirty = false
   /// whether something of it that stands in an index has changed
   var isDirtyInIndexes = false

@@ -94,6 +94,11 @@ struct SessionCache {
     rows[slot].checkAt = checkAt
   }
 
+  /// Remembers where the session's open chunk is; no change of the row.
+  mutating func setOpenChunk(_ slot: SessionSlot, _ place: Int32) {
+    rows[slot].openChunk = place
+  }
+
   /// Forgets a session whose row is deleted.
   mutating func remove(_ slot: SessionSlot) {
     slots[rows[slot].sessionID] = nil

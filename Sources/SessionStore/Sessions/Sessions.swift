@@ -166,8 +166,9 @@ extension Store {
       writeArrival: select.optionalInteger(20))
   }
 
-  /// Writes the changed rows; needed before SQL that reads or counts sessions.
+  /// Writes the changed rows, and events that wait; needed before SQL that reads or counts sessions or their events.
   func flushSessions() throws {
+    try writeEvents()
     try cache.flush { row in
       var update = try tables.statement(
         of: row.number, as: 14,
@@ -447,6 +448,7 @@ extension Store {
   /// - Parameter change: what the trail is told; nil for nothing
   func removeSession(_ slot: SessionSlot, as change: LifecycleChange?) throws {
     let status = effectiveStatus(slot)
+    try writeEvents(of: slot)
     let row = cache.rows[slot]
     if row.stateBytes > 0 { try deleteState(session: row.number) }
     if row.lastEventID > row.eventTrimmed { try deleteEventRows(session: row.number, through: .max) }

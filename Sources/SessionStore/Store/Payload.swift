@@ -22,6 +22,29 @@ package struct Payload: Equatable, Sendable {
   }
 }
 
+/// Payloads, a line for each.
+struct PayloadLines {
+  fileprivate var bytes: [UInt8] = []
+
+  var count: Int { bytes.count }
+  var capacity: Int { bytes.capacity }
+
+  mutating func append(_ payload: Payload) {
+    if !bytes.isEmpty { bytes.append(UInt8(ascii: "\n")) }
+    bytes.append(contentsOf: payload.text.bytes)
+  }
+
+  mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+
+  /// Whether there is a newline in what was appended.
+  var areSeveral: Bool { ByteWord.firstIndex(of: UInt8(ascii: "\n"), in: bytes.span) != nil }
+
+  /// Whether one payload would be several lines.
+  static func areSeveral(_ payload: Payload) -> Bool {
+    ByteWord.firstIndex(of: UInt8(ascii: "\n"), in: payload.text.bytes.span) != nil
+  }
+}
+
 extension Store {
   /// Checks what is to be stored under a name of the contract.
   func payload(_ text: JSONText, _ name: StaticString) throws -> Payload {
@@ -34,6 +57,10 @@ extension Statement {
   /// As the last step, with bytes that SQLite reads where they are.
   consuming func run(binding index: Int32, _ value: Payload) throws(DatabaseError) {
     try run(binding: index, text: value.text.bytes.span)
+  }
+
+  consuming func run(binding index: Int32, _ lines: PayloadLines) throws(DatabaseError) {
+    try run(binding: index, text: lines.bytes.span)
   }
 
   mutating func bind(_ index: Int32, _ value: Payload) {

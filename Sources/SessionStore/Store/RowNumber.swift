@@ -23,6 +23,11 @@ package struct SessionNumber: Hashable, Comparable, Sendable {
     self.value = value
   }
 
+  /// Of a row that was just made of what a dump tells.
+  init(loaded value: Int64) {
+    self.value = value
+  }
+
   package static func < (first: SessionNumber, second: SessionNumber) -> Bool {
     first.value < second.value
   }

@@ -82,6 +82,8 @@ package final class Store {
   /// what the open group has done so far
   var done = Totals()
   var cache = SessionCache()
+  /// events that the open group has not written yet
+  var openChunks = OpenChunks()
   /// ids of which it is known that there are no such sessions; only where the tables are shared
   var absentSessions: Set<String> = []
   /// what was read ahead for the requests of the group or the snapshot; only where the tables are shared
@@ -381,6 +383,7 @@ package final class Store {
   private func forgetRows() {
     cache.removeAll()
     foreseen.removeAll()
+    openChunks.forget()
     if !absentSessions.isEmpty { absentSessions.removeAll() }
     auditHeads = AuditHeads()
   }

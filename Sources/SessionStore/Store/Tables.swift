@@ -39,6 +39,11 @@ struct Tables {
     return statement
   }
 
+  /// For rows that may be too large to be held at once, or too many.
+  func cursor(_: ServerScope, composed sql: String) throws(DatabaseError) -> Statement {
+    try database.cursor(composed: sql)
+  }
+
   /// The same for rows that may be too large to be held at once: events, messages. $1 is bound already.
   func cursor(of session: SessionNumber, _ sql: StaticString) throws(DatabaseError) -> Statement {
     var statement = try database.cursor(sql)
