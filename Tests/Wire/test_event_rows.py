@@ -37,7 +37,7 @@ def test_the_events_of_a_commit_share_a_row_that_can_be_read(
         assert [json.loads(event[-1]) for event in events[:41]] == [*payloads, "alone"]
     again = spawn()
     assert stored(again, "s") == [*payloads, "alone"] and stored(again, "t") == payloads
-    assert again.call("check_integrity") == {"ok": True, "problems": []}
+    assert again.call("check_integrity")["problems"] == []
     page = again.call("get_recent_events", session_id="s", stream_id="\u0000\u0001", limit=3)
     assert [event["data"] for event in page["events"]] == payloads[-3:]
 
@@ -50,7 +50,7 @@ def test_what_is_deleted_is_in_no_row(sidecar: Sidecar, database: Path | str) ->
     rows = repr(contents(database)["events"])
     assert [number for number in range(100) if f"canary-{number:03}" in rows] == list(range(50, 100))
     assert stored(sidecar, "s") == [f"canary-{number:03}" for number in range(50, 100)]
-    assert sidecar.call("check_integrity") == {"ok": True, "problems": []}
+    assert sidecar.call("check_integrity")["problems"] == []
 
 
 def test_a_refused_transaction_leaves_no_event(sidecar: Sidecar) -> None:
