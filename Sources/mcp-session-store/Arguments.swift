@@ -24,6 +24,7 @@ struct Arguments {
   var expectedHead: String?
   var follow = false
   var watch = false
+  var secrets = false
   var includeEnded = false
   var output: String?
   /// an archive to read from

@@ -162,6 +162,10 @@ extension Option {
           name: "--max-values", placeholder: "N", defaultText: "1000000", summary: "values in the store; 0: no cap",
           value: .count(\.limits.maxValues, minimum: 0)),
         Option(
+          name: "--max-event-subscriptions", placeholder: "N", defaultText: "100000",
+          summary: "event subscriptions in the store; 0: no cap",
+          value: .count(\.limits.maxEventSubscriptions, minimum: 0)),
+        Option(
           name: "--max-work", placeholder: "N", defaultText: "1000000",
           summary: "items of work that wait or are leased; 0: no cap", value: .count(\.limits.maxWork, minimum: 0)),
         Option(

@@ -22,7 +22,8 @@ METHODS: dict[str, dict[str, Any]] = {method["name"]: method for method in DOCUM
 TRANSACTIONAL = sorted(name for name, method in METHODS.items() if method["x-transactional"])
 #: what makes the things that all others are about; called more often, or there would be little
 MAKING = ("create_session", "create_task", "store_events", "append_log_entry", "set_session_state", "put_value",
-          "enqueue_task_message", "require_task_input", "enqueue_work", "claim_work")  # fmt: skip
+          "enqueue_task_message", "require_task_input", "enqueue_work", "claim_work",
+          "put_event_subscription")  # fmt: skip
 OWNERS = ("tenant_id", "principal")
 #: names of parameters under which members of answers are sent back
 ALIASES = {

@@ -44,8 +44,8 @@ IDLE_SHARE = 0.05
 #: nothing ends by itself, and no cap is met
 OPTIONS = ("--durability", "normal", "--exclusive", "--session-ttl", "0", "--inactivity-timeout", "0",
            "--max-sessions", "0", "--max-tasks", "0", "--max-events-per-session", "0", "--max-task-messages", "0",
-           "--max-values", "0", "--max-work", "0", "--max-finished-work", "0", "--max-audit-events", "0",
-           "--max-subscriptions", "0", "--max-violations", "0",
+           "--max-values", "0", "--max-work", "0", "--max-event-subscriptions", "0", "--max-finished-work", "0",
+           "--max-audit-events", "0", "--max-subscriptions", "0", "--max-violations", "0",
            "--max-state-bytes", "0", "--log-dedup-window", "0")  # fmt: skip
 
 Params = dict[str, Any]
@@ -157,6 +157,12 @@ CALLS: dict[str, dict[str, Make]] = {
         queue="groups", group="group-8", limit=10), "dead": same(queue="dead", status="dead", limit=10)},
     "revive_work": {"": same(queue="dead", limit=1)},
     "subscribe_work": {"": same(queue="late")},
+    "put_event_subscription": {"": with_each(same(topic="t"), subscription_id="new-{}"),
+                               "again": same(subscription_id="subscription-7", topic="t-7")},
+    "get_event_subscription": {"": same(subscription_id="subscription-7")},
+    "delete_event_subscription": {"": each(subscription_id="subscription-6{}")},
+    "list_event_subscriptions": {"": same(limit=10), "of a topic": same(topic="t-7", limit=10),
+                                 "of an owner": same(principal="subscriber-7", limit=10)},
     "append_log_entry": {"": lambda time, size: {"session_id": "big", "entry": {"message_id": f"new-{time}"}},
                          "sent again": same(session_id="big", entry={"message_id": "message-7"})},
     "load_log": {"": same(session_id="big", limit=10), "of a kind": same(session_id="big", kind="internal", limit=1)},
@@ -274,6 +280,9 @@ def fill(form: Form, database: Path, clock: Clock, size: int) -> None:
     all_of(("enqueue_work", {"queue": "q", "work_id": f"many-{n}", "payload": n, "group": "many"}) for n in numbers)
     all_of(("enqueue_work", {
         "queue": "groups", "work_id": f"group-{n}", "payload": n, "group": f"group-{n}",
+    }) for n in numbers)  # fmt: skip
+    all_of(("put_event_subscription", {
+        "subscription_id": f"subscription-{n}", "topic": f"t-{n}", "principal": f"subscriber-{n}", "ttl": 2**50,
     }) for n in numbers)  # fmt: skip
     for queue, lease in {"leased": 86_400_000, "lapsed": 1, "dead": 86_400_000}.items():
         for _ in range(0, size, 1_000):

@@ -17,6 +17,7 @@ enum StoreRules {
     "Sessions/Sessions.swift": "the look-up by id, which compares the owners, and the ids that are taken",
     "Sessions/SessionList.swift": "what has expired, and rows whose ids were found for an owner",
     "Tasks/Tasks.swift": "the look-up by id, which compares the owners, and what has lapsed",
+    "EventSubscriptions/EventSubscriptions.swift": "the look-up by id, which compares the owners, and what has lapsed",
     "Work/WorkGroup.swift": "groups belong to the queues, which are the server's",
     "Work/WorkList.swift": "what is settled goes whoever's it was, and rows that were found for an owner",
     "Work/WorkReader.swift": "whoever waits for work is a worker",

@@ -55,7 +55,8 @@ def rich(spawn: Callable[..., Sidecar], database: Path) -> Path:
 
 KINDS = {
     "session", "state", "event", "stream_loss", "log_entry", "log_message_ids", "log_participant", "task",
-    "task_payload", "task_input_key", "task_message", "value", "work_group", "work", "nonce", "rate_limit",
+    "task_payload", "task_input_key", "task_message", "value", "event_subscription", "work_group", "work",
+    "nonce", "rate_limit",
     "audit_event",
 }  # fmt: skip
 
@@ -143,7 +144,7 @@ def test_one_session_comes_with_all_that_is_its_own(rich: Path, place: Place) ->
     session = "session-canary-of-ada"
     text = dumped(rich, session)
     kinds = {next(iter(json.loads(line))) for line in text.split("\n")[:-1]}
-    none = {"value", "work_group", "work", "nonce", "rate_limit"}
+    none = {"value", "event_subscription", "work_group", "work", "nonce", "rate_limit"}
     assert kinds - {"mcp_session_store_dump", "end"} == KINDS - none
     assert "bob" not in text
     copy = place("copy")

@@ -39,6 +39,9 @@ def fill(sidecar: Sidecar, name: str) -> None:
     for number in range(2):
         sidecar.call(
             "enqueue_work", queue="q", work_id=f"{word}-{number}", payload=word, group=word, max_attempts=3, **owners)
+    sidecar.call(
+        "put_event_subscription", subscription_id=word, topic="t", data=word, secret=f"secret-{name}", **owners)
+    sidecar.call("enqueue_work", queue="q", work_id=f"{word}-told", payload=word, subscription_id=word)
     sidecar.call("consume_nonce", nonce=word, ttl=3_600_000, principal=owners["principal"])
     sidecar.call("record_security_event", session_id=session, type="session_auth", severity="low", message=word)
     gone = f"gone-{word}"
@@ -83,7 +86,7 @@ def test_an_export_has_all_of_one_and_nothing_of_the_other(people: Sidecar, sele
         "task_message": 1, "audit_event": 5,
     }  # fmt: skip
     if "principal" in selector or "tenant_id" in selector:
-        expected |= {"task": 2, "task_payload": 2, "task_message": 2, "value": 1, "work": 2}
+        expected |= {"task": 2, "task_payload": 2, "task_message": 2, "value": 1, "event_subscription": 1, "work": 3}
     if "principal" in selector:
         expected |= {"nonce": 1}
     assert kinds == expected
@@ -124,7 +127,8 @@ def test_deleting_leaves_nothing_of_one_and_all_of_the_other(
     assert (ended["method"], ended["params"]["reason"]) == ("ended", "deleted")
     nonces = 1 if "principal" in selector else 0
     assert deleted == {
-        "sessions": 1, "events": 3, "log_entries": 3, "tasks": 2, "values": 1, "work": 2, "nonces": nonces,
+        "sessions": 1, "events": 3, "log_entries": 3, "tasks": 2, "values": 1, "event_subscriptions": 1,
+        "work": 3, "nonces": nonces,
         "audit_events": 5,
     }  # fmt: skip
     assert export(people, **selector) == []

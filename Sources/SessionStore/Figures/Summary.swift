@@ -26,6 +26,8 @@ package struct Summary {
   /// that have not lapsed
   package var values: Int64 = 0
   package var logEntries: Int64 = 0
+  /// that have not lapsed
+  package var eventSubscriptions: Int64 = 0
   /// items by status; leased ones also when their lease has lapsed and nobody has asked for them since
   package var work: [WorkStatus: Int64] = [:]
   /// rows of the audit trail, by ring
@@ -62,6 +64,7 @@ extension Store {
     summary.values = try countValues()
     summary.logEntries = counters.logEntries
     summary.work = try workByStatus()
+    summary.eventSubscriptions = try counters.eventSubscriptions - lapsedEventSubscriptions()
     summary.lifecycleEvents = counters.lifecycleEvents
     summary.securityEvents = counters.securityEvents
     summary.schema = schema
@@ -112,6 +115,17 @@ extension Store {
       if let status = TaskStatus(rawValue: select.string(0)) { counts[status] = select.integer(1) }
     }
     return counts
+  }
+
+  private func lapsedEventSubscriptions() throws -> Int64 {
+    var select = try tables.statement(
+      .server,
+      """
+      SELECT count(*) FROM event_subscriptions
+      WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= $1
+      """)
+    select.bind(1, now)
+    return try select.step() ? select.integer(0) : 0
   }
 
   private func workByStatus() throws -> [WorkStatus: Int64] {

@@ -80,6 +80,13 @@ enum Integrity {
       "items of work that is dead",
       "SELECT (SELECT sum(work_dead) FROM store), (SELECT count(*) FROM work WHERE status = 'dead')"
     ),
+    (
+      "event subscriptions",
+      """
+      SELECT (SELECT sum(event_subscriptions) FROM store),
+        (SELECT count(*) FROM event_subscriptions WHERE ended_at IS NULL)
+      """
+    ),
     ("events", "SELECT (SELECT sum(events) FROM store), (SELECT sum(last_event_id - event_floor) FROM sessions)"),
     ("log entries", "SELECT (SELECT sum(log_entries) FROM store), (SELECT count(*) FROM log_entries)"),
     (
@@ -103,7 +110,8 @@ enum Integrity {
       SELECT count(*) FROM (
         SELECT max(number) AS highest FROM sessions UNION ALL SELECT max(number) FROM tasks
         UNION ALL SELECT max(number) FROM named_values UNION ALL SELECT max(number) FROM work
-        UNION ALL SELECT max(fence) FROM work UNION ALL SELECT max(number) FROM work_groups) AS numbers
+        UNION ALL SELECT max(fence) FROM work UNION ALL SELECT max(number) FROM work_groups
+        UNION ALL SELECT max(revision) FROM event_subscriptions) AS numbers
       WHERE highest > (SELECT max(revision) FROM store)
       """
     ),
@@ -220,12 +228,36 @@ enum Integrity {
       """
       SELECT count(*) FROM work_groups
       WHERE (CASE WHEN line IS NULL THEN 0 ELSE 1 END) <> (CASE
+        WHEN stopped = 1 THEN 0
         WHEN is_ordered = 1 THEN coalesce((
           SELECT CASE WHEN work.line IS NULL THEN 0 ELSE 1 END FROM work
           WHERE work_group = work_groups.number AND finished_at IS NULL ORDER BY seq LIMIT 1), 0)
         ELSE (SELECT count(*) FROM (
           SELECT 1 FROM work WHERE work_group = work_groups.number AND work.line IS NOT NULL LIMIT 1) AS ready)
         END)
+      """
+    ),
+    (
+      "items of work, or groups of it, of event subscriptions that are gone",
+      """
+      SELECT count(*) FROM (
+        SELECT subscription FROM work WHERE subscription IS NOT NULL
+        UNION ALL SELECT subscription FROM work_groups WHERE subscription IS NOT NULL) AS named
+      WHERE subscription NOT IN (SELECT number FROM event_subscriptions)
+      """
+    ),
+    (
+      "event subscriptions that have ended and that nothing announces",
+      """
+      SELECT count(*) FROM event_subscriptions WHERE ended_at IS NOT NULL
+        AND number NOT IN (SELECT subscription FROM work WHERE subscription IS NOT NULL AND finished_at IS NULL)
+      """
+    ),
+    (
+      "groups of work that are stopped, or are not, against what their event subscriptions say",
+      """
+      SELECT count(*) FROM work_groups LEFT JOIN event_subscriptions AS s ON s.number = subscription
+      WHERE stopped <> (CASE WHEN s.active = 0 THEN 1 ELSE 0 END)
       """
     ),
     (

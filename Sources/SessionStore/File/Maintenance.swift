@@ -270,7 +270,7 @@ extension Store {
 
   /// What a sweep looks through, one after the other.
   enum SweepStage: CaseIterable {
-    case sessions, tasks, nonces, values, work, rateLimits, lifecycleAudit, securityAudit
+    case sessions, tasks, nonces, values, eventSubscriptions, work, rateLimits, lifecycleAudit, securityAudit
   }
 
   /// Removes a bounded part of what has expired, in a group of its own that is not synced: were it lost, the rows would
@@ -324,6 +324,8 @@ extension Store {
     case .nonces: slice.hasMore = try budget.inChunks { try sweepNonces(limit: Int($0)) }
     case .values:
       slice.hasMore = try budget.inChunks { try sweepValues(limit: Int($0)) }
+    case .eventSubscriptions:
+      slice.hasMore = try budget.inChunks { try sweepEventSubscriptions(limit: Int($0)) }
     case .work:
       slice.hasMore = try budget.inChunks { try sweepWork(limit: Int($0)) }
     case .rateLimits:

@@ -24,9 +24,10 @@ extension Schema {
       ended_sessions INTEGER NOT NULL DEFAULT 0,  -- sessions that have ended_at
       work INTEGER NOT NULL DEFAULT 0,  -- rows of work that are open, and tombstones
       work_done INTEGER NOT NULL DEFAULT 0,
-      work_dead INTEGER NOT NULL DEFAULT 0
+      work_dead INTEGER NOT NULL DEFAULT 0,
+      event_subscriptions INTEGER NOT NULL DEFAULT 0  -- that have not ended
     ) STRICT;
-    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
     CREATE TABLE sessions (
       number INTEGER PRIMARY KEY,      -- the order of creation; never reused
@@ -267,6 +268,7 @@ extension Schema {
       tenant_id TEXT,
       principal TEXT,
       work_group INTEGER,              -- number of its group, where it has one
+      subscription INTEGER,            -- number of the event subscription that it is for
       seq INTEGER NOT NULL,            -- the order in the group
       position INTEGER,                -- what the watermark of the group counts
       status TEXT NOT NULL,            -- waiting, leased, done or dead
@@ -299,15 +301,57 @@ extension Schema {
     CREATE TABLE work_groups (
       number INTEGER PRIMARY KEY,
       queue TEXT NOT NULL,
-      name TEXT NOT NULL,
+      name TEXT,                       -- NULL: it is that of an event subscription
+      subscription INTEGER,
       is_ordered INTEGER NOT NULL,
       in_flight INTEGER NOT NULL,      -- items that are leased
       items INTEGER NOT NULL,          -- rows of work
       last_seq INTEGER NOT NULL,
       last_position INTEGER,
-      line INTEGER                     -- its place in the line of the queue, when something of it can be claimed
+      line INTEGER,                    -- its place in the line of the queue, when something of it can be claimed
+      stopped INTEGER NOT NULL         -- whether nothing of it is to be claimed for now
     ) STRICT;
     CREATE UNIQUE INDEX work_groups_by_name ON work_groups (queue, name);
+    CREATE UNIQUE INDEX work_groups_of_subscription ON work_groups (subscription, queue) WHERE subscription IS NOT NULL;
     CREATE INDEX work_groups_in_line ON work_groups (queue, in_flight, line) WHERE line IS NOT NULL;
+
+    -- Whom to tell of what happens. Those that have ended stay until somebody has told of it.
+    CREATE TABLE event_subscriptions (
+      number INTEGER PRIMARY KEY,
+      subscription_id TEXT NOT NULL,
+      tenant_id TEXT,
+      principal TEXT,
+      topic TEXT NOT NULL,
+      data TEXT,
+      secret TEXT,
+      previous_secret TEXT,
+      previous_secret_until INTEGER,
+      active INTEGER NOT NULL,
+      start_after INTEGER,
+      watermark INTEGER,               -- all positions up to it are settled
+      created_at INTEGER NOT NULL,
+      expires_at INTEGER,
+      inactive_since INTEGER,
+      inactive_ms INTEGER NOT NULL,    -- of all times in which it was not active and that are over
+      last_success_at INTEGER,
+      last_failure_at INTEGER,
+      failed_since INTEGER,
+      last_error TEXT,
+      window_start INTEGER NOT NULL,   -- of the half hour that the next two count, and of the one before it the others
+      window_attempts INTEGER NOT NULL,
+      window_failures INTEGER NOT NULL,
+      attempts_before INTEGER NOT NULL,
+      failures_before INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      ended_at INTEGER,
+      end_reason TEXT
+    ) STRICT;
+    CREATE UNIQUE INDEX event_subscriptions_by_id ON event_subscriptions (subscription_id) WHERE ended_at IS NULL;
+    CREATE INDEX event_subscriptions_by_topic ON event_subscriptions (topic, number) WHERE ended_at IS NULL;
+    CREATE INDEX event_subscriptions_by_principal ON event_subscriptions (principal, number)
+      WHERE principal IS NOT NULL;
+    CREATE INDEX event_subscriptions_by_tenant ON event_subscriptions (tenant_id, number) WHERE tenant_id IS NOT NULL;
+    CREATE INDEX event_subscriptions_by_expiry ON event_subscriptions (expires_at)
+      WHERE expires_at IS NOT NULL AND ended_at IS NULL;
     """
 }

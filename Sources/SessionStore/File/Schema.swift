@@ -379,6 +379,7 @@ package struct Schema {
     ALTER TABLE store ADD COLUMN work INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE store ADD COLUMN work_done INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE store ADD COLUMN work_dead INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE store ADD COLUMN event_subscriptions INTEGER NOT NULL DEFAULT 0;
 
     CREATE TABLE work (
       number INTEGER PRIMARY KEY,
@@ -387,6 +388,7 @@ package struct Schema {
       tenant_id TEXT,
       principal TEXT,
       work_group INTEGER,
+      subscription INTEGER,
       seq INTEGER NOT NULL,
       position INTEGER,
       status TEXT NOT NULL,
@@ -418,15 +420,56 @@ package struct Schema {
     CREATE TABLE work_groups (
       number INTEGER PRIMARY KEY,
       queue TEXT NOT NULL,
-      name TEXT NOT NULL,
+      name TEXT,
+      subscription INTEGER,
       is_ordered INTEGER NOT NULL,
       in_flight INTEGER NOT NULL,
       items INTEGER NOT NULL,
       last_seq INTEGER NOT NULL,
       last_position INTEGER,
-      line INTEGER
+      line INTEGER,
+      stopped INTEGER NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX work_groups_by_name ON work_groups (queue, name);
+    CREATE UNIQUE INDEX work_groups_of_subscription ON work_groups (subscription, queue) WHERE subscription IS NOT NULL;
     CREATE INDEX work_groups_in_line ON work_groups (queue, in_flight, line) WHERE line IS NOT NULL;
+
+    CREATE TABLE event_subscriptions (
+      number INTEGER PRIMARY KEY,
+      subscription_id TEXT NOT NULL,
+      tenant_id TEXT,
+      principal TEXT,
+      topic TEXT NOT NULL,
+      data TEXT,
+      secret TEXT,
+      previous_secret TEXT,
+      previous_secret_until INTEGER,
+      active INTEGER NOT NULL,
+      start_after INTEGER,
+      watermark INTEGER,
+      created_at INTEGER NOT NULL,
+      expires_at INTEGER,
+      inactive_since INTEGER,
+      inactive_ms INTEGER NOT NULL,
+      last_success_at INTEGER,
+      last_failure_at INTEGER,
+      failed_since INTEGER,
+      last_error TEXT,
+      window_start INTEGER NOT NULL,
+      window_attempts INTEGER NOT NULL,
+      window_failures INTEGER NOT NULL,
+      attempts_before INTEGER NOT NULL,
+      failures_before INTEGER NOT NULL,
+      revision INTEGER NOT NULL,
+      ended_at INTEGER,
+      end_reason TEXT
+    ) STRICT;
+    CREATE UNIQUE INDEX event_subscriptions_by_id ON event_subscriptions (subscription_id) WHERE ended_at IS NULL;
+    CREATE INDEX event_subscriptions_by_topic ON event_subscriptions (topic, number) WHERE ended_at IS NULL;
+    CREATE INDEX event_subscriptions_by_principal ON event_subscriptions (principal, number)
+      WHERE principal IS NOT NULL;
+    CREATE INDEX event_subscriptions_by_tenant ON event_subscriptions (tenant_id, number) WHERE tenant_id IS NOT NULL;
+    CREATE INDEX event_subscriptions_by_expiry ON event_subscriptions (expires_at)
+      WHERE expires_at IS NOT NULL AND ended_at IS NULL;
     """
 }

@@ -59,10 +59,12 @@ extension Store {
   /// Dumps the store, or one session with its tasks and its audit trail. Bracket it with ``read(_:)``.
   /// - Parameters:
   ///   - withTrail: whether its audit trail comes with a session
+  ///   - secrets: whether secrets of event subscriptions are in it
   ///   - emit: gets whole lines and how many records there were so far
   /// - Throws: `sessionNotFound`; ``FileChanged`` before the line that says how many there were; what `emit` throws
   package func writeDump(
-    sessionID: String? = nil, withTrail: Bool = true, emit: (_ lines: [UInt8], _ records: Int64) throws -> Void
+    sessionID: String? = nil, withTrail: Bool = true, secrets: Bool = false,
+    emit: (_ lines: [UInt8], _ records: Int64) throws -> Void
   ) throws {
     try flushSessions()
     let selection = try sessionID.map { id in
@@ -100,7 +102,7 @@ extension Store {
         }
       } else {
         while try rows.step() {
-          kind.write(rows, to: &writer)
+          kind.write(rows, secrets: secrets, to: &writer)
           try end()
         }
       }
@@ -141,7 +143,7 @@ extension Store {
       conditions.add(
         "task IN (SELECT number FROM tasks WHERE session_id = ? AND session = ?)",
         [.text(id), .integer(number.value)])
-    case "value", "nonce", "rate_limit", "work_group", "work": return false
+    case "value", "nonce", "rate_limit", "event_subscription", "work_group", "work": return false
     default: conditions.add(of: number)
     }
     return true
@@ -151,6 +153,7 @@ extension Store {
   package var recordCount: Int64 {
     counters.sessions + counters.events + counters.tasks + counters.values + counters.logEntries
       + counters.lifecycleEvents + counters.securityEvents + counters.work + counters.workDone + counters.workDead
+      + counters.eventSubscriptions
   }
 }
 
@@ -171,7 +174,7 @@ extension RecordKind {
   }
 
   /// Writes the row that is being read as a record.
-  func write(_ row: borrowing Statement, to writer: inout JSONWriter) {
+  func write(_ row: borrowing Statement, secrets: Bool = false, to writer: inout JSONWriter) {
     writer.beginObject()
     writer.name(name)
     writer.beginObject()
@@ -186,6 +189,7 @@ extension RecordKind {
       case .integer, .time, .nanoseconds, .number, .reference, .former, .revision: writer.integer(row.integer(index))
       case .boolean: writer.boolean(row.boolean(index))
       case .text, .id, .name, .nameOrNone, .choice, .seal: writer.string(row.string(index))
+      case .secret: if secrets { writer.string(row.string(index)) } else { writer.null() }
       case .json, .object, .strings, .messageIDs, .outcome: writer.validated { row.append(index, to: &$0) }
       }
     }

@@ -312,7 +312,7 @@ package struct Loader: ~Copyable {
     let integer = value.integer ?? 0
     switch column.content {
     case .json, .object, .strings, .messageIDs, .outcome: statement.bind(index, Payload(own: value))
-    case .text, .id, .name, .nameOrNone, .choice, .seal: statement.bind(index, value.decodedString)
+    case .text, .id, .name, .nameOrNone, .choice, .seal, .secret: statement.bind(index, value.decodedString)
     case .boolean: statement.bind(index, value.string == "true")
     case .integer, .time, .nanoseconds: statement.bind(index, integer)
     case .number:
@@ -371,6 +371,8 @@ package struct Loader: ~Copyable {
       if rules.isReadable(event: integer("id"), ofSession: integer("session")) { store.counters.events += 1 }
     case "task": store.counters.tasks += 1
     case "value": store.counters.values += 1
+    case "event_subscription":
+      if kind.column("ended_at").map({ values[$0].isNull }) == true { store.counters.eventSubscriptions += 1 }
     case "work":
       switch kind.column("status").flatMap({ values[$0].decodedString }).flatMap(WorkStatus.init(rawValue:)) {
       case .waiting, .leased: store.counters.work += 1
@@ -498,7 +500,9 @@ extension RecordKind {
     })
 
   /// where the name stands under which something else may be in the store already
-  fileprivate var named: Int? { ["session_id", "task_id", "work_id", "nonce", "key"].compactMap { column($0) }.first }
+  fileprivate var named: Int? {
+    ["session_id", "task_id", "work_id", "subscription_id", "nonce", "key"].compactMap { column($0) }.first
+  }
 
   /// Whether a server is asked to tell later if it took a row: to wait for each would be a trip for each.
   fileprivate func isToldLater(_ store: Store) -> Bool { store.isShared && named != nil }

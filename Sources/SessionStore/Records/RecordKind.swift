@@ -19,6 +19,8 @@ struct RecordKind: Sendable {
       case name
       /// the same, or empty for none
       case nameOrNone
+      /// told only to who asks for secrets
+      case secret
       /// kept byte for byte, as are those below
       case json
       case object
@@ -58,6 +60,7 @@ struct RecordKind: Sendable {
     static func former(_ name: String) -> Column { Column(name: name, content: .former(name)) }
     static let number = Column(name: "number", content: .number)
     static let revision = Column(name: "revision", content: .revision)
+    static let subscription = Column(name: "subscription", content: .reference(to: "event_subscription"))
     static func optional(_ column: Column) -> Column {
       Column(name: column.name, content: column.content, isOptional: true)
     }
@@ -95,7 +98,7 @@ struct RecordKind: Sendable {
   /// in the order of a dump: what is referred to stands before what refers to it
   static let all: [RecordKind] = [
     session, state, event, streamLoss, logEntry, logMessageIDs, logParticipant, task, taskPayload, taskInputKey,
-    taskMessage, value, workGroup, work, nonce, rateLimit, auditEvent,
+    taskMessage, value, eventSubscription, workGroup, work, nonce, rateLimit, auditEvent,
   ]
 
   static let session = RecordKind(
@@ -191,11 +194,27 @@ struct RecordKind: Sendable {
     ],
     key: ["number"], numbering: .revision)
 
+  static let eventSubscription = RecordKind(
+    name: "event_subscription", table: "event_subscriptions",
+    columns: [
+      .number, .name("subscription_id"), .optional(.name("tenant_id")), .optional(.name("principal")), .name("topic"),
+      .optional(.json("data")), .optional(Column(name: "secret", content: .secret)),
+      .optional(Column(name: "previous_secret", content: .secret)), .optional(.time("previous_secret_until")),
+      .boolean("active"), .optional(.integer("start_after")), .optional(.integer("watermark")), .time("created_at"),
+      .optional(.time("expires_at")), .optional(.time("inactive_since")), .integer("inactive_ms"),
+      .optional(.time("last_success_at")), .optional(.time("last_failure_at")), .optional(.time("failed_since")),
+      .optional(.text("last_error")), .time("window_start"), .integer("window_attempts"),
+      .integer("window_failures"), .integer("attempts_before"), .integer("failures_before"), .revision,
+      .optional(.time("ended_at")), .optional(.text("end_reason")),
+    ],
+    key: ["number"], numbering: .revision)
+
   static let workGroup = RecordKind(
     name: "work_group", table: "work_groups",
     columns: [
-      .number, .name("queue"), .name("name"), .boolean("is_ordered"), .integer("in_flight"), .integer("items"),
-      .integer("last_seq"), .optional(.integer("last_position")), .optional(.integer("line")),
+      .number, .name("queue"), .optional(.name("name")), .optional(.subscription), .boolean("is_ordered"),
+      .integer("in_flight"), .integer("items"), .integer("last_seq"), .optional(.integer("last_position")),
+      .optional(.integer("line")), .boolean("stopped"),
     ],
     key: ["number"], numbering: .revision)
 
@@ -203,7 +222,7 @@ struct RecordKind: Sendable {
     name: "work", table: "work",
     columns: [
       .number, .name("queue"), .name("work_id"), .optional(.name("tenant_id")), .optional(.name("principal")),
-      .optional(.reference("work_group")), .integer("seq"), .optional(.integer("position")),
+      .optional(.reference("work_group")), .optional(.subscription), .integer("seq"), .optional(.integer("position")),
       .choice("status", WorkStatus.allCases.map(\.rawValue)), .optional(.integer("line")),
       .optional(.time("wakes_at")), .integer("attempt"), .optional(.integer("max_attempts")),
       .optional(.integer("give_up_after")), .optional(.time("give_up_at")),

@@ -46,7 +46,7 @@ struct RecordRules {
       } == true ? nil : "96 or 128 digits of base 16 in lower case"
     case .name: name(value, 1...1_024) ? nil : "a string of 1 to 1,024 bytes"
     case .nameOrNone: name(value, 0...1_024) ? nil : "a string of at most 1,024 bytes"
-    case .text: value.decodedString == nil ? "a string" : nil
+    case .text, .secret: value.decodedString == nil ? "a string" : nil
     case .boolean: value.kind == .boolean ? nil : "true or false"
     case .choice(let names):
       value.decodedString.map { names.contains($0) } == true ? nil : "one of " + names.joined(separator: ", ")
@@ -161,6 +161,10 @@ struct RecordRules {
     case "task_payload":
       guard let field = members("field")?.decodedString, let payload = members("payload") else { return }
       if let content = Self.taskFields[field] { try Self.check("payload", content, payload) }
+    case "event_subscription":
+      try require(
+        (members("inactive_since") == nil) == (members("active")?.string == "true"),
+        "'inactive_since' stands in a subscription that is not active")
     case "work":
       let status = members("status")?.decodedString.flatMap(WorkStatus.init(rawValue:))
       try require(

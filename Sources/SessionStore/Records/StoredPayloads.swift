@@ -126,6 +126,15 @@ private struct PayloadStage: Sendable {
       PayloadStage(
         table: "work", column: "payload", content: .json, key: ["number"], place: "work.payload",
         names: ["collection": "p.queue", "key": "p.work_id"]),
+      PayloadStage(
+        table: "event_subscriptions", column: "data", content: .json, key: ["number"], place: "event_subscription.data",
+        names: ["key": "p.subscription_id"]),
+      PayloadStage(
+        table: "event_subscriptions", column: "secret", content: .text, key: ["number"],
+        place: "event_subscription.secret", names: ["key": "p.subscription_id"]),
+      PayloadStage(
+        table: "event_subscriptions", column: "previous_secret", content: .text, key: ["number"],
+        place: "event_subscription.secret", names: ["key": "p.subscription_id"]),
     ]
 }
 

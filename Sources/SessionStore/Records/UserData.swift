@@ -119,6 +119,7 @@ private struct ExportStage: Sendable {
     ExportStage(kind: .taskInputKey, order: "key", ofTasksWith: "input_keys_used") { $0.tasks },
     ExportStage(kind: .taskMessage, ofTasksWith: "queue_size") { $0.tasks },
     ExportStage(kind: .value) { $0.values },
+    ExportStage(kind: .eventSubscription) { $0.values },
     ExportStage(kind: .work) { $0.values },
     ExportStage(kind: .nonce, order: "nonce") { $0.nonces },
     ExportStage(kind: .auditEvent) { $0.auditEvents },
@@ -249,6 +250,7 @@ extension Store {
     package var logEntries: Int64 = 0
     package var tasks: Int64 = 0
     package var values: Int64 = 0
+    package var eventSubscriptions: Int64 = 0
     package var work: Int64 = 0
     package var nonces: Int64 = 0
     package var auditEvents: Int64 = 0
@@ -267,7 +269,11 @@ extension Store {
       deleted.values = try delete("named_values", Filter(values))
       counters.values -= deleted.values
     }
-    if let owners = selector.values { deleted.work = try deleteWork(owners) }
+    if let owners = selector.values {
+      let found = try deleteEventSubscriptions(owners)
+      deleted.eventSubscriptions = found.subscriptions
+      deleted.work = try found.work + deleteWork(owners)
+    }
     if let nonces = selector.nonces {
       var used = Filter(nonces)
       // Locks on a server are rows that nobody has used yet.
@@ -291,6 +297,22 @@ extension Store {
     var delete = try tables.statement(conditions, "DELETE FROM \(table)")
     try delete.run()
     return tables.changes
+  }
+
+  private func deleteEventSubscriptions(
+    _ condition: UserSelector.Condition
+  ) throws -> (subscriptions: Int64, work: Int64) {
+    var live = Filter(condition)
+    live.add("ended_at IS NULL")
+    var subscriptions: [EventSubscription] = []
+    do {
+      var select = try tables.statement(live, "SELECT \(EventSubscription.columns) FROM event_subscriptions")
+      while try select.step() { subscriptions.append(EventSubscription(select)) }
+    }
+    let before = counters.work + counters.workDone + counters.workDead
+    for subscription in subscriptions { try end(subscription, reason: "", announce: false) }
+    // What announces an end of one goes with the work that is deleted behind it.
+    return (Int64(subscriptions.count), before - counters.work - counters.workDone - counters.workDead)
   }
 
   private func deleteWork(_ condition: UserSelector.Condition) throws -> Int64 {

@@ -25,6 +25,7 @@ package struct Limits: Sendable {
   package var maxFinishedWork = 100_000
   /// how long a tombstone is kept; 0: for ever
   package var workRetention: Int64 = 7 * 24 * 3_600_000
+  package var maxEventSubscriptions = 100_000
   package var sessionTTL: Int64 = 24 * 3_600_000
   package var inactivityTimeout: Int64 = 30 * 60_000
   package var maxSuspension: Int64 = 7 * 24 * 3_600_000

@@ -24,6 +24,8 @@ package final class Store {
     /// settled ones, whose rows are tombstones
     var workDone: Int64 = 0
     var workDead: Int64 = 0
+    /// that have not ended; lapsed ones included
+    var eventSubscriptions: Int64 = 0
     /// the last number that was given to an audit event
     var auditNumber: Int64 = 0
     var lifecycleEvents: Int64 = 0
@@ -57,6 +59,7 @@ package final class Store {
 
     func differsInWork(from other: Counters) -> Bool {
       work != other.work || workDone != other.workDone || workDead != other.workDead
+        || eventSubscriptions != other.eventSubscriptions
     }
   }
 
@@ -191,7 +194,7 @@ package final class Store {
       """
       SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
         security_events, tasks_removed, last_uuid_high, last_uuid_low, lineage, log_base,
-        ended_sessions, work, work_done, work_dead
+        ended_sessions, work, work_done, work_dead, event_subscriptions
       FROM store WHERE id = 1
       """)
     guard try select.step() else {
@@ -202,6 +205,7 @@ package final class Store {
       events: select.integer(2), tasks: select.integer(3),
       tasksRemoved: select.integer(9), values: select.integer(4), logEntries: select.integer(5),
       work: select.integer(15), workDone: select.integer(16), workDead: select.integer(17),
+      eventSubscriptions: select.integer(18),
       auditNumber: select.integer(6),
       lifecycleEvents: select.integer(7), securityEvents: select.integer(8),
       lastUUID: LastUUID(
@@ -425,10 +429,11 @@ package final class Store {
 
   private func flushWorkCounters() throws {
     var update = try tables.statement(
-      .server, "UPDATE store SET work = $1, work_done = $2, work_dead = $3 WHERE id = 1")
+      .server, "UPDATE store SET work = $1, work_done = $2, work_dead = $3, event_subscriptions = $4 WHERE id = 1")
     update.bind(1, counters.work)
     update.bind(2, counters.workDone)
     update.bind(3, counters.workDead)
+    update.bind(4, counters.eventSubscriptions)
     try update.run()
   }
 

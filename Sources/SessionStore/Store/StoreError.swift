@@ -17,6 +17,8 @@ package enum StoreError: Error, Equatable {
   case maxInputKeysReached(limit: Int)
   case maxValuesReached(limit: Int)
   case maxWorkReached(limit: Int)
+  case maxEventSubscriptionsReached(limit: Int)
+  case eventSubscriptionExists(String)
   case queueFull(limit: Int)
   case concurrentModification(revision: Int64?)
   /// `what` is the thing that is too large, with its article

@@ -38,6 +38,8 @@ package struct NewWork {
   package var workID: String
   package var payload: JSONText
   package var group: String?
+  /// an event subscription, which is a group of its own in each queue
+  package var subscriptionID: String?
   package var isOrdered = false
   package var position: Int64?
   package var due = Due()
@@ -61,6 +63,8 @@ package struct WorkClaim {
   package var limit = 1
   /// leases that a group may have at the same time
   package var perGroup: Int64 = 1
+  /// whether each item comes with the event subscription that it is for
+  package var includesSubscriptions = false
 
   package init(queue: String, lease: Int64) {
     self.queue = queue
@@ -73,6 +77,7 @@ package struct WorkSelector {
   package var queue: String?
   package var workID: String?
   package var group: String?
+  package var subscriptionID: String?
   package var status: WorkStatus?
 
   package init() {}
@@ -87,6 +92,11 @@ package struct Work {
   package let principal: String?
   let groupNumber: Int64?
   package let group: String?
+  /// number of the event subscription that it is for
+  let subscriptionNumber: Int64?
+  package let subscriptionID: String?
+  /// where it was asked for
+  package var subscription: EventSubscription?
   package let position: Int64?
   package var status: WorkStatus
   /// its place in the line of what is ready; nil: it is not
@@ -110,13 +120,16 @@ package struct Work {
   package var leaseUntil: Int64? { status == .leased ? wakesAt : nil }
   package var notBefore: Int64? { status == .waiting ? wakesAt : nil }
 
-  static let columnCount: Int32 = 22
+  static let columnCount: Int32 = 24
   static let columns = columnsButPayload.dropLast(4) + "w.payload"
   static let columnsButPayload = """
     w.number, w.queue, w.work_id, w.tenant_id, w.principal, w.work_group, \
     (SELECT name FROM work_groups WHERE work_groups.number = w.work_group), w.position, w.status, w.line, w.wakes_at, \
-    w.attempt, w.max_attempts, w.give_up_after, w.give_up_at, w.fence, w.held, w.worker, w.error, w.enqueued_at, \
-    w.finished_at, NULL
+    w.attempt, w.max_attempts, w.give_up_after, \
+    w.give_up_at + coalesce((SELECT inactive_ms FROM event_subscriptions AS s WHERE s.number = w.subscription), 0), \
+    w.fence, w.held, w.worker, w.error, w.enqueued_at, \
+    w.finished_at, w.subscription, \
+    (SELECT subscription_id FROM event_subscriptions AS s WHERE s.number = w.subscription), NULL
     """
 
   init(_ row: borrowing Statement) {
@@ -141,6 +154,8 @@ package struct Work {
     error = row.optionalString(18)
     enqueuedAt = row.integer(19)
     finishedAt = row.optionalInteger(20)
-    payload = row.json(21)
+    subscriptionNumber = row.optionalInteger(21)
+    subscriptionID = row.optionalString(22)
+    payload = row.json(23)
   }
 }

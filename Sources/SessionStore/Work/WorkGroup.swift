@@ -14,8 +14,10 @@ struct WorkGroup {
   var lastPosition: Int64?
   /// its place in the line; nil: nothing of it can be claimed, whatever is in flight
   var line: Int64?
+  /// whether nothing of it is to be claimed for now
+  var isStopped: Bool
 
-  static let columns = "is_ordered, in_flight, last_seq, last_position, line"
+  static let columns = "is_ordered, in_flight, last_seq, last_position, line, stopped"
 
   /// - Parameter column: the first of ``columns``
   init(_ row: borrowing Statement, number: Int64, from column: Int32) {
@@ -25,10 +27,12 @@ struct WorkGroup {
     lastSeq = row.integer(column + 2)
     lastPosition = row.optionalInteger(column + 3)
     line = row.optionalInteger(column + 4)
+    isStopped = row.boolean(column + 5)
   }
 
-  fileprivate init(number: Int64) {
+  fileprivate init(number: Int64, isStopped: Bool) {
     self.number = number
+    self.isStopped = isStopped
     (isOrdered, inFlight, lastSeq) = (false, 0, 0)
   }
 }
@@ -61,17 +65,33 @@ extension Store {
     return try select.step() ? WorkGroup(select, number: number, from: 0) : nil
   }
 
-  func makeWorkGroup(named name: String, in queue: String) throws -> WorkGroup {
-    let group = WorkGroup(number: try nextRevision())
+  /// That of an event subscription.
+  func workGroup(of subscription: EventSubscription, in queue: String) throws -> WorkGroup {
+    var select = try tables.statement(
+      .server,
+      composed: "SELECT number, \(WorkGroup.columns) FROM work_groups WHERE subscription = $1 AND queue = $2" + locking)
+    select.bind(1, subscription.number)
+    select.bind(2, queue)
+    if try select.step() { return WorkGroup(select, number: select.integer(0), from: 1) }
+    return try makeWorkGroup(named: nil, of: subscription, in: queue)
+  }
+
+  func makeWorkGroup(
+    named name: String?, of subscription: EventSubscription? = nil, in queue: String
+  ) throws -> WorkGroup {
+    let group = WorkGroup(number: try nextRevision(), isStopped: subscription?.isActive == false)
     var insert = try tables.statement(
       .server,
       """
-      INSERT INTO work_groups (number, queue, name, is_ordered, in_flight, items, last_seq, last_position, line)
-      VALUES ($1, $2, $3, 0, 0, 0, 0, NULL, NULL)
+      INSERT INTO work_groups (number, queue, name, subscription, is_ordered, in_flight, items, last_seq,
+        last_position, line, stopped)
+      VALUES ($1, $2, $3, $4, 0, 0, 0, 0, NULL, NULL, $5)
       """)
     insert.bind(1, group.number)
     insert.bind(2, queue)
     insert.bind(3, name)
+    insert.bind(4, subscription?.number)
+    insert.bind(5, group.isStopped)
     try insert.run()
     return group
   }
@@ -82,8 +102,8 @@ extension Store {
       .server,
       """
       UPDATE work_groups SET is_ordered = $1, in_flight = $2, last_seq = $3, last_position = $4, line = $5,
-        items = items + $6
-      WHERE number = $7
+        items = items + $6, stopped = $7
+      WHERE number = $8
       """)
     update.bind(1, group.isOrdered)
     update.bind(2, group.inFlight)
@@ -91,7 +111,8 @@ extension Store {
     update.bind(4, group.lastPosition)
     update.bind(5, group.line)
     update.bind(6, items)
-    update.bind(7, group.number)
+    update.bind(7, group.isStopped)
+    update.bind(8, group.number)
     try update.run()
   }
 
@@ -110,7 +131,13 @@ extension Store {
 
   /// Gives the group its place in the line when something of it can be claimed, and takes it when nothing can.
   func queueUp(_ group: inout WorkGroup) throws {
-    group.line = try isReady(group) ? group.line ?? endOfLine() : nil
+    group.line = try !group.isStopped && isReady(group) ? group.line ?? endOfLine() : nil
+  }
+
+  /// The same when an item of it has become ready.
+  func queueUp(_ group: inout WorkGroup, withItemAt line: Int64?) throws {
+    if group.isOrdered { return try queueUp(&group) }
+    if !group.isStopped { group.line = group.line ?? line }
   }
 
   private func isReady(_ group: WorkGroup) throws -> Bool {

@@ -38,6 +38,11 @@ extension Store {
       let names = [selector.queue, group].compactMap { $0 }.map { Filter.Value.text($0) }
       conditions.add("work_group IN (SELECT number FROM work_groups WHERE \(queues)name = ?)", names)
     }
+    if let subscriptionID = selector.subscriptionID {
+      conditions.add(
+        "subscription IN (SELECT number FROM event_subscriptions WHERE subscription_id = ? AND ended_at IS NULL)",
+        [.text(subscriptionID)])
+    }
     if let status = selector.status {
       conditions.add("status = ?", status.rawValue)
       // So that the index of what is settled serves.
@@ -77,17 +82,18 @@ extension Store {
     let number: Int64
     let group: Int64?
     let status: WorkStatus
+    let subscription: Int64?
   }
 
   private func removableWork(_ conditions: Filter, suffix: String = "", limit: Int?) throws -> [RemovableWork] {
     var select = try tables.statement(
-      conditions, "SELECT number, work_group, status FROM work", suffix: suffix, limit: limit)
+      conditions, "SELECT number, work_group, status, subscription FROM work", suffix: suffix, limit: limit)
     var rows: [RemovableWork] = []
     while try select.step() {
       rows.append(
         RemovableWork(
           number: select.integer(0), group: select.optionalInteger(1),
-          status: WorkStatus(rawValue: select.string(2)) ?? .dead))
+          status: WorkStatus(rawValue: select.string(2)) ?? .dead, subscription: select.optionalInteger(3)))
     }
     return rows
   }
@@ -103,7 +109,11 @@ extension Store {
       case .done: counters.workDone -= 1
       case .dead: counters.workDead -= 1
       }
-      guard let number = row.group else { continue }
+      guard let number = row.group else {
+        // Nobody tells any more that the subscription has ended.
+        if let subscription = row.subscription { try removeSubscription(subscription) }
+        continue
+      }
       var group = groups[number] ?? (0, 0, 0)
       group.items += 1
       if row.status == .leased { group.leases += 1 }
@@ -145,13 +155,14 @@ extension Store {
         WHERE number = $3
         """)
       update.bind(1, line)
-      update.bind(2, work.giveUpAfter.map { (Saturating(now) + $0).time })
+      let pause = try work.subscriptionNumber.flatMap(eventSubscription)?.pause(at: now) ?? 0
+      update.bind(2, work.giveUpAfter.map { (Saturating(now) - pause + $0).time })
       update.bind(3, work.number)
       try update.run()
       counters.work += 1
       counters.workDead -= 1
       if let number = work.groupNumber, var group = try workGroup(number) {
-        if group.isOrdered { try queueUp(&group) } else { group.line = group.line ?? line }
+        try queueUp(&group, withItemAt: line)
         try save(group)
       }
       noteChange(ofQueue: work.queue)

@@ -25,10 +25,13 @@ extension Store {
     let payload = try payload(new.payload, "payload")
     let found = try statusOfWork(new.queue, new.workID, owner)
     if found.isThere { return (false, found.status) }
+    let subscription = try new.subscriptionID.map { try getEventSubscription($0, owner: owner) } ?? nil
+    if new.subscriptionID != nil, subscription == nil { return (false, nil) }
     try requireRoomForWork()
     var group = try new.group.map { name in
       try workGroup(named: name, in: new.queue) ?? makeWorkGroup(named: name, in: new.queue)
     }
+    if let subscription { group = try workGroup(of: subscription, in: new.queue) }
     let wakesAt = new.due.time(at: now)
     let line = wakesAt == nil ? endOfLine() : nil
     if group != nil { group?.lastSeq += 1 }
@@ -36,14 +39,14 @@ extension Store {
       .server,
       """
       INSERT INTO work (number, queue, work_id, tenant_id, principal, work_group, seq, position, status, line, wakes_at,
-        attempt, max_attempts, give_up_after, give_up_at, held, enqueued_at, payload)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', $9, $10, 0, $11, $12, $13, 0, $14, $15)
+        attempt, max_attempts, give_up_after, give_up_at, held, enqueued_at, subscription, payload)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', $9, $10, 0, $11, $12, $13, 0, $14, $15, $16)
       """)
     insert.bind(1, try nextRevision())
     insert.bind(2, new.queue)
     insert.bind(3, new.workID)
-    insert.bind(4, owner.tenant.binding)
-    insert.bind(5, owner.principal.binding)
+    insert.bind(4, owner.tenant.binding ?? subscription?.tenantID)
+    insert.bind(5, owner.principal.binding ?? subscription?.principal)
     insert.bind(6, group?.number)
     insert.bind(7, group?.lastSeq ?? 0)
     insert.bind(8, new.position)
@@ -51,14 +54,16 @@ extension Store {
     insert.bind(10, wakesAt)
     insert.bind(11, new.maxAttempts)
     insert.bind(12, new.giveUpAfter)
-    insert.bind(13, new.giveUpAfter.map { (Saturating(now) + $0).time })
+    // What an event subscription was not active for does not count.
+    let start = (Saturating(now) - (subscription?.pause(at: now) ?? 0)).time
+    insert.bind(13, new.giveUpAfter.map { (Saturating(start) + $0).time })
     insert.bind(14, now)
-    try insert.run(binding: 15, payload)
+    insert.bind(15, subscription?.number)
+    try insert.run(binding: 16, payload)
     if var group {
-      let needsALook = new.isOrdered || group.isOrdered
       if new.isOrdered { group.isOrdered = true }
       if let position = new.position { group.lastPosition = max(group.lastPosition ?? position, position) }
-      if needsALook { try queueUp(&group) } else { group.line = group.line ?? line }
+      try queueUp(&group, withItemAt: line)
       try save(group, items: 1)
     }
     counters.work += 1
@@ -92,7 +97,11 @@ extension Store {
   /// - Parameter visit: gets each item as it is with its lease; false leaves it where it is and ends the claim
   /// - Returns: when there may be something to claim next; nil: nothing waits and nothing is leased
   package func claimWork(_ claim: WorkClaim, visit: (Work) throws -> Bool) throws -> Int64? {
-    let isAwake = try wakeWork(in: claim.queue, limit: 2 * claim.limit + Self.wakingSlice)
+    var isAwake = true
+    if claim.queue == Self.endedQueue {
+      if try sweepEventSubscriptions(limit: Self.wakingSlice) == Int64(Self.wakingSlice) { isAwake = false }
+    }
+    if try !wakeWork(in: claim.queue, limit: 2 * claim.limit + Self.wakingSlice) { isAwake = false }
     var (rest, givenUp, level) = (claim.limit, 0, Int64(0))
     var isFull = false
     while rest > 0, !isFull, givenUp < Self.givenUpAtMost {
@@ -103,6 +112,10 @@ extension Store {
         continue
       }
       for candidate in candidates {
+        if try hasLapsed(candidate) {
+          givenUp += 1
+          continue
+        }
         if candidate.work.giveUpAt.map({ $0 <= now }) == true {
           try die(candidate.work, Self.tooLate)
           givenUp += 1
@@ -119,6 +132,15 @@ extension Store {
     return try nextWork(in: claim.queue, perGroup: claim.perGroup)
   }
 
+  /// Whether the event subscription that it is for is over; then it is gone with it.
+  private func hasLapsed(_ candidate: Candidate) throws -> Bool {
+    guard candidate.group != nil, let number = candidate.work.subscriptionNumber,
+      let subscription = try eventSubscription(number), subscription.hasLapsed(at: now)
+    else { return false }
+    try end(subscription, reason: "expired", announce: true)
+    return true
+  }
+
   private struct Candidate {
     var work: Work
     var group: WorkGroup?
@@ -132,7 +154,7 @@ extension Store {
     """
 
   private static let firstOfGroups = """
-    SELECT \(Work.columns), g.is_ordered, g.in_flight, g.last_seq, g.last_position, g.line,
+    SELECT \(Work.columns), g.is_ordered, g.in_flight, g.last_seq, g.last_position, g.line, g.stopped,
       (SELECT count(*) FROM (
         SELECT 1 FROM work AS ready WHERE ready.work_group = g.number AND ready.line IS NOT NULL LIMIT 2) AS few)
     FROM (
@@ -168,7 +190,7 @@ extension Store {
       let group = WorkGroup(select, number: number, from: Work.columnCount)
       candidates.append(
         Candidate(
-          work: work, group: group, hasMore: !group.isOrdered && select.integer(Work.columnCount + 5) > 1))
+          work: work, group: group, hasMore: !group.isOrdered && select.integer(Work.columnCount + 6) > 1))
     }
     if ungrouped == 0 || ungrouped == candidates.count { return candidates }
     func place(_ candidate: Candidate) -> Int64 { candidate.group?.line ?? candidate.work.line ?? 0 }
@@ -198,6 +220,9 @@ extension Store {
     work.attempt += 1
     work.fence = try nextRevision(above: work.fence ?? 0)
     work.worker = claim.worker
+    if claim.includesSubscriptions, let number = work.subscriptionNumber {
+      work.subscription = try eventSubscription(number)
+    }
     if try !visit(work) { return false }
     var update = try tables.statement(
       .server,
@@ -251,7 +276,7 @@ extension Store {
       try update.run()
       guard let number = work.groupNumber, var group = try workGroup(number) else { continue }
       if work.status == .leased { group.inFlight -= 1 }
-      if group.isOrdered { try queueUp(&group) } else { group.line = group.line ?? line }
+      try queueUp(&group, withItemAt: line)
       try save(group)
     }
     return woken.count < limit
@@ -283,7 +308,9 @@ extension Store {
       """)
     select.bind(1, queue)
     select.bind(2, time)
-    return try select.step() ? select.integer(0) : nil
+    let waking = try select.step() ? select.integer(0) : nil
+    guard queue == Self.endedQueue, let lapse = try nextLapse(after: time) else { return waking }
+    return min(waking ?? lapse, lapse)
   }
 
   // MARK: - Holding on and settling
@@ -327,9 +354,10 @@ extension Store {
         watermark: try work.groupNumber.flatMap(workGroup).flatMap(watermark))
     }
     let wakesAt = due.time(at: now)
-    let (isLast, isTooLate) = (
-      work.maxAttempts.map { work.attempt >= $0 } == true, work.giveUpAt.map { $0 <= wakesAt ?? now } == true
-    )
+    let subscription = try work.groupNumber == nil ? nil : work.subscriptionNumber.flatMap(eventSubscription)
+    let pause = subscription?.inactiveSince.map { max(0, (Saturating(now) - $0).value) } ?? 0
+    let isLast = work.maxAttempts.map { work.attempt >= $0 } == true
+    let isTooLate = work.giveUpAt.map { (Saturating($0) + pause).time <= wakesAt ?? now } == true
     let group: WorkGroup?
     switch outcome {
     case .done: group = try finish(work, as: .done, error: nil)
@@ -349,7 +377,9 @@ extension Store {
       case .retry: isLast || isTooLate ? .dead : .waiting
       case .release: .waiting
       }
-    return Settled(isHeld: true, status: status, watermark: try group.flatMap(watermark))
+    let watermark = try group.flatMap(watermark)
+    if let subscription { try note(outcome, error: error, watermark: watermark, of: subscription) }
+    return Settled(isHeld: true, status: status, watermark: watermark)
   }
 
   /// Puts an item back into its queue.
@@ -395,6 +425,13 @@ extension Store {
     if isDone { counters.workDone += 1 } else { counters.workDead += 1 }
     if isDone { done.workDone += 1 } else { done.workDead += 1 }
     let group = try leave(work, isGone: true)
+    // What announces an end is all that has kept the subscription.
+    if work.groupNumber == nil, let number = work.subscriptionNumber {
+      try removeSubscription(number)
+      var update = try tables.statement(.server, "UPDATE work SET subscription = NULL WHERE number = $1")
+      update.bind(1, work.number)
+      try update.run()
+    }
     try trimWork(status)
     return group
   }

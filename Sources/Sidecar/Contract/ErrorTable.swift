@@ -39,6 +39,9 @@ struct ErrorKind: Sendable {
   static let maxValuesReached = ErrorKind(1107, "max_values_reached", "The store's cap on values is reached.")
   static let maxInputKeysReached = ErrorKind(1108, "max_input_keys_reached", "The task's cap on input keys is reached.")
   static let maxWorkReached = ErrorKind(1109, "max_work_reached", "The store's cap on work is reached.")
+  static let maxEventSubscriptionsReached = ErrorKind(
+    1110, "max_event_subscriptions_reached", "The store's cap on event subscriptions is reached.")
+  static let eventSubscriptionExists = ErrorKind(1111, "event_subscription_exists", "The id is another owner's.")
   static let concurrentModification = ErrorKind(1201, "concurrent_modification", "if_revision no longer holds.")
   static let requirementFailed = ErrorKind(1202, "requirement_failed", "A required outcome did not come about.")
   static let payloadTooLarge = ErrorKind(1301, "payload_too_large", "A payload or an answer is over its limit.")
@@ -62,7 +65,8 @@ struct ErrorKind: Sendable {
       methodNotFound, invalidParams, invalidCursor, sessionNotFound, sessionExists, sessionExpired,
       invalidSessionStatus, maxSessionsReached, maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached,
       maxSessionWritesReached, taskNotFound, taskExists, invalidTransition, terminalState, maxTasksReached, queueFull,
-      maxValuesReached, maxInputKeysReached, maxWorkReached, concurrentModification, requirementFailed, payloadTooLarge,
+      maxValuesReached, maxInputKeysReached, maxWorkReached,
+      maxEventSubscriptionsReached, eventSubscriptionExists, concurrentModification, requirementFailed, payloadTooLarge,
     ] + anyDatabase + [notSupported, shuttingDown]
 
   /// What any method that reads or writes the file may answer.
@@ -148,6 +152,13 @@ extension RPCError {
     case .maxValuesReached(let limit):
       return ErrorKind.maxValuesReached.error(
         "The store holds \(limit) values, its limit; delete some or raise --max-values.", [limitDetail(limit)])
+    case .maxEventSubscriptionsReached(let limit):
+      return ErrorKind.maxEventSubscriptionsReached.error(
+        "The store holds \(limit) event subscriptions, its limit; delete some or raise --max-event-subscriptions.",
+        [limitDetail(limit)])
+    case .eventSubscriptionExists(let id):
+      return ErrorKind.eventSubscriptionExists.error(
+        "The event subscription id '\(id)' is another owner's; choose another.", [("subscription_id", .text(id))])
     case .maxWorkReached(let limit):
       return ErrorKind.maxWorkReached.error(
         "The store holds \(limit) items of work that wait or are leased, its limit; let workers settle some, cancel "

@@ -12,6 +12,7 @@ enum ListKind: String {
   case logParticipants = "p"
   case stateKeys = "k"
   case work = "w"
+  case eventSubscriptions = "e"
 
   func cursor(after number: Int64) -> String {
     rawValue + "-" + String(number, radix: 36)

@@ -125,6 +125,7 @@ struct MethodTable: Sendable {
 
   static let all = MethodTable(
     SessionMethods.all + StateMethods.all + EventMethods.all + TaskMethods.all + ValueMethods.all + WorkMethods.all
+      + EventSubscriptionMethods.all
       + LogMethods.all + SecurityMethods.all + UserDataMethods.all + PayloadMethods.all
       + OperationMethods.all)
 

@@ -21,6 +21,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case changes, ref, replacement
   case queue, workID, payload, group, ordered, position, notBefore, delay, maxAttempts, giveUpAfter
   case worker, lease, perGroup, fence, outcome
+  case topic, secret, secretGrace, startAfter, active, announce, includeSubscription
 
   /// Written down, for to derive them took a quarter of the instructions of a start; a test compares the two.
   var wire: String {
@@ -150,6 +151,13 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .perGroup: "per_group"
     case .fence: "fence"
     case .outcome: "outcome"
+    case .topic: "topic"
+    case .secret: "secret"
+    case .secretGrace: "secret_grace"
+    case .startAfter: "start_after"
+    case .active: "active"
+    case .announce: "announce"
+    case .includeSubscription: "include_subscription"
     }
   }
 }

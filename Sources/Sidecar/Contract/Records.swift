@@ -85,12 +85,57 @@ extension JSONWriter {
     endObject()
   }
 
-  /// - Parameter isShort: whether it does without its payload
-  package mutating func work(_ work: Work, isShort: Bool = false) {
+  /// - Parameters:
+  ///   - isShort: whether it does without its data
+  ///   - tellsSecrets: whether its secrets are told too
+  package mutating func eventSubscription(
+    _ subscription: EventSubscription, at now: Int64, isShort: Bool = false, tellsSecrets: Bool = false
+  ) {
+    beginObject()
+    member("subscription_id", subscription.subscriptionID)
+    member("tenant_id", subscription.tenantID)
+    member("principal", subscription.principal)
+    member("topic", subscription.topic)
+    member("data", isShort ? nil : subscription.data)
+    member("active", subscription.isActive)
+    member("start_after", subscription.startAfter)
+    member("watermark", subscription.watermark)
+    member("created_at", subscription.createdAt)
+    member("expires_at", subscription.expiresAt)
+    member("inactive_since", subscription.inactiveSince)
+    member("last_success_at", subscription.lastSuccessAt)
+    member("last_failure_at", subscription.lastFailureAt)
+    member("failed_since", subscription.failedSince)
+    member("last_error", subscription.lastError)
+    let recent = subscription.recent(at: now)
+    name("window")
+    beginObject()
+    member("since", recent.since)
+    member("attempts", recent.attempts)
+    member("failures", recent.failures)
+    endObject()
+    member("ended_at", subscription.endedAt)
+    member("end_reason", subscription.endReason)
+    member("revision", subscription.revision)
+    if tellsSecrets {
+      let until = subscription.previousSecretUntil.flatMap { $0 > now ? $0 : nil }
+      member("secret", subscription.secret)
+      member("previous_secret", until == nil ? nil : subscription.previousSecret)
+      member("previous_secret_until", until)
+    }
+    if isShort { member("omitted", strings: ["data"]) }
+    endObject()
+  }
+
+  /// - Parameters:
+  ///   - now: the time, where the item is told with its subscription
+  ///   - isShort: whether it does without its payload
+  package mutating func work(_ work: Work, withSubscriptionAt now: Int64? = nil, isShort: Bool = false) {
     beginObject()
     member("queue", work.queue)
     member("work_id", work.workID)
     member("group", work.group)
+    member("subscription_id", work.subscriptionID)
     member("tenant_id", work.tenantID)
     member("principal", work.principal)
     member("status", work.status.rawValue)
@@ -106,6 +151,14 @@ extension JSONWriter {
     member("error", work.error)
     member("enqueued_at", work.enqueuedAt)
     member("finished_at", work.finishedAt)
+    if let now {
+      name("subscription")
+      if let subscription = work.subscription {
+        eventSubscription(subscription, at: now, tellsSecrets: true)
+      } else {
+        null()
+      }
+    }
     if isShort { member("omitted", strings: ["payload"]) }
     endObject()
   }
@@ -216,9 +269,30 @@ enum RecordSchema {
       ])
     ),
     (
+      "EventSubscription",
+      .members([
+        ("subscription_id", .string), ("tenant_id", .nullable(.string)), ("principal", .nullable(.string)),
+        ("topic", .string), ("data", .anyPayload), ("active", .boolean), ("start_after", .nullable(.integer)),
+        ("watermark", .described(.nullable(.integer), "All positions up to it are settled.")), ("created_at", time),
+        ("expires_at", .nullable(time)), ("inactive_since", .nullable(time)), ("last_success_at", .nullable(time)),
+        ("last_failure_at", .nullable(time)), ("failed_since", .nullable(time)), ("last_error", .nullable(.string)),
+        (
+          "window",
+          .described(
+            .members([("since", time), ("attempts", .integer), ("failures", .integer)]),
+            "Of the last 30 to 60 minutes.")
+        ),
+        ("ended_at", .nullable(time)), ("end_reason", .nullable(.string)), ("revision", .integer),
+        ("secret", .optional(.nullable(.payload(.string)))),
+        ("previous_secret", .optional(.nullable(.payload(.string)))),
+        ("previous_secret_until", .optional(.nullable(time))), omitted,
+      ])
+    ),
+    (
       "Work",
       .members([
-        ("queue", .string), ("work_id", .string), ("group", .nullable(.string)), ("tenant_id", .nullable(.string)),
+        ("queue", .string), ("work_id", .string), ("group", .nullable(.string)),
+        ("subscription_id", .nullable(.string)), ("tenant_id", .nullable(.string)),
         ("principal", .nullable(.string)), ("status", .choice(WorkStatus.allCases.map(\.rawValue))),
         ("payload", .anyPayload), ("position", .nullable(.integer)),
         ("attempt", .described(.integer, "Claims that count.")), ("max_attempts", .nullable(.integer)),
@@ -227,7 +301,8 @@ enum RecordSchema {
         ("lease_until", .described(.nullable(.integer), "Unix milliseconds, while it is leased.")),
         ("not_before", .described(.nullable(.integer), "Unix milliseconds, while it waits for that time.")),
         ("give_up_at", .nullable(time)), ("error", .described(.nullable(.string), "Why it was not done last.")),
-        ("enqueued_at", time), ("finished_at", .nullable(time)), omitted,
+        ("enqueued_at", time), ("finished_at", .nullable(time)),
+        ("subscription", .optional(.nullable(.reference("EventSubscription")))), omitted,
       ])
     ),
     (

@@ -50,7 +50,8 @@ enum MetricsMethods {
       ("work", .optional(.described(.object, "By status."))),
     ]
       + [
-        "events", "values", "log_entries", "lifecycle_events", "security_events", "database_bytes", "wal_bytes",
+        "events", "values", "event_subscriptions", "log_entries", "lifecycle_events", "security_events",
+        "database_bytes", "wal_bytes",
         "free_bytes", "memory_usage", "subscriptions", "bytes_received", "bytes_sent", "requests", "errors",
       ].map { ($0, .optional(.integer)) }
       + [
@@ -114,6 +115,7 @@ extension Sidecar {
     writer.endObject()
     writer.member("events", summary.events)
     writer.member("values", summary.values)
+    writer.member("event_subscriptions", summary.eventSubscriptions)
     writer.member("log_entries", summary.logEntries)
     writer.member("lifecycle_events", summary.lifecycleEvents)
     writer.member("security_events", summary.securityEvents)
@@ -181,6 +183,7 @@ extension Sidecar {
     page.family("work", .gauge, "Items of work by status.")
     for status in WorkStatus.allCases { page.sample("work", [("status", status.rawValue)], summary.work[status] ?? 0) }
     page.single("values", .gauge, "Values behind handles.", summary.values)
+    page.single("event_subscriptions", .gauge, "Of others, to what happens here.", summary.eventSubscriptions)
     page.single("log_entries", .gauge, "Entries of all logs.", summary.logEntries)
     page.family("audit_events", .gauge, "Rows of the audit trail, by ring.")
     page.sample("audit_events", [("ring", "lifecycle")], summary.lifecycleEvents)

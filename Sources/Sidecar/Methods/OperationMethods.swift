@@ -19,9 +19,9 @@ enum OperationMethods {
 
   private static let capabilities = [
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "subscription_frames", "heartbeats",
-    "tasks", "task_input", "task_messages", "task_subscriptions", "nonces", "values", "work", "logs", "audit_trail",
-    "audit_chain", "security_events", "rate_limits", "input_screening", "metrics", "transactions", "backup",
-    "integrity_check", "user_data",
+    "tasks", "task_input", "task_messages", "task_subscriptions", "nonces", "values", "work", "event_recipients",
+    "logs", "audit_trail", "audit_chain", "security_events", "rate_limits", "input_screening", "metrics",
+    "transactions", "backup", "integrity_check", "user_data",
   ]
 
   private static let infoExample =
@@ -52,6 +52,7 @@ enum OperationMethods {
       ("max_task_messages", limits.maxTaskMessages), ("max_task_input_keys", limits.maxTaskInputKeys),
       ("max_values", limits.maxValues), ("max_work", limits.maxWork),
       ("max_finished_work", limits.maxFinishedWork), ("work_retention", Int(limits.workRetention)),
+      ("max_event_subscriptions", limits.maxEventSubscriptions),
       ("max_state_bytes", limits.maxStateBytes), ("max_payload_bytes", limits.maxPayloadBytes),
       ("max_line_bytes", sidecar.options.maxLineBytes), ("max_result_bytes", sidecar.options.maxResultBytes),
       ("max_batch", Unit.maxBatch), ("max_subscriptions", sidecar.options.maxSubscriptions),

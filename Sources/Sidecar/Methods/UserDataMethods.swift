@@ -68,12 +68,13 @@ enum UserDataMethods {
     summary: "Deletes all that is stored about somebody, in one transaction, and writes nothing about it.",
     access: .write, isWatched: true, parameters: selector,
     result: .members(
-      ["sessions", "events", "log_entries", "tasks", "values", "work", "nonces", "audit_events"].map {
-        ($0, .integer)
-      }),
+      [
+        "sessions", "events", "log_entries", "tasks", "values", "event_subscriptions", "work", "nonces", "audit_events",
+      ].map { ($0, .integer) }),
     example: (
       #"{"principal":"ada"}"#,
-      #"{"sessions":1,"events":12,"log_entries":0,"tasks":2,"values":3,"work":0,"nonces":1,"audit_events":4}"#
+      #"{"sessions":1,"events":12,"log_entries":0,"tasks":2,"values":3,"event_subscriptions":0,"work":0,"#
+        + #""nonces":1,"audit_events":4}"#
     )
   ) { sidecar, call, writer in
     let deleted = try sidecar.store.deleteUserData(selector(call))
@@ -83,6 +84,7 @@ enum UserDataMethods {
     writer.member("log_entries", deleted.logEntries)
     writer.member("tasks", deleted.tasks)
     writer.member("values", deleted.values)
+    writer.member("event_subscriptions", deleted.eventSubscriptions)
     writer.member("work", deleted.work)
     writer.member("nonces", deleted.nonces)
     writer.member("audit_events", deleted.auditEvents)

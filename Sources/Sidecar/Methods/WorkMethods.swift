@@ -12,6 +12,8 @@ enum WorkMethods {
   private static let workID = Parameter.required(.workID, .name, "The item's id in its queue.")
   private static let fence = Parameter.required(.fence, .integer(.safe), "What claim_work gave with the item.")
   private static let group = Parameter.optional(.group, .name, "Only the items of this group.")
+  private static let ofSubscription = Parameter.optional(
+    .subscriptionID, .name, "Only the items for this event subscription.")
   private static let lease = Parameter.optional(
     .lease, .integer(1...31_622_400_000), "Milliseconds for which it is the worker's; 60,000 when absent.")
   private static let perGroup = Parameter.optional(
@@ -30,9 +32,10 @@ enum WorkMethods {
   }
 
   private static func example(status: String = "leased", attempt: Int = 1) -> String {
-    #"{"queue":"mail","work_id":"m-1","group":"ada","tenant_id":null,"principal":null,"status":"\#(status)","#
-      + #""payload":{"to":"ada@example.org"},"position":null,"attempt":\#(attempt),"max_attempts":5,"fence":7,"#
-      + #""worker":"w-1","lease_until":\#(status == "leased" ? "1795210060000" : "null"),"not_before":null,"#
+    #"{"queue":"mail","work_id":"m-1","group":"ada","subscription_id":null,"tenant_id":null,"principal":null,"#
+      + #""status":"\#(status)","payload":{"to":"ada@example.org"},"position":null,"attempt":\#(attempt),"#
+      + #""max_attempts":5,"fence":7,"worker":"w-1","#
+      + #""lease_until":\#(status == "leased" ? "1795210060000" : "null"),"not_before":null,"#
       + #""give_up_at":null,"error":null,"enqueued_at":1795210000000,"finished_at":null}"#
   }
 
@@ -43,6 +46,7 @@ enum WorkMethods {
     parameters: [
       queue, workID, .required(.payload, .json, "What is to be done; kept as it is."),
       .optional(.group, .name, "Items that take turns with others as one."),
+      .optional(.subscriptionID, .name, "The event subscription that it is for, which is a group of its own."),
       .optional(.ordered, .boolean, "Whether its group is done one at a time, in order; false when absent."),
       .optional(
         .position, .integer(1...9_007_199_254_740_991), "Where it stands in what it comes from, for the watermark."),
@@ -52,7 +56,7 @@ enum WorkMethods {
         .giveUpAfter, .integer(1...9_007_199_254_740_991), "Milliseconds after which it is dead; never when absent."),
     ] + Parameter.binding,
     result: .members([
-      ("stored", .described(.boolean, "False when the id is there already; nothing is changed then.")),
+      ("stored", .described(.boolean, "False when the id is there, or the subscription is not; nothing is changed.")),
       (
         "status",
         .described(.nullable(.choice(statuses)), "Of what is there now; null for what is another owner's.")
@@ -66,11 +70,16 @@ enum WorkMethods {
   ) { sidecar, call, writer in
     var new = NewWork(queue: call.string(.queue), workID: call.string(.workID), payload: call.json(.payload))
     new.group = call.optionalString(.group)
+    new.subscriptionID = call.optionalString(.subscriptionID)
+    if new.group != nil, new.subscriptionID != nil {
+      throw StoreError.invalidParameter(name: "group", expected: "group or subscription_id, not both")
+    }
+    let isInGroup = new.group != nil || new.subscriptionID != nil
     new.isOrdered = call.boolean(.ordered)
-    if new.isOrdered, new.group == nil {
+    if new.isOrdered, !isInGroup {
       throw StoreError.invalidParameter(name: "ordered", expected: "a group whose items are to be done in order")
     }
-    if call.has(.position), new.group == nil {
+    if call.has(.position), !isInGroup {
       throw StoreError.invalidParameter(name: "position", expected: "a group, whose watermark it counts for")
     }
     new.position = call.optionalInteger(.position)
@@ -93,6 +102,9 @@ enum WorkMethods {
     parameters: [
       queue, .optional(.worker, .name, "Who claims; for people."), lease,
       .optional(.limit, .integer(1...1_000), "Items at most; 1 when absent."), perGroup,
+      .optional(
+        .includeSubscription, .boolean,
+        "Whether each item comes with the event subscription that it is for, secrets too; false when absent."),
     ],
     result: .members([
       ("work", .array(.reference("Work"))),
@@ -113,6 +125,8 @@ enum WorkMethods {
     claim.worker = call.optionalString(.worker)
     claim.limit = Int(call.integer(.limit, default: 1))
     claim.perGroup = call.integer(.perGroup, default: 1)
+    claim.includesSubscriptions = call.boolean(.includeSubscription)
+    let told = claim.includesSubscriptions ? sidecar.store.now : nil
     writer.beginObject()
     writer.name("work")
     writer.beginArray()
@@ -120,7 +134,7 @@ enum WorkMethods {
     var count = 0
     let next = try sidecar.store.claimWork(claim) { work in
       let mark = writer.mark
-      writer.work(work)
+      writer.work(work, withSubscriptionAt: told)
       return Sidecar.fits(&writer, mark, start, sidecar.pageBudget, &count)
     }
     writer.endArray()
@@ -190,6 +204,7 @@ enum WorkMethods {
     selector.queue = call.optionalString(.queue)
     selector.workID = call.optionalString(.workID)
     selector.group = call.optionalString(.group)
+    selector.subscriptionID = call.optionalString(.subscriptionID)
     selector.status = call.choice(.status, as: WorkStatus.self)
     return selector
   }
@@ -199,12 +214,12 @@ enum WorkMethods {
   private static let cancel = Method(
     name: "cancel_work",
     summary: "Removes an item, or all of a group, whatever has become of it: its name begins anew.", access: .write,
-    parameters: [queue, oneID, group] + Parameter.owners,
+    parameters: [queue, oneID, group, ofSubscription] + Parameter.owners,
     result: .members([("cancelled", .described(.integer, "Items that were waiting or leased."))]),
     example: (#"{"queue":"mail","group":"ada"}"#, #"{"cancelled":3}"#)
   ) { sidecar, call, writer in
-    guard call.has(.workID) != call.has(.group) else {
-      throw StoreError.invalidParameter(name: "work_id", expected: "work_id or group, one of them")
+    guard [.workID, .group, .subscriptionID].count(where: call.has) == 1 else {
+      throw StoreError.invalidParameter(name: "work_id", expected: "work_id, group or subscription_id, one of them")
     }
     let cancelled = try sidecar.store.cancelWork(selector(call), owner: call.owner)
     writer.beginObject()
@@ -215,7 +230,7 @@ enum WorkMethods {
   private static let list = Method(
     name: "list_work", summary: "Items of work in the order of enqueueing.", access: .read,
     parameters: [
-      .optional(.queue, .name, "Only items of this queue."), group,
+      .optional(.queue, .name, "Only items of this queue."), group, ofSubscription,
       .optional(.status, .choice(statuses), "Only items of this status."),
     ] + Parameter.owners + Parameter.page,
     result: .members([("work", .array(.reference("Work"))), ("next_cursor", .nullable(.string))]),
@@ -233,7 +248,7 @@ enum WorkMethods {
   private static let revive = Method(
     name: "revive_work", summary: "Makes dead items wait again, with all their attempts.", access: .write,
     parameters: [
-      queue, oneID, group, .optional(.limit, .integer(1...1_000), "Items at most; 1,000 when absent."),
+      queue, oneID, group, ofSubscription, .optional(.limit, .integer(1...1_000), "Items at most; 1,000 when absent."),
     ] + Parameter.owners,
     result: .members([("revived", .integer), ("has_more", .boolean)]), errors: [.maxWorkReached],
     example: (#"{"queue":"mail","work_id":"m-1"}"#, #"{"revived":1,"has_more":false}"#)

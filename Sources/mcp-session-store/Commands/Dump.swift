@@ -9,7 +9,12 @@ extension Command {
         "It reads beside running sidecars and changes nothing. What 'load' makes of it in a new file dumps the same.",
         "A session comes with its state, events, log and tasks, and with its part of the audit trail.",
       ],
-      options: [.database, .schema, .busyTimeout], run: writeDump)
+      options: [
+        .database, .schema, .busyTimeout,
+        Option(
+          name: "--secrets", summary: "with the secrets of event subscriptions, which are left out otherwise",
+          value: .flag(\.secrets)),
+      ], run: writeDump)
   }
 
   private static func writeDump(_ arguments: Arguments) throws(Failure) -> ExitCode {
@@ -19,7 +24,7 @@ extension Command {
       try store.read {
         let session = arguments.operands.first
         let total = session == nil ? store.recordCount : nil
-        try store.writeDump(sessionID: session) { lines, records in
+        try store.writeDump(sessionID: session, secrets: arguments.secrets) { lines, records in
           try Output.write(json: lines)
           progress.update(records, of: total)
         }

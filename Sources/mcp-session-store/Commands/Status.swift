@@ -124,6 +124,7 @@ extension Command {
     add("tasks", String(summary.taskCount))
     for status in TaskStatus.allCases { add(status.rawValue, String(summary.tasks[status] ?? 0), indented: true) }
     add("values", String(summary.values))
+    add("event subscriptions", String(summary.eventSubscriptions))
     add("work", String(summary.workCount))
     for status in WorkStatus.allCases { add(status.rawValue, String(summary.work[status] ?? 0), indented: true) }
     add("log entries", String(summary.logEntries))
@@ -163,6 +164,7 @@ extension JSONWriter {
     for status in TaskStatus.allCases { member(status.rawValue, summary.tasks[status] ?? 0) }
     endObject()
     member("values", summary.values)
+    member("event_subscriptions", summary.eventSubscriptions)
     name("work")
     beginObject()
     for status in WorkStatus.allCases { member(status.rawValue, summary.work[status] ?? 0) }

@@ -302,6 +302,11 @@ const COLUMNS = {
   log_entry: { entry: 'log.entry' },
   task_message: { message: 'task.message' },
   value: { value: 'value.value' },
+  event_subscription: {
+    data: 'event_subscription.data',
+    secret: 'event_subscription.secret',
+    previous_secret: 'event_subscription.secret',
+  },
   work: { payload: 'work.payload' },
 }
 
@@ -360,6 +365,9 @@ export function placeOf(place, key, around) {
   if (noun === 'value') {
     const { tenant_id = null, principal = null, collection = null } = around.at(-1)
     return [place, tenant_id, principal, collection, named('key', around)]
+  }
+  if (noun === 'event_subscription') {
+    return [place, named('subscription_id', around) ?? named('key', around)]
   }
   if (noun === 'work') {
     // In a list of all payloads they stand under the names that values have.

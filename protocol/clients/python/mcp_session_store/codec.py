@@ -362,6 +362,8 @@ COLUMNS: dict[str, dict[str, str]] = {
     "log_entry": {"entry": "log.entry"},
     "task_message": {"message": "task.message"},
     "value": {"value": "value.value"},
+    "event_subscription": {"data": "event_subscription.data", "secret": "event_subscription.secret",
+                           "previous_secret": "event_subscription.secret"},
     "work": {"payload": "work.payload"},
 }
 
@@ -381,6 +383,8 @@ def place_of(place: str, key: str | None, around: Sequence[Mapping[str, Any]]) -
     if noun == "value":
         params = around[-1]
         return place, params.get("tenant_id"), params.get("principal"), params.get("collection"), named("key", around)
+    if noun == "event_subscription":
+        return place, named("subscription_id", around) or named("key", around)
     if noun == "work":
         # In a list of all payloads they stand under the names that values have.
         queue, work_id = named("queue", around), named("work_id", around)
