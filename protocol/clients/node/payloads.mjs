@@ -46,6 +46,7 @@ export const PARAMS = {
   enqueue_task_message: { message: 'task.message' },
   put_value: { value: 'value.value' },
   enqueue_work: { payload: 'work.payload' },
+  put_event_subscription: { data: 'event_subscription.data', secret: 'event_subscription.secret' },
   append_log_entry: { entry: 'log.entry' },
   replace_log: { entries: ['log.entry'] },
   compact_log: { checkpoint: 'log.entry' },
@@ -259,8 +260,45 @@ export const RESULTS = {
   },
   get_value: { value: 'value.value' },
   list_values: { values: [{ value: 'value.value' }] },
-  claim_work: { work: [{ payload: 'work.payload' }] },
-  list_work: { work: [{ payload: 'work.payload' }] },
+  claim_work: {
+    work: [{
+      payload: 'work.payload',
+      subscription: {
+        data: 'event_subscription.data',
+        secret: 'event_subscription.secret',
+        previous_secret: 'event_subscription.secret',
+      },
+    }],
+  },
+  list_work: {
+    work: [{
+      payload: 'work.payload',
+      subscription: {
+        data: 'event_subscription.data',
+        secret: 'event_subscription.secret',
+        previous_secret: 'event_subscription.secret',
+      },
+    }],
+  },
+  put_event_subscription: {
+    subscription: {
+      data: 'event_subscription.data',
+      secret: 'event_subscription.secret',
+      previous_secret: 'event_subscription.secret',
+    },
+  },
+  get_event_subscription: {
+    data: 'event_subscription.data',
+    secret: 'event_subscription.secret',
+    previous_secret: 'event_subscription.secret',
+  },
+  list_event_subscriptions: {
+    subscriptions: [{
+      data: 'event_subscription.data',
+      secret: 'event_subscription.secret',
+      previous_secret: 'event_subscription.secret',
+    }],
+  },
   load_log: { entries: [{ entry: 'log.entry' }] },
 }
 

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 #: Methods that may be sent again when nobody knows whether they were done.
 REPEATABLE = frozenset({
-    "audit_counts", "check_integrity", "event_count", "export_user_data", "get_audit_head", "get_events_after",
-    "get_metrics", "get_recent_events", "get_session", "get_session_state", "get_task", "get_task_result", "get_value",
-    "health", "initialize", "list_audit_events", "list_payloads", "list_session_ids", "list_session_state_keys",
-    "list_sessions", "list_tasks", "list_tasks_for_session", "list_values", "list_work", "load_log", "log_participants",
-    "note_log_message_ids", "peek_task_messages", "renew_work", "replace_payloads", "rpc.discover", "server_info",
-    "session_count", "settle_work", "task_count",
+    "audit_counts", "check_integrity", "event_count", "export_user_data", "get_audit_head", "get_event_subscription",
+    "get_events_after", "get_metrics", "get_recent_events", "get_session", "get_session_state", "get_task",
+    "get_task_result", "get_value", "health", "initialize", "list_audit_events", "list_event_subscriptions",
+    "list_payloads", "list_session_ids", "list_session_state_keys", "list_sessions", "list_tasks",
+    "list_tasks_for_session", "list_values", "list_work", "load_log", "log_participants", "note_log_message_ids",
+    "peek_task_messages", "renew_work", "replace_payloads", "rpc.discover", "server_info", "session_count",
+    "settle_work", "task_count",
 })
 
 #: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
@@ -89,6 +90,10 @@ NULLS: dict[str, frozenset[str]] = {
     "list_work": frozenset({"tenant_id", "principal"}),
     "revive_work": frozenset({"tenant_id", "principal"}),
     "subscribe_work": frozenset(),
+    "put_event_subscription": frozenset({"tenant_id", "principal"}),
+    "get_event_subscription": frozenset({"tenant_id", "principal"}),
+    "delete_event_subscription": frozenset({"tenant_id", "principal"}),
+    "list_event_subscriptions": frozenset({"tenant_id", "principal"}),
     "append_log_entry": frozenset({"tenant_id", "principal"}),
     "load_log": frozenset({"tenant_id", "principal"}),
     "replace_log": frozenset({"tenant_id", "principal"}),
@@ -206,10 +211,50 @@ TaskStatus = Literal[
 ]
 
 
+class EventSubscription(TypedDict):
+    subscription_id: str
+    tenant_id: str | None
+    principal: str | None
+    topic: str
+    data: Any
+    active: bool
+    start_after: int | None
+    watermark: int | None
+    """All positions up to it are settled."""
+    created_at: int
+    """Unix milliseconds"""
+    expires_at: int | None
+    inactive_since: int | None
+    last_success_at: int | None
+    last_failure_at: int | None
+    failed_since: int | None
+    last_error: str | None
+    window: EventSubscriptionWindow
+    """Of the last 30 to 60 minutes."""
+    ended_at: int | None
+    end_reason: str | None
+    revision: int
+    secret: NotRequired[str | None]
+    previous_secret: NotRequired[str | None]
+    previous_secret_until: NotRequired[int | None]
+    omitted: NotRequired[list[str]]
+    """What it is told without, because `omit` names it, or because an entry of a list would be too large by itself."""
+
+
+class EventSubscriptionWindow(TypedDict):
+    """Of the last 30 to 60 minutes."""
+
+    since: int
+    """Unix milliseconds"""
+    attempts: int
+    failures: int
+
+
 class Work(TypedDict):
     queue: str
     work_id: str
     group: str | None
+    subscription_id: str | None
     tenant_id: str | None
     principal: str | None
     status: WorkStatus
@@ -232,6 +277,7 @@ class Work(TypedDict):
     enqueued_at: int
     """Unix milliseconds"""
     finished_at: int | None
+    subscription: NotRequired[EventSubscription | None]
     omitted: NotRequired[list[str]]
     """What it is told without, because `omit` names it, or because an entry of a list would be too large by itself."""
 
@@ -336,6 +382,7 @@ class Metrics(TypedDict):
     """By status."""
     events: NotRequired[int]
     values: NotRequired[int]
+    event_subscriptions: NotRequired[int]
     log_entries: NotRequired[int]
     lifecycle_events: NotRequired[int]
     security_events: NotRequired[int]
@@ -573,7 +620,7 @@ class ListValuesResultValues(TypedDict):
 
 class EnqueueWorkResult(TypedDict):
     stored: bool
-    """False when the id is there already; nothing is changed then."""
+    """False when the id is there, or the subscription is not; nothing is changed."""
     status: EnqueueWorkResultStatus | None
     """Of what is there now; null for what is another owner's."""
 
@@ -634,6 +681,22 @@ class SubscribeWorkResult(TypedDict):
     """As claim_work has it."""
     timestamp: int
     """Unix milliseconds"""
+
+
+class PutEventSubscriptionResult(TypedDict):
+    created: bool
+    subscription: EventSubscription
+
+
+class DeleteEventSubscriptionResult(TypedDict):
+    deleted: bool
+    cancelled: int
+    """Items of its work that were waiting or leased."""
+
+
+class ListEventSubscriptionsResult(TypedDict):
+    subscriptions: list[EventSubscription]
+    next_cursor: str | None
 
 
 class AppendLogEntryResult(TypedDict):
@@ -758,6 +821,7 @@ class DeleteUserDataResult(TypedDict):
     log_entries: int
     tasks: int
     values: int
+    event_subscriptions: int
     work: int
     nonces: int
     audit_events: int
@@ -1165,12 +1229,14 @@ class ErrorKind(str, enum.Enum):
     DATABASE_REPLACED = "database_replaced"
     DATABASE_TOO_NEW = "database_too_new"
     DATABASE_UNREACHABLE = "database_unreachable"
+    EVENT_SUBSCRIPTION_EXISTS = "event_subscription_exists"
     INTERNAL_ERROR = "internal_error"
     INVALID_CURSOR = "invalid_cursor"
     INVALID_PARAMS = "invalid_params"
     INVALID_REQUEST = "invalid_request"
     INVALID_SESSION_STATUS = "invalid_session_status"
     INVALID_TRANSITION = "invalid_transition"
+    MAX_EVENT_SUBSCRIPTIONS_REACHED = "max_event_subscriptions_reached"
     MAX_EVENTS_REACHED = "max_events_reached"
     MAX_INPUT_KEYS_REACHED = "max_input_keys_reached"
     MAX_SESSION_WRITES_REACHED = "max_session_writes_reached"
@@ -1280,6 +1346,14 @@ class MaxWorkReached(RequestError):
     """The store's cap on work is reached. Code 1109, kind `max_work_reached`."""
 
 
+class MaxEventSubscriptionsReached(RequestError):
+    """The store's cap on event subscriptions is reached. Code 1110, kind `max_event_subscriptions_reached`."""
+
+
+class EventSubscriptionExists(RequestError):
+    """The id is another owner's. Code 1111, kind `event_subscription_exists`."""
+
+
 class ConcurrentModification(RequestError):
     """if_revision no longer holds. Code 1201, kind `concurrent_modification`."""
 
@@ -1359,6 +1433,8 @@ ERRORS: dict[str, type[RequestError]] = {
     "max_values_reached": MaxValuesReached,
     "max_input_keys_reached": MaxInputKeysReached,
     "max_work_reached": MaxWorkReached,
+    "max_event_subscriptions_reached": MaxEventSubscriptionsReached,
+    "event_subscription_exists": EventSubscriptionExists,
     "concurrent_modification": ConcurrentModification,
     "requirement_failed": RequirementFailed,
     "payload_too_large": PayloadTooLarge,
