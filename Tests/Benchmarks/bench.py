@@ -178,6 +178,19 @@ class Bench:
         if {stored, numbered, counted} != {expected}:
             raise Failed(f"expected {expected} events, found {stored}, numbered {numbered:.0f}, counted {counted}")
 
+    def revision(self, database: Path) -> int:
+        """The last number that the store has given out."""
+        with closing(sqlite3.connect(database)) as connection:
+            (revision,) = connection.execute("SELECT revision FROM store").fetchone()
+        return revision
+
+    def check_work(self, database: Path, expected: int) -> None:
+        """A queue that lost an item or did one twice has no speed."""
+        with closing(sqlite3.connect(database)) as connection:
+            found = dict(connection.execute("SELECT status, count(*) FROM work GROUP BY status").fetchall())
+        if found != {"done": expected}:
+            raise Failed(f"expected {expected} items that are done, found {found}")
+
     # Programs
 
     def requests(self, name: str, *parts: Iterable[str]) -> Path:

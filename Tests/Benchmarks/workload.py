@@ -122,6 +122,29 @@ def task_lives(count: int) -> Iterable[str]:
 TASK_STEPS = 6
 
 
+def enqueued(begin: int, end: int) -> Iterable[str]:
+    for number in range(begin, end):
+        params = f'{{"queue":"work","work_id":"item-{number}","payload":{EVENT_DATA}}}'
+        yield request(number, "enqueue_work", params)
+
+
+def work(items: int, batch: int, revision: int) -> Iterable[str]:
+    """Items enqueued, claimed and settled, so many at a time. A fence is a number of the store's only counter, which
+    each new item takes one of as well: so it is known before."""
+    for begin in range(0, items, batch):
+        yield from enqueued(begin, begin + batch)
+        yield request(begin, "claim_work", f'{{"queue":"work","lease":600000,"limit":{batch}}}')
+        for number in range(begin, begin + batch):
+            fence = revision + begin + number + batch + 1
+            params = f'{{"queue":"work","work_id":"item-{number}","fence":{fence},"outcome":"done"}}'
+            yield request(number, "settle_work", params)
+
+
+def claims(count: int) -> Iterable[str]:
+    for number in range(count):
+        yield request(number, "claim_work", '{"queue":"work","lease":600000}')
+
+
 def get_unknown_session() -> Iterable[str]:
     return [request(1, "get_session", '{"session_id":"nobody-has-this-one"}')]
 
@@ -141,6 +164,17 @@ def ping() -> Iterable[str]:
 def xadd(count: int, sessions: int, data: str = EVENT_DATA) -> Iterable[str]:
     commands = [resp("XADD", f"events:{session_id(number)}", "*", "data", data) for number in range(sessions)]
     return (commands[number % sessions] for number in range(count))
+
+
+def redis_work(items: int, batch: int) -> Iterable[str]:
+    """The same with a stream and a group, whose ids are given so that they are known."""
+    yield resp("XGROUP", "CREATE", "work", "workers", "0", "MKSTREAM")
+    for begin in range(0, items, batch):
+        for number in range(begin, begin + batch):
+            yield resp("XADD", "work", f"{number + 1}-0", "data", EVENT_DATA)
+        yield resp("XREADGROUP", "GROUP", "workers", "w", "COUNT", str(batch), "STREAMS", "work", ">")
+        for number in range(begin, begin + batch):
+            yield resp("XACK", "work", "workers", f"{number + 1}-0")
 
 
 def xadd_numbered(count: int, sessions: int) -> Iterable[str]:

@@ -1,5 +1,5 @@
-"""Eight workers in processes of their own on one store, killed at any moment: no item is done twice by live fences, none
-is forgotten, and what order was asked of is done in order."""
+"""Eight workers in processes of their own on one store, killed at any moment: no item is done twice by live fences,
+none is forgotten, and what order was asked of is done in order."""
 
 from __future__ import annotations
 

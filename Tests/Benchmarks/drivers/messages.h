@@ -102,10 +102,10 @@ static inline size_t read_answer(Framing *framing, int descriptor, char *buffer,
   }
 }
 
-/// Ends the driver when one of the lines is an error. The workloads never hold this word, so it can only be the member
-/// of an answer that failed. RESP errors are found as the answers are framed.
+/// Ends the driver when one of the lines is an error. The workloads never hold this text, so it can only be the member
+/// of an answer that failed: that of an item of work is null. RESP errors are found as the answers are framed.
 static inline void refuse_errors(Text answers) {
-  const char *error = memmem(answers.bytes, answers.count, "\"error\"", 7);
+  const char *error = memmem(answers.bytes, answers.count, "\"error\":{", 9);
   if (!error) return;
   const char *start = error, *end = error;
   while (start > answers.bytes && start[-1] != '\n') start--;

@@ -8,6 +8,7 @@ from measures.row import Measure
 from measures.sealing import Sealing
 from measures.servers import ManySidecars, ServerGrowth, ServerWrites
 from measures.serving import Flows, Tasks
+from measures.work import Work
 from measures.writing import Disk, LoneStore, PipelinedLog, PipelinedStore
 
 MEASURES: tuple[Measure, ...] = (
@@ -29,6 +30,7 @@ MEASURES: tuple[Measure, ...] = (
     EndOfInput(),
     Growth("growth_sessions", (1_000, 10), (100_000, 10), "100,000 sessions beside 1,000"),
     Growth("growth_events", (100, 100), (100, 10_000), "1,000,000 events beside 10,000"),
+    Work(),
     Disk(),
     ServerWrites(),
     ManySidecars(),
