@@ -1,6 +1,7 @@
 """Queues over SQLite that one finds at PyPI, in the server's own process: put, take, and say that it is done.
 
-queues.py NAME FILE ITEMS DATA, each item put, taken and settled before the next, every step on disk before the next one.
+queues.py NAME FILE ITEMS DATA: each item is put, taken and settled before the next one, and each step is on disk before
+the one behind it.
 """
 
 import json
