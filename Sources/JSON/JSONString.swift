@@ -4,13 +4,16 @@ package enum JSONString {
   /// no UTF-8 can express.
   package static func decode(_ bytes: Span<UInt8>, _ range: Range<Int>) -> String? {
     let span = bytes.extracting(range)
-    var index = 0
-    while index < span.count, span[index] != UInt8(ascii: "\\") { index += 1 }
-    if index == span.count {
+    if !holdsEscape(bytes, range) {
       guard let text = try? UTF8Span(validating: span) else { return nil }
       return String(copying: text)
     }
     return decodeEscaped(span)
+  }
+
+  /// Whether there is an escape between the quotes.
+  package static func holdsEscape(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+    ByteWord.firstIndex(of: UInt8(ascii: "\\"), in: bytes.extracting(range)) != nil
   }
 
   private static func decodeEscaped(_ span: Span<UInt8>) -> String? {

@@ -2,12 +2,13 @@ import JSON
 import JSONReference
 import Testing
 
-/// Eight bytes at a time give what one at a time gives.
+/// Eight bytes at a time, and 32, give what one at a time gives.
 @Suite struct ByteWordTests {
   @Test func eightBytesAreLoadedLowestFirst() {
     let bytes = Array(UInt8(1)...12)
     #expect(ByteWord.load(bytes.span, 0) == 0x0807_0605_0403_0201)
     #expect(ByteWord.load(bytes.span, 4) == 0x0C0B_0A09_0807_0605)
+    for start in 0...4 { #expect(ByteWord.load(bytes.span, at: start) == ByteWord.load(bytes.span, start)) }
     for start in 5...13 { #expect(ByteWord.load(bytes.span, start) == nil) }
     #expect(ByteWord.load([UInt8]().span, 0) == nil)
   }
@@ -16,7 +17,7 @@ import Testing
   @Test func theFirstMatchIsFound() {
     for wanted: UInt8 in [0x00, 0x01, 0x0A, 0x22, 0x5C, 0x7F, 0x80, 0xFF] {
       for other in [wanted &+ 1, wanted &- 1, wanted ^ 0x80] {
-        for length in 0...26 {
+        for length in Array(0...26) + [31, 32, 33, 39, 40, 41, 64, 65, 73] {
           for position in 0...length {
             var bytes = [UInt8](repeating: other, count: length)
             if position < length { bytes[position] = wanted }

@@ -2,8 +2,8 @@ import JSON
 import JSONReference
 import Testing
 
-/// Inside strings the scanner looks at eight bytes at once; whatever matters must be seen on each of the eight places,
-/// next to whatever else matters, and in the rest that is shorter than a step.
+/// Inside strings the scanner looks at eight bytes at once, and in long ones at 32; whatever matters must be seen on
+/// each of the places, next to whatever else matters, and in the rest that is shorter than a step.
 @Suite struct StringScanTests {
   private let quote = UInt8(ascii: "\"")
 
@@ -12,9 +12,10 @@ import Testing
     0x00, 0x01, 0x1F, 0x20, 0x21, 0x22, 0x23, 0x5B, 0x5C, 0x5D, 0x7E, 0x7F, 0x80, 0x81, 0xA2, 0xC2, 0xDC, 0xFF,
   ]
 
-  /// The borders at every position of strings of every length up to 40, and all 256 bytes up to two steps.
+  /// The borders at every position of strings of every length up to 40 and of some around the large steps, and all 256
+  /// bytes up to two steps.
   @Test func everyByteAtEveryPositionOfEveryLength() {
-    for length in 0...40 {
+    for length in Array(0...40) + [63, 64, 65, 71, 72, 95, 96, 97, 128, 130] {
       var text = [quote] + [UInt8](repeating: UInt8(ascii: "x"), count: length) + [quote]
       guard verdict(text) == nil else {
         Issue.record("refused: \(shown(text))")

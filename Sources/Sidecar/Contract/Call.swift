@@ -20,17 +20,15 @@ final class Call {
 
   /// Takes the members of a request's `params`. What the last request had is forgotten.
   /// - Parameters:
-  ///   - required: those of `parameters` that may not be left out
   ///   - path: in front of a parameter's name in errors: "" or such as "events[3]."
   ///   - isOpen: whether there may be members besides; they are passed over, and nothing is required
   ///   - payloadLimit: bytes that one opaque payload may have; 0: no limit
   /// - Throws: ``StoreError`` that names the parameter
   func load(
-    _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], required: [Parameter],
-    path: String = "", isOpen: Bool = false, payloadLimit: Int
+    _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], path: String = "",
+    isOpen: Bool = false, payloadLimit: Int
   ) throws {
-    for name in given { ranges[name.rawValue] = 0..<0 }
-    given.removeAll(keepingCapacity: true)
+    while let name = given.popLast() { ranges[name.rawValue] = 0..<0 }
     self.text = text
     self.path = path
     self.payloadLimit = payloadLimit
@@ -48,7 +46,7 @@ final class Call {
       ranges[slot] = member.value
       given.append(parameter.name)
     }
-    for parameter in required where isMissing(parameter) {
+    for parameter in parameters where parameter.isRequired && !isOpen && isMissing(parameter) {
       throw StoreError.invalidParameter(
         name: path + parameter.name.wire, expected: parameter.type.expectation + "; it is required")
     }
@@ -58,7 +56,7 @@ final class Call {
   private static func find(_ name: Range<Int>, _ span: Span<UInt8>, in parameters: [Parameter]) -> Parameter? {
     let bytes = span.extracting(name)
     for parameter in parameters where parameter.isSpelled(bytes) { return parameter }
-    guard holdsEscape(name, span), let decoded = JSONString.decode(span, name) else { return nil }
+    guard JSONString.holdsEscape(span, name), let decoded = JSONString.decode(span, name) else { return nil }
     return parameters.first { $0.name.wire.isSame(as: decoded) }
   }
 
@@ -141,29 +139,15 @@ final class Call {
 
   private func isIdentifier(_ value: Range<Int>, _ span: Span<UInt8>) -> Bool {
     let inside = value.insetByQuotes
-    if (1...256).contains(inside.count), Self.isPlain(span.extracting(inside)) { return true }
+    if (1...256).contains(inside.count), ByteWord.isVisible(span.extracting(inside)) { return true }
     guard let decoded = JSONString.decode(span, inside) else { return false }
     return (1...256).contains(decoded.utf8.count) && decoded.utf8.allSatisfy { (0x21...0x7E).contains($0) }
-  }
-
-  /// Whether all bytes are visible ASCII and none begins an escape.
-  private static func isPlain(_ text: Span<UInt8>) -> Bool {
-    for index in text.indices {
-      let byte = text[index]
-      if byte < 0x21 || byte > 0x7E || byte == UInt8(ascii: "\\") { return false }
-    }
-    return true
   }
 
   /// bytes of UTF-8; -1 when no UTF-8 can express the string
   private static func decodedLength(_ value: Range<Int>, _ span: Span<UInt8>) -> Int {
     let inside = value.insetByQuotes
-    return holdsEscape(inside, span) ? JSONString.decode(span, inside)?.utf8.count ?? -1 : inside.count
-  }
-
-  private static func holdsEscape(_ range: Range<Int>, _ span: Span<UInt8>) -> Bool {
-    for index in range where span[index] == UInt8(ascii: "\\") { return true }
-    return false
+    return JSONString.holdsEscape(span, inside) ? JSONString.decode(span, inside)?.utf8.count ?? -1 : inside.count
   }
 
   // MARK: - Converting
@@ -304,8 +288,7 @@ final class Call {
     members.removeAll(keepingCapacity: true)
     try scanner.readMembers(object.bytes.span, into: &members, limit: isOpen ? .max : RequestReader.keptMembers)
     try load(
-      members, of: object.bytes, parameters, required: isOpen ? [] : parameters.filter(\.isRequired), path: path,
-      isOpen: isOpen, payloadLimit: payloadLimit)
+      members, of: object.bytes, parameters, path: path, isOpen: isOpen, payloadLimit: payloadLimit)
   }
 
   /// On whose behalf the call is made.

@@ -36,7 +36,6 @@ final class Method: Sendable {
   /// Whether it may end a session where what it finds counts as a violation: it is watched then.
   let countsViolations: Bool
   let parameters: [Parameter]
-  let required: [Parameter]
   let result: Schema
   /// beyond invalid_params and what the database may say
   let errors: [ErrorKind]
@@ -63,7 +62,6 @@ final class Method: Sendable {
     self.isWatched = isWatched
     self.countsViolations = countsViolations
     self.parameters = parameters
-    required = parameters.filter(\.isRequired)
     self.result = result
     self.errors = errors
     self.example = example

@@ -57,8 +57,7 @@ extension Sidecar {
       throw RPCError.invalidParams("params", expected: "an object of parameters by name")
     }
     try call.load(
-      requests.members, of: text, method.parameters, required: method.required,
-      payloadLimit: store.limits.maxPayloadBytes)
+      requests.members, of: text, method.parameters, payloadLimit: store.limits.maxPayloadBytes)
     try checkOwner(method, call)
   }
 
