@@ -1,23 +1,30 @@
 /// Appends compact JSON to a growing buffer. It places the commas; the caller closes what it opens.
 package struct JSONWriter {
-  package private(set) var bytes: [UInt8]
+  /// What was written, and behind it room that is there already: a piece is put into it after one look whether it fits.
+  /// To append each byte, or each piece, to an array is three times the instructions.
+  private var storage: [UInt8]
+  /// how many bytes were written
+  package private(set) var count: Int
   /// whether the next value or member stands after another one
   private var needsComma = false
 
   package init(_ bytes: consuming [UInt8] = []) {
-    self.bytes = bytes
+    count = bytes.count
+    storage = bytes
   }
 
-  package var count: Int { bytes.count }
-  package var capacity: Int { bytes.capacity }
+  /// what was written, as a copy
+  package var bytes: [UInt8] { bytes(from: 0) }
+  package func bytes(from start: Int) -> [UInt8] { Array(storage[start..<count]) }
+  package var capacity: Int { storage.capacity }
 
   /// Makes room for so many bytes in all, so that writing them moves nothing.
-  package mutating func reserve(_ capacity: Int) { bytes.reserveCapacity(capacity) }
+  package mutating func reserve(_ capacity: Int) { storage.reserveCapacity(capacity) }
 
   /// Takes back everything after the first `count` bytes, which must end between messages: inside an array or an object
   /// only a ``Mark`` knows whether a comma is due.
   package mutating func rewind(to count: Int) {
-    bytes.removeLast(bytes.count - count)
+    self.count = min(self.count, count)
     needsComma = false
   }
 
@@ -27,18 +34,17 @@ package struct JSONWriter {
     fileprivate let needsComma: Bool
   }
 
-  package var mark: Mark { Mark(count: bytes.count, needsComma: needsComma) }
+  package var mark: Mark { Mark(count: count, needsComma: needsComma) }
 
   package mutating func rewind(to mark: Mark) {
-    bytes.removeLast(bytes.count - mark.count)
+    rewind(to: mark.count)
     needsComma = mark.needsComma
   }
 
   /// Hands out what was written and starts empty again, keeping nothing.
   package mutating func take() -> [UInt8] {
     var taken: [UInt8] = []
-    swap(&taken, &bytes)
-    needsComma = false
+    move(to: &taken)
     return taken
   }
 
@@ -46,35 +52,63 @@ package struct JSONWriter {
   /// writer's own, so that neither is copied or made anew.
   package mutating func move(to buffer: inout [UInt8]) {
     if buffer.isEmpty {
-      swap(&bytes, &buffer)
+      cutRoom()
+      swap(&storage, &buffer)
     } else {
-      buffer.append(contentsOf: bytes)
-      bytes.removeAll(keepingCapacity: true)
+      buffer.append(contentsOf: storage[..<count])
+    }
+    count = 0
+    needsComma = false
+  }
+
+  // MARK: - Room
+
+  /// bytes that are made ready at once
+  private static let room = 512
+
+  /// Writes by putting bytes at a place in the storage.
+  /// - Parameters:
+  ///   - most: bytes that may be touched there
+  ///   - put: gives the place behind what it wrote
+  @inline(__always)
+  private mutating func write(atMost most: Int, _ put: (inout MutableSpan<UInt8>, Int) -> Int) {
+    if storage.count &- count < most { makeRoom(most) }
+    let start = count
+    var bytes = storage.mutableSpan
+    count = put(&bytes, start)
+  }
+
+  @inline(never)
+  private mutating func makeRoom(_ most: Int) {
+    let more = max(most, Self.room)
+    storage.append(addingCapacity: more) { $0.append(repeating: 0, count: more) }
+  }
+
+  /// Takes the room away, for what is appended to the storage itself.
+  private mutating func cutRoom() { storage.removeLast(storage.count - count) }
+
+  // MARK: - Structure
+
+  package mutating func beginObject() { open(UInt8(ascii: "{")) }
+  package mutating func endObject() { close(UInt8(ascii: "}")) }
+  package mutating func beginArray() { open(UInt8(ascii: "[")) }
+  package mutating func endArray() { close(UInt8(ascii: "]")) }
+
+  private mutating func open(_ bracket: UInt8) {
+    let comma = needsComma
+    write(atMost: 2) { bytes, at in
+      let at = bytes.putComma(comma, at)
+      bytes[at] = bracket
+      return at + 1
     }
     needsComma = false
   }
 
-  // MARK: - Structure
-
-  package mutating func beginObject() {
-    separate()
-    bytes.append(UInt8(ascii: "{"))
-    needsComma = false
-  }
-
-  package mutating func endObject() {
-    bytes.append(UInt8(ascii: "}"))
-    needsComma = true
-  }
-
-  package mutating func beginArray() {
-    separate()
-    bytes.append(UInt8(ascii: "["))
-    needsComma = false
-  }
-
-  package mutating func endArray() {
-    bytes.append(UInt8(ascii: "]"))
+  private mutating func close(_ bracket: UInt8) {
+    write(atMost: 1) { bytes, at in
+      bytes[at] = bracket
+      return at + 1
+    }
     needsComma = true
   }
 
@@ -82,26 +116,19 @@ package struct JSONWriter {
   package mutating func name(_ name: String) {
     let name = name.utf8.span
     let comma = needsComma
-    // One growth check for the whole of it: there are as many names as values on the wire.
-    bytes.append(addingCapacity: name.count + 4) { output in
-      if comma { output.append(UInt8(ascii: ",")) }
-      output.append(UInt8(ascii: "\""))
-      for index in name.indices { output.append(name[index]) }
-      output.append(UInt8(ascii: "\""))
-      output.append(UInt8(ascii: ":"))
-    }
+    write(atMost: name.count &+ 4) { bytes, at in bytes.put(name: name, comma, at) }
     needsComma = false
   }
 
   /// Writes a member's name that may need escapes.
   package mutating func escapedName(_ name: String) {
     string(name)
-    bytes.append(UInt8(ascii: ":"))
-    needsComma = false
+    raw(":")
   }
 
   private mutating func separate() {
-    if needsComma { bytes.append(UInt8(ascii: ",")) }
+    let comma = needsComma
+    write(atMost: 1) { bytes, at in bytes.putComma(comma, at) }
   }
 
   /// Appends bytes that are outside the structure, such as the newline after a message.
@@ -110,91 +137,72 @@ package struct JSONWriter {
     needsComma = false
   }
 
+  /// The same of three pieces at once.
+  package mutating func raw(_ text: String, _ middle: Span<UInt8>, _ end: String) {
+    let (text, end) = (text.utf8.span, end.utf8.span)
+    write(atMost: text.count &+ middle.count &+ end.count) { bytes, at in
+      let at = bytes.put(text, at)
+      return bytes.put(end, bytes.put(middle, at))
+    }
+    needsComma = false
+  }
+
   // MARK: - Values
 
-  package mutating func null() {
-    literal("null")
-  }
-
+  package mutating func null() { literal(LiteralWord.null, 4) }
   package mutating func boolean(_ value: Bool) {
-    literal(value ? "true" : "false")
+    if value { literal(LiteralWord.yes, 4) } else { literal(LiteralWord.no, 5) }
   }
 
-  private mutating func literal(_ text: String) {
-    let text = text.utf8.span
+  private mutating func literal(_ word: UInt64, _ length: Int) {
     let comma = needsComma
-    bytes.append(addingCapacity: text.count + 1) { output in
-      if comma { output.append(UInt8(ascii: ",")) }
-      for index in text.indices { output.append(text[index]) }
+    write(atMost: 9) { bytes, at in
+      let at = bytes.putComma(comma, at)
+      bytes.put(word: word, at)
+      return at + length
     }
     needsComma = true
   }
 
   package mutating func integer(_ value: Int64) {
-    if 0...9 ~= value { return digit(UInt8(truncatingIfNeeded: value)) }
-    var digits = InlineArray<20, UInt8>(repeating: 0)
-    var start = 20
-    var rest = value.magnitude
-    repeat {
-      start -= 1
-      digits[start] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
-      rest /= 10
-    } while rest > 0
     let comma = needsComma
-    bytes.append(addingCapacity: 22 - start) { output in
-      if comma { output.append(UInt8(ascii: ",")) }
-      if value < 0 { output.append(UInt8(ascii: "-")) }
-      for index in start..<20 { output.append(digits[index]) }
+    write(atMost: 32) { bytes, at in
+      let at = bytes.putComma(comma, at)
+      return bytes.put(value, at)
     }
     needsComma = true
   }
 
   package mutating func integer(_ value: Int) { integer(Int64(value)) }
 
-  private mutating func digit(_ value: UInt8) {
-    separate()
-    bytes.append(UInt8(ascii: "0") + value)
-    needsComma = true
-  }
-
   package mutating func string(_ value: String) {
-    separate()
-    bytes.append(UInt8(ascii: "\""))
-    if Self.needsEscape(value.utf8.span) {
-      appendEscaped(value.utf8.span)
-    } else {
-      bytes.append(contentsOf: value.utf8)
+    let text = value.utf8.span
+    let comma = needsComma
+    let start = count
+    write(atMost: text.count &+ 3) { bytes, at in
+      let at = bytes.putComma(comma, at)
+      return bytes.put(string: text, at) ?? start
     }
-    bytes.append(UInt8(ascii: "\""))
+    if count == start { escapedString(text) }
     needsComma = true
   }
 
-  private static func needsEscape(_ text: Span<UInt8>) -> Bool {
-    var at = 0
-    while let word = ByteWord.load(text, at) {
-      if ByteWord.controls(word) | ByteWord.matches(word, UInt8(ascii: "\""))
-        | ByteWord.matches(word, UInt8(ascii: "\\")) != 0
-      {
-        return true
-      }
-      at &+= 8
-    }
-    while at < text.count {
-      if text[at] < 0x20 || text[at] == UInt8(ascii: "\"") || text[at] == UInt8(ascii: "\\") { return true }
-      at &+= 1
-    }
-    return false
+  private mutating func escapedString(_ text: Span<UInt8>) {
+    separate()
+    raw("\"")
+    appendEscaped(text)
+    raw("\"")
   }
 
   /// Writes a string whose contents are appended piece by piece through ``StringPieces``.
   package mutating func string<Result>(_ write: (inout StringPieces) throws -> Result) rethrows -> Result {
     separate()
-    bytes.append(UInt8(ascii: "\""))
-    var pieces = StringPieces(writer: JSONWriter(bytes))
-    bytes = []
+    raw("\"")
+    var pieces = StringPieces(writer: JSONWriter())
+    swap(&pieces.writer, &self)
     defer {
-      bytes = pieces.writer.bytes
-      bytes.append(UInt8(ascii: "\""))
+      swap(&pieces.writer, &self)
+      raw("\"")
       needsComma = true
     }
     return try write(&pieces)
@@ -211,10 +219,12 @@ package struct JSONWriter {
 
   /// Writes a value as it came.
   package mutating func text(_ value: JSONText) {
-    separate()
-    bytes.append(contentsOf: value.bytes)
-    needsComma = true
+    if value.bytes.count <= Self.short { return validated(value.bytes.span) }
+    validated { $0.append(contentsOf: value.bytes) }
   }
+
+  /// bytes from which on the system copies faster
+  private static let short = 128
 
   /// Writes bytes that are one valid JSON value.
   package mutating func validated(_ value: Span<UInt8>) {
@@ -226,14 +236,14 @@ package struct JSONWriter {
   /// Writes one valid JSON value that `append` puts at the end of the buffer.
   package mutating func validated(_ append: (inout [UInt8]) throws -> Void) rethrows {
     separate()
-    try append(&bytes)
+    cutRoom()
+    defer { count = storage.count }
+    try append(&storage)
     needsComma = true
   }
 
-  private mutating func append(_ span: Span<UInt8>) {
-    bytes.append(addingCapacity: span.count) { output in
-      for index in span.indices { output.append(span[index]) }
-    }
+  private mutating func append(_ text: Span<UInt8>) {
+    write(atMost: text.count) { bytes, at in bytes.put(text, at) }
   }
 
   private mutating func appendEscaped(_ span: Span<UInt8>) {
@@ -242,27 +252,158 @@ package struct JSONWriter {
       let byte = span[index]
       if byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\") { continue }
       append(span.extracting(clean..<index))
-      appendEscape(byte)
+      raw(Self.escape(byte))
       clean = index + 1
     }
     append(span.extracting(clean..<span.count))
   }
 
-  private mutating func appendEscape(_ byte: UInt8) {
-    bytes.append(UInt8(ascii: "\\"))
+  private static func escape(_ byte: UInt8) -> String {
     switch byte {
-    case 0x08: bytes.append(UInt8(ascii: "b"))
-    case 0x09: bytes.append(UInt8(ascii: "t"))
-    case 0x0A: bytes.append(UInt8(ascii: "n"))
-    case 0x0C: bytes.append(UInt8(ascii: "f"))
-    case 0x0D: bytes.append(UInt8(ascii: "r"))
-    case 0..<0x20:
-      bytes.append(contentsOf: "u00".utf8)
-      for digit in [byte >> 4, byte & 15] {
-        bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
-      }
-    default: bytes.append(byte)
+    case 0x08: "\\b"
+    case 0x09: "\\t"
+    case 0x0A: "\\n"
+    case 0x0C: "\\f"
+    case 0x0D: "\\r"
+    case 0..<0x10: "\\u000" + String(byte, radix: 16)
+    case 0x10..<0x20: "\\u00" + String(byte, radix: 16)
+    default: "\\" + String(UnicodeScalar(byte))
     }
+  }
+}
+
+// MARK: - Bytes
+
+/// Each puts something at a place and gives the place behind it.
+extension MutableSpan<UInt8> {
+  @inline(__always)
+  fileprivate mutating func putComma(_ isDue: Bool, _ at: Int) -> Int {
+    if !isDue { return at }
+    self[at] = UInt8(ascii: ",")
+    return at &+ 1
+  }
+
+  @inline(__always)
+  fileprivate mutating func put(name: Span<UInt8>, _ comma: Bool, _ at: Int) -> Int {
+    let start = putComma(comma, at)
+    self[start] = UInt8(ascii: "\"")
+    let end = put(name, start &+ 1)
+    self[end] = UInt8(ascii: "\"")
+    self[end &+ 1] = UInt8(ascii: ":")
+    return end &+ 2
+  }
+
+  @inline(__always)
+  fileprivate mutating func put(_ text: Span<UInt8>, _ at: Int) -> Int {
+    let end = at &+ text.count
+    if text.count < 8 {
+      for index in text.indices { self[at &+ index] = text[index] }
+      return end
+    }
+    var index = 0
+    while index &+ 8 < text.count {
+      put(word: ByteWord.load(text, at: index), at &+ index)
+      index &+= 8
+    }
+    // The last word ends where the text does, over some of what is there.
+    put(word: ByteWord.load(text, at: text.count &- 8), end &- 8)
+    return end
+  }
+
+  /// Gives nil, and puts nothing that counts, when the string needs an escape.
+  @inline(__always)
+  fileprivate mutating func put(string text: Span<UInt8>, _ at: Int) -> Int? {
+    self[at] = UInt8(ascii: "\"")
+    let start = at &+ 1
+    let end = start &+ text.count
+    if text.count < 8 {
+      for index in text.indices {
+        let byte = text[index]
+        if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return nil }
+        self[start &+ index] = byte
+      }
+    } else {
+      var special: UInt64 = 0
+      var index = 0
+      while index &+ 8 < text.count {
+        let word = ByteWord.load(text, at: index)
+        special |= ByteWord.escapes(word)
+        put(word: word, start &+ index)
+        index &+= 8
+      }
+      let word = ByteWord.load(text, at: text.count &- 8)
+      if special | ByteWord.escapes(word) != 0 { return nil }
+      put(word: word, end &- 8)
+    }
+    self[end] = UInt8(ascii: "\"")
+    return end &+ 1
+  }
+
+  /// - Parameter word: eight bytes, the first one lowest
+  @inline(__always)
+  fileprivate mutating func put(word: UInt64, _ at: Int) {
+    // Of a part whose length is known the compiler makes one store, as it makes one load in ``ByteWord``.
+    var part = _mutatingExtracting(at..<at &+ 8)
+    for index in 0..<8 { part[index] = UInt8(truncatingIfNeeded: word >> UInt64(8 * index)) }
+  }
+
+  /// Needs room for 8 bytes more than the digits.
+  @inline(__always)
+  fileprivate mutating func put(_ value: Int64, _ at: Int) -> Int {
+    var at = at
+    if value < 0 {
+      self[at] = UInt8(ascii: "-")
+      at &+= 1
+    }
+    let (rest, low) = value.magnitude.quotientAndRemainder(dividingBy: 100_000_000)
+    if rest == 0 { return put(upToEight: low, at) }
+    let (high, middle) = rest.quotientAndRemainder(dividingBy: 100_000_000)
+    if high == 0 {
+      at = put(upToEight: middle, at)
+    } else {
+      at = put(upToEight: high, at)
+      put(word: DecimalWord.digits(middle), at)
+      at &+= 8
+    }
+    put(word: DecimalWord.digits(low), at)
+    return at &+ 8
+  }
+
+  @inline(__always)
+  private mutating func put(upToEight value: UInt64, _ at: Int) -> Int {
+    let digits = DecimalWord.digits(value)
+    let zeros = DecimalWord.leadingZeros(digits)
+    put(word: digits >> UInt64(8 * zeros), at)
+    return at &+ 8 &- zeros
+  }
+}
+
+/// Literals as the bytes of a word, the first one lowest.
+private enum LiteralWord {
+  static let null: UInt64 = 0x6C6C_756E
+  static let yes: UInt64 = 0x6575_7274
+  static let no: UInt64 = 0x65_736C_6166
+}
+
+/// Eight decimal digits as the bytes of a word, the first one lowest, all reckoned at once.
+private enum DecimalWord {
+  /// - Parameter value: under 10^8
+  @inline(__always)
+  static func digits(_ value: UInt64) -> UInt64 {
+    // In two halves of four digits, then four of two, then eight of one. The quotients are products: exact as far as
+    // the dividends go (x * 10,486 >> 20 is x / 100 for four digits, x * 103 >> 10 is x / 10 for two).
+    let thousands = value / 10_000
+    let fours = thousands | (value &- thousands &* 10_000) << 32
+    let hundreds = (fours &* 10_486) >> 20 & 0x0000_007F_0000_007F
+    let twos = hundreds | (fours &- hundreds &* 100) << 16
+    let tens = (twos &* 103) >> 10 & 0x000F_000F_000F_000F
+    return (tens | (twos &- tens &* 10) << 8) + 0x3030_3030_3030_3030
+  }
+
+  /// How many digits there are before the number begins; the last one is always of it.
+  @inline(__always)
+  static func leadingZeros(_ digits: UInt64) -> Int {
+    min((digits & 0x0F0F_0F0F_0F0F_0F0F).trailingZeroBitCount >> 3, 7)
   }
 }
 
@@ -275,13 +416,17 @@ extension JSONWriter {
   }
 
   package mutating func member(_ name: String, _ value: String?) {
-    self.name(name)
-    if let value { string(value) } else { null() }
+    if let value { member(name, value) } else { nullMember(name) }
   }
 
   package mutating func member(_ name: String, _ value: Int64) {
-    self.name(name)
-    integer(value)
+    let name = name.utf8.span
+    let comma = needsComma
+    write(atMost: name.count &+ 36) { bytes, at in
+      let at = bytes.put(name: name, comma, at)
+      return bytes.put(value, at)
+    }
+    needsComma = true
   }
 
   package mutating func member(_ name: String, _ value: Int) {
@@ -290,8 +435,18 @@ extension JSONWriter {
   }
 
   package mutating func member(_ name: String, _ value: Int64?) {
-    self.name(name)
-    if let value { integer(value) } else { null() }
+    if let value { member(name, value) } else { nullMember(name) }
+  }
+
+  private mutating func nullMember(_ name: String) {
+    let name = name.utf8.span
+    let comma = needsComma
+    write(atMost: name.count &+ 12) { bytes, at in
+      let at = bytes.put(name: name, comma, at)
+      bytes.put(word: LiteralWord.null, at)
+      return at &+ 4
+    }
+    needsComma = true
   }
 
   package mutating func member(_ name: String, _ value: Bool) {
@@ -305,8 +460,7 @@ extension JSONWriter {
   }
 
   package mutating func member(_ name: String, _ value: JSONText?) {
-    self.name(name)
-    if let value { text(value) } else { null() }
+    if let value { member(name, value) } else { nullMember(name) }
   }
 
   package mutating func member(_ name: String, strings values: some Sequence<String>) {

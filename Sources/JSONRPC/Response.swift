@@ -5,9 +5,8 @@ package enum Response {
   /// Writes the head of an answer; the result follows, then ``end(_:)``.
   /// - Parameter id: the request's id as it was written; nil is answered as null
   package static func begin(_ writer: inout JSONWriter, id: Span<UInt8>) {
-    writer.raw("{\"jsonrpc\":\"2.0\",\"id\":")
-    if id.isEmpty { writer.raw("null") } else { writer.validated(id) }
-    writer.raw(",\"result\":")
+    if id.isEmpty { return writer.raw("{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":") }
+    writer.raw("{\"jsonrpc\":\"2.0\",\"id\":", id, ",\"result\":")
   }
 
   package static func end(_ writer: inout JSONWriter) {

@@ -63,6 +63,49 @@ import Testing
     }
   }
 
+  /// Strings are looked at and written eight bytes at a time: what needs an escape is found on each of the places, at
+  /// the end and in the rest that is shorter than a step.
+  @Test func escapesAreFoundAtEveryPlaceOfEveryLength() {
+    for length in 0...40 {
+      let plain = [UInt8](repeating: UInt8(ascii: "x"), count: length)
+      let name = String(decoding: plain, as: UTF8.self)
+      #expect(written { $0.string(name) } == "\"\(name)\"")
+      #expect(written { $0.name(name) } == "\"\(name)\":")
+      for position in plain.indices {
+        for (byte, escape) in [(0x00, "\\u0000"), (0x1F, "\\u001f"), (0x22, "\\\""), (0x5C, "\\\\"), (0x7F, "\u{7F}")] {
+          let (before, behind) = (name.prefix(position), name.prefix(length - position - 1))
+          let text = "\(before)\(UnicodeScalar(UInt8(byte)))\(behind)"
+          #expect(written { $0.string(text) } == "\"\(before)\(escape)\(behind)\"")
+        }
+      }
+    }
+  }
+
+  /// Room is made for many pieces at once: what is written must not depend on where it ends.
+  @Test func piecesOfEveryKindFitWhereverTheRoomEnds() throws {
+    let long = try JSONText("\"" + String(repeating: "long", count: 40) + "\"")
+    for start in 480...530 {
+      var writer = JSONWriter([UInt8](repeating: UInt8(ascii: " "), count: start % 7))
+      writer.raw(String(repeating: " ", count: start - start % 7))
+      writer.beginArray()
+      for _ in 0..<3 {
+        writer.beginObject()
+        writer.member("name_of_some_length", "text of some length")
+        writer.member("n", Int64.min)
+        writer.member("z", nil as String?)
+        writer.member("b", false)
+        writer.member("t", long)
+        writer.endObject()
+      }
+      writer.endArray()
+      let member =
+        "{\"name_of_some_length\":\"text of some length\",\"n\":-9223372036854775808,\"z\":null,\"b\":false,\"t\":"
+        + long.string + "}"
+      let expected = String(repeating: " ", count: start) + "[\(member),\(member),\(member)]"
+      #expect(String(decoding: writer.take(), as: UTF8.self) == expected)
+    }
+  }
+
   // MARK: - Numbers
 
   @Test func integersToTheirLimits() {
@@ -208,6 +251,22 @@ import Testing
     var writer = JSONWriter(Array("[]\n".utf8))
     writer.integer(1)
     #expect(writer.bytes == Array("[]\n1".utf8))
+  }
+
+  @Test func whatIsTakenBackIsGoneFromWhatIsMoved() {
+    var writer = JSONWriter()
+    writer.integer(1)
+    writer.raw("\n")
+    let count = writer.count
+    writer.string("taken back")
+    writer.rewind(to: count)
+    var first: [UInt8] = []
+    writer.move(to: &first)
+    writer.integer(2)
+    var second = Array("[".utf8)
+    writer.move(to: &second)
+    #expect(first == Array("1\n".utf8) && second == Array("[2".utf8))
+    #expect(writer.count == 0)
   }
 
   // MARK: - String pieces

@@ -167,8 +167,9 @@ extension Sidecar {
       data.beginObject()
       members(&data)
       data.endObject()
+      let bytes = data.take()
       writer.name("frame")
-      writer.string { $0.appendFrame(named: method, data: data.bytes.span) }
+      writer.string { $0.appendFrame(named: method, data: bytes.span) }
     }
   }
 

@@ -292,7 +292,7 @@ extension Sidecar {
       try method.run(self, params, &writer)
       resultBudget -= writer.count - start
       if resultBudget < 0 { throw tooLarge(method) }
-      if call.boolean(.require) { try checkOutcome(JSONText(validated: writer.bytes[start...]), name) }
+      if call.boolean(.require) { try checkOutcome(JSONText(validated: writer.bytes(from: start)[...]), name) }
     } catch {
       // What the database says is for the group.
       if error is DatabaseError { throw error }
