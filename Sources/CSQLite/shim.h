@@ -74,6 +74,22 @@ static inline int csqlite_read_database(sqlite3 *connection, void *bytes, int co
   return file && file->pMethods ? file->pMethods->xRead(file, bytes, count, offset) : SQLITE_MISUSE;
 }
 
+// Makes the write-ahead log as long as `size` with zeros at its end, which are no frames: those have page numbers, and
+// none is 0 (https://www.sqlite.org/walformat.html). Only in a transaction that writes, for nobody else then does.
+static inline int csqlite_lengthen_log(sqlite3 *connection, long long size) {
+  static const char zeros[65536];
+  sqlite3_file *file = 0;
+  long long end = 0;
+  sqlite3_file_control(connection, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+  int code = file && file->pMethods ? file->pMethods->xFileSize(file, &end) : SQLITE_MISUSE;
+  while (code == SQLITE_OK && end < size) {
+    int part = size - end < (long long)sizeof zeros ? (int)(size - end) : (int)sizeof zeros;
+    code = file->pMethods->xWrite(file, zeros, part, end);
+    end += part;
+  }
+  return code;
+}
+
 // The next close of the last connection leaves the log where it is.
 static inline int csqlite_keep_log(sqlite3 *connection) {
   return csqlite_db_config(connection, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1);

@@ -258,6 +258,10 @@ package final class Connection {
     return bytes
   }
 
+  /// Makes the write-ahead log longer than what is in it. Where there is no room for that nothing is lost: what is
+  /// committed next makes it longer itself.
+  func lengthenLog(to size: Int64) { _ = unsafe csqlite_lengthen_log(handle, size) }
+
   /// Closing the connection leaves the files as they are: they may not be those that it has open.
   package func keepLog() { unsafe csqlite_keep_log(handle) }
 

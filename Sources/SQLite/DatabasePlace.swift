@@ -140,6 +140,24 @@ package final class DatabasePlace {
     if memory != nil { marks = connection.checkpointMarks }
   }
 
+  /// bytes by which the log is longer than what is in it, at most
+  private static let logAhead: Int64 = 512 << 10
+
+  /// Makes the log longer ahead of what is committed into it: as long again as it is, up to a bound. The sync of a file
+  /// that has grown waits for the journal of its file system, and so for whoever else writes to that (measured on ext4,
+  /// with what the zeros cost: 152 µs instead of 218 on a quiet disk, and 210 instead of 3,150 beside others).
+  ///
+  /// Only in a transaction that writes.
+  package func lengthenLog() {
+    let used = Self.logHeader + Int64(connection.walPages) * (Self.frameHeader + pageSize)
+    let ahead = min(used, Self.logAhead)
+    if Int64(log.status.st_size) - used < ahead / 8 { connection.lengthenLog(to: used + ahead) }
+  }
+
+  /// https://www.sqlite.org/walformat.html
+  private static let logHeader: Int64 = 32
+  private static let frameHeader: Int64 = 24
+
   /// Takes the database as it is now for what it should be: after a checkpoint of this process. Only under the lock.
   package func noteCheckpoint() {
     var found = stat()

@@ -324,6 +324,40 @@ import Testing
     #expect(try test.ids() == ["s"])
   }
 
+  // MARK: - The log
+
+  /// What is committed is written over zeros that are there already, so that few syncs find that the file has grown.
+  @Test func theLogIsLongerThanWhatIsInIt() throws {
+    let path = directory.file("ahead.db")
+    let store = try Store.open(
+      path, limits: Limits(), durability: .full, environment: Environment(now: { 1_795_210_000_000 }))
+    func commit(_ body: () throws -> Void) throws {
+      try store.beginGroup(waiting: 0)
+      try body()
+      try store.commitGroup()
+    }
+    func used() -> Int64 { 32 + Int64(store.file!.connection.walPages) * (24 + 4_096) }
+    var session = NewSession()
+    session.sessionID = "s"
+    try commit { _ = try store.createSession(session, owner: .server) }
+    var sizes: Set<Int64> = []
+    for _ in 0..<100 {
+      try commit { _ = try store.storeEvent("s", NewEvent(data: .null), owner: .server) }
+      #expect(store.walBytes >= used() && store.walBytes <= 2 * used() + 512 << 10)
+      sizes.insert(store.walBytes)
+    }
+    #expect(sizes.count < 10)
+
+    // What a process that is killed leaves: the zeros are no commits.
+    let copy = directory.file("copy.db")
+    for ending in ["", "-wal"] {
+      try FileManager.default.copyItem(atPath: path + ending, toPath: copy + ending)
+    }
+    let restarted = try TestStore(copy)
+    #expect(try restarted.get("s")?.lastEventID == 100)
+    #expect(try restarted.event("s") == 101)
+  }
+
   // MARK: - Migrations
 
   private static let addsANote = """

@@ -106,6 +106,11 @@ final class OpenedFile {
     try guardPlace(committed: false) { place throws(DatabasePlace.Change) in try place.checkBeforeCommit() }
   }
 
+  /// Makes a commit ready that waits for the disk.
+  func lengthenLog() {
+    if durability == .full { place?.lengthenLog() }
+  }
+
   /// Whether what was just committed will be found again.
   /// - Throws: `databaseReplaced`
   func checkAfterCommit() throws {

@@ -341,6 +341,7 @@ package final class Store {
       writeLogBase()
       try flushCounters()
       try file?.checkBeforeCommit()
+      file?.lengthenLog()
     } catch {
       abandonGroup()
       throw error
