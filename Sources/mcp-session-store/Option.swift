@@ -29,7 +29,15 @@ struct Option {
   var heading = "Options"
 
   var environmentName: String {
-    "MCP_SESSION_STORE_" + name.dropFirst(2).map { $0 == "-" ? "_" : $0.uppercased() }.joined()
+    // By bytes: every start asks for all of these names, and by characters it was a twelfth of it.
+    let letters = name.utf8.dropFirst(2).map { byte in
+      switch byte {
+      case UInt8(ascii: "-"): UInt8(ascii: "_")
+      case UInt8(ascii: "a")...UInt8(ascii: "z"): byte & ~0x20
+      default: byte
+      }
+    }
+    return "MCP_SESSION_STORE_" + String(decoding: letters, as: UTF8.self)
   }
 
   fileprivate static func section(_ heading: String, _ options: [Option]) -> [Option] {
