@@ -58,7 +58,7 @@ FAULTS = [
           "guard let row = try selectSession(sessionID), row.admits(owner) else { return nil }",
           "guard let row = try selectSession(sessionID) else { return nil }", NEIGHBOURS),
     Fault("the owner of a remembered session is not looked at", f"{STORE}/Sessions/Sessions.swift",
-          "if let slot = cache.slot(sessionID), cache.rows[slot].admits(owner) { return slot }",
+          "if let slot = cache.slot(sessionID), cache.admits(owner, slot) { return slot }",
           "if let slot = cache.slot(sessionID) { return slot }", NEIGHBOURS),
     Fault("the owner of a task is not looked at", f"{STORE}/Tasks/Tasks.swift",
           "scope.owner.admits(tenant: task.tenantID, principal: task.principal)", "scope.owner == scope.owner",

@@ -82,6 +82,10 @@ struct SessionRow {
 
   func admits(_ owner: Owner) -> Bool { owner.admits(tenant: tenantID, principal: principal) }
 
+  // For rows in the cache; see there why they are mutating.
+  mutating func admitsInPlace(_ owner: Owner) -> Bool { admits(owner) }
+  mutating func statusInPlace(at now: Int64, _ limits: Limits) -> SessionStatus { status(at: now, limits) }
+
   /// The moment from which the session counts as expired; nil: never.
   func deadline(_ limits: Limits) -> Int64? {
     // An invalidated one can be looked at as long as it is kept.

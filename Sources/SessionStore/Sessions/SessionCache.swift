@@ -15,6 +15,7 @@ struct SessionSlot {
 struct SessionCache {
   struct Rows {
     fileprivate var rows: [SessionRow] = []
+    fileprivate var index = SessionIndex()
     /// how often all of them were forgotten
     fileprivate var generation: UInt32 = 0
 
@@ -27,13 +28,27 @@ struct SessionCache {
       @inline(__always) _modify { yield &rows[slot.index(in: self)] }
     }
 
+    fileprivate mutating func slot(_ sessionID: String) -> SessionSlot? {
+      index.place(of: sessionID.utf8.span) { rows[$0].sessionID }.map(slot)
+    }
+
+    private func slot(_ place: Int) -> SessionSlot {
+      SessionSlot(index: UInt32(truncatingIfNeeded: place), generation: generation)
+    }
+
     fileprivate mutating func append(_ row: SessionRow) -> SessionSlot {
       rows.append(row)
-      return SessionSlot(index: UInt32(truncatingIfNeeded: rows.count - 1), generation: generation)
+      index.insert(rows.count - 1) { rows[$0].sessionID }
+      return slot(rows.count - 1)
+    }
+
+    fileprivate mutating func remove(_ sessionID: String) {
+      index.remove(sessionID.utf8.span) { rows[$0].sessionID }
     }
 
     fileprivate mutating func forget() {
       rows.removeAll(keepingCapacity: true)
+      index.removeAll()
       generation &+= 1
     }
   }
@@ -48,16 +63,23 @@ struct SessionCache {
   /// of the rows at the same places
   private var details: [SessionDetails?] = []
   private(set) var detailsBytes = 0
-  private var slots: [String: SessionSlot] = [:]
   private var dirtySlots: [SessionSlot] = []
 
-  func slot(_ sessionID: String) -> SessionSlot? { slots[sessionID] }
+  // What every request asks is mutating, although it changes nothing: to look at what an object holds copies it.
+
+  mutating func slot(_ sessionID: String) -> SessionSlot? { rows.slot(sessionID) }
+
+  mutating func admits(_ owner: Owner, _ slot: SessionSlot) -> Bool {
+    rows.rows[slot.index(in: rows)].admitsInPlace(owner)
+  }
+
+  mutating func status(_ slot: SessionSlot, at now: Int64, _ limits: Limits) -> SessionStatus {
+    rows.rows[slot.index(in: rows)].statusInPlace(at: now, limits)
+  }
 
   mutating func insert(_ row: SessionRow) -> SessionSlot {
-    let slot = rows.append(row)
     details.append(nil)
-    slots[row.sessionID] = slot
-    return slot
+    return rows.append(row)
   }
 
   /// Changes a row; the change is written at the end of the group or before SQL that reads sessions.
@@ -101,7 +123,7 @@ struct SessionCache {
 
   /// Forgets a session whose row is deleted.
   mutating func remove(_ slot: SessionSlot) {
-    slots[rows[slot].sessionID] = nil
+    rows.remove(rows[slot].sessionID)
     rows[slot].isDirty = false
   }
 
@@ -119,7 +141,6 @@ struct SessionCache {
     rows.forget()
     details.removeAll(keepingCapacity: true)
     detailsBytes = 0
-    slots.removeAll(keepingCapacity: true)
     dirtySlots.removeAll(keepingCapacity: true)
   }
 

@@ -99,7 +99,7 @@ extension Store {
 
   /// The cached row of a session that answers to `owner`, whatever its status; nil when there is none.
   func findSession(_ sessionID: String, owner: Owner) throws -> SessionSlot? {
-    if let slot = cache.slot(sessionID), cache.rows[slot].admits(owner) { return slot }
+    if let slot = cache.slot(sessionID), cache.admits(owner, slot) { return slot }
     if !absentSessions.isEmpty, absentSessions.contains(sessionID) { return nil }
     // A foreign one too is looked for in the database each time and not remembered: a missing one costs the same.
     guard let row = try selectSession(sessionID), row.admits(owner) else { return nil }
@@ -130,7 +130,7 @@ extension Store {
   }
 
   func effectiveStatus(_ slot: SessionSlot) -> SessionStatus {
-    cache.rows[slot].status(at: now, limits)
+    cache.status(slot, at: now, limits)
   }
 
   /// Slides the inactivity deadline: every write on a session does.
