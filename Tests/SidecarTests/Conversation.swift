@@ -1,3 +1,4 @@
+import Foundation
 import SQLite
 import SessionStore
 
@@ -7,6 +8,8 @@ import SessionStore
 final class Conversation {
   final class Clock {
     var now: Int64 = 1_795_210_000_000
+    /// called whenever the clock is read
+    var read: () -> Void = {}
   }
 
   let clock = Clock()
@@ -16,7 +19,10 @@ final class Conversation {
   init(
     path: String = ":memory:", limits: Limits = Limits(), maxResultBytes: Int = 8 << 20, outputBound: Int = 64 << 20
   ) throws {
-    store = try Store.open(path, limits: limits, environment: Environment(now: { [clock] in clock.now }))
+    store = try Store.open(path, limits: limits, environment: Environment(now: { [clock] in
+      clock.read()
+      return clock.now
+    }))
     var options = Sidecar.Options()
     options.maxResultBytes = maxResultBytes
     options.outputBound = outputBound
@@ -60,4 +66,7 @@ func call(_ method: String, _ params: String = "{}") -> String {
 extension String {
   /// whether it is an answer with this error
   func isError(_ kind: String) -> Bool { contains(#""kind":"\#(kind)""#) }
+
+  /// the result of an answer
+  var result: String { components(separatedBy: #""result":"#).dropFirst().joined().dropLast().description }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import JSON
 import SQLite
 import Testing
@@ -45,6 +46,42 @@ import Testing
     #expect(answers[2].isError("database_full"))
     #expect(machine.sidecar.metrics.errors == 2)
     #expect(machine.sidecar.metrics.requests == 5)
+  }
+
+  // MARK: - Reads that come at once
+
+  /// What another process commits between two of them is seen by those that are asked for after it.
+  @Test func readsThatComeAtOnceShareASnapshot() throws {
+    let directory = FileManager.default.temporaryDirectory.appendingPathComponent("machine-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: directory) }
+    let path = directory.appendingPathComponent("a.db").path
+    let other = try Conversation(path: path)
+    _ = other.answers(Self.session)
+    let machine = try Conversation(path: path)
+    let count = call("event_count", #"{"session_id":"s"}"#)
+    var requests = 0
+    machine.clock.read = {
+      requests += 1
+      if requests == 2 { _ = other.answers(store("1")) }
+    }
+    #expect(machine.answers(count, count, count).map(\.result) == Array(repeating: #"{"count":0}"#, count: 3))
+    #expect(machine.answers(count).map(\.result) == [#"{"count":1}"#])
+    #expect(!machine.store.transactionStands)
+  }
+
+  @Test func aSnapshotIsLetGoForWhateverWritesOrOpensItsOwn() throws {
+    let machine = try Conversation()
+    let count = call("event_count", #"{"session_id":"s"}"#)
+    let limit = call("check_rate_limit", #"{"key":"k","limit":9,"window":1000}"#)
+    let answers = machine.answers(
+      Self.session, count, store("1"), count, call("maintenance"), count, limit, count, call("server_info"), count)
+    #expect(answers.count == 10)
+    #expect(!answers.contains { $0.contains("\"error\"") })
+    #expect(
+      [1, 3, 5, 7, 9].map { answers[$0].result }
+        == [#"{"count":0}"#] + Array(repeating: #"{"count":1}"#, count: 4))
+    #expect(!machine.store.transactionStands)
   }
 
   // MARK: - Answers that are too large

@@ -154,10 +154,11 @@ package final class Store {
   // MARK: - Reading
 
   /// Pins a snapshot for one request outside a group.
-  /// - Parameter needs: what it and those behind it are about
-  package func beginRead(_ needs: Needs = Needs()) throws {
-    if let writer { return try beginRead(writer, needs) }
+  /// - Parameter needs: what it and those behind it are about; only where the tables are shared
+  package func beginRead(_ needs: @autoclosure () -> Needs = Needs()) throws {
+    if let writer { return try beginRead(writer, needs()) }
     try file?.checkPlaceWhenDue(now)
+    if keepsSnapshot, connection.isInTransaction { return }
     try connection.begin(.snapshot)
     do {
       if try file?.hasNews() == true { try refresh() }
@@ -170,10 +171,22 @@ package final class Store {
 
   package func endRead() {
     if keepsSnapshot, connection.isInTransaction { return }
+    endSnapshot()
+  }
+
+  private func endSnapshot() {
     connection.endSnapshot()
     foreseen.removeAll()
     // Reads remember rows; message ids are remembered by writes alone.
     cache.trim()
+  }
+
+  /// Whether a snapshot stays for the requests behind the one that it was pinned for; see ``letSnapshotGo()``.
+  package var keepsSnapshot = false
+
+  /// Ends the snapshot that several requests have shared.
+  package func letSnapshotGo() {
+    if keepsSnapshot, !isInGroup, isShared || connection.isInTransaction { endSnapshot() }
   }
 
   /// Drops what is remembered, for another process has committed since.
@@ -218,17 +231,6 @@ package final class Store {
 
   /// Whether the tables are on a server, where groups of several processes are open at the same time.
   package var isShared: Bool { writer != nil }
-
-  /// Whether a snapshot stays for the requests behind the one that it was pinned for; see ``letSnapshotGo()``.
-  package var keepsSnapshot = false
-
-  /// Ends the snapshot that several requests have shared.
-  package func letSnapshotGo() {
-    if keepsSnapshot, !isInGroup {
-      connection.endSnapshot()
-      foreseen.removeAll()
-    }
-  }
 
   private func beginRead(_ writer: Writer, _ needs: Needs) throws {
     if keepsSnapshot, connection.isInTransaction { return }
@@ -282,6 +284,7 @@ package final class Store {
   ///     do not wait, until ``renewPatience()``: they would all wait for the same process, one after the other.
   package func beginGroup(waiting: Int64, needs: Needs = Needs()) throws {
     let waits = waiting > 0 && !hasWaitedInVain
+    letSnapshotGo()
     if let file, !file.lock(waiting: waits ? waiting : 0) { throw busy(waits) }
     do {
       try beginWriting(waiting: waits ? waiting : 0, needs)
@@ -299,7 +302,6 @@ package final class Store {
 
   private func beginWriting(waiting: Int64, _ needs: Needs) throws {
     if let writer {
-      letSnapshotGo()
       isBeginning = true
       defer { isBeginning = false }
       try connection.begin(.group, waiting: waiting)

@@ -91,7 +91,9 @@ extension Sidecar {
     }
     store.beginRequest()
     switch method.access {
-    case .none, .ownGroups: try write(method)
+    case .none, .ownGroups:
+      store.letSnapshotGo()
+      try write(method)
     case .read: try read(method)
     case .write: try change(method, at: mark)
     case .readOrWrite where store.isShared && method.need.writes(call):

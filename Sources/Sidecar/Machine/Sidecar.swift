@@ -131,6 +131,12 @@ package final class Sidecar {
   /// - Returns: whether there may be lines left
   package func run() -> Bool {
     groupWasClosed = false
+    // One snapshot serves all reads: what they ask for had come before it was taken.
+    store.keepsSnapshot = true
+    defer {
+      store.letSnapshotGo()
+      store.keepsSnapshot = false
+    }
     if store.isShared { return runCollected() }
     while phase != .failed, !isFull, let line = lines.next() {
       run(line)
@@ -142,12 +148,6 @@ package final class Sidecar {
   /// The same where groups are collected before they are run.
   private func runCollected() -> Bool {
     if collected.isEmpty { collect() }
-    // One snapshot serves all reads: what they ask for had come before it was taken.
-    store.keepsSnapshot = true
-    defer {
-      store.letSnapshotGo()
-      store.keepsSnapshot = false
-    }
     while phase != .failed, !isFull, let unit = collected.units.popFirst() {
       run(unit)
       if groupWasClosed || group.answers.output.count >= Self.outputReserve { break }
