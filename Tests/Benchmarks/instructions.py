@@ -50,6 +50,11 @@ def ignored_member(kibibytes: int) -> str:
     return workload.request(1, "get_session", f'{{"session_id":"nobody"}},"ignored":[{events}]')
 
 
+def ignored_string(kibibytes: int) -> str:
+    """The same with one string in it, as large payloads mostly are."""
+    return workload.request(1, "get_session", f'{{"session_id":"nobody"}},"ignored":"{"text " * (kibibytes * 205)}"')
+
+
 @dataclass(frozen=True)
 class Workload:
     """Lines that are sent after those of another workload, whose instructions are taken off."""
@@ -68,6 +73,7 @@ WORKLOADS = {
     "start": Workload(None, (), 1),
     "create_session": Workload("start", (transaction(workload.create_sessions(SESSIONS, '{"k0":17}')),), SESSIONS),
     "scan 64 KiB": Workload("start", 20 * (ignored_member(64),), 20),
+    "scan a string of 64 KiB": Workload("start", 20 * (ignored_string(64),), 20),
     "store_event": after_sessions([transaction(workload.store_events(1_000, SESSIONS))], 1_000),
     "store_event, a commit each": after_sessions(workload.store_events(200, SESSIONS), 200),
     "append_log_entry": after_sessions([transaction(workload.append_log_entries(500, SESSIONS))], 500),
