@@ -138,4 +138,26 @@ import Testing
     #expect(try test.get("huge")?.state?.bytes.count == 2 * large.bytes.count + 11)
     #expect(test.store.cache.detailsBytes == before)
   }
+
+  /// With ids of every length, many that were there before, and many that were taken out.
+  @Test func theIndexFindsWhatADictionaryFinds() {
+    var index = SessionIndex()
+    var ids: [String] = []
+    var known: [String: Int] = [:]
+    for number in 0..<2_000 {
+      let new = String(repeating: "s", count: number % 20) + String(number % 700)
+      ids.append(new)
+      index.insert(ids.count - 1) { ids[$0] }
+      known[new] = ids.count - 1
+      if number % 3 == 0 {
+        let gone = ids[number / 2]
+        index.remove(gone.utf8.span) { ids[$0] }
+        known[gone] = nil
+      }
+    }
+    for id in ids { #expect(index.place(of: id.utf8.span) { ids[$0] } == known[id]) }
+    #expect(index.place(of: "".utf8.span) { ids[$0] } == nil)
+    index.removeAll()
+    for id in ids { #expect(index.place(of: id.utf8.span) { ids[$0] } == nil) }
+  }
 }
