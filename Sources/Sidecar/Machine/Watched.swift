@@ -37,7 +37,7 @@ struct Watched {
     changedTasks.formUnion(targets.tasks)
   }
 
-  mutating func removeAll() { self = Watched() }
+  mutating func removeAll() { if !sessions.isEmpty || !tasks.isEmpty { self = Watched() } }
 }
 
 extension Sidecar {
