@@ -39,7 +39,7 @@ import Testing
   @Test func whatIsNoVisibleLetterIsFoundAtEveryPlace() {
     for length in 0...26 {
       var bytes = [UInt8](repeating: UInt8(ascii: "x"), count: length)
-      #expect(ByteWord.isVisible(bytes.span))
+      #expect(ByteWord.isVisible(bytes.span) == true)
       for position in bytes.indices {
         for byte in UInt8.min...UInt8.max {
           bytes[position] = byte
@@ -57,13 +57,13 @@ import Testing
   @Test func bytesAreTheSameWhenAllOfThemAre() {
     for length in 0...40 {
       let bytes = (0..<length).map { UInt8($0) }
-      #expect(bytes.span.isSame(as: Array(bytes).span))
-      #expect(!bytes.span.isSame(as: (bytes + [0]).span))
+      #expect(bytes.span.isSame(as: Array(bytes).span) == true)
+      #expect(bytes.span.isSame(as: (bytes + [0]).span) == false)
       #expect(bytes.span.hash(12_345) == Array(bytes).span.hash(12_345))
       for position in bytes.indices {
         var other = bytes
         other[position] ^= 0x80
-        #expect(!bytes.span.isSame(as: other.span))
+        #expect(bytes.span.isSame(as: other.span) == false)
         #expect(bytes.span.hash(0x9E37_79B9_7F4A_7C15) != other.span.hash(0x9E37_79B9_7F4A_7C15))
       }
     }
