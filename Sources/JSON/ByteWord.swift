@@ -53,7 +53,7 @@ package enum ByteWord {
   /// Non-zero when a byte is no visible ASCII, or a backslash.
   @inline(__always)
   private static func invisibles(_ word: UInt64) -> UInt64 {
-    (word &- ones &* 0x21) & ~word & tops | (word | word &+ ones) & tops | matches(word, UInt8(ascii: "\\"))
+    (word &- ones &* 0x21) & ~word & tops | (word | (word &+ ones)) & tops | matches(word, UInt8(ascii: "\\"))
   }
 
   /// Whether all bytes are visible ASCII and none begins an escape.
