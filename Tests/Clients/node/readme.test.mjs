@@ -52,7 +52,7 @@ test('the tool of the README counts for clients of both eras, each caller by its
 test('below each adapter stands whom it serves', () => {
   const adapters = readme.slice(readme.indexOf('### EventStore'), readme.indexOf('## Seeing what it does'))
   const sections = adapters.split(/^### /m).slice(1)
-  assert.equal(sections.length, 9)
+  assert.equal(sections.length, 11)
   for (const section of sections) assert.match(section, /^.*\n\n\*[^*]*20\d\d-\d\d-\d\d[^*]*\*\n/, section.slice(0, 40))
 })
 
@@ -86,6 +86,7 @@ test('every option that is declared stands in the README', () => {
     ['events-extension.d.mts', 'EventType'],
     ['events-extension.d.mts', 'EventsExtensionOptions'],
     ['events-extension.d.mts', 'PublishOptions'],
+    ['webhook-sender.d.mts', 'WebhookSenderOptions'],
     ['task-worker.d.mts', 'TaskWorkerOptions'],
     ['work-loop.d.mts', 'WorkLoopOptions'],
   ]) {

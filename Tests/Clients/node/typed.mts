@@ -20,8 +20,10 @@ import {
 } from '../../../protocol/clients/node/index.mjs'
 import { EventStore } from '../../../protocol/clients/node/event-store.mjs'
 import { EventBus, type ServerEvent } from '../../../protocol/clients/node/event-bus.mjs'
+import { McpEventStore } from '../../../protocol/clients/node/mcp-event-store.mjs'
 import { TaskWorker, type TaskJob } from '../../../protocol/clients/node/task-worker.mjs'
 import { WorkLoop } from '../../../protocol/clients/node/work-loop.mjs'
+import { WebhookSender } from '../../../protocol/clients/node/webhook-sender.mjs'
 import { EventsExtension, type EventType } from '../../../protocol/clients/node/events-extension.mjs'
 import { DurableSessions } from '../../../protocol/clients/node/durable-sessions.mjs'
 import { httpSessions } from '../../../protocol/clients/node/http-sessions.mjs'
@@ -285,6 +287,15 @@ for await (const { queue } of store.subscribeWork({ queue: 'q' }, { signal: cont
 // @ts-expect-error: it is a subscription here
 await store.call('subscribe_work', { queue: 'q' })
 
+const onEnded = ({ reason }: { reason: string }) => void reason
+const sender = new WebhookSender(mcpEvents, { gone: 'end', onEnded, trusts: async () => true })
+sender.start()
+const { id, refreshBefore }: { id: string; refreshBefore: string | null } = await sender.subscribe({}, {})
+await sender.endAll('thing.changed', { reason: 'unsupported' })
+await sender.stop({ patience: 10 })
+// @ts-expect-error: it ends one or the other
+new WebhookSender(mcpEvents, { gone: 'both' })
+
 const loop = new WorkLoop(store, {
   queue: 'mail',
   work: ({ payload, fence }, { signal }) => void [payload, fence.toFixed(), signal.aborted],
@@ -306,4 +317,33 @@ const working = await worker.create({ principal: 'alice', era: '2025-11-25', req
 const [tool] = worker.fallbackTools
 const shown = await tool!.call({ task_id: working.taskId }, { principal: 'alice' })
 
-export { shown }
+interface EmseepeaDelivery {
+  readonly id: string
+  readonly subscriptionId: string
+  readonly eventId: string
+  readonly body: string
+  readonly attempts: number
+  readonly nextAttemptAt: number
+}
+type EmseepeaClaimed = EmseepeaDelivery & { readonly leaseId: string }
+interface EmseepeaSubscription {
+  readonly id: string
+  readonly ownerKey: string
+  readonly name: string
+  readonly arguments: Readonly<Record<string, unknown>>
+  readonly url: string
+  readonly secret: string
+  readonly expiresAt: number
+}
+interface EmseepeaStore {
+  get(id: string): Promise<EmseepeaSubscription | null>
+  put(subscription: EmseepeaSubscription): Promise<void>
+  delete(id: string): Promise<void>
+  list(name: string): Promise<readonly EmseepeaSubscription[]>
+  enqueue(delivery: EmseepeaDelivery): Promise<void>
+  claimDue(limit: number, now: number, leaseMs: number): Promise<readonly EmseepeaClaimed[]>
+  complete(id: string, leaseId: string): Promise<void>
+  reschedule(delivery: EmseepeaClaimed): Promise<void>
+}
+const emseepea: EmseepeaStore = new McpEventStore(store)
+export { emseepea, id, refreshBefore, shown }
