@@ -1,10 +1,11 @@
 // The README against the code.
 
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { host, outcome, root, temporaryFolder } from './fixture.mjs'
+import { binary, environment, host, outcome, root, temporaryFolder } from './fixture.mjs'
 
 const folderOfClient = join(root, 'protocol/clients/node')
 const readme = readFileSync(join(folderOfClient, 'README.md'), 'utf8')
@@ -46,6 +47,31 @@ test('the tool of the README counts for clients of both eras, each caller by its
     const [one, other, nobody] = JSON.parse(stdout)
     assert.deepEqual([one, other].sort(), [`Call ${first}.`, `Call ${second}.`])
     assert.equal(nobody, `Call ${anonymous}.`)
+  }
+})
+
+/** A program of the README of everything, beside the clients as in a checkout, with another port where it has one. */
+function programOf(folder, name) {
+  const text = readFileSync(join(root, 'README.md'), 'utf8')
+  const [, code] = text.match(new RegExp('^```js\\n(// ' + name + '\\n[\\s\\S]*?)^```', 'm'))
+  const port = String(20_000 + Math.floor(Math.random() * 10_000))
+  writeFileSync(join(folder, name), code.replaceAll('8787', port))
+  if (!existsSync(join(folder, 'protocol'))) symlinkSync(join(root, 'protocol'), join(folder, 'protocol'))
+  const env = { ...environment, MCP_SESSION_STORE_BINARY: binary }
+  return () => outcome(spawn(process.execPath, [name], { cwd: folder, env }))
+}
+
+test('a task goes on in another process, and a webhook is sent by one, after a kill', async (t) => {
+  const folder = temporaryFolder(t)
+  for (const [name, first, second] of [
+    ['task.mjs', 'attempt 1\n', 'attempt 2\nSunny in Rome.\n'],
+    ['doors.mjs', '', 'The front door is open.\n'],
+  ]) {
+    const run = programOf(folder, name)
+    const { stdout, signal } = await run()
+    assert.deepEqual([stdout, signal], [first, 'SIGKILL'], name)
+    const { stdout: told, code, stderr } = await run()
+    assert.deepEqual([told, code], [second, 0], stderr)
   }
 })
 

@@ -22,7 +22,8 @@ from mcp_session_store.webhook_sender import WebhookSender
 from mcp_session_store.webhook_subscriptions import WebhookSubscriptions
 
 NODE = Path(__file__).parents[1] / "node/across.mjs"
-KIND = EventType("thing.changed", "A thing changed.", {"type": "object"}, {"type": "object"})
+KIND = EventType(
+    "thing.changed", "A thing changed.", {"type": "object"}, {"type": "object"}, ("poll", "push", "webhook"))
 POST = WebhookPost(insecure=True)
 
 
@@ -117,16 +118,8 @@ def test_a_sender_in_python_delivers_what_a_server_in_node_published(run: Any) -
     run(work)
 
 
-def test_a_subscription_and_a_cursor_are_the_same_in_both(run: Any) -> None:
+def test_a_subscription_is_the_same_in_both(run: Any) -> None:
     async def work(both: Both, receiver: Receiver) -> None:
-        begin = (await both.source.poll(KIND, None, {}, None))["cursor"]
-        for n in range(3):
-            await both.source.publish("thing.changed", {"n": n})
-        page = await both.node("poll", name="thing.changed", cursor=begin, maxEvents=2)
-        assert [event["data"]["n"] for event in page["events"]] == [0, 1]
-        rest = await both.source.poll(KIND, None, {}, page["cursor"])
-        assert [event["data"]["n"] for event in rest["events"]] == [2]
-
         made = await both.node("subscribe", principal="alice", **asked(receiver, "a"))
         refreshed = await both.webhooks.subscribe("alice", asked(receiver, "a"))
         assert refreshed["id"] == made["id"] and "deliveryStatus" in refreshed
@@ -135,6 +128,28 @@ def test_a_subscription_and_a_cursor_are_the_same_in_both(run: Any) -> None:
         assert again["id"] == made["id"] and again["cursor"] == refreshed["cursor"]
         await both.webhooks.unsubscribe("alice", asked(receiver, "a"))
         assert (await both.store.call("list_event_subscriptions"))["subscriptions"] == []
+
+    run(work)
+
+
+def test_a_cursor_is_the_same_in_both_and_an_event_is_published_once(run: Any) -> None:
+    async def work(both: Both, receiver: Receiver) -> None:
+        begin = (await both.source.poll(KIND, None, {}, None))["cursor"]
+        for n in range(3):
+            await both.source.publish("thing.changed", {"n": n, "parity": n % 2}, event_id=f"upstream-{n}")
+        assert (await both.node("publish", data={}, eventId="upstream-1"))["isDuplicate"]
+        page = await both.node("poll", name="thing.changed", cursor=begin, maxEvents=2)
+        assert [event["data"]["n"] for event in page["events"]] == [0, 1]
+        rest = await both.source.poll(KIND, None, {}, page["cursor"])
+        assert [event["data"]["n"] for event in rest["events"]] == [2]
+        odd = await both.node("poll", name="thing.changed", cursor=begin, arguments={"parity": 1})
+        assert odd["events"] == (await both.source.poll(KIND, None, {"parity": 1}, begin))["events"] != []
+
+        await both.node("publish", data={"n": 3}, eventId="upstream-3", timestamp=0)
+        assert (await both.source.publish("thing.changed", {}, event_id="upstream-3")).duplicate
+        (event,) = (await both.source.poll(KIND, None, {}, rest["cursor"]))["events"]
+        assert event == {"eventId": "upstream-3", "name": "thing.changed", "data": {"n": 3},
+                         "timestamp": "1970-01-01T00:00:00.000Z"}
 
     run(work)
 
