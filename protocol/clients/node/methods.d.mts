@@ -25,6 +25,8 @@ export type ErrorKind =
   | 'max_values_reached'
   | 'max_input_keys_reached'
   | 'max_work_reached'
+  | 'max_event_subscriptions_reached'
+  | 'event_subscription_exists'
   | 'concurrent_modification'
   | 'requirement_failed'
   | 'payload_too_large'
@@ -134,11 +136,55 @@ export interface Task {
   omitted?: string[]
 }
 
+/** EventSubscription, as the contract has it. */
+export interface EventSubscription {
+  subscription_id: string
+  tenant_id: string | null
+  principal: string | null
+  topic: string
+  data: unknown
+  active: boolean
+  start_after: number | null
+  /** All positions up to it are settled. */
+  watermark: number | null
+  /** Unix milliseconds */
+  created_at: number
+  /** Unix milliseconds */
+  expires_at: number | null
+  /** Unix milliseconds */
+  inactive_since: number | null
+  /** Unix milliseconds */
+  last_success_at: number | null
+  /** Unix milliseconds */
+  last_failure_at: number | null
+  /** Unix milliseconds */
+  failed_since: number | null
+  last_error: string | null
+  /** Of the last 30 to 60 minutes. */
+  window: {
+    /** Unix milliseconds */
+    since: number
+    attempts: number
+    failures: number
+  }
+  /** Unix milliseconds */
+  ended_at: number | null
+  end_reason: string | null
+  revision: number
+  secret?: string | null
+  previous_secret?: string | null
+  /** Unix milliseconds */
+  previous_secret_until?: number | null
+  /** What it is told without, because `omit` names it, or because an entry of a list would be too large by itself. */
+  omitted?: string[]
+}
+
 /** Work, as the contract has it. */
 export interface Work {
   queue: string
   work_id: string
   group: string | null
+  subscription_id: string | null
   tenant_id: string | null
   principal: string | null
   status: 'waiting' | 'leased' | 'done' | 'dead'
@@ -163,6 +209,7 @@ export interface Work {
   enqueued_at: number
   /** Unix milliseconds */
   finished_at: number | null
+  subscription?: EventSubscription | null
   /** What it is told without, because `omit` names it, or because an entry of a list would be too large by itself. */
   omitted?: string[]
 }
@@ -254,6 +301,7 @@ export interface Metrics {
   work?: Record<string, unknown>
   events?: number
   values?: number
+  event_subscriptions?: number
   log_entries?: number
   lifecycle_events?: number
   security_events?: number
@@ -1478,6 +1526,8 @@ export interface EnqueueWorkParams {
   payload: unknown
   /** Items that take turns with others as one. */
   group?: string | null
+  /** The event subscription that it is for, which is a group of its own. */
+  subscription_id?: string | null
   /** Whether its group is done one at a time, in order; false when absent. */
   ordered?: boolean | null
   /** Where it stands in what it comes from, for the watermark. */
@@ -1498,7 +1548,7 @@ export interface EnqueueWorkParams {
 
 /** What `enqueue_work` answers. */
 export interface EnqueueWorkResult {
-  /** False when the id is there already; nothing is changed then. */
+  /** False when the id is there, or the subscription is not; nothing is changed. */
   stored: boolean
   /** Of what is there now; null for what is another owner's. */
   status: 'waiting' | 'leased' | 'done' | 'dead' | null
@@ -1516,6 +1566,8 @@ export interface ClaimWorkParams {
   limit?: number | null
   /** Leases that one group may have at the same time; 1 when absent. */
   per_group?: number | null
+  /** Whether each item comes with the event subscription that it is for, secrets too; false when absent. */
+  include_subscription?: boolean | null
 }
 
 /** What `claim_work` answers. */
@@ -1585,6 +1637,8 @@ export interface CancelWorkParams {
   work_id?: string | null
   /** Only the items of this group. */
   group?: string | null
+  /** Only the items for this event subscription. */
+  subscription_id?: string | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null
   /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
@@ -1603,6 +1657,8 @@ export interface ListWorkParams {
   queue?: string | null
   /** Only the items of this group. */
   group?: string | null
+  /** Only the items for this event subscription. */
+  subscription_id?: string | null
   /** Only items of this status. */
   status?: 'waiting' | 'leased' | 'done' | 'dead' | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -1629,6 +1685,8 @@ export interface ReviveWorkParams {
   work_id?: string | null
   /** Only the items of this group. */
   group?: string | null
+  /** Only the items for this event subscription. */
+  subscription_id?: string | null
   /** Items at most; 1,000 when absent. */
   limit?: number | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
@@ -1662,6 +1720,91 @@ export interface SubscribeWorkResult {
   next_due: number | null
   /** Unix milliseconds */
   timestamp: number
+}
+
+/** What `put_event_subscription` takes. */
+export interface PutEventSubscriptionParams {
+  /** The subscription. */
+  subscription_id: string
+  /** What is subscribed to. */
+  topic: string
+  /** Where and how to tell; kept as it is. The one that is there when absent. */
+  data?: unknown
+  /** What deliveries are signed with. The one that is there when absent. */
+  secret?: string | null
+  /** Milliseconds for which the secret that it replaces stays known; 300,000. */
+  secret_grace?: number | null
+  /** The position behind which it begins; counts only when it is made. */
+  start_after?: number | null
+  /** Milliseconds until it lapses; it does not when absent. */
+  ttl?: number | null
+  /** Whether its work is claimed; true when absent. */
+  active?: boolean | null
+  /** Only when this is still the revision; else concurrent_modification. */
+  if_revision?: number | null
+  /** Binds to this tenant. */
+  tenant_id?: string | null
+  /** Binds to this principal. */
+  principal?: string | null
+}
+
+/** What `put_event_subscription` answers. */
+export interface PutEventSubscriptionResult {
+  created: boolean
+  subscription: EventSubscription
+}
+
+/** What `get_event_subscription` takes. */
+export interface GetEventSubscriptionParams {
+  /** The subscription. */
+  subscription_id: string
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+}
+
+/** What `delete_event_subscription` takes. */
+export interface DeleteEventSubscriptionParams {
+  /** The subscription. */
+  subscription_id: string
+  /** What the one is told who announces it; deleted when absent. */
+  reason?: string | null
+  /** Whether an item in the queue `ended` tells of it; true when absent. */
+  announce?: boolean | null
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+}
+
+/** What `delete_event_subscription` answers. */
+export interface DeleteEventSubscriptionResult {
+  deleted: boolean
+  /** Items of its work that were waiting or leased. */
+  cancelled: number
+}
+
+/** What `list_event_subscriptions` takes. */
+export interface ListEventSubscriptionsParams {
+  /** Only those to this topic. */
+  topic?: string | null
+  /** Only those that are active, or are not. */
+  active?: boolean | null
+  /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
+  tenant_id?: string | null
+  /** The principal on whose behalf the call is made; null is the anonymous caller, who sees only what is unbound. */
+  principal?: string | null
+  /** `next_cursor` of the page before. */
+  cursor?: string | null
+  /** Entries on a page; 50 when absent. */
+  limit?: number | null
+}
+
+/** What `list_event_subscriptions` answers. */
+export interface ListEventSubscriptionsResult {
+  subscriptions: EventSubscription[]
+  next_cursor: string | null
 }
 
 /** What `append_log_entry` takes. */
@@ -2010,6 +2153,7 @@ export interface DeleteUserDataResult {
   log_entries: number
   tasks: number
   values: number
+  event_subscriptions: number
   work: number
   nonces: number
   audit_events: number
@@ -2232,6 +2376,10 @@ export interface Contract {
   list_work: { params: ListWorkParams; result: ListWorkResult }
   revive_work: { params: ReviveWorkParams; result: ReviveWorkResult }
   subscribe_work: { params: SubscribeWorkParams; result: SubscribeWorkResult }
+  put_event_subscription: { params: PutEventSubscriptionParams; result: PutEventSubscriptionResult }
+  get_event_subscription: { params: GetEventSubscriptionParams; result: EventSubscription | null }
+  delete_event_subscription: { params: DeleteEventSubscriptionParams; result: DeleteEventSubscriptionResult }
+  list_event_subscriptions: { params: ListEventSubscriptionsParams; result: ListEventSubscriptionsResult }
   append_log_entry: { params: AppendLogEntryParams; result: AppendLogEntryResult }
   load_log: { params: LoadLogParams; result: LoadLogResult }
   replace_log: { params: ReplaceLogParams; result: ReplaceLogResult }
@@ -2323,6 +2471,10 @@ export type TransactionMethod =
   | 'cancel_work'
   | 'list_work'
   | 'revive_work'
+  | 'put_event_subscription'
+  | 'get_event_subscription'
+  | 'delete_event_subscription'
+  | 'list_event_subscriptions'
   | 'append_log_entry'
   | 'load_log'
   | 'replace_log'
@@ -2473,6 +2625,18 @@ export declare abstract class Methods {
   listWork(params?: ListWorkParams, options?: CallOptions): Promise<ListWorkResult>
   /** Makes dead items wait again, with all their attempts. */
   reviveWork(params: ReviveWorkParams, options?: CallOptions): Promise<ReviveWorkResult>
+  /** Makes a subscription of somebody to a topic, or grants it anew. */
+  putEventSubscription(params: PutEventSubscriptionParams, options?: CallOptions): Promise<PutEventSubscriptionResult>
+  /** A subscription with its secrets, or null when it is unknown, over or another owner's. */
+  getEventSubscription(params: GetEventSubscriptionParams, options?: CallOptions): Promise<EventSubscription | null>
+  /** Ends a subscription and cancels its work. */
+  deleteEventSubscription(
+    params: DeleteEventSubscriptionParams, options?: CallOptions,
+  ): Promise<DeleteEventSubscriptionResult>
+  /** Subscriptions in the order of creation, without secrets. */
+  listEventSubscriptions(
+    params?: ListEventSubscriptionsParams, options?: CallOptions,
+  ): Promise<ListEventSubscriptionsResult>
   /** Appends one entry to a session's log, once for each message id. */
   appendLogEntry(params: AppendLogEntryParams, options?: CallOptions): Promise<AppendLogEntryResult>
   /** The entries of a session's log after a seq. */

@@ -22,6 +22,8 @@ export const REPEATABLE = new Set([
   'renew_work',
   'settle_work',
   'list_work',
+  'get_event_subscription',
+  'list_event_subscriptions',
   'load_log',
   'log_participants',
   'note_log_message_ids',
@@ -62,6 +64,8 @@ export const ErrorKind = Object.freeze({
   max_values_reached: 'max_values_reached',
   max_input_keys_reached: 'max_input_keys_reached',
   max_work_reached: 'max_work_reached',
+  max_event_subscriptions_reached: 'max_event_subscriptions_reached',
+  event_subscription_exists: 'event_subscription_exists',
   concurrent_modification: 'concurrent_modification',
   requirement_failed: 'requirement_failed',
   payload_too_large: 'payload_too_large',
@@ -386,6 +390,26 @@ export class Methods {
   /** Makes dead items wait again, with all their attempts. */
   reviveWork(params, options) {
     return this.call('revive_work', params, options)
+  }
+
+  /** Makes a subscription of somebody to a topic, or grants it anew. */
+  putEventSubscription(params, options) {
+    return this.call('put_event_subscription', params, options)
+  }
+
+  /** A subscription with its secrets, or null when it is unknown, over or another owner's. */
+  getEventSubscription(params, options) {
+    return this.call('get_event_subscription', params, options)
+  }
+
+  /** Ends a subscription and cancels its work. */
+  deleteEventSubscription(params, options) {
+    return this.call('delete_event_subscription', params, options)
+  }
+
+  /** Subscriptions in the order of creation, without secrets. */
+  listEventSubscriptions(params, options) {
+    return this.call('list_event_subscriptions', params, options)
   }
 
   /** Appends one entry to a session's log, once for each message id. */

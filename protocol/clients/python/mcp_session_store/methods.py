@@ -20,16 +20,17 @@ if TYPE_CHECKING:
         ActivateSessionOmit, AppendLogEntryResult, AuditCountsBy, AuditCountsMinSeverity, AuditCountsResult,
         AuditCountsType, BroadcastEventResult, CancelTaskOmit, CancelWorkResult, CheckIntegrityResult,
         CheckRateLimitResult, ClaimWorkResult, CompactLogResult, CompleteTaskOmit, ConsumeNonceResult, CreateTaskStatus,
-        DeleteEventsBeforeResult, DeleteSessionResult, DeleteTaskResult, DeleteUserDataResult, DeleteValueResult,
-        DequeueAllTaskMessagesResult, DequeueTaskMessageResult, EnqueueTaskMessageResult, EnqueueWorkResult,
-        EventCountResult, EventPage, ExpireSessionOmit, ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult,
-        FailTaskError, FailTaskOmit, GetAuditHeadResult, GetSessionOmit, GetSessionStateResult, GetTaskOmit,
-        GetTaskResultResult, GetValueResult, HealthResult, InitializeClient, InvalidateSessionOmit,
-        ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType, ListPayloadsResult,
-        ListSessionIdsResult, ListSessionIdsStatus, ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus,
-        ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult,
-        ListWorkResult, ListWorkStatus, LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics,
-        NoteLogMessageIdsResult, PeekTaskMessagesResult, ProvideTaskInputOmit, PutValueResult,
+        DeleteEventSubscriptionResult, DeleteEventsBeforeResult, DeleteSessionResult, DeleteTaskResult,
+        DeleteUserDataResult, DeleteValueResult, DequeueAllTaskMessagesResult, DequeueTaskMessageResult,
+        EnqueueTaskMessageResult, EnqueueWorkResult, EventCountResult, EventPage, EventSubscription, ExpireSessionOmit,
+        ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError, FailTaskOmit, GetAuditHeadResult,
+        GetSessionOmit, GetSessionStateResult, GetTaskOmit, GetTaskResultResult, GetValueResult, HealthResult,
+        InitializeClient, InvalidateSessionOmit, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType,
+        ListEventSubscriptionsResult, ListPayloadsResult, ListSessionIdsResult, ListSessionIdsStatus,
+        ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus, ListTasksForSessionResult,
+        ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult, ListWorkResult, ListWorkStatus,
+        LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
+        PeekTaskMessagesResult, ProvideTaskInputOmit, PutEventSubscriptionResult, PutValueResult,
         RecordSecurityEventResult, RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult,
         RemoveSessionStateResult, RenewWorkResult, ReplaceLogResult, ReplacePayloadsChanges, ReplacePayloadsResult,
         RequireTaskInputOmit, ResolveSessionOmit, ResumeSessionOmit, ReviveWorkResult, ServerInfo, Session,
@@ -930,10 +931,11 @@ class Methods:
         }, timeout=timeout)
 
     async def enqueue_work(
-        self, queue: str, *, work_id: str, payload: Any, group: str | None = None, ordered: bool | None = None,
-        position: int | None = None, not_before: int | None = None, delay: int | None = None,
-        max_attempts: int | None = None, give_up_after: int | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        self, queue: str, *, work_id: str, payload: Any, group: str | None = None, subscription_id: str | None = None,
+        ordered: bool | None = None, position: int | None = None, not_before: int | None = None,
+        delay: int | None = None, max_attempts: int | None = None, give_up_after: int | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> EnqueueWorkResult:
         """Puts an item of work into a queue, unless its id is there.
 
@@ -941,6 +943,7 @@ class Methods:
         work_id: The item's id in its queue.
         payload: What is to be done; kept as it is.
         group: Items that take turns with others as one.
+        subscription_id: The event subscription that it is for, which is a group of its own.
         ordered: Whether its group is done one at a time, in order; false when absent.
         position: Where it stands in what it comes from, for the watermark.
         not_before: Unix milliseconds before which it is not ready; now when absent.
@@ -949,14 +952,15 @@ class Methods:
         give_up_after: Milliseconds after which it is dead; never when absent.
         """
         return await self.call("enqueue_work", {
-            "queue": queue, "work_id": work_id, "payload": payload, "group": group, "ordered": ordered,
-            "position": position, "not_before": not_before, "delay": delay, "max_attempts": max_attempts,
-            "give_up_after": give_up_after, "tenant_id": tenant_id, "principal": principal,
+            "queue": queue, "work_id": work_id, "payload": payload, "group": group, "subscription_id": subscription_id,
+            "ordered": ordered, "position": position, "not_before": not_before, "delay": delay,
+            "max_attempts": max_attempts, "give_up_after": give_up_after, "tenant_id": tenant_id,
+            "principal": principal,
         }, timeout=timeout)
 
     async def claim_work(
         self, queue: str, *, worker: str | None = None, lease: int | None = None, limit: int | None = None,
-        per_group: int | None = None, timeout: float | None | Unset = UNSET,
+        per_group: int | None = None, include_subscription: bool | None = None, timeout: float | None | Unset = UNSET,
     ) -> ClaimWorkResult:
         """Leases what is ready of a queue to a worker.
 
@@ -965,9 +969,12 @@ class Methods:
         lease: Milliseconds for which it is the worker's; 60,000 when absent.
         limit: Items at most; 1 when absent.
         per_group: Leases that one group may have at the same time; 1 when absent.
+        include_subscription: Whether each item comes with the event subscription that it is for, secrets too; false
+            when absent.
         """
         return await self.call("claim_work", {
             "queue": queue, "worker": worker, "lease": lease, "limit": limit, "per_group": per_group,
+            "include_subscription": include_subscription,
         }, timeout=timeout)
 
     async def renew_work(
@@ -1004,7 +1011,7 @@ class Methods:
         }, timeout=timeout)
 
     async def cancel_work(
-        self, queue: str, *, work_id: str | None = None, group: str | None = None,
+        self, queue: str, *, work_id: str | None = None, group: str | None = None, subscription_id: str | None = None,
         tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         timeout: float | None | Unset = UNSET,
     ) -> CancelWorkResult:
@@ -1013,32 +1020,36 @@ class Methods:
         queue: The queue.
         work_id: Only this item.
         group: Only the items of this group.
+        subscription_id: Only the items for this event subscription.
         """
         return await self.call("cancel_work", {
-            "queue": queue, "work_id": work_id, "group": group, "tenant_id": tenant_id, "principal": principal,
+            "queue": queue, "work_id": work_id, "group": group, "subscription_id": subscription_id,
+            "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     async def list_work(
-        self, *, queue: str | None = None, group: str | None = None, status: ListWorkStatus | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET, cursor: str | None = None,
-        limit: int | None = None, timeout: float | None | Unset = UNSET,
+        self, *, queue: str | None = None, group: str | None = None, subscription_id: str | None = None,
+        status: ListWorkStatus | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, cursor: str | None = None, limit: int | None = None,
+        timeout: float | None | Unset = UNSET,
     ) -> ListWorkResult:
         """Items of work in the order of enqueueing.
 
         queue: Only items of this queue.
         group: Only the items of this group.
+        subscription_id: Only the items for this event subscription.
         status: Only items of this status.
         cursor: `next_cursor` of the page before.
         limit: Entries on a page; 50 when absent.
         """
         return await self.call("list_work", {
-            "queue": queue, "group": group, "status": status, "tenant_id": tenant_id, "principal": principal,
-            "cursor": cursor, "limit": limit,
+            "queue": queue, "group": group, "subscription_id": subscription_id, "status": status,
+            "tenant_id": tenant_id, "principal": principal, "cursor": cursor, "limit": limit,
         }, timeout=timeout)
 
     async def revive_work(
-        self, queue: str, *, work_id: str | None = None, group: str | None = None, limit: int | None = None,
-        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        self, queue: str, *, work_id: str | None = None, group: str | None = None, subscription_id: str | None = None,
+        limit: int | None = None, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
         timeout: float | None | Unset = UNSET,
     ) -> ReviveWorkResult:
         """Makes dead items wait again, with all their attempts.
@@ -1046,11 +1057,81 @@ class Methods:
         queue: The queue.
         work_id: Only this item.
         group: Only the items of this group.
+        subscription_id: Only the items for this event subscription.
         limit: Items at most; 1,000 when absent.
         """
         return await self.call("revive_work", {
-            "queue": queue, "work_id": work_id, "group": group, "limit": limit, "tenant_id": tenant_id,
+            "queue": queue, "work_id": work_id, "group": group, "subscription_id": subscription_id, "limit": limit,
+            "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    async def put_event_subscription(
+        self, subscription_id: str, *, topic: str, data: Any | None = None, secret: str | None = None,
+        secret_grace: int | None = None, start_after: int | None = None, ttl: int | None = None,
+        active: bool | None = None, if_revision: int | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+    ) -> PutEventSubscriptionResult:
+        """Makes a subscription of somebody to a topic, or grants it anew.
+
+        subscription_id: The subscription.
+        topic: What is subscribed to.
+        data: Where and how to tell; kept as it is. The one that is there when absent.
+        secret: What deliveries are signed with. The one that is there when absent.
+        secret_grace: Milliseconds for which the secret that it replaces stays known; 300,000.
+        start_after: The position behind which it begins; counts only when it is made.
+        ttl: Milliseconds until it lapses; it does not when absent.
+        active: Whether its work is claimed; true when absent.
+        if_revision: Only when this is still the revision; else concurrent_modification.
+        """
+        return await self.call("put_event_subscription", {
+            "subscription_id": subscription_id, "topic": topic, "data": data, "secret": secret,
+            "secret_grace": secret_grace, "start_after": start_after, "ttl": ttl, "active": active,
+            "if_revision": if_revision, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    async def get_event_subscription(
+        self, subscription_id: str, *, tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
+    ) -> EventSubscription | None:
+        """A subscription with its secrets, or null when it is unknown, over or another owner's.
+
+        subscription_id: The subscription.
+        """
+        return await self.call("get_event_subscription", {
+            "subscription_id": subscription_id, "tenant_id": tenant_id, "principal": principal,
+        }, timeout=timeout)
+
+    async def delete_event_subscription(
+        self, subscription_id: str, *, reason: str | None = None, announce: bool | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
+    ) -> DeleteEventSubscriptionResult:
+        """Ends a subscription and cancels its work.
+
+        subscription_id: The subscription.
+        reason: What the one is told who announces it; deleted when absent.
+        announce: Whether an item in the queue `ended` tells of it; true when absent.
+        """
+        return await self.call("delete_event_subscription", {
+            "subscription_id": subscription_id, "reason": reason, "announce": announce, "tenant_id": tenant_id,
             "principal": principal,
+        }, timeout=timeout)
+
+    async def list_event_subscriptions(
+        self, *, topic: str | None = None, active: bool | None = None, tenant_id: str | None | Unset = UNSET,
+        principal: str | None | Unset = UNSET, cursor: str | None = None, limit: int | None = None,
+        timeout: float | None | Unset = UNSET,
+    ) -> ListEventSubscriptionsResult:
+        """Subscriptions in the order of creation, without secrets.
+
+        topic: Only those to this topic.
+        active: Only those that are active, or are not.
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return await self.call("list_event_subscriptions", {
+            "topic": topic, "active": active, "tenant_id": tenant_id, "principal": principal, "cursor": cursor,
+            "limit": limit,
         }, timeout=timeout)
 
     async def append_log_entry(
