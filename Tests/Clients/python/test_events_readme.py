@@ -49,7 +49,8 @@ def test_a_webhook_that_outlives_a_restart(tmp_path: Path, environment: dict[str
     for printed, here in (
         ("streamable_http_app())", f"streamable_http_app(), port={port}, log_level='error')"),
         ("WebhookSubscriptions(source, ", "WebhookSubscriptions(source, post=WebhookPost(insecure=True), "),
-        ("WebhookSender(source)", "WebhookSender(source, post=WebhookPost(insecure=True), lease=500, delays=[200] * 4)"),
+        ("WebhookSender(source)",
+         "WebhookSender(source, post=WebhookPost(insecure=True), lease=500, delays=[200] * 4)"),
         ("import uvicorn\n", "import uvicorn\nfrom mcp_session_store.webhook_post import WebhookPost\n"),
     ):
         assert text.count(printed) == 1
