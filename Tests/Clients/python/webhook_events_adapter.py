@@ -322,5 +322,3 @@ class McpEvents:
         self.server.add_tool(
             get_recent_events, name="get_recent_events", description="Events that were sent to you, newest first.",
             annotations=ToolAnnotations(read_only_hint=True))
-
-
