@@ -9,7 +9,7 @@ import JSON
 /// retry are the same for all of them. Where their times are not, `times` has what each is behind that of the first,
 /// with spaces between them.
 struct EventChunk {
-  /// Bytes of payloads in a row of several. Measured: with four times as many a page of ten events takes twice as long,
+  /// Bytes of payloads in a row of several. with four times as many a page of ten events takes twice as long,
   /// and writing gains nothing.
   static let maxBytes = 16_384
   static let maxEvents: Int64 = 1_024

@@ -33,7 +33,10 @@ package struct Schema {
       "named_values",
     ],
     ["log_entries", "log_message_ids", "audit_events", "rate_limits"],
-    ["task_payloads", "task_input_keys", "log_participants", "audit_chains"],
+    [
+      "task_payloads", "task_input_keys", "log_participants", "audit_chains", "work", "work_groups",
+      "event_subscriptions",
+    ],
   ]
 
   /// The tables of a file of this version.
