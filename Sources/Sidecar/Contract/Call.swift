@@ -7,9 +7,10 @@ import SessionStore
 /// A class only so that handing one around costs a reference count; nobody keeps one beyond its request.
 final class Call {
   private var text: ArraySlice<UInt8> = []
-  /// where each parameter stands, by the raw value of its name; empty when it was not given
-  private var ranges = [Range<Int>](repeating: 0..<0, count: ParameterName.allCases.count)
-  private var given: [ParameterName] = []
+  /// which of `given` is each parameter, by the raw value of its name, and one more; 0: none. Of bytes, since each record
+  /// of a list gets a table of its own.
+  private var places = [UInt8](repeating: 0, count: ParameterName.allCases.count)
+  private var given: [(name: ParameterName, range: Range<Int>)] = []
   private var path = ""
   private var payloadLimit = 0
   /// for ``openRecord(_:_:)``: every append to a log reads one
@@ -28,7 +29,7 @@ final class Call {
     _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], path: String = "",
     isOpen: Bool = false, payloadLimit: Int
   ) throws {
-    while let name = given.popLast() { ranges[name.rawValue] = 0..<0 }
+    while let last = given.popLast() { places[last.name.rawValue] = 0 }
     self.text = text
     self.path = path
     self.payloadLimit = payloadLimit
@@ -38,13 +39,12 @@ final class Call {
         if isOpen { continue }
         throw unknown(member, parameters)
       }
-      let slot = parameter.name.rawValue
-      guard ranges[slot].isEmpty else {
+      guard !mentions(parameter.name) else {
         throw StoreError.invalidParameter(name: path + parameter.name.wire, expected: "each parameter once")
       }
       try check(parameter, member.value, span)
-      ranges[slot] = member.value
-      given.append(parameter.name)
+      given.append((parameter.name, member.value))
+      places[parameter.name.rawValue] = UInt8(given.count)
     }
     for parameter in parameters where parameter.isRequired && !isOpen && isMissing(parameter) {
       throw StoreError.invalidParameter(
@@ -69,7 +69,7 @@ final class Call {
   }
 
   private func isMissing(_ parameter: Parameter) -> Bool {
-    let range = ranges[parameter.name.rawValue]
+    let range = position(of: parameter.name)
     if range.isEmpty { return true }
     if case .json = parameter.type { return false }
     return isNull(range)
@@ -154,12 +154,18 @@ final class Call {
 
   /// Whether the parameter was given and is not null.
   func has(_ name: ParameterName) -> Bool {
-    let range = ranges[name.rawValue]
+    let range = position(of: name)
     return !range.isEmpty && !isNull(range)
   }
 
   /// Whether the parameter was given, be it as null.
-  func mentions(_ name: ParameterName) -> Bool { !ranges[name.rawValue].isEmpty }
+  func mentions(_ name: ParameterName) -> Bool { places[name.rawValue] > 0 }
+
+  /// Where its value stands; empty when it was not given.
+  private func position(of name: ParameterName) -> Range<Int> {
+    let place = Int(places[name.rawValue])
+    return place == 0 ? 0..<0 : given[place - 1].range
+  }
 
   private func cut(_ range: Range<Int>) -> ArraySlice<UInt8> {
     text[text.startIndex + range.lowerBound..<text.startIndex + range.upperBound]
@@ -168,7 +174,7 @@ final class Call {
   func optionalString(_ name: ParameterName) -> String? {
     guard has(name) else { return nil }
     let text = text
-    return JSONString.decode(text.span, ranges[name.rawValue].insetByQuotes)
+    return JSONString.decode(text.span, position(of: name).insetByQuotes)
   }
 
   /// A required string.
@@ -177,14 +183,14 @@ final class Call {
   func optionalInteger(_ name: ParameterName) -> Int64? {
     guard has(name) else { return nil }
     let text = text
-    return JSONInteger.decode(text.span, ranges[name.rawValue])
+    return JSONInteger.decode(text.span, position(of: name))
   }
 
   func integer(_ name: ParameterName, default value: Int64) -> Int64 { optionalInteger(name) ?? value }
 
   func optionalBoolean(_ name: ParameterName) -> Bool? {
     guard has(name) else { return nil }
-    return text[text.startIndex + ranges[name.rawValue].lowerBound] == UInt8(ascii: "t")
+    return text[text.startIndex + position(of: name).lowerBound] == UInt8(ascii: "t")
   }
 
   func boolean(_ name: ParameterName) -> Bool { optionalBoolean(name) ?? false }
@@ -192,7 +198,7 @@ final class Call {
   /// An opaque payload; nil when it was not given.
   func optionalJSON(_ name: ParameterName) -> JSONText? {
     guard mentions(name) else { return nil }
-    return JSONText(validated: cut(ranges[name.rawValue]))
+    return JSONText(validated: cut(position(of: name)))
   }
 
   /// A required opaque payload.
@@ -237,7 +243,7 @@ final class Call {
   /// A record that is kept as it is, its members checked.
   func checkedRecord(_ name: ParameterName, _ parameters: [Parameter]) throws -> JSONText {
     _ = try record(name, parameters)
-    try checkSize(ranges[name.rawValue], name: name.wire)
+    try checkSize(position(of: name), name: name.wire)
     return json(name)
   }
 

@@ -83,5 +83,3 @@ class Work:
         database = self.bench.fresh_copy(self.database)
         run = self.bench.drive("round_trips", requests, 3 * self.lone, self.bench.sidecar(database))
         return 3 * self.lone * run["trip_p50_us"] / 1e6
-
-
