@@ -240,7 +240,8 @@ package struct Loader: ~Copyable {
       throw wrong(error.message)
     }
     if kind.holdsSeveral { return try add(event: values, kind) }
-    let what = kind.named.map { "\(kind.columns[$0].name) \(values[$0].string)" } ?? "this \(kind.name)"
+    let name = kind.named.flatMap { values[$0].isNull ? nil : "\(kind.columns[$0].name) \(values[$0].string)" }
+    let what = name ?? "this \(kind.name)"
     if kind.isToldLater(store) {
       try statement.send()
       sent.append(Sent(line: line, what: what, statement))
@@ -501,7 +502,7 @@ extension RecordKind {
 
   /// where the name stands under which something else may be in the store already
   fileprivate var named: Int? {
-    ["session_id", "task_id", "work_id", "subscription_id", "nonce", "key"].compactMap { column($0) }.first
+    ["session_id", "task_id", "work_id", "subscription_id", "nonce", "key", "name"].compactMap { column($0) }.first
   }
 
   /// Whether a server is asked to tell later if it took a row: to wait for each would be a trip for each.
