@@ -176,6 +176,17 @@ package final class Connection {
   package func commit() throws(SQLiteError) {
     let commit = try statement("COMMIT")
     try commit.run()
+    assert(!hasBusyStatement, "a statement outlives its transaction and holds checkpoints up")
+  }
+
+  /// Whether a statement has rows left: it keeps what it reads as it is, even after the end of the transaction.
+  private var hasBusyStatement: Bool {
+    var next = unsafe sqlite3_next_stmt(handle, nil)
+    while let statement = unsafe next {
+      if unsafe sqlite3_stmt_busy(statement) != 0 { return true }
+      unsafe next = unsafe sqlite3_next_stmt(handle, statement)
+    }
+    return false
   }
 
   /// Ends the transaction without its changes. SQLite may already have ended it by itself (a full disk does that).
@@ -265,13 +276,14 @@ package final class Connection {
   /// Closing the connection leaves the files as they are: they may not be those that it has open.
   package func keepLog() { unsafe csqlite_keep_log(handle) }
 
-  /// Copies what it can of the write-ahead log into the file without waiting for anyone.
+  /// Copies what it can of the write-ahead log into the file without waiting for anyone; nothing within a transaction.
   /// - Returns: pages copied
   package func checkpoint() throws(SQLiteError) -> Int {
     var logPages: Int32 = 0
     var copied: Int32 = 0
     let code = unsafe sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_PASSIVE, &logPages, &copied)
-    if code == SQLITE_BUSY { return 0 }
+    // Locked is it to a connection that is in a transaction itself; the disk has not failed.
+    if [SQLITE_BUSY, SQLITE_LOCKED].contains(code & 0xFF) { return 0 }
     try check(code)
     unsafe walPageCount.pointee = logPages - copied
     return Int(max(copied, 0))

@@ -135,6 +135,10 @@ struct Server {
 
   private func checkpoint() throws(Failure) {
     guard store.checkpointIsDue else { return }
+    // The request before which the last group was closed may have opened the next one. While it is open there is no
+    // checkpoint, and busy input may have one open each time.
+    sidecar.closeGroup()
+    guard sidecar.phase != .failed else { return }
     do {
       try store.checkpoint()
     } catch let error as StoreError where error.endsProcess {

@@ -197,6 +197,24 @@ import Testing
     other.rollback()
   }
 
+  @Test func aCheckpointWithinATransactionIsPutOff() throws {
+    let connection = try writer()
+    try connection.execute("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2)")
+    let pages = connection.walPages
+    try connection.begin()
+    #expect(try count(connection) == 2)
+    #expect(try connection.checkpoint() == 0)
+    try connection.commit()
+    do {
+      // Without a transaction of its own a statement with rows left is one.
+      let select = try connection.statement("SELECT a FROM t")
+      #expect(try select.step())
+      #expect(try connection.checkpoint() == 0)
+    }
+    #expect(connection.walPages == pages)
+    #expect(try connection.checkpoint() == pages)
+  }
+
   @Test func whatIsNoDatabaseIsToldFromWhatCannotBeOpened() throws {
     try Data(repeating: 0x41, count: 4_096).write(to: URL(fileURLWithPath: path))
     let text = #expect(throws: SQLiteError.self) { _ = try open().pragma("user_version") }

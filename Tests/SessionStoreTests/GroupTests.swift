@@ -252,6 +252,20 @@ import Testing
     other.store.abandonGroup()
   }
 
+  @Test(.ofFiles) func aCheckpointIsPutOffWhileAGroupOrASnapshotIsOpen() throws {
+    let other = try TestStore(directory.file("a.db"), clock: test.clock)
+    try test.create("s")
+    try test.store.beginGroup(waiting: 0)
+    #expect(try test.store.checkpoint() == 0)
+    // It has not let the lock of the group go.
+    #expect(throws: StoreError.busy(milliseconds: 0)) { try other.store.beginGroup(waiting: 0) }
+    try test.store.commitGroup()
+    try test.store.beginRead()
+    #expect(try test.store.checkpoint() == 0)
+    test.store.endRead()
+    #expect(try test.store.checkpoint() > 0)
+  }
+
   // MARK: - Groups that are lost
 
   @Test(.ofFiles) func aGroupThatSQLiteEndedIsSeenToBeLost() throws {

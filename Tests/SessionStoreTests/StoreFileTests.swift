@@ -373,10 +373,11 @@ import Testing
     #expect(test.store.schema == Schema.current.version + 2)
     try expectOldData(test)
     #expect(try test.rows("notes") == 1)
-    let select = try test.store.file!.connection.statement(
-      "SELECT note FROM sessions WHERE session_id = 's'")
-    #expect(try select.step())
-    #expect(select.string(0) == "of s")
+    do {
+      let select = try test.store.file!.connection.statement("SELECT note FROM sessions WHERE session_id = 's'")
+      #expect(try select.step())
+      #expect(select.string(0) == "of s")
+    }
     // And it can be used.
     #expect(try test.event("s") == 3)
     try test.create("new")

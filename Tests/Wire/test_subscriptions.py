@@ -570,3 +570,21 @@ def test_a_heartbeat_hears_of_an_end_that_another_process_made(spawn: Spawn) -> 
     assert message["params"]["frame"] == 'event: ended\ndata: {"reason":"deleted"}\n\n'
     sidecar.notifications.clear()
     nothing_more(sidecar)
+
+
+@pytest.mark.file_only
+def test_a_checkpoint_that_is_due_while_writes_of_one_task_are_told_apart(sidecar: Sidecar) -> None:
+    """To somebody who has subscribed each of them is told, so that each closes the group before it and opens another:
+    whenever there is time for a checkpoint, one is open."""
+    sidecar.call("create_task", task_id="t", ttl=HOUR)
+    sidecar.call("subscribe_tasks", task_id="t")
+    task = {"task_id": "t", "meta": {"text": "x" * 14_000}}
+    batch = [request("update_task", number, task=task, omit=["meta"]) for number in range(1_000)]
+    sizes = []
+    for _ in range(3):
+        sidecar.send(batch)
+        assert all("result" in answer for answer in sidecar.receive_answer())
+        sizes.append(sidecar.call("health")["wal_bytes"])
+    # More was written than the log may hold before a checkpoint is due, and it begins anew.
+    assert sizes[0] > 4_000 * 4_096 and sizes[2] < 2 * sizes[0]
+    sidecar.finish()

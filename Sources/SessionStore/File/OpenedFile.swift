@@ -168,7 +168,8 @@ final class OpenedFile {
   /// Copies the write-ahead log into the file, unless another process holds the lock right now.
   /// - Throws: ``SQLiteError`` when the disk failed; commits are safe in the log, but nobody knows what the file holds
   func checkpoint() throws -> Int {
-    guard lock(waiting: 0) else { return 0 }
+    // An open group has the lock, which must not be let go before its commit.
+    guard !connection.isInTransaction, lock(waiting: 0) else { return 0 }
     defer { unlock() }
     try checkBeforeCommit()
     defer { place?.noteCheckpoint() }

@@ -569,7 +569,7 @@ package final class Store {
 
   package var checkpointIsDue: Bool { file?.checkpointIsDue ?? false }
 
-  /// Copies the write-ahead log into the file, unless another process holds the lock right now.
+  /// Copies the write-ahead log into the file, unless another process holds the lock right now or a group is open.
   /// - Throws: an error of the database when the disk failed; commits are safe in the log, but nobody knows what the
   ///   file holds
   @discardableResult
