@@ -136,6 +136,8 @@ class Victim:
             if self.model == store:
                 self.tally.done_unanswered += number - len(answers)
                 self.tally.not_done += sent - number
+                for name, item in store.work.items():
+                    self.model.work[name].fence = item.fence
                 return
             if number < sent:
                 self.model.apply(*writes[number])
@@ -183,7 +185,7 @@ def nearest(model: Model, writes: list[Write], store: Model) -> str:
 
 def differences(model: Model, store: Model) -> list[str]:
     told = []
-    for kind in ("sessions", "tasks", "values", "rates"):
+    for kind in ("sessions", "tasks", "values", "rates", "work", "subscriptions"):
         expected, there = getattr(model, kind), getattr(store, kind)
         for name in expected.keys() | there.keys():
             if expected.get(name) != there.get(name):

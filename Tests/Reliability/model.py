@@ -24,6 +24,10 @@ AUDIT_CAP = 200
 MAX_VIOLATIONS = 5
 #: a rate limit that gives nothing back for hours
 RATE = {"limit": 1_000, "window": 366 * 86_400_000}
+#: the queue of all work
+QUEUE = "w"
+#: where an item is once its worker has said what became of it
+SETTLED = {"done": "done", "retry": "waiting", "dead": "dead", "release": "waiting"}
 #: what a call that is refused as a whole is predicted to answer
 REFUSED = {"kind": "requirement_failed"}
 
@@ -90,11 +94,25 @@ class Task:
 
 
 @dataclass
+class Work:
+    """An item of the queue ``QUEUE``."""
+
+    payload: Any
+    status: str = "waiting"
+    attempt: int = 0
+    #: of its claim, once that is known: no call can name one that is not answered yet
+    fence: int | None = field(default=None, compare=False)
+
+
+@dataclass
 class Model:
     sessions: dict[str, Session] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
     values: dict[tuple[str | None, str], Any] = field(default_factory=dict)
     nonces: set[tuple[str, str]] = field(default_factory=set)
+    work: dict[str, Work] = field(default_factory=dict)
+    #: data of event subscriptions
+    subscriptions: dict[str, Any] = field(default_factory=dict)
     #: requests that were allowed, by key
     rates: dict[str, int] = field(default_factory=dict)
     #: what happened to which session; type, session and message of security events
@@ -118,6 +136,8 @@ class Model:
         other.tasks = {name: copy.copy(task) for name, task in self.tasks.items()}
         for task in other.tasks.values():
             task.messages = list(task.messages)
+        other.work = {name: copy.copy(item) for name, item in self.work.items()}
+        other.subscriptions = dict(self.subscriptions)
         other.values, other.nonces, other.rates = dict(self.values), set(self.nonces), dict(self.rates)
         other.lifecycle, other.security, other.lapsed = Ring(self.lifecycle), Ring(self.security), set(self.lapsed)
         return other
@@ -384,6 +404,49 @@ class Model:
         self.lifecycle = Ring(None if line and line[1].startswith(principal) else line for line in self.lifecycle)
         return {"sessions": len(names), "values": len(values), "nonces": len(nonces)}
 
+    # --- Work and event subscriptions
+
+    def enqueue_work(self, queue: str, work_id: str, payload: Any) -> Answer:
+        is_there = work_id in self.work
+        item = self.work.setdefault(work_id, Work(payload))
+        return {"stored": not is_there, "status": item.status}
+
+    def claim_work(self, queue: str, lease: int, limit: int) -> None:
+        """All that waits: fewer than the limit, so that it does not matter who stands where in the line."""
+        for item in self.work.values():
+            if item.status == "waiting":
+                item.status, item.fence = "leased", None
+                item.attempt += 1
+
+    def renew_work(self, queue: str, work_id: str, fence: int, lease: int) -> Answer:
+        return {"held": True}
+
+    def settle_work(self, queue: str, work_id: str, fence: int, outcome: str) -> Answer:
+        item = self.work[work_id]
+        item.status, item.fence = SETTLED[outcome], None
+        if outcome == "done":
+            item.payload = None
+        elif outcome == "release":
+            item.attempt -= 1
+        return {"held": True, "repeated": False, "status": item.status}
+
+    def cancel_work(self, queue: str, work_id: str) -> Answer:
+        return {"cancelled": int(self.work.pop(work_id).status in ("waiting", "leased"))}
+
+    def revive_work(self, queue: str) -> Answer:
+        dead = [item for item in self.work.values() if item.status == "dead"]
+        for item in dead:
+            item.status, item.attempt = "waiting", 0
+        return {"revived": len(dead), "has_more": False}
+
+    def put_event_subscription(self, subscription_id: str, topic: str, data: Any) -> Answer:
+        is_new = subscription_id not in self.subscriptions
+        self.subscriptions[subscription_id] = data
+        return {"created": is_new}
+
+    def delete_event_subscription(self, subscription_id: str, announce: bool) -> Answer:
+        return {"deleted": self.subscriptions.pop(subscription_id, self) is not self, "cancelled": 0}
+
     # --- Several at once
 
     def transaction(self, calls: list[dict[str, Any]]) -> Answer:
@@ -438,6 +501,10 @@ def found(sidecar: Sidecar, rates: list[str]) -> Model:
     for principal in (None, LEAVER):
         for row in pages(sidecar, "list_values", "values", collection="c", principal=principal):
             model.values[principal, row["key"]] = row["value"]
+    for row in pages(sidecar, "list_work", "work", queue=QUEUE):
+        model.work[row["work_id"]] = Work(row["payload"], row["status"], row["attempt"], row["fence"])
+    for row in pages(sidecar, "list_event_subscriptions", "subscriptions"):
+        model.subscriptions[row["subscription_id"]] = row["data"]
     last = 0
     for row in pages(sidecar, "list_audit_events", "events"):
         assert row["event_id"] > last, f"the audit trail goes from {last} to {row['event_id']}"

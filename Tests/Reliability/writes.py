@@ -7,14 +7,17 @@ import random
 from pathlib import Path
 from typing import Any
 
-from model import KEEPER, LEAVER, LONG_AGO, LONG_AGO_TEXT, RATE, Model, Session, Task
+from model import KEEPER, LEAVER, LONG_AGO, LONG_AGO_TEXT, QUEUE, RATE, SETTLED, Model, Session, Task
 
 Params = dict[str, Any]
 Write = tuple[str, Params]
 
 CONTRACT = Path(__file__).parents[2] / "protocol" / "openrpc.json"
 #: repeating them would matter, and yet they change nothing in the file
-NO_WRITES = {"subscribe_events", "subscribe_tasks", "unsubscribe", "backup", "shutdown"}
+NO_WRITES = {"subscribe_events", "subscribe_tasks", "subscribe_work", "unsubscribe", "backup", "shutdown"}
+
+#: may be repeated, and write
+FENCED = {"get_session", "renew_work", "settle_work"}
 
 #: how often each is tried, of all together
 WEIGHTS = {
@@ -28,14 +31,17 @@ WEIGHTS = {
     "require_task_input": 15, "provide_task_input": 15, "enqueue_task_message": 40, "dequeue_task_message": 20,
     "dequeue_all_task_messages": 8, "delete_task": 15, "expire_tasks": 5, "recover_stuck_tasks": 5,
     "consume_nonce": 25, "put_value": 40, "delete_value": 15, "record_security_event": 25, "validate_input": 15,
+    "enqueue_work": 40, "claim_work": 12, "renew_work": 10, "settle_work": 40, "cancel_work": 15, "revive_work": 6,
+    "put_event_subscription": 15, "delete_event_subscription": 8,
     "check_rate_limit": 25, "delete_user_data": 4, "transaction": 60, "maintenance": 3,
 }  # fmt: skip
 
 
 def writing_methods() -> set[str]:
-    """The methods of the contract that change what is stored. Reads are repeatable; one of them can also touch."""
+    """The methods of the contract that change what is stored. Reads are repeatable; one of them can also touch, and
+    what a fence guards is repeatable too."""
     methods = json.loads(CONTRACT.read_text(encoding="utf-8"))["methods"]
-    return {method["name"] for method in methods if not method["x-repeatable"]} - NO_WRITES | {"get_session"}
+    return {method["name"] for method in methods if not method["x-repeatable"]} - NO_WRITES | FENCED
 
 
 class Writes:
@@ -300,6 +306,47 @@ class Writes:
 
     def delete_user_data(self) -> Params | None:
         return {"principal": LEAVER}
+
+    # --- Work and event subscriptions
+
+    def enqueue_work(self) -> Params | None:
+        known = list(self.ahead.work)
+        if len(known) >= 50:
+            return None
+        is_known = known and self.pick.random() < 0.2
+        work_id = self.pick.choice(known) if is_known else f"w-{self.number}"
+        return {"queue": QUEUE, "work_id": work_id, "payload": self.data()}
+
+    def claim_work(self) -> Params | None:
+        return {"queue": QUEUE, "lease": 86_400_000, "limit": 100}
+
+    def _held(self) -> Params | None:
+        held = [(name, item.fence) for name, item in self.ahead.work.items() if item.status == "leased" and item.fence]
+        if not held:
+            return None
+        work_id, fence = self.pick.choice(held)
+        return {"queue": QUEUE, "work_id": work_id, "fence": fence}
+
+    def renew_work(self) -> Params | None:
+        held = self._held()
+        return held and {**held, "lease": 86_400_000}
+
+    def settle_work(self) -> Params | None:
+        held = self._held()
+        return held and {**held, "outcome": self.pick.choice(list(SETTLED))}
+
+    def cancel_work(self) -> Params | None:
+        known = list(self.ahead.work)
+        return {"queue": QUEUE, "work_id": self.pick.choice(known)} if len(known) > 10 else None
+
+    def revive_work(self) -> Params | None:
+        return {"queue": QUEUE}
+
+    def put_event_subscription(self) -> Params | None:
+        return {"subscription_id": f"es-{self.pick.randrange(12)}", "topic": "t", "data": self.data()}
+
+    def delete_event_subscription(self) -> Params | None:
+        return {"subscription_id": f"es-{self.pick.randrange(12)}", "announce": False}
 
     # --- Several at once
 

@@ -260,7 +260,7 @@ def test_a_process_killed_at_any_write_of_a_new_file(spawn: Spawn, tmp_path: Pat
         number, status, journals = 0, -9, 0
         while status < 0:
             number += 1
-            assert number < 200, "the sweep does not end"
+            assert number < 400, "the sweep does not end"
             folder = tmp_path / f"{source is None}-{number}"
             folder.mkdir()
             database = folder / "sessions.db"
