@@ -215,6 +215,7 @@ GROWS: dict[str, tuple[float, str]] = {
     "list_sessions, of an owner": (1.1, PASSED),
     "list_session_ids, of an owner": (1.1, PASSED),
     "list_tasks, of an owner": (1.1, PASSED),
+    "list_event_subscriptions, of an owner": (1.1, PASSED),
     "list_sessions, of a status": (1.1, PASSED),
     "get_events_after, of a stream": (1.1, PASSED),
     "load_log, of a kind": (1.1, PASSED),

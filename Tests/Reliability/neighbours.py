@@ -36,10 +36,13 @@ SHARED = "shared"
 IDENTIFIERS = ("session_id", "task_id")
 #: how many ids of sessions and of tasks the two share
 IDS = 8
-#: numbers that are given out for the whole store, and what is made by chance
-COUNTED = {"revision", "number", "session", "task", "event_id", "if_revision", "subscription_id", "next_cursor"}
+#: numbers that are given out for the whole store, and what is made by chance or stands in a chain
+COUNTED = {"revision", "number", "session", "task", "event_id", "if_revision", "subscription_id", "next_cursor",
+           "work_group", "subscription", "fence", "line", "seal"}  # fmt: skip
 #: what makes something under an id tells that it is taken: these are called with ids that are free
 MAKING = {"create_session": "session_id", "create_task": "task_id"}
+#: the same of what is shown to nobody else, so that nobody could tell which are free: each has ids of his own
+MAKING_OWN = {"enqueue_work": "work_id", "put_event_subscription": "subscription_id"}
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[A-Za-z0-9_-]{43}")
 
 Params = dict[str, Any]
@@ -223,6 +226,8 @@ class Pair:
         for place in [place for place in IDENTIFIERS if place in params or place == own]:
             if place == own or pick.random() < 0.7:
                 params[place] = f"{place[0]}{pick.randrange(IDS)}"
+        if method in MAKING_OWN:
+            params[MAKING_OWN[method]] = f"{params.get('tenant_id')} {params.get('principal')} {pick.randrange(IDS)}"
         # How many ids are new to a log that both write to is told to both.
         is_told = method == "note_log_message_ids"
         if "session_id" in parameters(method) and own != "session_id" and not is_told and pick.random() < 0.25:

@@ -284,13 +284,14 @@ extension Schema {
       error TEXT,
       enqueued_at INTEGER NOT NULL,
       finished_at INTEGER,             -- of a tombstone
-      payload TEXT,                    -- NULL of what is done
+      payload TEXT NOT NULL,           -- null of what is done
       UNIQUE (queue, work_id)
     ) STRICT;
     CREATE INDEX work_of_queue ON work (queue, number);
     CREATE INDEX work_in_line ON work (queue, line) WHERE line IS NOT NULL AND work_group IS NULL;
     CREATE INDEX work_in_line_of_group ON work (work_group, line) WHERE line IS NOT NULL AND work_group IS NOT NULL;
     CREATE INDEX work_of_group ON work (work_group, finished_at, seq) WHERE work_group IS NOT NULL;
+    CREATE INDEX work_by_group ON work (work_group, number) WHERE work_group IS NOT NULL;
     CREATE INDEX work_by_position ON work (work_group, position) WHERE position IS NOT NULL AND finished_at IS NULL;
     CREATE INDEX work_by_waking ON work (queue, wakes_at) WHERE wakes_at IS NOT NULL;
     CREATE INDEX work_finished ON work (status, finished_at) WHERE finished_at IS NOT NULL;

@@ -227,7 +227,7 @@ struct RecordKind: Sendable {
       .optional(.time("wakes_at")), .integer("attempt"), .optional(.integer("max_attempts")),
       .optional(.integer("give_up_after")), .optional(.time("give_up_at")),
       .optional(Column(name: "fence", content: .revision)), .boolean("held"), .optional(.name("worker")),
-      .optional(.text("error")), .time("enqueued_at"), .optional(.time("finished_at")), .optional(.json("payload")),
+      .optional(.text("error")), .time("enqueued_at"), .optional(.time("finished_at")), .json("payload"),
     ],
     key: ["number"], numbering: .revision)
 

@@ -17,7 +17,7 @@ extension Store {
   package func listWork(
     _ selector: WorkSelector, owner: Owner, after: Int64, limit: Int, visit: (Work) throws -> Bool
   ) throws -> Bool {
-    var conditions = conditions(selector, owner)
+    var conditions = try conditions(selector, owner)
     conditions.add("number > ?", after)
     var select = try tables.statement(
       conditions, "SELECT \(Work.columns) FROM work w", limit: limit + 1, areLarge: true)
@@ -29,14 +29,17 @@ extension Store {
     return false
   }
 
-  private func conditions(_ selector: WorkSelector, _ owner: Owner) -> Filter {
+  private func conditions(_ selector: WorkSelector, _ owner: Owner) throws -> Filter {
     var conditions = Filter(visibleTo: owner)
     if let queue = selector.queue { conditions.add("queue = ?", queue) }
     if let workID = selector.workID { conditions.add("work_id = ?", workID) }
     if let group = selector.group {
-      let queues = selector.queue == nil ? "" : "queue = ? AND "
-      let names = [selector.queue, group].compactMap { $0 }.map { Filter.Value.text($0) }
-      conditions.add("work_group IN (SELECT number FROM work_groups WHERE \(queues)name = ?)", names)
+      if let queue = selector.queue {
+        // By its number, which the index of its items goes by; no item has the number 0.
+        conditions.add("work_group = ?", try groupNumber(group, in: queue) ?? 0)
+      } else {
+        conditions.add("work_group IN (SELECT number FROM work_groups WHERE name = ?)", [.text(group)])
+      }
     }
     if let subscriptionID = selector.subscriptionID {
       conditions.add(
@@ -51,12 +54,20 @@ extension Store {
     return conditions
   }
 
+  private func groupNumber(_ name: String, in queue: String) throws -> Int64? {
+    var select = try tables.statement(
+      .server, "SELECT number FROM work_groups WHERE queue = $1 AND name = $2")
+    select.bind(1, queue)
+    select.bind(2, name)
+    return try select.step() ? select.integer(0) : nil
+  }
+
   // MARK: - Cancelling
 
   /// Removes items, whatever has become of them: their ids and those of their groups begin anew.
   /// - Returns: how many were waiting or leased
   package func cancelWork(_ selector: WorkSelector, owner: Owner) throws -> Int64 {
-    try removeWork(conditions(selector, owner)).open
+    try removeWork(try conditions(selector, owner)).open
   }
 
   /// What was removed.
@@ -141,7 +152,7 @@ extension Store {
     var works: [Work] = []
     do {
       var select = try tables.statement(
-        conditions(dead, owner), "SELECT \(Work.columnsButPayload) FROM work w", limit: limit + 1)
+        try conditions(dead, owner), "SELECT \(Work.columnsButPayload) FROM work w", limit: limit + 1)
       while try select.step() { works.append(Work(select)) }
     }
     let hasMore = works.count > limit

@@ -408,7 +408,7 @@ extension Store {
       ? try tables.statement(
         .server,
         """
-        UPDATE work SET status = 'done', line = NULL, wakes_at = NULL, held = 0, payload = NULL, error = $1,
+        UPDATE work SET status = 'done', line = NULL, wakes_at = NULL, held = 0, payload = 'null', error = $1,
           finished_at = $2 WHERE number = $3
         """)
       : try tables.statement(

@@ -24,7 +24,7 @@ const MOST = 64 << 20
 const READ_OF_ENTRIES = ['message_id', 'kind', 'entry_kind', 'received_at', 'received_at_ms', 'sender']
 const LONGEST_SENDER = 1024
 /** Places whose payloads are texts, and so are their envelopes. */
-const TEXTS = new Set(['task.status_message', 'task.error.message'])
+const TEXTS = new Set(['task.status_message', 'task.error.message', 'event_subscription.secret'])
 /** Places that take nothing but an object. */
 const OBJECTS = new Set(['session.metadata', 'log.entry'])
 /** An event that went to many sessions at once is bound to none of them. */

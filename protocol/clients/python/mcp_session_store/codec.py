@@ -50,7 +50,7 @@ READ_OF_ENTRIES = ("message_id", "kind", "entry_kind", "received_at", "received_
 #: bytes of a sender that the program reads
 LONGEST_SENDER = 1_024
 #: places whose payloads are texts, and so are their envelopes
-TEXTS = frozenset({"task.status_message", "task.error.message"})
+TEXTS = frozenset({"task.status_message", "task.error.message", "event_subscription.secret"})
 #: places that take nothing but an object
 OBJECTS = frozenset({"session.metadata", "log.entry"})
 #: an event that went to many sessions at once is bound to none of them
