@@ -264,8 +264,8 @@ extension Store {
       .server,
       """
       INSERT INTO work (number, queue, work_id, tenant_id, principal, subscription, seq, status, line, attempt,
-        give_up_after, give_up_at, held, enqueued_at)
-      VALUES ($1, $2, $3, $4, $5, $6, 0, 'waiting', $7, 0, $8, $9, 0, $10)
+        give_up_after, give_up_at, held, enqueued_at, payload)
+      VALUES ($1, $2, $3, $4, $5, $6, 0, 'waiting', $7, 0, $8, $9, 0, $10, 'null')
       """)
     insert.bind(1, try nextRevision())
     insert.bind(2, Self.endedQueue)
