@@ -78,6 +78,8 @@ class Calls:
         self.directory = directory
         #: values by the name of a parameter, oldest first
         self.known: dict[str, list[Any]] = {}
+        #: parameters that are never what was sent or answered before
+        self.made_up: set[str] = set()
         self._made = 0
 
     # --- Memory
@@ -153,7 +155,7 @@ class Calls:
         if "enum" in schema:
             return pick.choice(schema["enum"])
         makes_it = method.startswith("create_") and method.removeprefix("create_") in name
-        if not makes_it and pick.random() < 0.7:
+        if not makes_it and name not in self.made_up and pick.random() < 0.7:
             if known := [value for value in self.known.get(name, ()) if admits(schema, value)]:
                 return pick.choice(known if pick.random() < 0.5 else known[-2:])
         match schema.get("type"):

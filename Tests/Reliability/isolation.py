@@ -266,7 +266,8 @@ def compare(world: World, tally: Tally, method: str, thing: Thing, claim: Claim,
     if answers[0] != answers[1] or CANARY.encode() in answers[0]:
         tally.broken["answer"].append(f"{what}: {answers[0][:300]!r}, for a missing id {answers[1][:300]!r}")
     if statements[0] != statements[1] or not statements[0]:
-        tally.broken["statements"].append(f"{what}: {statements[0][:400]!r}, for a missing id {statements[1][:400]!r}")
+        apart = difference(statements[0], statements[1])
+        tally.broken["statements"].append(f"{what}: beside those for a missing id {apart}")
 
 
 def try_ids(world: World, things: list[Thing], form: Form, tally: Tally) -> list[str]:
@@ -338,8 +339,8 @@ def try_trail(form: Form, directory: Path, clock: Clock) -> list[Finding]:
                 found = []
                 for id in (thing.id, thing.missing):
                     answer, statements = (text.replace(id.encode(), b"ID") for text in ask(id))
-                    # Events are counted, each has the next number, and its hash; the first one asks for that of the last.
-                    taken = re.sub(rb"SELECT seal FROM audit_events[^\n]*\n", b"", statements)
+                    # Events are counted, each has the next number and its hash; the first asks for that of the last.
+                    taken = re.sub(rb"SELECT (seal|begins_after, hash) FROM audit_[^\n]*\n", b"", statements)
                     found.append((answer, re.sub(rb"\d+", b"N", re.sub(rb"'[0-9a-f]{96}'", b"SEAL", taken))))
                 calls += 2
                 what = show(method, thing.strangers[-1], {place: thing.id})
@@ -382,12 +383,14 @@ def try_lists(world: World, twin: World, tally: Tally) -> list[str]:
             tally.calls += 2
             # Revisions come from one counter for the whole store, which the contract says.
             answers = [re.sub(rb'"revision":\d+', b"", answer) for answer in answers]
-            statements = [re.sub(rb"\d+", b"N", taken) for taken in statements]
+            made = rb"[0-9a-f]{8}-[0-9a-f-]{27}"
+            statements = [re.sub(rb"\d+", b"N", re.sub(made, b"UUID", taken)) for taken in statements]
             what = show(method, claim, call)
             if answers[0] != answers[1] or CANARY.encode() in answers[0]:
                 tally.broken["answer"].append(f"{what}: {answers[0][:300]!r}, without that {answers[1][:300]!r}")
             if statements[0] != statements[1]:
-                tally.broken["statements"].append(f"{what}: {statements[0][:400]!r}, not {statements[1][:400]!r}")
+                apart = difference(statements[1], statements[0])
+                tally.broken["statements"].append(f"{what}: beside those without that {apart}")
         # What strangers have stored meanwhile is theirs.
         foreign = [word.encode() for word in (CANARY, USER, TENANT, PRINCIPAL)]
         after = set(world_dump(world).splitlines())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -476,10 +477,17 @@ def test_check_finds_what_somebody_else_broke(postgres: PostgresServer, name: st
     assert done.returncode == 1 and "events" in done.stdout
 
 
+def unchained(text: str) -> str:
+    """A dump as a server has it."""
+    header, rest = text.split("\n", 1)
+    header = re.sub(r',"audit_chains":\{.*?\}\}', "", header)
+    return header + "\n" + re.sub(r'"seal":"[0-9a-f]+"\}\}', '"seal":null}}', rest)
+
+
 def test_a_store_moves_from_a_file_to_a_server_and_back(
     postgres: PostgresServer, name: str, tmp_path: Path, spawn: Spawn
 ) -> None:
-    """The way to move: dump | load, either way, byte for byte."""
+    """The way to move: dump | load, either way, byte for byte but for the chain of the trail, which a file has."""
     file, back, address = tmp_path / "a.db", tmp_path / "b.db", postgres.address(name)
     sidecar = Sidecar(database=file)
     fill(sidecar)
@@ -487,11 +495,11 @@ def test_a_store_moves_from_a_file_to_a_server_and_back(
     sidecar.call("store_event", session_id="s", data={"n": 1.50, "t": "\u2028 ü \\ \" \x01 \0"}, retry=5)
     sidecar.finish()
     sidecar.kill()
-    text = dumped(file)
-    assert load(address, text).returncode == 0
+    text = unchained(dumped(file))
+    assert load(address, dumped(file)).returncode == 0
     assert dumped(address) == text
     assert load(back, dumped(address)).returncode == 0
-    assert dumped(back) == text
+    assert unchained(dumped(back)) == text
     for place in (address, back):
         assert output("check", "--database", place) == "ok\n"
     # Both go on in the same way.
@@ -504,7 +512,7 @@ def test_everything_that_can_be_dumped_moves(rich: str, tmp_path: Path) -> None:
     text = dumped(rich)
     assert {next(iter(record)) for record in lines(text)} == {*KINDS, "mcp_session_store_dump", "end"}
     assert load(tmp_path / "copy.db", text).returncode == 0
-    assert dumped(tmp_path / "copy.db") == text
+    assert unchained(dumped(tmp_path / "copy.db")) == text
 
 
 def test_a_bad_dump_loads_nothing(postgres: PostgresServer, name: str, rich: str) -> None:  # noqa: F811
