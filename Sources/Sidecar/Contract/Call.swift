@@ -7,8 +7,8 @@ import SessionStore
 /// A class only so that handing one around costs a reference count; nobody keeps one beyond its request.
 final class Call {
   private var text: ArraySlice<UInt8> = []
-  /// which of `given` is each parameter, by the raw value of its name, and one more; 0: none. Of bytes, since each record
-  /// of a list gets a table of its own.
+  /// which of `given` is each parameter, by the raw value of its name, and one more; 0: none. Of bytes, since each
+  /// record of a list gets a table of its own.
   private var places = [UInt8](repeating: 0, count: ParameterName.allCases.count)
   private var given: [(name: ParameterName, range: Range<Int>)] = []
   private var path = ""
