@@ -67,16 +67,19 @@ final class Machine {
   /// time.
   private nonisolated(unsafe) static var idle: [SQLite.Connection] = []
 
+  /// tables that have rows in a new store
+  private static let filled = ["store", "audit_chains"]
+
   private static func connect() throws -> SQLite.Connection {
     guard let connection = unsafe idle.popLast() else {
       let store = try Store.open(":memory:", environment: Environment(now: { 0 }))
       let connection = store.file!.connection
-      try connection.execute("CREATE TEMP TABLE new_store AS SELECT * FROM store")
+      for table in filled { try connection.execute("CREATE TEMP TABLE new_\(table) AS SELECT * FROM \(table)") }
       return connection
     }
     connection.rollback()
     for table in Schema.tables(of: Schema.current.version) { try connection.execute("DELETE FROM \(table)") }
-    try connection.execute("INSERT INTO store SELECT * FROM new_store")
+    for table in filled { try connection.execute("INSERT INTO \(table) SELECT * FROM new_\(table)") }
     return connection
   }
 
@@ -137,8 +140,21 @@ final class Machine {
       if !isJSON(answer) { fatalError("an answer that is no JSON: \(text(answer))") }
       // How many notifications come, and when, is another matter; metrics tell of the groups themselves.
       if holds(Array(answer.prefix(40)), #""2.0","method""#) || tellsOfGroups(answer) { continue }
-      answers.append(answer)
+      answers.append(Self.withoutHashes(answer))
     }
+  }
+
+  /// Those of the audit trail differ by their salts.
+  private static func withoutHashes(_ bytes: [UInt8]) -> [UInt8] {
+    var kept: [UInt8] = []
+    var digits = 0
+    for byte in bytes {
+      let isDigit = (0x30...0x39).contains(byte) || (0x61...0x66).contains(byte)
+      if !isDigit, digits >= 64 { kept.removeLast(digits) }
+      digits = isDigit ? digits + 1 : 0
+      kept.append(byte)
+    }
+    return kept
   }
 
   /// Ends a line that was cut, and asks for the integrity of the store.
@@ -146,8 +162,8 @@ final class Machine {
     take(Array("\n".utf8))
     if sidecar.phase == .shuttingDown { return }
     take(Array(#"{"jsonrpc":"2.0","id":"the last","method":"check_integrity"}"#.utf8) + [UInt8(ascii: "\n")])
-    let expected = #"{"jsonrpc":"2.0","id":"the last","result":{"ok":true,"problems":[]}}"#
-    guard answers.last == Array(expected.utf8) else {
+    let expected = #"{"jsonrpc":"2.0","id":"the last","result":{"ok":true,"problems":[],"audit":"#
+    guard answers.last?.starts(with: expected.utf8) == true else {
       fatalError("the store is not sound, or the line behind is not served: \(text(answers.last ?? []))")
     }
   }
@@ -161,7 +177,7 @@ final class Machine {
     } catch {
       fatalError("it cannot be dumped: \(error)")
     }
-    return dump
+    return Self.withoutHashes(dump)
   }
 }
 
