@@ -588,3 +588,15 @@ def test_a_checkpoint_that_is_due_while_writes_of_one_task_are_told_apart(sideca
     # More was written than the log may hold before a checkpoint is due, and it begins anew.
     assert sizes[0] > 4_000 * 4_096 and sizes[2] < 2 * sizes[0]
     sidecar.finish()
+
+
+def test_an_end_that_is_pipelined_has_ended_a_subscription_for_what_comes_behind(sidecar: Sidecar) -> None:
+    """As it would have one at a time, whatever shares a commit."""
+    sidecar.call("create_session", session_id="s", status="active")
+    opened = sidecar.call("subscribe_events", session_id="s")["subscription_id"]
+    sidecar.send(
+        request("store_event", 101, session_id="s", data="last"), request("invalidate_session", 102, session_id="s"),
+        request("unsubscribe", 103, subscription_id=opened),
+    )  # fmt: skip
+    answers = {answer["id"]: answer["result"] for answer in (sidecar.receive_answer() for _ in range(3))}
+    assert answers[103] == {"unsubscribed": False}

@@ -33,6 +33,8 @@ final class Method: Sendable {
   /// Whether subscribers may wait for what it changes. While there are any, it gets a group of its own, so that each
   /// change is told and none is told only after something later has covered it.
   let isWatched: Bool
+  /// whether it opens or ends a subscription: it is answered by what is open once all before it has been told
+  let changesSubscriptions: Bool
   /// Whether it may end a session where what it finds counts as a violation: it is watched then.
   let countsViolations: Bool
   let parameters: [Parameter]
@@ -60,6 +62,7 @@ final class Method: Sendable {
     self.isTransactional = isTransactional
     self.isRepeatable = isRepeatable ?? (access == .read)
     self.isWatched = isWatched
+    changesSubscriptions = name == "unsubscribe" || name.hasPrefix("subscribe_")
     self.countsViolations = countsViolations
     self.parameters = parameters
     self.result = result

@@ -43,10 +43,12 @@ struct Watched {
 extension Sidecar {
   /// What a request is about; nil when that does not matter: it only reads, or nobody has subscribed.
   func targets(_ method: Method?) -> Watched.Targets? {
-    guard let method, !group.answers.subscriptions.isEmpty, method.access != .read, method.access != .none else {
-      return nil
-    }
+    guard let method, !group.answers.subscriptions.isEmpty else { return nil }
     var targets = Watched.Targets()
+    // What is told at the end of a group ends subscriptions.
+    targets.isWide = method.changesSubscriptions
+    if targets.isWide { return targets }
+    if method.access == .read || method.access == .none { return nil }
     add(method, call, to: &targets)
     return targets
   }
