@@ -6,7 +6,7 @@ import Testing
 
 @testable import SessionStore
 
-@Suite struct AuditChainTests {
+@Suite(.ofFiles) struct AuditChainTests {
   private let directory: TemporaryDirectory
   private let path: String
 

@@ -6,7 +6,7 @@ import Testing
 @testable import SessionStore
 
 /// Several events in one row: what is seen of them is what would be seen of as many rows.
-@Suite struct EventChunkTests {
+@Suite(.ofFiles) struct EventChunkTests {
   private func event(
     _ data: String, type: String? = nil, stream: String? = nil, retry: Int64? = nil, at timestamp: Int64? = nil
   ) throws -> NewEvent {
