@@ -30,8 +30,8 @@ final class Method: Sendable {
   let isTransactional: Bool
   /// Whether a client that got no answer may send it again, as twice does no more than once: reads, all of them
   let isRepeatable: Bool
-  /// Whether subscribers may wait for what it changes. While there are any, it gets a group of its own, so that each
-  /// change is told and none is told only after something later has covered it.
+  /// Whether subscribers may wait for what it changes. While there are any, it shares a group only with what is about
+  /// other sessions and tasks: see ``Watched``.
   let isWatched: Bool
   /// whether it opens or ends a subscription: it is answered by what is open once all before it has been told
   let changesSubscriptions: Bool

@@ -185,8 +185,7 @@ package final class Sidecar {
 
   private func run(_ unit: Unit) {
     let start = host.monotonic()
-    let request = parseForGroup(unit)
-    let targets = targets(request.method)
+    let (request, targets) = parseForGroup(unit)
     let mark = group.answers.mark
     running.start = start
     do {
@@ -206,17 +205,18 @@ package final class Sidecar {
   }
 
   /// Parses a unit, and closes the group first when the unit may not share it.
-  private func parseForGroup(_ unit: Unit) -> ParsedRequest {
+  private func parseForGroup(_ unit: Unit) -> (ParsedRequest, Watched.Targets?) {
     let request = parse(unit)
+    let targets = targets(request.method)
     guard group.state == .open else {
       watched.removeAll()
-      return request
+      return (request, targets)
     }
-    let targets = targets(request.method)
-    if !standsApart(request.method, targets), targets.map(watched.admits) ?? true { return request }
+    if !standsApart(request.method, targets), targets.map(watched.admits) ?? true { return (request, targets) }
     closeGroup(before: unit)
     watched.removeAll()
-    return parse(unit)
+    let again = parse(unit)
+    return (again, self.targets(again.method))
   }
 
   /// Whether a method must not share a group with what came before or comes after.
