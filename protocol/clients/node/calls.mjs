@@ -1,13 +1,10 @@
-// Not those of the global object, which tests replace by some that stand still.
-import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
 import { tell } from './callback.mjs'
 import { AbortError, AnswerError, CallTimeout, Overloaded, RequestError, RequestTooLarge } from './errors.mjs'
 import { toLine } from './json.mjs'
+import { clearTimeout, setImmediate, setTimeout } from './timers.mjs'
 
 /** These read or copy the whole file: no time is right for all files, and others are answered before them. */
 export const JOBS = new Set(['backup', 'check_integrity'])
-/** Node's timers take no longer delay: a longer one would fire at once. */
-const LONGEST_DELAY = 2 ** 31 - 1
 /** Calls in flight, beside the bound of their bytes: what is given up and never answered is forgotten no sooner. */
 const MOST_IN_FLIGHT = 1024
 /** How often a call that may be repeated is lost with its process before it is sent alone, and before it fails. */
@@ -324,7 +321,7 @@ export class CallQueue {
     if (deadline >= this.#firesAt) return
     clearTimeout(this.#timer)
     this.#firesAt = deadline
-    this.#timer = setTimeout(() => this.#expire(), Math.min(deadline - performance.now(), LONGEST_DELAY)).unref()
+    this.#timer = setTimeout(() => this.#expire(), deadline - performance.now()).unref()
   }
 
   /** Gives up the calls whose time is over. */

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
-import { clearTimeout, setTimeout } from 'node:timers'
 import { ChildError } from './errors.mjs'
 import { explainFailure } from './program.mjs'
+import { clearTimeout, setTimeout } from './timers.mjs'
 
 const NEWLINE = 0x0a
 /** A longer line is none of the sidecar's: V8 could not hold it as one string. */

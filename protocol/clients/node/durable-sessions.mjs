@@ -7,6 +7,7 @@ import { EventStore } from './event-store.mjs'
 import { asJSON } from './json.mjs'
 import { toName } from './names.mjs'
 import { SessionWatch } from './session-watch.mjs'
+import { clearInterval, setInterval } from './timers.mjs'
 import { isUnstorable } from './unstorable.mjs'
 
 const VISIBLE_ASCII = /^[!-~]{1,256}$/

@@ -1,5 +1,6 @@
 import { tell } from './callback.mjs'
 import { RequestError } from './errors.mjs'
+import { setTimeout } from './timers.mjs'
 import { Topic } from './topic.mjs'
 
 const TOPIC = 'mcp-bus'

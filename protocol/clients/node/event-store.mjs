@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
-import { setImmediate } from 'node:timers'
 import { tell } from './callback.mjs'
 import { RequestError } from './errors.mjs'
 import { asJSON } from './json.mjs'
 import { ownersFor } from './owners.mjs'
+import { setImmediate } from './timers.mjs'
 import { isUnstorable } from './unstorable.mjs'
 
 /**

@@ -1,5 +1,6 @@
 import { tell } from './callback.mjs'
 import { EventsError } from './events-profile.mjs'
+import { clearInterval, clearTimeout, setInterval, setTimeout } from './timers.mjs'
 
 const SUBSCRIPTION_ID = 'io.modelcontextprotocol/subscriptionId'
 /** Until a store is asked again that could not be. */

@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from './timers.mjs'
 /** A response that takes longer than this is a stream, or may become one. */
 const LOOK_AFTER = 250
 /** How often a response is looked at whose session is over and that has not begun. */
@@ -8,7 +9,6 @@ const NO_STREAM = 'mcp-session-store/no-stream'
 const POLL_EVERY = 400
 /** Of its inactivity timeout, after which a session with an open stream is touched. */
 const TOUCH_AFTER = 0.25
-const LONGEST_DELAY = 2 ** 31 - 1
 
 /**
  * Ends the streams of sessions that are over. While a session has an open response, the store tells this process of its
@@ -85,7 +85,7 @@ export class SessionWatch {
     if (entry.isPolled || session.status === 'suspended') delays.push(POLL_EVERY)
     const delay = Math.min(...delays)
     if (delay === Infinity) return
-    entry.timer = setTimeout(() => void this.#look(key, entry), Math.min(delay, LONGEST_DELAY)).unref()
+    entry.timer = setTimeout(() => void this.#look(key, entry), delay).unref()
   }
 
   #over(key, entry) {

@@ -1,4 +1,3 @@
-import { clearTimeout, setTimeout } from 'node:timers'
 import { tell } from './callback.mjs'
 import { CallQueue, JOBS, onceAborted } from './calls.mjs'
 import { Child, GRACE, toArguments } from './child.mjs'
@@ -9,6 +8,7 @@ import { toLimit, toOptions } from './options.mjs'
 import { findBinary } from './program.mjs'
 import { rotate } from './rotation.mjs'
 import { EventSubscription, TaskSubscription, WorkSubscription } from './subscription.mjs'
+import { clearTimeout, setTimeout } from './timers.mjs'
 
 /** The contract that this client speaks. Within a major number things are only added. */
 const PROTOCOL_VERSION = '1.0'

@@ -3,6 +3,7 @@ import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
 import { isPublicAddress } from './addresses.mjs'
+import { clearTimeout, setTimeout } from './timers.mjs'
 
 /** Of what an endpoint answers more than this is never read. */
 const LONGEST_ANSWER = 64 << 10

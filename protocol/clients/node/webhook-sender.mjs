@@ -5,6 +5,7 @@ import { RequestError } from './errors.mjs'
 import { cursorOf, messageId, NOBODY, randomDigits, receiverKey } from './event-names.mjs'
 import { EventsError } from './events-profile.mjs'
 import { keyOf, signedHeaders } from './signature.mjs'
+import { clearInterval, setInterval } from './timers.mjs'
 import { post, refusalOf } from './webhook-post.mjs'
 import { WorkLoop } from './work-loop.mjs'
 

@@ -1,5 +1,6 @@
 import { tell } from './callback.mjs'
 import { AbortError } from './errors.mjs'
+import { clearInterval, clearTimeout, setInterval, setTimeout } from './timers.mjs'
 
 const LEASE = 30_000
 /** Of a lease: it is renewed so often that one renewal may fail. */
