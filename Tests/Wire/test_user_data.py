@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from engine import contents
-from sidecar import Sidecar
+from shell import output
+from sidecar import Sidecar, request
 
 PEOPLE = ("ada", "bob")
 
@@ -152,3 +153,28 @@ def test_somebody_must_be_named(spawn: Callable[..., Sidecar]) -> None:
         assert sidecar.refusal(method, user_id=None, principal=None).data["parameter"] == "user_id"
     # An owner need not be named beside a user: it would be looked for.
     assert sidecar.call("export_user_data", user_id="nobody") == {"records": [], "next_cursor": None}
+
+
+def test_what_was_not_used_is_in_no_export_and_no_dump(spawn: Callable[..., Sidecar], database: Path | str) -> None:
+    """On a server a nonce and the key of a rate limit are locked by a row, which stays when a group commits without
+    having used it."""
+    sidecar = spawn()
+    sidecar.send(
+        request("put_value", 1, collection="c", key="k", value=1, principal="ada"),
+        request("transaction", 2, calls=[
+            {"method": "delete_value", "params": {"collection": "c", "key": "absent"}, "require": True},
+            {"method": "consume_nonce", "params": {"nonce": "unused", "ttl": 60_000, "principal": "ada"}},
+            {"method": "check_rate_limit", "params": {"key": "unused", "limit": 1, "window": 60_000}},
+        ]),
+        request("consume_nonce", 3, nonce="used", ttl=60_000, principal="ada"),
+        request("check_rate_limit", 4, key="used", limit=1, window=60_000),
+    )  # fmt: skip
+    answers = {answer["id"]: answer for answer in (sidecar.receive() for _ in range(4))}
+    assert answers[2]["error"]["data"]["kind"] == "requirement_failed"
+    assert answers[3]["result"] == {"first": True} and answers[4]["result"]["allowed"]
+    found = [record["nonce"]["nonce"] for record in export(sidecar, principal="ada") if "nonce" in record]
+    assert found == ["used"]
+    sidecar.finish()
+    lines = [json.loads(line) for line in output("dump", "--database", database).splitlines()]
+    assert [line["nonce"]["nonce"] for line in lines if "nonce" in line] == ["used"]
+    assert [line["rate_limit"]["key"] for line in lines if "rate_limit" in line] == ["used"]

@@ -83,6 +83,7 @@ extension Store {
       if let selection, !Self.narrow(&conditions, kind, number: selection.number, id: selection.id) {
         continue
       }
+      leaveRecords(of: kind, &conditions)
       func end() throws {
         writer.raw("\n")
         records += 1
@@ -147,6 +148,11 @@ extension Store {
     default: conditions.add(of: number)
     }
     return true
+  }
+
+  /// Passes over rows of the kind's table that are no records.
+  func leaveRecords(of kind: RecordKind, _ conditions: inout Filter) {
+    if isShared, let lock = kind.lock { conditions.add("\(lock) > ?", 0) }
   }
 
   /// about how many records a dump of everything has

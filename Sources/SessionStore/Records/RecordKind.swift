@@ -75,6 +75,8 @@ struct RecordKind: Sendable {
   /// the columns that order the rows, ascending; a dump has no two rows with the same
   let key: [String]
   var numbering = Numbering.table
+  /// on a server a row in which it is 0 is a lock that somebody took and did not use, and no record
+  var lock: String?
   /// columns that older schemas wrote, and from which what stands elsewhere now is made after loading
   var retired: (columns: [Column], until: Int64) = ([], 0)
 
@@ -91,7 +93,7 @@ struct RecordKind: Sendable {
       guard schema < kind.retired.until else { return kind }
       return RecordKind(
         name: kind.name, table: kind.table, columns: kind.columns + kind.retired.columns, key: kind.key,
-        numbering: kind.numbering)
+        numbering: kind.numbering, lock: kind.lock)
     }
   }
 
@@ -233,12 +235,12 @@ struct RecordKind: Sendable {
 
   static let nonce = RecordKind(
     name: "nonce", table: "nonces", columns: [.name("nonce"), .nameOrNone("principal"), .time("expires_at")],
-    key: ["nonce", "principal"])
+    key: ["nonce", "principal"], lock: "expires_at")
 
   static let rateLimit = RecordKind(
     name: "rate_limit", table: "rate_limits",
     columns: [.name("key"), Column(name: "arrival", content: .nanoseconds), .time("check_at")],
-    key: ["key"])
+    key: ["key"], lock: "arrival")
 
   static let auditEvent = RecordKind(
     name: "audit_event", table: "audit_events",

@@ -172,6 +172,7 @@ extension Store {
             count += 1
           }
         } else {
+          leaveRecords(of: stage.kind, &filter)
           var rows = try tables.statement(
             filter, stage.kind.select(adding: stage.order), order: stage.order, limit: limit - count + 1,
             areLarge: true)
@@ -276,8 +277,7 @@ extension Store {
     }
     if let nonces = selector.nonces {
       var used = Filter(nonces)
-      // Locks on a server are rows that nobody has used yet.
-      if isShared { used.add("expires_at > 0") }
+      leaveRecords(of: .nonce, &used)
       deleted.nonces = try delete("nonces", used)
       if isShared { _ = try delete("nonces", Filter(nonces)) }
     }
