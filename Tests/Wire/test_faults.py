@@ -20,9 +20,7 @@ import pytest
 from faults import count, injecting, needs_strace, tracing
 from sidecar import PATIENCE, Sidecar, converse, request
 
-pytestmark = pytest.mark.file_only
-
-pytestmark = needs_strace
+pytestmark = [pytest.mark.file_only, needs_strace]
 
 Spawn = Callable[..., Sidecar]
 
@@ -218,6 +216,22 @@ def test_the_error_of_a_failed_sync(spawn: Spawn, template: Path, tmp_path: Path
         assert error["code"] == 1407 and error["data"]["kind"] == "outcome_unknown"
         assert error["data"]["outcome"] == "unknown" and error["data"]["retryable"] is False
         assert error["data"]["sqlite_code"] & 0xFF == 10 and error["data"]["sqlite_message"]
+    sidecar.rest()
+    assert sidecar.wait() == 74
+
+
+def test_a_failed_sync_in_the_middle_of_a_batch(spawn: Spawn, template: Path, tmp_path: Path) -> None:
+    """What stands behind it in the same batch is not run: nobody is told of a write that is not there."""
+    sidecar = spawn(
+        database=template,
+        wrapper=[*injecting(tmp_path / "log", "fdatasync", "error=EIO"), "-P", f"{template}-wal"],
+    )
+    calls = [("store_event", {"session_id": "s", "data": 1}), ("maintenance", {})]
+    calls += [("store_event", {"session_id": "s", "data": 2}), ("get_session", {"session_id": "s"})]
+    sidecar.send([request(name, id, **params) for id, (name, params) in enumerate(calls)])
+    batch = sidecar.receive()
+    assert [answer["id"] for answer in batch] == [0, 1, 2, 3]
+    assert [answer.get("error", {}).get("data", {}).get("kind") for answer in batch] == ["outcome_unknown"] * 4
     sidecar.rest()
     assert sidecar.wait() == 74
 

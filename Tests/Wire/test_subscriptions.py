@@ -460,6 +460,29 @@ def test_no_notification_breaks_into_a_batch(sidecar: Sidecar) -> None:
     assert ids == list(range(1, 3_001))
 
 
+def test_no_notification_breaks_into_a_batch_of_several_commits(sidecar: Sidecar) -> None:
+    """What stands apart from what came before it, and reads behind it, with something to tell all the while."""
+    session(sidecar)
+    sidecar.call("subscribe_events", session_id="s")
+    batch: list[Any] = []
+    for id in range(0, 120, 4):
+        batch += [request("store_event", id, session_id="s", data=id), request("maintenance", id + 1)]
+        batch += [request("event_count", id + 2, session_id="s"), request("session_count", id + 3)]
+    sidecar.send_bytes(line(batch) + line(request("event_count", 120, session_id="s")))
+    answer, ids = None, []
+    while answer is None or len(ids) < 30:
+        text = sidecar.read_line()
+        assert text is not None
+        message = json.loads(text)
+        if isinstance(message, list):
+            assert [member["id"] for member in message] == list(range(120))
+            assert [member["result"]["count"] for member in message[2::4]] == list(range(1, 31))
+            answer = message
+        elif "method" in message:
+            ids.append(message["params"]["event"]["id"])
+    assert ids == list(range(1, 31))
+
+
 # --- Signs of life, greetings, frames
 
 

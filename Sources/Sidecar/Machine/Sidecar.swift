@@ -148,8 +148,8 @@ package final class Sidecar {
   /// The same where groups are collected before they are run.
   private func runCollected() -> Bool {
     if collected.isEmpty { collect() }
-    while phase != .failed, !isFull, let unit = collected.units.popFirst() {
-      run(unit)
+    while phase != .failed, !isFull, !collected.isEmpty {
+      runCollectedLine()
       if groupWasClosed || group.answers.output.count >= Self.outputReserve { break }
     }
     if collected.isEmpty {
@@ -157,6 +157,14 @@ package final class Sidecar {
       collected = Collected()
     }
     return hasUnreadLines
+  }
+
+  /// Runs the units of one line: within the answer to a batch nothing else may stand.
+  private func runCollectedLine() {
+    while let unit = collected.units.popFirst() {
+      run(unit)
+      if !unit.isInBatch || unit.closesBatch { return }
+    }
   }
 
   /// Runs a last line that had no newline, and closes the group. Only when there are no lines left.
@@ -186,6 +194,8 @@ package final class Sidecar {
   private func run(_ unit: Unit) {
     let start = host.monotonic()
     let (request, targets) = parseForGroup(unit)
+    // The commit before it failed, or one earlier in its batch: it is answered, but nothing is run any more.
+    if phase == .failed, let failure { return refuse([unit], RPCError.of(failure)) }
     let mark = group.answers.mark
     running.start = start
     do {
