@@ -14,6 +14,7 @@ import random
 import re
 import resource
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 import neighbours
 from part import Finding, Form
+from postgres_server import QUICK, PostgresServer
 from preloaded import Clock, Statements, can_preload
 from sidecar import Sidecar, clean_environment, line, request
 
@@ -146,8 +148,8 @@ def fill_openly(sidecar: Sidecar) -> None:
     sidecar.call("create_task", task_id=OPEN["task_id"])
 
 
-def fill(sidecar: Sidecar, clock: Clock) -> list[Thing]:
-    """Things of each status, bound in each way, full of canaries."""
+def fill(sidecar: Sidecar, clock: Clock, lifetime: int = 5) -> list[Thing]:
+    """Things of each status, bound in each way, full of canaries; those that are to lapse do so after `lifetime`."""
     text = canaries()
     payload = lambda: {next(text): [next(text)]}  # noqa: E731
     things = []
@@ -159,7 +161,7 @@ def fill(sidecar: Sidecar, clock: Clock) -> list[Thing]:
             sidecar.call(
                 "create_session", **session, **owners, user_id=USER, metadata=payload(), state={"cart": payload()},
                 client_capabilities=payload(), server_capabilities=payload(),
-                status="pending" if status == "pending" else "active", ttl=5 if status == "expired" else None,
+                status="pending" if status == "pending" else "active", ttl=lifetime if status == "expired" else None,
             )  # fmt: skip
             for stream in (None, next(text)):
                 sidecar.call("store_event", **session, data=payload(), event_type=next(text), stream_id=stream)
@@ -172,7 +174,7 @@ def fill(sidecar: Sidecar, clock: Clock) -> list[Thing]:
             task = {"task_id": things[-1].id}
             sidecar.call(
                 "create_task", **task, **owners, original_method=next(text), original_params=payload(), meta=payload(),
-                status_message=next(text), ttl=5 if status == "lapsed" else 86_400_000,
+                status_message=next(text), ttl=lifetime if status == "lapsed" else 86_400_000,
             )  # fmt: skip
             sidecar.call("enqueue_task_message", **task, message=payload())
             sidecar.call("require_task_input", **task, input_requests={"size": payload(), next(text): payload()})
@@ -213,10 +215,10 @@ class World:
     def __init__(self, form: Form, directory: Path, clock: Clock, *options: str) -> None:
         self.options = options
         directory.mkdir(exist_ok=True)
-        self.database = directory / "sessions.db"
+        self.database: Path | str = directory / "sessions.db"
         self.binary = str(form.binary)
         self.clock = clock
-        self.statements = Statements(directory, clock)
+        self.statements: Statements | ServerStatements = Statements(directory, clock)
         self.sidecar = self.start()
 
     def start(self) -> Sidecar:
@@ -250,18 +252,62 @@ class World:
         return done.stdout
 
 
+class ServerStatements:
+    """What the sidecars on a database of a server give to it: the server writes it down before it does it."""
+
+    environment = None
+    #: how a line of the log begins when it does not go on with the one before
+    FIRST = re.compile(rb"^(\S*) [A-Z]+:  ", re.MULTILINE)
+    #: What differs with the moment: when the time is asked for and a block of numbers drawn, and whether the end of a
+    #: snapshot goes out before the answer or behind it.
+    BY_TIME = (b"clock_timestamp()", b"nextval(", b"COMMIT")
+
+    def __init__(self, server: PostgresServer, database: str) -> None:
+        self.database = database.encode()
+        self._read = server.log.open("rb")
+        self.take()
+
+    def take(self) -> bytes:
+        parts = self.FIRST.split(self._read.read())
+        taken = (text for name, text in zip(parts[1::2], parts[2::2]) if name == self.database)
+        # The name of a statement says which of the process's statements it is, and a number when it ran.
+        return b"".join(re.sub(rb"\d+", b"N", re.sub(rb"^execute \S+: ", b"", text)) for text in taken
+                        if not any(word in text for word in self.BY_TIME))  # fmt: skip
+
+
+class ServerWorld(World):
+    """The same on a server that writes its statements down, and whose time is its own."""
+
+    SETTINGS = QUICK | {"log_statement": "all", "log_line_prefix": "%d "}
+
+    def __init__(self, form: Form, server: PostgresServer) -> None:
+        self.options, self.binary, self.clock = (), str(form.binary), Clock(form.directory)
+        name = server.new_database()
+        self.database = server.address(name)
+        self.statements = ServerStatements(server, name)
+        self.sidecar = self.start()
+
+    def dump(self) -> bytes:
+        return subprocess.run([self.binary, "dump", "--database", self.database], capture_output=True, check=True,
+                              env=clean_environment()).stdout  # fmt: skip
+
+
 def show(method: str, claim: Claim, params: Params) -> str:
     return f"{method} {json.dumps(params | said(claim), ensure_ascii=False)}"
 
 
 def compare(world: World, tally: Tally, method: str, thing: Thing, claim: Claim, make: Any) -> None:
     """The same call with the id of the thing and with one that nothing has."""
-    answers, statements = [], []
-    for id in (thing.id, thing.missing):
-        answer, taken = world.ask(method, make(id))
-        answers.append(answer.replace(id.encode(), b"ID"))
-        statements.append(taken.replace(id.encode(), b"ID"))
-    tally.calls += 2
+    # On a server a sweep may come in between: what differs each time differs.
+    for _ in range(5 if isinstance(world, ServerWorld) else 1):
+        answers, statements = [], []
+        for id in (thing.id, thing.missing):
+            answer, taken = world.ask(method, make(id))
+            answers.append(answer.replace(id.encode(), b"ID"))
+            statements.append(taken.replace(re.sub(rb"\d+", b"N", id.encode()), b"ID").replace(id.encode(), b"ID"))
+        tally.calls += 2
+        if statements[0] == statements[1]:
+            break
     what = show(method, claim, make(thing.id))
     if answers[0] != answers[1] or CANARY.encode() in answers[0]:
         tally.broken["answer"].append(f"{what}: {answers[0][:300]!r}, for a missing id {answers[1][:300]!r}")
@@ -290,7 +336,8 @@ def try_ids(world: World, things: list[Thing], form: Form, tally: Tally) -> list
                     continue
                 # What a variant changes, and what is remembered, has little to do with who calls: the short form tries
                 # all of that with some.
-                strangers = thing.strangers[:: 4 if is_remembered and not form.is_long else 1]
+                is_short = (is_remembered or isinstance(world, ServerWorld)) and not form.is_long
+                strangers = thing.strangers[:: 4 if is_short else 1]
                 for number, claim in enumerate(strangers):
                     every = list(variants(method)) if form.is_long or number == 0 else [base(method)]
                     for params in every:
@@ -595,6 +642,30 @@ def try_dumps(form: Form, dump: bytes, directory: Path) -> Finding:
         if CANARY.encode() in done.stderr + done.stdout:
             broken.append(f"line {at + 1}, {spoilt[at][:100]!r}: {done.stderr[:300]!r}")
     return Finding("a dump that is refused is not quoted", f"{refused} spoilt dumps", broken)
+
+
+def on_server(form: Form, server: PostgresServer, some: int | None) -> list[Finding]:
+    """The heart of it on a server that was started with ServerWorld.SETTINGS, with so many things of each kind."""
+    world = ServerWorld(form, server)
+    fill_openly(world.sidecar)
+    things = fill(world.sidecar, world.clock, lifetime=1_000)
+    time.sleep(1)
+    while world.sidecar.call("maintenance")["has_more"]:
+        pass
+    kinds = ([thing for thing in things if thing.kind == kind] for kind in IDS)
+    chosen = [thing for kind in kinds for thing in random.Random(form.seed).sample(kind, some or len(kind))]
+    tally = Tally()
+    methods = try_ids(world, chosen, form, tally)
+    tried = f"{tally.calls:,} calls of {len(methods)} methods"
+    findings = [
+        Finding("what is foreign is answered as what is missing", tried, tally.broken["answer"]),
+        Finding("and by the same statements", tried, tally.broken["statements"]),
+        Finding("and stays as it is", tried, tally.broken["change"]),
+        try_taken_ids(world, things),
+        try_subscriptions(world),
+    ]
+    world.stop()
+    return findings
 
 
 def run(form: Form) -> list[Finding]:

@@ -202,9 +202,9 @@ def parents(form: Form) -> Finding:
 # --- The end of the input, signals, shutdown
 
 
-def end_under_load(form: Form, way: str, stored: int, ends: Ends) -> int:
-    """Ends a process that has much to do. Returns how many events are on the file then."""
-    sidecar = Sidecar(database=form.directory / "ends.db", binary=str(form.binary))
+def end_under_load(form: Form, database: Path | str, way: str, stored: int, ends: Ends) -> int:
+    """Ends a process that has much to do. Returns how many events are stored then."""
+    sidecar = Sidecar(database=database, binary=str(form.binary))
     try:
         # The session keeps ten thousand events, so the ids are what counts.
         newest = sidecar.call("get_session", session_id="s")["last_event_id"]
@@ -240,16 +240,16 @@ def end_under_load(form: Form, way: str, stored: int, ends: Ends) -> int:
         sidecar.kill()
 
 
-def endings(form: Form) -> Finding:
-    ends, runs = Ends(), LONG_ENDS if form.is_long else ENDS
-    setting = Sidecar(database=form.directory / "ends.db", binary=str(form.binary))
+def endings(form: Form, database: Path | str, runs: int) -> Finding:
+    ends = Ends()
+    setting = Sidecar(database=database, binary=str(form.binary))
     setting.call("create_session", session_id="s", status="active", ttl=0, inactivity_timeout=0)
     setting.finish()
     stored = 0
     pick = random.Random(f"lifecycle {form.seed}")
     for _ in range(runs):
         way = pick.choice(["the end of the input", "the end of the input", "SIGTERM", "shutdown"])
-        stored = end_under_load(form, way, stored, ends)
+        stored = end_under_load(form, database, way, stored, ends)
     late = sum(seconds > BUDGET for seconds in ends.seconds)
     tried = f"{runs} ends with up to {LOAD:,} writes under way: {ends.told()}, {late} over {BUDGET:.0f} s"
     promise = "at the end of the input, after a signal and shutdown all that was read is done and answered; exit 0"
@@ -270,15 +270,15 @@ def processor_seconds(process: int) -> float:
 class Idlers:
     """Processes that have nothing to do, each for another reason."""
 
-    def __init__(self, form: Form) -> None:
-        self.form = form
+    def __init__(self, form: Form, database: Path | str) -> None:
+        self.form, self.database = form, database
         self.started: list[Sidecar] = []
         #: pipes that somebody must hold open
         self.kept: list[int] = []
 
     def start(self, *options: str, **arguments: Any) -> Sidecar:
-        database = self.form.directory / "idle.db"
-        self.started.append(Sidecar(*options, database=database, binary=str(self.form.binary), **arguments))
+        self.started.append(
+            Sidecar(*options, database=self.database, binary=str(self.form.binary), **arguments))
         return self.started[-1]
 
     def end(self) -> None:
@@ -328,9 +328,9 @@ IDLERS = {
 }
 
 
-def idling(form: Form) -> Finding:
+def idling(form: Form, database: Path | str) -> Finding:
     seconds = LONG_IDLE_SECONDS if form.is_long else IDLE_SECONDS
-    idlers = Idlers(form)
+    idlers = Idlers(form, database)
     broken, most = [], 0.0
     try:
         processes = {name: start(idlers) for name, start in IDLERS.items()}
@@ -350,7 +350,11 @@ def idling(form: Form) -> Finding:
 
 def run(form: Form) -> list[Finding]:
     findings = []
-    for part in (parents, endings, idling):
+    for part in (
+        parents,
+        lambda form: endings(form, form.directory / "ends.db", LONG_ENDS if form.is_long else ENDS),
+        lambda form: idling(form, form.directory / "idle.db"),
+    ):
         findings.append(part(form))
         form.say(findings[-1].tried)
     return findings

@@ -15,7 +15,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import isolation
 import kill
+import lifecycle
 import many_processes
 import state_machine
 from fleet import Fleet, Ledger, judged
@@ -44,12 +46,15 @@ class Lengths:
     pooled_rounds: int
     #: of steps, and how many in each
     orders: tuple[int, int]
+    ends: int
+    #: things of each kind that strangers ask for; None: all
+    foreign: int | None
 
 
 SHORT = Lengths(epochs=1, kills=40, cuts=60, stalls=6, lost_commits=20, server_kills=4, failovers=1, stops=2,
-                pooled_rounds=150, orders=(15, 50))  # fmt: skip
+                pooled_rounds=150, orders=(15, 50), ends=6, foreign=1)  # fmt: skip
 LONG = Lengths(epochs=20, kills=2_000, cuts=3_000, stalls=200, lost_commits=1_000, server_kills=200, failovers=20,
-               stops=50, pooled_rounds=20_000, orders=(1_000, 100))  # fmt: skip
+               stops=50, pooled_rounds=20_000, orders=(1_000, 100), ends=500, foreign=None)  # fmt: skip
 
 ONCE = "what was answered is there once, what was refused is not there, and every sidecar goes on by itself"
 
@@ -110,6 +115,25 @@ def orders(machines: Machines) -> Finding:
     clock = Clock(directory)
     with PostgresServer(binaries=machines.binaries, environment=clock.variables()) as server:
         return state_machine.explored(machines.form, *machines.lengths.orders, server=(server, clock))
+
+
+def lives(machines: Machines) -> list[Finding]:
+    """How sidecars end under load, and that they do nothing when there is nothing to do."""
+    addresses = [machines.server.address(machines.server.new_database()) for _ in range(2)]
+    found = [lifecycle.endings(machines.form, addresses[0], machines.lengths.ends),
+             lifecycle.idling(machines.form, addresses[1])]  # fmt: skip
+    for finding in found:
+        finding.promise = f"on one server: {finding.promise}"
+    return found
+
+
+def foreign(machines: Machines) -> list[Finding]:
+    """What strangers see, on a server that writes down what it is asked."""
+    with PostgresServer(isolation.ServerWorld.SETTINGS, machines.binaries) as server:
+        found = isolation.on_server(machines.form, server, machines.lengths.foreign)
+    for finding in found:
+        finding.promise = f"on a server: {finding.promise}"
+    return found
 
 
 def broken_networks(machines: Machines) -> list[Finding]:
@@ -298,7 +322,8 @@ def pooled(machines: Machines) -> Finding:
 
 
 TRIALS: tuple[Callable[[Machines], Finding | list[Finding]], ...] = (
-    races, kills, orders, broken_networks, long_absence, killed_server, failover, stopped_sidecar, pooled,
+    races, kills, orders, lives, foreign, broken_networks, long_absence, killed_server, failover, stopped_sidecar,
+    pooled,
 )  # fmt: skip
 
 

@@ -99,7 +99,11 @@ extension Store {
 
   /// The cached row of a session that answers to `owner`, whatever its status; nil when there is none.
   func findSession(_ sessionID: String, owner: Owner) throws -> SessionSlot? {
-    if let slot = cache.slot(sessionID), cache.admits(owner, slot) { return slot }
+    if let slot = cache.slot(sessionID) {
+      if cache.admits(owner, slot) { return slot }
+      // It was read with this group or snapshot, as it was found then that a missing one is missing.
+      if isShared { return nil }
+    }
     if !absentSessions.isEmpty, absentSessions.contains(sessionID) { return nil }
     // A foreign one too is looked for in the database each time and not remembered: a missing one costs the same.
     guard let row = try selectSession(sessionID), row.admits(owner) else { return nil }
