@@ -129,7 +129,7 @@ struct Model {
   var limits: Limits
   var now: Int64 = 0
   var revision: Int64 = 0
-  /// these four in the order of creation
+  /// these four in the order of their numbers, which on a file is that of creation
   var sessions: [Session] = []
   var tasks: [Task] = []
   var values: [Value] = []
@@ -147,9 +147,47 @@ struct Model {
     self.limits = limits
   }
 
-  mutating func nextRevision() -> Int64 {
-    revision += 1
-    return revision
+  /// Where the processes that share a server have their numbers from; see ``NumberBlock``. None on a file.
+  var blocks: [NumberBlock] = []
+  /// blocks that were drawn
+  var drawn: Int64 = 0
+  /// whose turn it is
+  var process = 0
+
+  /// - Parameter floor: the revision of the row that is to get it
+  mutating func nextRevision(above floor: Int64 = 0) -> Int64 {
+    if blocks.isEmpty {
+      revision += 1
+      return revision
+    }
+    var drawn = drawn
+    let number = blocks[process].number(above: floor) {
+      drawn += 1
+      return drawn
+    }
+    self.drawn = drawn
+    revision = max(revision, number)
+    return number
+  }
+
+  /// A group of a process begins: it has enough numbers.
+  mutating func drawNumbers() {
+    guard !blocks.isEmpty, blocks[process].rest < Writer.enough else { return }
+    drawn += 1
+    blocks[process].take(drawn)
+  }
+
+  /// Goes back to what was before a group that was abandoned, or a transaction that was refused. What was drawn from
+  /// the sequence stays drawn.
+  mutating func goBack(to before: Model, givingNumbersAgain: Bool) {
+    let (drawn, blocks) = (drawn, blocks)
+    self = before
+    self.drawn = drawn
+    if !givingNumbersAgain { self.blocks = blocks }
+  }
+
+  private static func insert<Row>(_ row: Row, into rows: inout [Row], _ number: (Row) -> Int64) {
+    rows.insert(row, at: (rows.lastIndex { number($0) < number(row) } ?? -1) + 1)
   }
 
   static func object(_ pairs: [Pair]) -> String {
@@ -280,7 +318,7 @@ extension Model {
       isInitialized: new.isInitialized, createdAt: createdAt, lastActivity: new.lastActivity ?? now,
       expiresAt: new.expiresAt ?? (ttl > 0 ? createdAt + ttl : nil), timeout: timeout > 0 ? timeout : nil,
       revision: number)
-    sessions.append(session)
+    Self.insert(session, into: &sessions) { $0.number }
     lifecycle.append(Audited(type: "created", session: id))
     return record(session)
   }
@@ -315,7 +353,7 @@ extension Model {
     if case .set(let flag) = update.isInitialized { sessions[index].isInitialized = flag }
     if case .set(let time) = update.expiresAt { sessions[index].expiresAt = time }
     if case .set(let timeout) = update.inactivityTimeout { sessions[index].timeout = timeout == 0 ? nil : timeout }
-    sessions[index].revision = nextRevision()
+    sessions[index].revision = nextRevision(above: sessions[index].revision)
     return record(sessions[index])
   }
 
@@ -367,7 +405,7 @@ extension Model {
     if next.isOver || (next == .invalidated && limits.retainEnded > 0) { sessions[index].endedAt = now }
     if next == .resolved { resolvedSessions.insert(sessions[index].number) }
     if next != current {
-      sessions[index].revision = nextRevision()
+      sessions[index].revision = nextRevision(above: sessions[index].revision)
       let types: [Store.LifecycleStep: String] = [
         .activate: "activated", .suspend: "suspended", .resume: "resumed", .invalidate: "invalidated",
         .resolve: "resolved",
@@ -444,7 +482,7 @@ extension Model {
     try checkSize(state)
     sessions[index].state = state
     sessions[index].lastActivity = now
-    sessions[index].revision = nextRevision()
+    sessions[index].revision = nextRevision(above: sessions[index].revision)
     return sessions[index].revision
   }
 
@@ -452,7 +490,7 @@ extension Model {
     let index = try writable(id, owner, "remove state")
     sessions[index].lastActivity = now
     guard let at = sessions[index].state.firstIndex(where: { $0.key == key }) else { return nil }
-    sessions[index].revision = nextRevision()
+    sessions[index].revision = nextRevision(above: sessions[index].revision)
     return sessions[index].state.remove(at: at).value
   }
 }
@@ -582,7 +620,7 @@ extension Model {
       principal: Self.name(owner.principal) ?? session.flatMap { sessions[$0].principal }, status: new.status,
       message: new.statusMessage, createdAt: now, updatedAt: now, ttl: new.ttl, poll: new.pollInterval,
       method: new.originalMethod, params: new.originalParams?.string, meta: new.meta?.string, revision: number)
-    tasks.append(task)
+    Self.insert(task, into: &tasks) { $0.number }
     if let session { sessions[session].lastActivity = now }
     return TaskView(task)
   }
@@ -597,7 +635,7 @@ extension Model {
     var task = tasks[index]
     task.updatedAt = now
     try change(&task)
-    task.revision = nextRevision()
+    task.revision = nextRevision(above: task.revision)
     tasks[index] = task
     return TaskView(task)
   }
@@ -761,7 +799,7 @@ extension Model {
       tasks[index].message = "Server restarted — task interrupted"
       tasks[index].result = #"{"error":{"code":-32603,"message":"Server restarted — task interrupted"}}"#
       tasks[index].updatedAt = now
-      tasks[index].revision = nextRevision()
+      tasks[index].revision = nextRevision(above: tasks[index].revision)
     }
     return (stuck.prefix(limit).map(\.id), stuck.count > limit)
   }
@@ -817,7 +855,7 @@ extension Model {
       if ifAbsent { return (false, values[old].revision) }
       values[old].value = text
       values[old].expiresAt = ttl.map { now + $0 }
-      values[old].revision = nextRevision()
+      values[old].revision = nextRevision(above: values[old].revision)
       return (true, values[old].revision)
     }
     if limits.maxValues > 0, values.count(where: { !hasLapsed($0) }) >= limits.maxValues {
@@ -825,8 +863,9 @@ extension Model {
     }
     values.removeAll { $0.place == place && $0.key == key }
     let number = nextRevision()
-    values.append(
-      Value(number: number, place: place, key: key, value: text, expiresAt: ttl.map { now + $0 }, revision: number))
+    let value = Value(
+      number: number, place: place, key: key, value: text, expiresAt: ttl.map { now + $0 }, revision: number)
+    Self.insert(value, into: &values) { $0.number }
     return (true, number)
   }
 

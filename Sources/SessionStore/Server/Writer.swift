@@ -200,7 +200,7 @@ final class Writer {
   // MARK: - Numbers
 
   /// Numbers that a group is likely to need are drawn in the trip that begins it.
-  private static let enough: Int64 = 256
+  static let enough: Int64 = 256
 
   func askForNumbers() throws -> Statement? {
     if connectionCount != server.connections {
