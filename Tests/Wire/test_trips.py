@@ -81,8 +81,14 @@ TWO = [
     ("put_value", {"collection": "c", "key": "k", "value": 1}),
     ("delete_value", {"collection": "c", "key": "none"}),
     ("check_rate_limit", {"key": "k", "limit": 5, "window": 1000}),
+    ("consume_nonce", {"nonce": "n", "ttl": 1}),
+    ("append_log_entry", {"session_id": "s", "entry": {"sender": "somebody", "text": 1}}),
+    ("append_log_entry", {"session_id": "s", "entry": {"sender": "somebody", "message_id": "m", "text": 1}}),
+    ("provide_task_input", {"task_id": "t", "input_responses": {"size": 1}}),
 ]
-
+#: a task that has asked for nothing yet
+ASKING = {"calls": [{"method": "delete_task", "params": {"task_id": "asking"}},
+                    {"method": "create_task", "params": {"task_id": "asking"}}]}  # fmt: skip
 
 
 def test_what_a_call_names_costs_no_trip_of_its_own(counting: Counting) -> None:
@@ -93,6 +99,8 @@ def test_what_a_call_names_costs_no_trip_of_its_own(counting: Counting) -> None:
     wanted = [(1, call, None) for call in ONE] + [(2, call, None) for call in TWO]
     wanted += [(2, ("resume_session", {"session_id": "s2"}), ("suspend_session", {"session_id": "s2"}))]
     wanted += [(2, ("suspend_session", {"session_id": "s2"}), ("activate_session", {"session_id": "s2"}))]
+    asked = ("require_task_input", {"task_id": "asking", "input_requests": {"a": 1, "b": 2}})
+    wanted += [(2, asked, ("transaction", ASKING))]
     found = [(call, counting.cost(call, before=before)) for _, call, before in wanted]
     assert found == [(call, trips) for trips, call, _ in wanted]
 
@@ -120,6 +128,13 @@ def test_what_is_pipelined_shares_its_trips(counting: Counting) -> None:
             ("touch_task", {"task_id": f"t{number}", "status_message": "going"}),
             ("get_task", {"task_id": f"t{number}"}),
             ("put_value", {"collection": "c", "key": f"k{number}", "value": number}),
+        ]
+    assert counting.cost(*writes) <= 3
+    writes = []
+    for number in range(50):
+        writes += [
+            ("consume_nonce", {"nonce": f"n{number}", "ttl": 1}),
+            ("append_log_entry", {"session_id": f"s{number % 5}", "entry": {"sender": f"p{number % 3}", "n": number}}),
         ]
     assert counting.cost(*writes) <= 3
 

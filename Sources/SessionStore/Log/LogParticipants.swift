@@ -20,6 +20,7 @@ extension Store {
   func noteParticipant(_ entry: NewLogEntry, _ seq: Int64, of session: SessionNumber) throws {
     guard let sender = entry.sender, entry.kind == nil || entry.kind == .incoming else { return }
     let seen = entry.receivedAt ?? now
+    if isShared { return try countEntryUnseen(of: sender, seen, seq, session) }
     if try countEntry(of: sender, seen, seq, session) { return }
     let isFull = try countParticipants(session) >= Self.maxParticipants
     if isFull, try countEntry(of: "", seen, seq, session) { return }
@@ -34,6 +35,32 @@ extension Store {
     insert.bind(4, seq)
     try insert.run()
     noteMade(1)
+  }
+
+  /// The same without a look at what is there, which would be a trip.
+  private func countEntryUnseen(of sender: String, _ seen: Int64, _ seq: Int64, _ session: SessionNumber) throws {
+    var upsert = try tables.statement(
+      of: session,
+      """
+      INSERT INTO log_participants (session, sender, entries, first_seen, last_seen, last_seq)
+      SELECT $1,
+        CASE
+          WHEN EXISTS (SELECT 1 FROM log_participants WHERE session = $1 AND sender = $2) THEN $2
+          WHEN (SELECT count(*) FROM log_participants WHERE session = $1) < $5 THEN $2
+          ELSE '' END,
+        1, $3, $3, $4
+      ON CONFLICT (session, sender) DO UPDATE SET entries = log_participants.entries + 1,
+        first_seen = CASE WHEN log_participants.first_seen < excluded.first_seen
+          THEN log_participants.first_seen ELSE excluded.first_seen END,
+        last_seen = CASE WHEN log_participants.last_seen > excluded.last_seen
+          THEN log_participants.last_seen ELSE excluded.last_seen END,
+        last_seq = excluded.last_seq
+      """)
+    upsert.bind(2, sender)
+    upsert.bind(3, seen)
+    upsert.bind(4, seq)
+    upsert.bind(5, Self.maxParticipants)
+    try upsert.run()
   }
 
   private func countEntry(of sender: String, _ seen: Int64, _ seq: Int64, _ session: SessionNumber) throws -> Bool {

@@ -276,6 +276,7 @@ extension Store {
       deleted.work = try found.work + deleteWork(owners)
     }
     if let nonces = selector.nonces {
+      foreseen.forgetExpiries()
       var used = Filter(nonces)
       leaveRecords(of: .nonce, &used)
       deleted.nonces = try delete("nonces", used)

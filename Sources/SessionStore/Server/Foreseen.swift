@@ -16,6 +16,8 @@ struct Foreseen {
   private var states: [StateName: JSONText?] = [:]
   /// by keys of rate limits
   private var arrivals: [[UInt8]: Int64] = [:]
+  /// by nonces and their principals: when they lapse
+  private var expiries: [[[UInt8]]: Int64] = [:]
 
   /// rows of each kind at most
   static let rows = 4_000
@@ -30,6 +32,7 @@ struct Foreseen {
     if !values.isEmpty { values.removeAll() }
     if !states.isEmpty { states.removeAll() }
     if !arrivals.isEmpty { arrivals.removeAll() }
+    if !expiries.isEmpty { expiries.removeAll() }
   }
 
   // MARK: - Tasks
@@ -88,6 +91,18 @@ struct Foreseen {
   mutating func note(arrival: Int64?, _ key: String) { arrivals[key.exact] = arrival }
 
   mutating func forgetArrivals() { if !arrivals.isEmpty { arrivals.removeAll() } }
+
+  // MARK: - Nonces
+
+  func expiry(_ nonce: String, of principal: String) -> Int64? {
+    expiries.isEmpty ? nil : expiries[[nonce.exact, principal.exact]]
+  }
+
+  mutating func note(expiry: Int64, _ nonce: String, of principal: String) {
+    expiries[[nonce.exact, principal.exact]] = expiry
+  }
+
+  mutating func forgetExpiries() { if !expiries.isEmpty { expiries.removeAll() } }
 }
 
 /// The statements whose rows are foreseen, on their way.
@@ -99,6 +114,7 @@ struct ForeseenStatements: ~Copyable {
   fileprivate var values: Statement?
   fileprivate var states: Statement?
   fileprivate var arrivals: Statement?
+  fileprivate var expiries: Statement?
 }
 
 extension Store {
@@ -110,6 +126,7 @@ extension Store {
     if !needs.values.isEmpty { asked.values = try askForValues(needs.values.prefix(Foreseen.rows)) }
     if !needs.states.isEmpty { asked.states = try askForStates(needs.states.prefix(Foreseen.rows)) }
     if !needs.rateKeys.isEmpty { asked.arrivals = try askForArrivals(needs.rateKeys.prefix(Foreseen.rows)) }
+    if !needs.nonces.isEmpty { asked.expiries = try askForExpiries(needs.nonces.prefix(Foreseen.rows)) }
     return asked
   }
 
@@ -219,6 +236,19 @@ extension Store {
     return select
   }
 
+  private func askForExpiries(_ nonces: ArraySlice<(nonce: String, principal: String)>) throws -> Statement {
+    var select = try tables.statement(
+      .server,
+      composed: """
+        SELECT nonce, principal, expires_at FROM nonces WHERE (nonce, principal) IN
+          (SELECT n, p FROM unnest(CAST($1 AS TEXT[]), CAST($2 AS TEXT[])) AS wanted (n, p))
+        """)
+    select.bind(1, texts: nonces.map(\.nonce))
+    select.bind(2, texts: nonces.map(\.principal))
+    try select.send()
+    return select
+  }
+
   /// Takes what was asked for; the rows of the sessions that are named are in the cache by then.
   func takeForeseen(_ asked: inout ForeseenStatements, _ needs: Needs) throws {
     let entries = asked.detailStates != nil ? try stateEntries(&asked.detailStates!) : nil
@@ -228,6 +258,12 @@ extension Store {
     if asked.states != nil { try takeStates(&asked.states!, needs) }
     if asked.arrivals != nil {
       while try asked.arrivals!.step() { foreseen.note(arrival: asked.arrivals!.integer(1), asked.arrivals!.string(0)) }
+    }
+    if asked.expiries != nil {
+      while try asked.expiries!.step() {
+        foreseen.note(
+          expiry: asked.expiries!.integer(2), asked.expiries!.string(0), of: asked.expiries!.string(1))
+      }
     }
   }
 

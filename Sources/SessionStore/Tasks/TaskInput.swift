@@ -16,7 +16,8 @@ extension Store {
       if new.isEmpty {
         throw StoreError.invalidParameter(name: "input_requests", expected: "an object with at least one member")
       }
-      for (key, _) in new where try isUsed(key, by: task.number) {
+      let used = try keysUsed(by: task, of: new.map(\.key))
+      for (key, _) in new where used.contains(key.exact) {
         throw StoreError.invalidParameter(name: "input_requests.\(key)", expected: "a key that this task has not used")
       }
       let outstanding = try inputMembers(of: task, .inputRequests)
@@ -56,13 +57,27 @@ extension Store {
   /// Remembers the keys that a repair asks for as used; those that are already may be asked for again.
   func useKeys(of requests: JSONText, _ task: inout TaskRecord) throws {
     let keys = try inputMembers(requests, parameter: "input_requests").map(\.key)
-    try use(keys.filter { try !isUsed($0, by: task.number) }, &task)
+    let used = try keysUsed(by: task, of: keys)
+    try use(keys.filter { !used.contains($0.exact) }, &task)
   }
 
-  private func isUsed(_ key: String, by task: TaskNumber) throws -> Bool {
-    var select = try tables.statement(of: task, "SELECT 1 FROM task_input_keys WHERE task = $1 AND key = $2")
-    select.bind(2, key)
-    return try select.step()
+  /// Those of the keys that the task has used.
+  private func keysUsed(by task: TaskRecord, of keys: [String]) throws -> Set<[UInt8]> {
+    var used: Set<[UInt8]> = []
+    if task.inputKeysUsed == 0 { return used }
+    if isShared {
+      var select = try tables.statement(
+        of: task.number, "SELECT key FROM task_input_keys WHERE task = $1 AND key = ANY ($2)")
+      select.bind(2, texts: keys)
+      while try select.step() { used.insert(select.string(0).exact) }
+      return used
+    }
+    for key in keys {
+      var select = try tables.statement(of: task.number, "SELECT 1 FROM task_input_keys WHERE task = $1 AND key = $2")
+      select.bind(2, key)
+      if try select.step() { used.insert(key.exact) }
+    }
+    return used
   }
 
   /// - Parameter keys: such as the task has not used
