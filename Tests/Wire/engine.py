@@ -23,6 +23,7 @@ SCHEMA = "mcp_session_store"
 #: what differs most from engine to engine, so that the whole stays short.
 ON_BOTH = {
     "test_archive.py",
+    "test_checks.py",
     "test_dump.py",
     "test_listings.py",
     "test_log.py",

@@ -169,17 +169,22 @@ def test_while_a_sidecar_writes_all_the_time(spawn: Callable[..., Sidecar], data
     """Nobody waits for the other for ever, nobody is refused, and each snapshot is whole."""
     sidecar = spawn("--max-events-per-session", "0")
     sidecar.call("create_session", session_id="s", status="active")
-    stop = threading.Event()
+    stop, more = threading.Event(), threading.Semaphore(20)
     written = []
 
     def write() -> None:
         while not stop.is_set():
-            written.append(sidecar.call("store_events", session_id="s", events=[{"data": "x" * 2_000}] * 50))
+            # Were there ever more events, each list of them would take longer than the one before.
+            if more.acquire(blocking=False):
+                written.append(sidecar.call("store_events", session_id="s", events=[{"data": "x" * 2_000}] * 50))
+            else:
+                sidecar.call("touch_session", session_id="s")
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
         for _ in range(10):
+            more.release(20)
             events = lines(output("events", "s", "--json", "--database", database))
             assert [event["id"] for event in events] == list(range(1, len(events) + 1))
             assert len(events) % 50 == 0

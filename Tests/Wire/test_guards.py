@@ -79,6 +79,7 @@ def test_a_wave_of_guesses_leaves_few_rows(spawn: Spawn) -> None:
     assert len(unauthorized(sidecar)) == 50
 
 
+@pytest.mark.file_only  # a server locks rows, not the store
 def test_where_nothing_can_be_written_the_answer_comes_all_the_same(spawn: Spawn, database: Path) -> None:
     sidecar = spawn("--audit-unauthorized", "10", "--busy-timeout", "20ms")
     sidecar.call("create_session", session_id="s", status="active")

@@ -265,7 +265,7 @@ def test_a_signal_ends_it_as_the_end_of_the_input_does(number: signal.Signals, s
 def test_a_signal_under_load_loses_nothing_that_was_acknowledged(spawn: Callable[..., Sidecar]) -> None:
     """It may leave requests unread; what it has read it answers, in order and in whole lines. The line that it had read
     in part is its last, as at the end of the input."""
-    sidecar = spawn()
+    sidecar = spawn("--max-events-per-session", "0")
     sidecar.call("create_session", session_id="s")
     requests = b"".join(line(request("store_event", n, session_id="s", data=n)) for n in range(1, 20_001))
     target = sidecar.process.stdin.fileno()  # type: ignore[union-attr]
