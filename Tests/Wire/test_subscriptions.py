@@ -499,7 +499,7 @@ def test_a_heartbeat_keeps_coming(sidecar: Sidecar, engine_name: str) -> None:
         assert beat["params"]["subscription_id"] == opened["subscription_id"]
         times.append(beat["params"]["timestamp"])
     assert times[0] >= before + 20 - slack(engine_name)
-    assert all(later - earlier >= 20 for earlier, later in zip(times, times[1:]))
+    assert all(later - earlier >= 20 - slack(engine_name) for earlier, later in zip(times, times[1:]))
     # The session does not live longer for it, and calls are answered in between.
     assert sidecar.call("get_session", session_id="s")["last_event_id"] == 0
     sidecar.call("unsubscribe", subscription_id=opened["subscription_id"])
