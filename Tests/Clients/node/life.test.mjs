@@ -157,10 +157,25 @@ test('an option that cannot be meant is refused when the store is made', () => {
     [{ startTimeout: 0 }, /startTimeout/],
     [{ onState: 1 }, /onState/],
     [{ database: 7 }, /database/],
+    [{ binary: 7 }, /binary/],
+    [{ cwd: 7 }, /cwd/],
+    [{ client: { name: 1n } }, /client/],
+    [{ require: [1n] }, /require/],
+    [{ require: 'events' }, /require/],
   ]) {
-    assert.throws(() => new SessionStore(options), (error) => told.test(error.message), JSON.stringify(options))
+    assert.throws(() => new SessionStore(options), (error) => told.test(error.message), String(told))
   }
   new SessionStore({ restart: { limit: 1, window: 2, minDelay: 0 }, maxInFlightBytes: 1, maxWaitingBytes: 1 })
+})
+
+test('an environment that is none is told as a start that failed', async (t) => {
+  for (const env of [{ PATH: 5 }, { PATH: '/bin', A: 'x\0y' }]) {
+    const store = makeStore(t, { binary: env.PATH === 5 ? 'some-program' : binary, env })
+    for (const call of [store.open(), store.health(), store.health()]) {
+      await assert.rejects(call, { reason: 'not_startable', outcome: 'not_applied' })
+    }
+    assert.equal(store.state, 'failed')
+  }
 })
 
 test('a relative binary counts from the host, whatever the working directory of the process is', async (t) => {

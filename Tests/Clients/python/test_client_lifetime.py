@@ -122,6 +122,20 @@ def test_ctrl_c_reaches_the_host_alone(binary: Path, database: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("env", [{"A": 1}, {1: "a"}, {"A": "x\0y"}, {"A=B": "x"}], ids=str)
+def test_an_environment_that_is_none_is_told_as_a_start_that_failed(env: Any, binary: Path) -> None:
+    async def main() -> None:
+        store = Store(":memory:", binary=binary, env=env)
+        for call in (store.open, store.health, store.health):
+            with pytest.raises(ChildError) as caught:
+                await asyncio.wait_for(call(), PATIENCE)
+            assert (caught.value.reason, caught.value.outcome) == ("not_startable", "not_applied")
+        assert store.state == "failed"
+        await store.close()
+
+    asyncio.run(main())
+
+
 def test_a_relative_program_with_a_working_directory_and_an_environment(
     binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

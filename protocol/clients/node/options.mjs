@@ -29,8 +29,16 @@ const RENAMED_IN_RESTART = { limit: 'attempts', window: 'within', minDelay: 'del
 export function toOptions(given) {
   const options = { ...DEFAULTS, ...named('option', given, DEFAULTS, RENAMED) }
   const { database, restart = database !== ':memory:' } = options
-  if (database !== undefined && typeof database !== 'string') {
-    throw new TypeError(`database: a path is expected, not ${database}.`)
+  for (const name of ['database', 'binary', 'cwd']) {
+    if (options[name] === undefined || typeof options[name] === 'string') continue
+    throw new TypeError(`${name}: a path is expected, not ${options[name]}.`)
+  }
+  const { name = '', version = '' } = options.client ?? {}
+  if (typeof name !== 'string' || typeof version !== 'string') {
+    throw new TypeError('client: its name and version are strings.')
+  }
+  if (!Array.isArray(options.require) || !options.require.every((name) => typeof name === 'string')) {
+    throw new TypeError('require: an array of names is expected.')
   }
   for (const name of ['log', 'onState']) {
     if (typeof options[name] !== 'function') throw new TypeError(`${name}: a function is expected.`)

@@ -275,7 +275,9 @@ export class SessionStore extends Methods {
     } catch (error) {
       // Later, as every other failure of a start: who opens or calls has not begun to wait yet.
       this.#child = null
-      queueMicrotask(() => this.#gone(error))
+      const isKnown = error instanceof ChildError
+      const failure = isKnown ? error : new ChildError(String(error), { reason: 'not_startable', cause: error })
+      queueMicrotask(() => this.#gone(failure))
       return
     }
     const child = new Child(binary, this.#arguments, {
@@ -289,7 +291,7 @@ export class SessionStore extends Methods {
     this.#child = child
     this.#updateReference()
     const { client, require, startTimeout } = this.#options
-    const { name = 'node', version = process.versions.node } = client
+    const { name = 'node', version = process.versions.node } = client ?? {}
     const params = { client: { name, version }, protocol_version: PROTOCOL_VERSION, require }
     child.write(JSON.stringify({ jsonrpc: '2.0', id: HANDSHAKE, method: 'initialize', params }) + '\n')
     if (startTimeout === null) return

@@ -91,7 +91,7 @@ class Child(asyncio.SubprocessProtocol):
             await self._loop.subprocess_exec(
                 lambda: self, *command, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, cwd=cwd,
                 env=None if env is None else dict(env))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # the environment, too, may be none
             self._let_go()
             why = getattr(error, "strerror", None) or error
             where = f" in '{cwd}'" if cwd is not None and not os.path.isdir(cwd) else ""

@@ -107,6 +107,10 @@ class Store(Methods):
         self._cwd = None if cwd is None else os.fspath(cwd)
         self._env = env
         self._client = {"name": "python", "version": platform.python_version(), **(client or {})}
+        if not all(isinstance(value, str) for value in self._client.values()):
+            raise TypeError(f"client: its name and version are strings, not {client!r}.")
+        if isinstance(require, str) or not all(isinstance(name, str) for name in require):
+            raise TypeError(f"require: a list of names is expected, not {require!r}.")
         self._require = list(require)
         if isinstance(restart, Unset):
             restart = Restart() if database is None or os.fspath(database) != ":memory:" else None
