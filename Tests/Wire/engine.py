@@ -25,6 +25,8 @@ ON_BOTH = {
     "test_archive.py",
     "test_checks.py",
     "test_dump.py",
+    "test_event_subscriptions.py",
+    "test_guards.py",
     "test_listings.py",
     "test_log.py",
     "test_pipelining.py",
@@ -34,6 +36,8 @@ ON_BOTH = {
     "test_totals.py",
     "test_transcripts.py",
     "test_user_data.py",
+    "test_values.py",
+    "test_work.py",
 }
 
 

@@ -84,6 +84,7 @@ TWO = [
     ("consume_nonce", {"nonce": "n", "ttl": 1}),
     ("append_log_entry", {"session_id": "s", "entry": {"sender": "somebody", "text": 1}}),
     ("append_log_entry", {"session_id": "s", "entry": {"sender": "somebody", "message_id": "m", "text": 1}}),
+    ("enqueue_work", {"queue": "q", "work_id": "w", "payload": 1}),
     ("provide_task_input", {"task_id": "t", "input_responses": {"size": 1}}),
 ]
 #: a task that has asked for nothing yet
@@ -134,6 +135,7 @@ def test_what_is_pipelined_shares_its_trips(counting: Counting) -> None:
     for number in range(50):
         writes += [
             ("consume_nonce", {"nonce": f"n{number}", "ttl": 1}),
+            ("enqueue_work", {"queue": f"q{number % 2}", "work_id": f"w{number}", "payload": number}),
             ("append_log_entry", {"session_id": f"s{number % 5}", "entry": {"sender": f"p{number % 3}", "n": number}}),
         ]
     assert counting.cost(*writes) <= 3

@@ -18,6 +18,8 @@ struct Foreseen {
   private var arrivals: [[UInt8]: Int64] = [:]
   /// by nonces and their principals: when they lapse
   private var expiries: [[[UInt8]]: Int64] = [:]
+  /// by queues and ids: items of work that there are not
+  private var absentWork: Set<[[UInt8]]> = []
 
   /// rows of each kind at most
   static let rows = 4_000
@@ -33,6 +35,7 @@ struct Foreseen {
     if !states.isEmpty { states.removeAll() }
     if !arrivals.isEmpty { arrivals.removeAll() }
     if !expiries.isEmpty { expiries.removeAll() }
+    if !absentWork.isEmpty { absentWork.removeAll() }
   }
 
   // MARK: - Tasks
@@ -103,6 +106,19 @@ struct Foreseen {
   }
 
   mutating func forgetExpiries() { if !expiries.isEmpty { expiries.removeAll() } }
+
+  // MARK: - Work
+
+  func lacks(work id: String, in queue: String) -> Bool {
+    !absentWork.isEmpty && absentWork.contains([queue.exact, id.exact])
+  }
+
+  mutating func note(absentWork id: String, in queue: String) { absentWork.insert([queue.exact, id.exact]) }
+
+  /// It may be there now.
+  mutating func forget(absentWork id: String, in queue: String) {
+    if !absentWork.isEmpty { absentWork.remove([queue.exact, id.exact]) }
+  }
 }
 
 /// The statements whose rows are foreseen, on their way.
@@ -115,6 +131,7 @@ struct ForeseenStatements: ~Copyable {
   fileprivate var states: Statement?
   fileprivate var arrivals: Statement?
   fileprivate var expiries: Statement?
+  fileprivate var work: Statement?
 }
 
 extension Store {
@@ -127,6 +144,7 @@ extension Store {
     if !needs.states.isEmpty { asked.states = try askForStates(needs.states.prefix(Foreseen.rows)) }
     if !needs.rateKeys.isEmpty { asked.arrivals = try askForArrivals(needs.rateKeys.prefix(Foreseen.rows)) }
     if !needs.nonces.isEmpty { asked.expiries = try askForExpiries(needs.nonces.prefix(Foreseen.rows)) }
+    if !needs.work.isEmpty { asked.work = try askForWork(needs.work.prefix(Foreseen.rows)) }
     return asked
   }
 
@@ -249,6 +267,19 @@ extension Store {
     return select
   }
 
+  private func askForWork(_ names: ArraySlice<(queue: String, workID: String)>) throws -> Statement {
+    var select = try tables.statement(
+      .server,
+      composed: """
+        SELECT queue, work_id FROM work WHERE (queue, work_id) IN
+          (SELECT q, i FROM unnest(CAST($1 AS TEXT[]), CAST($2 AS TEXT[])) AS wanted (q, i))
+        """)
+    select.bind(1, texts: names.map(\.queue))
+    select.bind(2, texts: names.map(\.workID))
+    try select.send()
+    return select
+  }
+
   /// Takes what was asked for; the rows of the sessions that are named are in the cache by then.
   func takeForeseen(_ asked: inout ForeseenStatements, _ needs: Needs) throws {
     let entries = asked.detailStates != nil ? try stateEntries(&asked.detailStates!) : nil
@@ -258,6 +289,12 @@ extension Store {
     if asked.states != nil { try takeStates(&asked.states!, needs) }
     if asked.arrivals != nil {
       while try asked.arrivals!.step() { foreseen.note(arrival: asked.arrivals!.integer(1), asked.arrivals!.string(0)) }
+    }
+    if asked.work != nil {
+      for name in needs.work.prefix(Foreseen.rows) { foreseen.note(absentWork: name.workID, in: name.queue) }
+      while try asked.work!.step() {
+        foreseen.forget(absentWork: asked.work!.string(1), in: asked.work!.string(0))
+      }
     }
     if asked.expiries != nil {
       while try asked.expiries!.step() {

@@ -7,6 +7,8 @@ package struct Needs {
   private(set) var rateKeys: [String] = []
   private(set) var queues: Set<String> = []
   private(set) var nonces: [(nonce: String, principal: String)] = []
+  /// items of work that are to be made
+  private(set) var work: [(queue: String, workID: String)] = []
   /// those of the sessions whose whole record is wanted
   private(set) var shown: Set<String> = []
   /// keys of states
@@ -23,5 +25,6 @@ package struct Needs {
   package mutating func add(value key: String, in place: ValuePlace) { values.append((place, key)) }
   package mutating func add(rateKey key: String) { rateKeys.append(key) }
   package mutating func add(queue: String) { queues.insert(queue) }
+  package mutating func add(work id: String, in queue: String) { work.append((queue, id)) }
   package mutating func add(nonce: String, of principal: OwnerClaim) { nonces.append((nonce, principal.binding ?? "")) }
 }

@@ -60,6 +60,7 @@ extension Store {
     insert.bind(14, now)
     insert.bind(15, subscription?.number)
     try insert.run(binding: 16, payload)
+    foreseen.forget(absentWork: new.workID, in: new.queue)
     if var group {
       if new.isOrdered { group.isOrdered = true }
       if let position = new.position { group.lastPosition = max(group.lastPosition ?? position, position) }
@@ -76,6 +77,7 @@ extension Store {
   private func statusOfWork(
     _ queue: String, _ workID: String, _ owner: Owner
   ) throws -> (isThere: Bool, status: WorkStatus?) {
+    if isShared, foreseen.lacks(work: workID, in: queue) { return (false, nil) }
     var select = try tables.statement(
       .server, "SELECT status, tenant_id, principal FROM work WHERE queue = $1 AND work_id = $2")
     select.bind(1, queue)

@@ -17,6 +17,8 @@ struct Need: Sendable {
   /// whether the answer is the whole record of the session
   private let shows: Bool
   private let queue: Bool
+  /// whether it makes an item of work
+  private let work: Bool
 
   init(_ parameters: [Parameter], result: Schema) {
     func takes(_ name: ParameterName) -> Bool { parameters.contains { $0.name == name } }
@@ -32,6 +34,7 @@ struct Need: Sendable {
     taskRecord = takes(.task)
     shows = result.isRecord("Session")
     queue = takes(.queue)
+    work = takes(.workID) && takes(.payload)
   }
 
   /// Whether a method is about one task, be it one that it makes.
@@ -51,6 +54,7 @@ struct Need: Sendable {
     }
     if rateKey { needs.add(rateKey: call.string(.key)) }
     if queue, call.has(.queue) { needs.add(queue: call.string(.queue)) }
+    if work { needs.add(work: call.string(.workID), in: call.string(.queue)) }
     if nonce { needs.add(nonce: call.string(.nonce), of: call.owner.principal) }
   }
 
