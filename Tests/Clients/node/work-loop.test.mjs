@@ -52,6 +52,26 @@ test('what is due is told, at first, when it comes from another process, and whe
   await assert.rejects(here.call('subscribe_work', { queue }), /subscribeWork/)
 })
 
+test('a loop ends with its store, and not when it would have looked again', async (t) => {
+  const store = await openStore(t)
+  await enqueue(store, 1)
+  const claims = []
+  const seen = {
+    subscribeWork: (params) => store.subscribeWork(params),
+    claimWork: (params) => {
+      const claim = store.claimWork(params)
+      claims.push(claim.then(({ work }) => work.length, ({ reason }) => reason))
+      return claim
+    },
+  }
+  startLoop(t, seen, done(store))
+  // It found the item, and later nothing: now it sleeps until something is due.
+  await eventually(async () => (await Promise.all(claims)).at(-1) === 0, 'an empty claim')
+  await store.close()
+  await new Promise(setImmediate)
+  assert.equal(await claims.at(-1), 'closed')
+})
+
 test('all is done once, by as many at once as may be, in every process', async (t) => {
   const database = join(temporaryFolder(t), 'sessions.db')
   const stores = [await openStore(t, { database }), await openStore(t, { database })]

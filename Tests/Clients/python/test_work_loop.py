@@ -202,8 +202,10 @@ def test_it_goes_on_when_the_process_is_killed_and_ends_with_the_store(binary: P
         await until(other, done=10)
         assert done == set(range(10))
         await store.close()
-        async with asyncio.timeout(WAIT):
-            await running
+        for _ in range(100):  # turns of the event loop, and not the half minute after which it looks again
+            await asyncio.sleep(0)
+        assert running.done()
+        await running
 
     run(work)
 

@@ -103,13 +103,15 @@ export class WorkLoop {
       try {
         this.#hints = this.#store.subscribeWork({ queue, per_group })
         for await (const _ of this.#hints) this.#rouse()
-        if (this.#hints.ended === 'closed') return
+        if (this.#hints.ended === 'closed') break
       } catch (error) {
-        if (this.#isStopped || error.reason === 'closed') return
+        if (this.#isStopped || error.reason === 'closed') break
         this.#onError(error)
         await new Promise((resolve) => setTimeout(resolve, PAUSE))
       }
     }
+    // The loop ends with the store, and not when it would have looked again.
+    this.#rouse()
   }
 
   #rouse() {

@@ -252,12 +252,13 @@ class WorkLoop:
                     async for _ in due:
                         self._changed.set()
                     if due.ended == "closed":
-                        return
+                        break
             except StoreError as error:
                 if self._store.refusal is not None:
-                    return
+                    break
                 logger.warning("What wakes the work of '%s' is not heard for now: %s", self._queue, error)
             await asyncio.sleep(PAUSE)
+        self._changed.set()  # the loop ends with the store, and not when it would have looked again
 
     def _begin(self, lease: Lease) -> None:
         running = asyncio.ensure_future(self._do(lease))
