@@ -71,8 +71,8 @@ final class Libpq: @unchecked Sendable {
     // A static program would get a second C library, and crash in it.
     if LoadedProgram.isStatic {
       throw Self.unavailable(
-        "This is the fully static build, which cannot load \(name), the library of PostgreSQL; take the build that "
-          + "needs the system's libraries, or the package for this system")
+        "This is the fully static program, which cannot load \(name), the library of PostgreSQL; take the one that "
+          + "is linked with the system's C library")
     }
     // Never unloaded: what is found in it stays valid for as long as the program runs.
     guard let library = unsafe dlopen(name, RTLD_NOW | RTLD_LOCAL) else {

@@ -221,6 +221,13 @@ struct Arguments {
 
   // MARK: - The file
 
+  /// The library that has to be loaded for what is asked, and what for.
+  var neededLibrary: String? {
+    if let database, ServerAddress(database) != nil { return "PostgreSQL needs libpq" }
+    if source != nil || before >= 0 { return "archives need zlib" }
+    return nil
+  }
+
   /// The path that was given, or one in the user's home.
   func databasePath() throws(Failure) -> String {
     if let database { return database }

@@ -12,6 +12,7 @@ enum Main {
       case .help(let command): try Output.write(Help.text(command))
       case .version: try Output.write("mcp-session-store \(Sidecar.version)\n")
       case .run(let command, let arguments):
+        if let need = arguments.neededLibrary { try Companion.takeOver(for: need) }
         if command.readsVariables, !command.tellsVariables, let complaint = Variables.complaint {
           System.report(complaint)
         }

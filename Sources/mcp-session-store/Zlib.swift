@@ -44,9 +44,6 @@ struct Zlib {
     func unavailable(_ reason: String) -> Failure {
       Failure(code: .replaced, message: "archives need \(name), \(reason)")
     }
-    if System.isStatic {
-      throw unavailable("which the fully static build cannot load; take the one that needs the system's libraries")
-    }
     // Never unloaded: what is found in it stays valid for as long as the program runs.
     guard let library = unsafe dlopen(name, RTLD_NOW | RTLD_LOCAL) else {
       throw unavailable("which is not installed; install it: apt-get install zlib1g (Debian, Ubuntu)")

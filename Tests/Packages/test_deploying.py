@@ -72,10 +72,9 @@ def test_the_dockerfile_runs_the_server_itself_and_not_as_root() -> None:
 
 def test_the_dockerfile_for_a_server_has_what_the_program_loads() -> None:
     text = (DEPLOYING / "Dockerfile.postgres").read_text()
-    last = text.split("FROM ")[-1]
-    assert "libpq5" in last and "libsqlite3-0" in last and "-static-executable" not in text
-    assert "MCP_SESSION_STORE_BINARY=/usr/local/bin/mcp-session-store" in last
-    assert re.search(r"^USER server$", last, re.MULTILINE) and re.search(r"^CMD \[", last, re.MULTILINE)
+    assert re.search(r"^RUN .*install .*\blibpq5\b", text, re.MULTILINE) and "pip install" in text
+    assert re.search(r"^FROM python:[\d.]+-slim$", text, re.MULTILINE), "its libc must be new enough, and be glibc"
+    assert re.search(r"^USER server$", text, re.MULTILINE) and re.search(r"^CMD \[", text, re.MULTILINE)
 
 
 def test_the_page_names_every_file() -> None:

@@ -1,4 +1,4 @@
-"""The bill of materials (SPDX 2.3): what the program is made of, and what each package of this release is."""
+"""The bill of materials (SPDX 2.3): what the programs are made of, and what each package of this release is."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import json
 import time
 from pathlib import Path
 
-from licences import parts
+from licences import C_LIBRARY, parts
+from program import COMPANION, companion
 from release import LICENCE, NAME, moment, sha256, version
+
+OWN = {NAME: "SPDXRef-program", COMPANION: "SPDXRef-companion"}
 
 
 def build(program: Path, made: list[Path], out: Path) -> list[Path]:
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment()))
-    own = {
-        "SPDXID": "SPDXRef-program", "name": NAME, "versionInfo": version(), "downloadLocation": "NOASSERTION",
-        "filesAnalyzed": False, "licenseConcluded": LICENCE, "licenseDeclared": LICENCE,
-        "copyrightText": "NOASSERTION", "primaryPackagePurpose": "APPLICATION",
-        "checksums": [{"algorithm": "SHA256", "checksumValue": sha256(program)}],
-    }
-    packages, relations = [own], [relation("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-program")]
+    packages, relations = [], []
+    for name, file in ((NAME, program), (COMPANION, companion(program))):
+        packages.append({
+            "SPDXID": OWN[name], "name": name, "versionInfo": version(), "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": False, "licenseConcluded": LICENCE, "licenseDeclared": LICENCE,
+            "copyrightText": "NOASSERTION", "primaryPackagePurpose": "APPLICATION",
+            "checksums": [{"algorithm": "SHA256", "checksumValue": sha256(file)}],
+        })
+        relations.append(relation("SPDXRef-DOCUMENT", "DESCRIBES", OWN[name]))
     for number, part in enumerate(parts()):
         name = f"SPDXRef-part-{number}"
         packages.append({
@@ -27,7 +32,9 @@ def build(program: Path, made: list[Path], out: Path) -> list[Path]:
             "licenseConcluded": part.licence, "licenseDeclared": part.licence, "copyrightText": "NOASSERTION",
             "primaryPackagePurpose": "LIBRARY",
         })
-        relations.append(relation("SPDXRef-program", "STATIC_LINK", name))
+        relations.append(relation(OWN[NAME], "STATIC_LINK", name))
+        kind = "DYNAMIC_LINK" if part.name == C_LIBRARY else "STATIC_LINK"
+        relations.append(relation(OWN[COMPANION], kind, name))
     for number, path in enumerate(made):
         name = f"SPDXRef-package-{number}"
         packages.append({

@@ -1,4 +1,7 @@
-"""The Debian package. It depends on nothing: the program is static."""
+"""The Debian package. It depends on nothing: the program is static.
+
+It lies with its companion, which it looks for where it lies itself; a link leads to it from the PATH.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 import manual
 from archive import gzipped
 from licences import notices
+from program import COMPANION, companion
 from release import DESCRIPTION, NAME, ROOT, SUMMARY, machine, moment, run, version
 
 MAINTAINER = "The mcp-session-store developers <maintainers@mcp-session-store.invalid>"
@@ -27,7 +31,11 @@ def build(program: Path, out: Path) -> list[Path]:
 
 
 def put(root: Path, program: Path) -> None:
-    write(root / "usr/bin" / NAME, program.read_bytes(), 0o755)
+    place = root / "usr/lib" / NAME
+    write(place / NAME, program.read_bytes(), 0o755)
+    write(place / COMPANION, companion(program).read_bytes(), 0o755)
+    (root / "usr/bin").mkdir()
+    (root / "usr/bin" / NAME).symlink_to(f"../lib/{NAME}/{NAME}")
     write(root / "usr/share/man/man1" / f"{NAME}.1.gz", gzipped(manual.page(program).encode()))
     places = {
         "bash": "usr/share/bash-completion/completions", "zsh": "usr/share/zsh/vendor-completions",
@@ -53,7 +61,7 @@ def control(kibibytes: int) -> str:
     description = textwrap.fill(DESCRIPTION, 78, initial_indent=" ", subsequent_indent=" ")
     return (
         f"Package: {NAME}\nVersion: {version()}\nArchitecture: {machine().debian}\nMaintainer: {MAINTAINER}\n"
-        f"Installed-Size: {kibibytes}\nSection: database\nPriority: optional\n"
+        f"Installed-Size: {kibibytes}\nSection: database\nPriority: optional\nSuggests: libpq5\n"
         f"Description: {SUMMARY.rstrip('.').lower()}\n{description}\n")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from release import NAME, run
 
 NOTICE = "THIRD-PARTY-LICENSES.txt"
+C_LIBRARY = "GNU C Library"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def parts() -> list[Part]:
             "SQLite", debian_version("libsqlite3-dev"), "blessing", "Organization: SQLite", "https://sqlite.org",
             copyright_of("libsqlite3-dev")),
         Part(
-            "GNU C Library", debian_version("libc6-dev"), "LGPL-2.1-or-later",
+            C_LIBRARY, debian_version("libc6-dev"), "LGPL-2.1-or-later",
             "Organization: Free Software Foundation", "https://www.gnu.org/software/libc/", copyright_of("libc6-dev")),
         Part(
             "GNU Standard C++ Library and runtime", debian_version("libstdc++-12-dev"),
@@ -46,7 +47,8 @@ def parts() -> list[Part]:
 
 def notices() -> str:
     lines = [
-        f"The program {NAME} is linked statically with what follows. Its own licence is Apache-2.0 (LICENSE).",
+        f"The program {NAME} is linked statically with what follows; {NAME}-dynamic, where it stands",
+        "beside it, takes the GNU C Library from the system. Their own licence is Apache-2.0 (LICENSE).",
         "It can be linked again with other versions: its sources and the command that builds it are public.", "",
     ]
     for part in parts():

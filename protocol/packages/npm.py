@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from licences import NOTICE, notices
+from program import COMPANION, companion
 from release import CLIENTS, LICENCE, NAME, ROOT, machine, run, sha256, version
 
 MANIFEST = CLIENTS / "node" / "package.json"
@@ -39,8 +40,9 @@ def platform(folder: Path, program: Path) -> Path:
     system, processor = machine().node
     place = folder / "platform"
     (place / "bin").mkdir(parents=True)
-    shutil.copy(program, place / "bin" / NAME)
-    (place / "bin" / NAME).chmod(0o755)
+    for file, name in ((program, NAME), (companion(program), COMPANION)):
+        shutil.copy(file, place / "bin" / name)
+        (place / "bin" / name).chmod(0o755)
     shutil.copy(ROOT / "LICENSE", place)
     (place / NOTICE).write_text(notices(), encoding="utf-8")
     (place / "README.md").write_text(
@@ -49,7 +51,7 @@ def platform(folder: Path, program: Path) -> Path:
     write(place / "package.json", {
         "name": platform_package(), "version": version(), "description": f"The program of {NAME}, {system} {processor}",
         "license": LICENCE, "os": [system], "cpu": [processor], "preferUnplugged": True,
-        "files": [f"bin/{NAME}", NOTICE], "engines": {"node": ">=18"},
+        "files": [f"bin/{NAME}", f"bin/{COMPANION}", NOTICE], "engines": {"node": ">=18"},
     })
     return place
 

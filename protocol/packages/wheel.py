@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from licences import NOTICE, notices
+from program import companion
 from release import CLIENTS, ROOT, machine, moment, run
 from tools import hatch
 
@@ -19,7 +20,8 @@ def build(program: Path, out: Path) -> list[Path]:
         shutil.copy(ROOT / "LICENSE", source)
         environment = {
             "PATH": "/usr/bin:/bin", "SOURCE_DATE_EPOCH": str(moment()), "MCP_SESSION_STORE_PROGRAM": str(program),
-            "MCP_SESSION_STORE_WHEEL_PLATFORM": machine().wheel, "HOME": folder,
+            "MCP_SESSION_STORE_COMPANION": str(companion(program)), "MCP_SESSION_STORE_WHEEL_PLATFORM": machine().wheel,
+            "HOME": folder,
         }
         made = Path(folder) / "made"
         run([*hatch(), "build", "-t", "sdist", "-d", made], cwd=source, env=environment)

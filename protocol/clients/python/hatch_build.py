@@ -1,4 +1,5 @@
-"""Puts the program into a wheel when whoever builds it says where it is; without, the wheel is the client alone."""
+"""Puts the program, and its companion that can load libraries, into a wheel when whoever builds it says where they are;
+without, the wheel is the client alone."""
 
 import os
 
@@ -9,6 +10,8 @@ class Program(BuildHookInterface):
     def initialize(self, version, build_data):
         program = os.environ.get("MCP_SESSION_STORE_PROGRAM")
         if program and version == "standard":
-            build_data["force_include"][program] = "mcp_session_store/_program/mcp-session-store"
+            place = "mcp_session_store/_program/mcp-session-store"
+            build_data["force_include"][program] = place
+            build_data["force_include"][os.environ["MCP_SESSION_STORE_COMPANION"]] = f"{place}-dynamic"
             build_data["pure_python"] = False
             build_data["tag"] = "py3-none-" + os.environ["MCP_SESSION_STORE_WHEEL_PLATFORM"]
