@@ -156,8 +156,33 @@ def proofs() -> Iterator[str]:
         yield from commands
 
 
+#: collects what each proof names, all in one process: most of the time goes into imports
+COLLECT = """
+import contextlib, io, json, sys
+import pytest
+
+collected = {}
+for command, words in json.load(sys.stdin).items():
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = pytest.main(["--collect-only", "--quiet", "-p", "no:cacheprovider", *words])
+    collected[command] = int(code), said.getvalue()[-500:]
+json.dump(collected, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def collected() -> dict[str, tuple[int, str]]:
+    """How the collecting of each proof of pytest's ended, and what it said."""
+    commands = {command: shlex.split(command)[1:] for command in proofs() if command.startswith("pytest ")}
+    done = subprocess.run([sys.executable, "-c", COLLECT], input=json.dumps(commands), cwd=ROOT, capture_output=True,
+                          text=True, timeout=5 * PATIENCE, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return dict(json.loads(done.stdout))
+
+
 @pytest.mark.parametrize("command", list(proofs()))
-def test_a_proof_is_there(command: str) -> None:
+def test_a_proof_is_there(command: str, collected: dict[str, tuple[int, str]]) -> None:
     words = shlex.split(command)
     if words[0] == "swift":
         assert words[:3] == ["swift", "test", "--filter"]
@@ -167,9 +192,8 @@ def test_a_proof_is_there(command: str) -> None:
     if words[0] == "run.py":
         assert (ROOT / "Tests" / "Reliability" / f"{words[1]}.py").exists()
         return
-    collect = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "-p", "no:cacheprovider", *words[1:]]
-    done = subprocess.run(collect, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, f"{command} finds no test: {done.stdout[-500:]}"
+    code, said = collected[command]
+    assert code == 0, f"{command} finds no test: {said}"
 
 
 # --- The options
