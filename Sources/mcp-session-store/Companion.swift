@@ -14,9 +14,9 @@ enum Companion {
     guard path != own, System.exists(path) else {
       throw Failure(
         code: .replaced,
-        message: "\(need), which the fully static program cannot load, and \(name), which can, is not beside it (\(path)"
-          + "): install the whole package, or build the other with 'swift build -c release --static-swift-stdlib "
-          + "--product mcp-session-store'")
+        message: "\(need), which the fully static program cannot load, and \(name), which can, is not beside it "
+          + "(\(path)): install the whole package, or build the other with 'swift build -c release "
+          + "--static-swift-stdlib --product mcp-session-store'")
     }
     // What fails before its first instruction could not say so.
     if let problem = problem(withStarting: path) {

@@ -102,7 +102,8 @@ def test_npm_installs_what_reaches_a_server(
 
 def test_it_writes_archives_and_reads_them(folder: Path, tmp_path: Path, elsewhere: Environment) -> None:
     file, archive = tmp_path / "sessions.db", tmp_path / "ended.gz"
-    requests = [("create_session", {"session_id": "s-1", "status": "active"}), ("resolve_session", {"session_id": "s-1"})]
+    session = {"session_id": "s-1"}
+    requests = [("create_session", {**session, "status": "active"}), ("resolve_session", session)]
     answers = run(
         [folder / PROGRAM, "--database", file, "--retain-ended", "1h"], env=elsewhere,
         input="".join(
