@@ -84,6 +84,31 @@ def test_pip_installs_what_reaches_a_server(
     assert run([command, "dump", "--database", address, "--schema", "copy"], env=elsewhere) == before
 
 
+def test_the_five_lines_of_the_readme(
+    python: Path, postgres: Any, tmp_path: Path, elsewhere: Environment
+) -> None:
+    from postgres_server import PASSWORD, USER
+
+    [block] = re.findall(r"```sh\n(apt-get install libpq5\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = block.replace("db.example/mcp?sslmode=verify-full", f"127.0.0.1:{postgres.port}/mcp")
+    lines = lines.replace("PGPASSWORD=…", f"PGPASSWORD={PASSWORD}")
+    assert len(block.splitlines()) == 5 and str(postgres.port) in lines and PASSWORD in lines
+    (tmp_path / "server.py").write_text(RUNS.replace("sys.argv[1]", ""))
+    (tmp_path / "apt-get").write_text("#!/bin/sh\n")  # this machine has it
+    (tmp_path / "apt-get").chmod(0o755)
+    environment = {
+        **elsewhere, "PATH": f"{tmp_path}:{python.parent}:{postgres.binaries}:{elsewhere['PATH']}", "PGUSER": USER,
+        "PGHOST": str(postgres.folder), "PGPORT": str(postgres.port),
+    }
+    postgres.query(f"CREATE ROLE mcp LOGIN PASSWORD '{PASSWORD}'")
+    try:
+        said = run(["sh", "-ec", f"{lines}mcp-session-store status"], env=environment, cwd=tmp_path)
+        assert said.startswith("run 1 postgresql\n") and "127.0.0.1" in said and PASSWORD not in said
+    finally:
+        postgres.drop("mcp")
+        postgres.query("DROP ROLE mcp")
+
+
 def test_npm_installs_what_reaches_a_server(
     packages: Path, address: str, tmp_path: Path, elsewhere: Environment
 ) -> None:
