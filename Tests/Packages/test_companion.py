@@ -8,14 +8,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from installing import PATIENCE, ROOT, one, run
+from installing import PATIENCE, ROOT, environment, one, pip, run
 from release import version
 
 PROGRAM, COMPANION = "mcp-session-store", "mcp-session-store-dynamic"
@@ -49,10 +48,9 @@ await store.close()
 @pytest.fixture(scope="module")
 def python(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with nothing but the wheel."""
-    folder = tmp_path_factory.mktemp("companion")
-    run([sys.executable, "-m", "venv", folder])
-    run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", one(packages, "*.whl")])
-    return folder / "bin/python"
+    python = environment(tmp_path_factory.mktemp("companion"))
+    pip(python, "install", "--no-index", one(packages, "*.whl"))
+    return python
 
 
 @pytest.fixture
@@ -96,13 +94,13 @@ def test_the_five_lines_of_the_readme(
     (tmp_path / "server.py").write_text(RUNS.replace("sys.argv[1]", ""))
     (tmp_path / "apt-get").write_text("#!/bin/sh\n")  # this machine has it
     (tmp_path / "apt-get").chmod(0o755)
-    environment = {
+    variables = {
         **elsewhere, "PATH": f"{tmp_path}:{python.parent}:{postgres.binaries}:{elsewhere['PATH']}", "PGUSER": USER,
         "PGHOST": str(postgres.folder), "PGPORT": str(postgres.port),
     }
     postgres.query(f"CREATE ROLE mcp LOGIN PASSWORD '{PASSWORD}'")
     try:
-        said = run(["sh", "-ec", f"{lines}mcp-session-store status"], env=environment, cwd=tmp_path)
+        said = run(["sh", "-ec", f"{lines}mcp-session-store status"], env=variables, cwd=tmp_path)
         assert said.startswith("run 1 postgresql\n") and "127.0.0.1" in said and PASSWORD not in said
     finally:
         postgres.drop("mcp")
@@ -112,17 +110,17 @@ def test_the_five_lines_of_the_readme(
 def test_npm_installs_what_reaches_a_server(
     packages: Path, address: str, tmp_path: Path, elsewhere: Environment
 ) -> None:
-    environment = {**elsewhere, "HOME": str(tmp_path), "npm_config_cache": str(tmp_path / "cache")}
+    variables = {**elsewhere, "HOME": str(tmp_path), "npm_config_cache": str(tmp_path / "cache")}
     (tmp_path / "package.json").write_text('{"name": "project", "private": true}')
     run(
         ["npm", "install", "--offline", "--ignore-scripts", "--no-audit", "--no-fund",
          *packages.glob(f"{PROGRAM}-linux-*-{version()}.tgz"), packages / f"{PROGRAM}-{version()}.tgz"], cwd=tmp_path,
-        env=environment)
+        env=variables)
     (tmp_path / "runs.mjs").write_text(RUNS_IN_NODE)
     for number in (1, 2):
-        assert run(["node", "runs.mjs", address], env=environment, cwd=tmp_path) == f"run {number} postgresql\n"
+        assert run(["node", "runs.mjs", address], env=variables, cwd=tmp_path) == f"run {number} postgresql\n"
     command = tmp_path / "node_modules/.bin" / PROGRAM
-    assert "postgresql" in run([command, "status", "--database", address], env=environment)
+    assert "postgresql" in run([command, "status", "--database", address], env=variables)
 
 
 def test_it_writes_archives_and_reads_them(folder: Path, tmp_path: Path, elsewhere: Environment) -> None:
@@ -159,10 +157,10 @@ def test_without_it_the_error_says_what_to_do(need: str, folder: Path, elsewhere
     assert run([folder / PROGRAM, "--version"], env=elsewhere) == f"{PROGRAM} {version()}\n"
 
 
-def refusal(folder: Path, words: list[str], environment: Environment) -> str:
+def refusal(folder: Path, words: list[str], variables: Environment) -> str:
     """What it says on standard error when a library cannot be had."""
     done = subprocess.run(
-        [folder / PROGRAM, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE,
+        [folder / PROGRAM, *words], cwd=folder, env=variables, capture_output=True, text=True, timeout=PATIENCE,
         check=False)
     assert (done.returncode, done.stdout) == (69, ""), done
     return done.stderr
@@ -199,8 +197,8 @@ def test_it_may_not_be_run(folder: Path, elsewhere: Environment) -> None:
 
 def test_the_client_hands_the_reason_on(python: Path, folder: Path, elsewhere: Environment) -> None:
     (folder / COMPANION).unlink()
-    environment = {**elsewhere, "MCP_SESSION_STORE_BINARY": str(folder / PROGRAM)}
-    said = run([python, "-c", RUNS, "postgresql://nobody@127.0.0.1:1/none"], env=environment, fails=True)
+    variables = {**elsewhere, "MCP_SESSION_STORE_BINARY": str(folder / PROGRAM)}
+    said = run([python, "-c", RUNS, "postgresql://nobody@127.0.0.1:1/none"], env=variables, fails=True)
     assert f"{COMPANION}, which can, is not beside it" in said and "69" in said
 
 

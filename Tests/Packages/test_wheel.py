@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from installing import ROOT, one, run
+from installing import ROOT, environment, one, pip, run
 
 HELLO = """
 import asyncio, sys
@@ -36,13 +36,7 @@ def wheel(packages: Path) -> Path:
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """The interpreter of a fresh virtual environment, which nobody activates."""
-    run([sys.executable, "-m", "venv", tmp_path / "venv"])
-    return tmp_path / "venv/bin/python"
-
-
-def pip(python: Path, *arguments: str | Path) -> str:
-    return run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments])
+    return environment(tmp_path / "venv")
 
 
 def test_it_is_what_tools_expect_of_a_wheel(wheel: Path) -> None:
@@ -71,14 +65,14 @@ def test_installed_alone_it_serves_and_goes_without_a_trace(
     wheel: Path, python: Path, tmp_path: Path, elsewhere: Environment
 ) -> None:
     before = listing(python)
-    pip(python, "--no-index", wheel)
+    pip(python, "install", "--no-index", wheel)
     database = tmp_path / "sessions.db"
     assert run([python, "-c", HELLO, database], env=elsewhere, cwd=tmp_path).startswith("s-1 ")
     command = python.with_name("mcp-session-store")
     assert "sessions" in run([command, "status", "--database", database], env=elsewhere, cwd=tmp_path)
     assert run([command, "--version"], env=elsewhere).startswith("mcp-session-store ")
     assert "nonsense" in run([command, "nonsense"], env=elsewhere, fails=True)
-    run([python, "-m", "pip", "uninstall", "--quiet", "--yes", "mcp-session-store"])
+    pip(python, "uninstall", "--yes", "mcp-session-store")
     assert listing(python) == before
 
 
@@ -88,17 +82,17 @@ def listing(python: Path) -> set[Path]:
 
 def test_a_target_folder_on_the_path(wheel: Path, tmp_path: Path, elsewhere: Environment) -> None:
     target = tmp_path / "target"
-    pip(Path(sys.executable), "--no-index", "--target", target, wheel)
-    environment = {**elsewhere, "PYTHONPATH": str(target)}
-    assert run([sys.executable, "-c", HELLO, tmp_path / "s.db"], env=environment).startswith("s-1 ")
+    pip(Path(sys.executable), "install", "--no-index", "--target", target, wheel)
+    variables = {**elsewhere, "PYTHONPATH": str(target)}
+    assert run([sys.executable, "-c", HELLO, tmp_path / "s.db"], env=variables).startswith("s-1 ")
 
 
 def test_uv_run_with(wheel: Path, tmp_path: Path, elsewhere: Environment) -> None:
     uv = Path(sys.executable).with_name("uv")
-    environment = {**elsewhere, "HOME": str(tmp_path)}
+    variables = {**elsewhere, "HOME": str(tmp_path)}
     printed = run(
         [uv, "run", "--no-project", "--offline", "--quiet", "--python", sys.executable, "--with", wheel, "python", "-c",
-         HELLO, tmp_path / "s.db"], env=environment, cwd=tmp_path)
+         HELLO, tmp_path / "s.db"], env=variables, cwd=tmp_path)
     assert printed.startswith("s-1 ")
 
 
@@ -114,7 +108,7 @@ def test_from_a_zip_archive_it_says_why_not(wheel: Path, tmp_path: Path, elsewhe
 def test_the_source_package_is_the_client_alone_and_says_so(
     packages: Path, python: Path, tmp_path: Path, elsewhere: Environment
 ) -> None:
-    pip(python, one(packages, "mcp_session_store-*.tar.gz"))
+    pip(python, "install", one(packages, "mcp_session_store-*.tar.gz"))
     said = run([python, "-c", HELLO, tmp_path / "s.db"], env=elsewhere, fails=True)
     assert "the source package is the client alone" in said and "Looked for:" in said
     for place in ("_program/mcp-session-store (not there)", "/usr/bin/mcp-session-store"):
@@ -123,13 +117,13 @@ def test_the_source_package_is_the_client_alone_and_says_so(
     # With a program somewhere it works: its own script, which stands first on the PATH, is not taken for one.
     program = unpacked(one(packages, "*.whl"), tmp_path) / "mcp_session_store/_program/mcp-session-store"
     program.chmod(0o755)
-    environment = {**elsewhere, "PATH": f"{python.parent}:{program.parent}:{elsewhere['PATH']}"}
-    assert run([python, "-c", HELLO, tmp_path / "s.db"], env=environment).startswith("s-1 ")
+    variables = {**elsewhere, "PATH": f"{python.parent}:{program.parent}:{elsewhere['PATH']}"}
+    assert run([python, "-c", HELLO, tmp_path / "s.db"], env=variables).startswith("s-1 ")
 
 
 def test_the_folder_of_the_client_can_be_installed(python: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "protocol/clients/python", tmp_path / "client")
-    pip(python, tmp_path / "client")
+    pip(python, "install", tmp_path / "client")
     run([python, "-c", "import mcp_session_store; print(mcp_session_store.__version__)"])
 
 
@@ -137,19 +131,19 @@ def test_the_folder_of_the_client_can_be_installed(python: Path, tmp_path: Path)
 def test_what_is_named_is_not_replaced(
     explicit: str, wheel: Path, python: Path, tmp_path: Path, elsewhere: Environment
 ) -> None:
-    pip(python, "--no-index", wheel)
+    pip(python, "install", "--no-index", wheel)
     missing = tmp_path / "no-such-program"
-    code, environment = HELLO, dict(elsewhere)
+    code, variables = HELLO, dict(elsewhere)
     if explicit == "option":
         code = HELLO.replace("Store(sys.argv[1])", f"Store(sys.argv[1], binary={str(missing)!r})")
     else:
-        environment["MCP_SESSION_STORE_BINARY"] = str(missing)
-    said = run([python, "-c", code, tmp_path / "s.db"], env=environment, fails=True)
+        variables["MCP_SESSION_STORE_BINARY"] = str(missing)
+    said = run([python, "-c", code, tmp_path / "s.db"], env=variables, fails=True)
     assert f"names '{missing}', which is not there" in said
 
 
 def test_no_right_to_execute_it(wheel: Path, python: Path, tmp_path: Path, elsewhere: Environment) -> None:
-    pip(python, "--no-index", wheel)
+    pip(python, "install", "--no-index", wheel)
     program = next((tmp_path / "venv").rglob("_program/mcp-session-store"))
     program.chmod(stat.S_IRUSR | stat.S_IWUSR)
     said = run([python, "-c", HELLO, tmp_path / "s.db"], env=elsewhere, fails=True)
@@ -198,17 +192,17 @@ else:
 def test_a_real_server_is_killed_and_knows_its_session_again(
     wheel: Path, python: Path, tmp_path: Path, elsewhere: Environment
 ) -> None:
-    pip(python, f"{wheel}[mcp]")
+    pip(python, "install", f"{wheel}[mcp]")
     (tmp_path / "server.py").write_text(SERVER)
     port = free_port()
-    environment = {**elsewhere, "HOME": str(tmp_path)}
+    variables = {**elsewhere, "HOME": str(tmp_path)}
 
     def server() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [python, tmp_path / "server.py", tmp_path / "sessions.db", str(port)], env=environment, cwd=tmp_path)
+            [python, tmp_path / "server.py", tmp_path / "sessions.db", str(port)], env=variables, cwd=tmp_path)
 
     def client(session: str) -> str:
-        return run([sys.executable, "-c", CLIENT, str(port), session], env=environment).strip()
+        return run([sys.executable, "-c", CLIENT, str(port), session], env=variables).strip()
 
     first = server()
     try:
