@@ -111,11 +111,15 @@ class Fleet:
 
     def __init__(self, binary: str, addresses: list[str], seed: str, *options: str) -> None:
         options = ("--max-events-per-session", "0", *options)
-        self.sidecars = [Sidecar(*options, database=address, binary=binary) for address in addresses]
+        self.sidecars = [Sidecar(*options, database=addresses[0], binary=binary)]
         self.pick = random.Random(seed)
         self.until = threading.Event()
         for number in range(SESSIONS):
             self.sidecars[0].call("create_session", session_id=f"s{number}", status="active", inactivity_timeout=0)
+        # All are there before anything happens to the way to the server: one that cannot start ends, as it should.
+        self.sidecars += [Sidecar(*options, database=address, binary=binary) for address in addresses[1:]]
+        for sidecar in self.sidecars:
+            sidecar.call("session_count")
         self.writers = [
             Writer(number, sidecar, random.Random(self.pick.random()), self.until)
             for number, sidecar in enumerate(self.sidecars)]
