@@ -17,7 +17,7 @@ from engine import Place
 from event_rows import with_single_events
 from faults import STRACE, needs_strace
 from shell import command, is_refused, output
-from sidecar import BINARY, PATIENCE, Sidecar, clean_environment
+from sidecar import BINARY, PATIENCE, Sidecar, clean_environment, request
 from test_user_data import fill
 
 
@@ -38,19 +38,38 @@ def dumped(database: Path | str, *operands: str) -> str:
 def rich(spawn: Callable[..., Sidecar], database: Path) -> Path:
     """A store that has records of every kind."""
     sidecar = spawn()
+    enrich(sidecar)
+    sidecar.finish()
+    return database
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The dump of such a store in a file, for all who only read it."""
+    database = tmp_path_factory.mktemp("rich") / "sessions.db"
+    sidecar = Sidecar(database=database)
+    try:
+        enrich(sidecar)
+        sidecar.finish()
+    finally:
+        sidecar.kill()
+    return dumped(database)
+
+
+def enrich(sidecar: Sidecar) -> None:
     for name in ("ada", "bob"):
         fill(sidecar, name)
     sidecar.call("check_rate_limit", key="k", limit=5, window=3_600_000)
     session = "session-canary-of-ada"
     sidecar.call("store_event", session_id=session, data={"n": 1.50, "t": "\u2028 ü \\ \" \x01"}, retry=5)
-    for number in range(600):
-        sidecar.call("append_log_entry", session_id=session, entry={"message_id": f"later-{number}"})
+    entries = [{"message_id": f"later-{number}"} for number in range(600)]
+    sidecar.send(*(request("append_log_entry", number, session_id=session, entry=entry)
+                   for number, entry in enumerate(entries)))  # fmt: skip
+    assert all("result" in sidecar.receive_answer() for _ in entries)
     sidecar.call("compact_log", session_id="session-canary-of-bob", checkpoint={"kind": "checkpoint"})
     sidecar.call("suspend_session", session_id="session-canary-of-bob", reason="why")
     for task in ("own-task-canary-of-ada", "task-canary-of-ada"):
         sidecar.call("require_task_input", task_id=task, input_requests={"q": None})
-    sidecar.finish()
-    return database
 
 
 KINDS = {
@@ -415,9 +434,9 @@ CONTRADICTIONS = {
 
 @pytest.mark.file_only
 @pytest.mark.parametrize("case", CONTRADICTIONS)
-def test_what_contradicts_itself_is_refused_by_line_and_leaves_no_file(rich: Path, tmp_path: Path, case: str) -> None:
+def test_what_contradicts_itself_is_refused_by_line_and_leaves_no_file(text: str, tmp_path: Path, case: str) -> None:
     make, mention = CONTRADICTIONS[case]
-    bad, number = make(dumped(rich))
+    bad, number = make(text)
     folder = tmp_path / "new"
     folder.mkdir()
     is_refused(load(folder / "new.db", bad), 65, "nothing was loaded", f"line {number}: ", mention)
@@ -426,8 +445,7 @@ def test_what_contradicts_itself_is_refused_by_line_and_leaves_no_file(rich: Pat
 
 @pytest.mark.file_only
 @pytest.mark.parametrize("params", ["small", "large" * 200])
-def test_a_payload_that_stands_in_two_places_is_refused(rich: Path, tmp_path: Path, params: str) -> None:
-    text = dumped(rich)
+def test_a_payload_that_stands_in_two_places_is_refused(text: str, tmp_path: Path, params: str) -> None:
     assert json.loads(text.split("\n")[first_of(text, "task") - 1])["task"]["original_params"] is None
     bad, _ = said("task", original_params=params)(text)
     is_refused(load(tmp_path / "new.db", bad), 65, "nothing was loaded", "the dump contradicts itself", "payload")
