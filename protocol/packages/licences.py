@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Part:
     text: str
 
 
+@functools.cache
 def parts() -> list[Part]:
     return [
         Part(

@@ -11,21 +11,30 @@ from pathlib import Path
 
 from release import NAME, ROOT, run
 
-BUILD = ROOT / ".build" / "static"
+BUILD = ROOT / ".build" / "programs"
 COMPANION = f"{NAME}-dynamic"
 HERE = Path(__file__).resolve().parent
 
 
 def build() -> Path:
-    """Builds both, in one folder; the linker's warnings about dlopen are harmless, for nothing is loaded by it."""
+    """Builds both, in one folder, of what the tests and the README build: compiled once, and linked two times more."""
     command: list[str | Path] = [
-        "swift", "build", "-c", "release", "--package-path", ROOT, "--scratch-path", BUILD, "--product", NAME,
-        "--static-swift-stdlib", "-Xswiftc", "-static-executable", "-Xswiftc", "-file-prefix-map",
-        "-Xswiftc", f"{ROOT}=.", "-Xlinker", "-s",
-    ]
+        "swift", "build", "-c", "release", "--package-path", ROOT, "--product", NAME, "--static-swift-stdlib"]
     run(command)
-    program = Path(run([*command, "--show-bin-path"]).strip()) / NAME
-    link(program)
+    compiled = Path(run([*command, "--show-bin-path"]).strip()) / f"{NAME}.product" / "Objects.LinkFileList"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    program = BUILD / NAME
+    # The linker's warnings about dlopen are harmless: nothing is loaded by this one.
+    link(compiled, program, "-static-executable")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        # What is found there first goes into the file, instead of being asked of the system.
+        for library in ("libsqlite3.a", "libstdc++.a"):
+            (place / library).symlink_to(archive(library))
+        run(["clang", "-O2", "-fno-builtin", "-c", HERE / "hypotf.c", "-o", place / "hypotf.o"])
+        # lld leaves out what the static libraries have and nobody calls; some of that needs a newer libc.
+        link(
+            compiled, companion(program), "-use-ld=lld", "-Xclang-linker", "-no-pie", "-L", place, place / "hypotf.o")
     return program
 
 
@@ -33,20 +42,11 @@ def companion(program: Path) -> Path:
     return program.with_name(COMPANION)
 
 
-def link(program: Path) -> None:
-    """Makes the companion of what the program was made of: compiling all of it again would take minutes."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        # What is found there first goes into the file, instead of being asked of the system.
-        for library in ("libsqlite3.a", "libstdc++.a"):
-            (place / library).symlink_to(archive(library))
-        run(["clang", "-O2", "-fno-builtin", "-c", HERE / "hypotf.c", "-o", place / "hypotf.o"])
-        run([
-            "swiftc", "-emit-executable", "-static-stdlib", "-use-ld=lld", "-module-name", "mcp_session_store",
-            "-L", place, f"@{program.parent / f'{NAME}.product' / 'Objects.LinkFileList'}", place / "hypotf.o",
-            "-Xlinker", "--defsym", "-Xlinker", "main=mcp_session_store_main", "-Xlinker", "--gc-sections",
-            "-Xlinker", "-s", "-Xclang-linker", "-no-pie", "-o", companion(program),
-        ])
+def link(compiled: Path, program: Path, *how: str | Path) -> None:
+    run([
+        "swiftc", "-emit-executable", "-static-stdlib", "-module-name", "mcp_session_store", f"@{compiled}", *how,
+        "-Xlinker", "--defsym", "-Xlinker", "main=mcp_session_store_main", "-Xlinker", "--gc-sections",
+        "-Xlinker", "-s", "-o", program])
 
 
 def archive(library: str) -> Path:
