@@ -323,7 +323,8 @@ test('an answer that died with the sidecar changes nothing: the outcome is store
   const task = await worker.create({ ...alice, ...callOf('n') })
   assert.deepEqual((await become(worker, task, 'completed')).result, { n: 1 })
   await eventually(async () => (await statusesOf(store))[0] === 'done', 'the end of the work')
-  assert.deepEqual(errors, [])
+  // The sidecar may have taken with it what asked for more work.
+  assert.deepEqual(errors.filter(({ method }) => method !== 'claim_work'), [])
 })
 
 test('clients that know no tasks have tools for them', async (t) => {

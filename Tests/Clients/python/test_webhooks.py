@@ -318,21 +318,20 @@ def test_a_receiver_that_is_gone_may_end_its_subscription(binary: Path) -> None:
     run(work)
 
 
-def test_an_older_secret_signs_along_for_a_while(binary: Path) -> None:
+@pytest.mark.parametrize(("grace", "signs"), [(60_000, 2), (1, 1)])
+def test_an_older_secret_signs_along_for_a_while(grace: int, signs: int, binary: Path) -> None:
     async def work(stack: AsyncExitStack) -> None:
         other = secret("z")
-        server = await opened(stack, ":memory:", binary, secret_grace=600)
+        server = await opened(stack, ":memory:", binary, secret_grace=grace)
         one = await stack.enter_async_context(Receiver(SECRET, other))
         await server.subscribe(one.url)
         await server.subscribe(one.url, secret=other)
+        await asyncio.sleep(0.05)  # longer than the shorter grace
         await stack.enter_async_context(server.sender())
         await server.publish("a")
-        (both,) = await one.came(1)
-        assert sorted(both.verified) == sorted([SECRET, other])
-        assert len(both.headers["webhook-signature"].split(" ")) == 2
-        await asyncio.sleep(0.7)
-        await server.publish("b")
-        assert (await one.came(2))[1].verified == [other]
+        (delivery,) = await one.came(1)
+        assert sorted(delivery.verified) == sorted([SECRET, other][-signs:])
+        assert len(delivery.headers["webhook-signature"].split(" ")) == signs
 
     run(work)
 
@@ -443,7 +442,10 @@ def test_a_hopeless_receiver_is_left_alone_until_its_client_comes(binary: Path) 
                 await asyncio.sleep(0.01)
         assert len(one.events) >= 100
         one.handle = None
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(WAIT):
+            # What was claimed before is sent yet; what is claimed from here on is not.
+            while await server.work(status="leased"):
+                await asyncio.sleep(0.01)
         before = len(one.events)
         await server.publish("meanwhile")
         await asyncio.sleep(0.2)
@@ -482,11 +484,12 @@ def test_one_slow_receiver_holds_up_nobody_else(binary: Path) -> None:
         await server.subscribe(slow.url)
         await server.subscribe(quick.url)
         at_once = [0, 0]
+        answers = asyncio.Event()
 
         async def waits(delivery: Any) -> None:
             at_once[0] += 1
             at_once[1] = max(at_once)
-            await asyncio.sleep(0.5)
+            await answers.wait()
             at_once[0] -= 1
 
         slow.handle = waits
@@ -495,6 +498,7 @@ def test_one_slow_receiver_holds_up_nobody_else(binary: Path) -> None:
             await server.publish(str(number))
         await quick.came(12)
         assert len(slow.events) < 12
+        answers.set()
         await slow.came(12)
         assert at_once[1] <= 4
 
