@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from calls import MAKING, METHODS, RESULTS, Calls, kinds
-from event_rows import with_single_events
+from event_rows import with_single_records
 from part import Finding, Form
 from preloaded import Clock
 from sidecar import Sidecar
@@ -372,7 +372,7 @@ def rows(database: Path) -> dict[str, list[Any]]:
     with closing(sqlite3.connect(database)) as connection:
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         found = {table: connection.execute(f'SELECT * FROM "{table}"').fetchall() for table in tables}
-        return {table: sorted(rows, key=repr) for table, rows in with_single_events(found).items() if table != "store"}
+        return {table: sorted(rows, key=repr) for table, rows in with_single_records(found).items() if table != "store"}
 
 
 def difference(before: bytes, after: bytes) -> list[tuple[bytes, bytes]]:

@@ -94,16 +94,16 @@ import Testing
   @Test func aRowIsBounded() throws {
     let text = "\"" + String(repeating: "x", count: 998) + "\""
     let test = try store(try (0..<100).map { _ in try event(text) })
-    #expect(try test.rows("events WHERE length(data) > \(EventChunk.maxBytes)") == 0)
+    #expect(try test.rows("events WHERE length(data) > \(PayloadLines.maxBytes)") == 0)
     #expect(try test.rows("events") == 7)
     let many = try store(try numbers(1...3_000), limits: { $0.maxEventsPerSession = 0 })
-    #expect(try many.rows("events WHERE id - first_id >= \(EventChunk.maxEvents)") == 0)
+    #expect(try many.rows("events WHERE id - first_id >= \(PayloadLines.maxCount)") == 0)
     #expect(try many.rows("events") == 3)
     #expect(try seen(many).events.map(\.id) == Array(1...3_000))
   }
 
   @Test func whatIsLargeOrHasANewlineStandsAlone() throws {
-    let large = "\"" + String(repeating: "x", count: EventChunk.maxBytes) + "\""
+    let large = "\"" + String(repeating: "x", count: PayloadLines.maxBytes) + "\""
     let texts = ["1", "2", large, "3", "4", "[5,\n6]", "7", "8", "[\n]", "[\n\n]", "\u{20}9", "\r10"]
     let test = try store(try texts.map { try event($0) })
     #expect(try seen(test).events.map(\.data) == texts.map { try! JSONText($0) }.map(\.string))

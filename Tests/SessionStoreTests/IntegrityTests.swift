@@ -90,6 +90,13 @@ import Testing
       "2 rows of several events that have not a line and a time for each"
     ),
     (
+      """
+      UPDATE log_entries SET first_seq = 48, entry = '{}' || char(10) || '{}' WHERE seq = 50;
+      DELETE FROM log_entries WHERE seq IN (48, 49)
+      """,
+      "2 rows of several log entries that have not a line for each"
+    ),
+    (
       "DELETE FROM log_entries WHERE seq = 1; UPDATE store SET log_entries = 98",
       "2 sessions whose log entries are not those from the first to the last that they should have"
     ),

@@ -256,7 +256,9 @@ extension TestStore {
     try test.create("s") { $0.ttl = 1 }
     try test.write { store in
       for index in 1...700 {
-        _ = try store.appendLogEntry("s", TestStore.entry("m\(index)"), deduplicate: true, owner: .server)
+        // No two that follow each other share a row.
+        let entry = try TestStore.entry("m\(index)", kind: index % 2 == 0 ? .internal : nil)
+        _ = try store.appendLogEntry("s", entry, deduplicate: true, owner: .server)
       }
     }
     test.now += 1

@@ -589,7 +589,7 @@ final class ModelRun {
     try compareAudit(store)
     try same(
       "all log entries",
-      try rows("SELECT session, seq, coalesce(kind, '-'), entry FROM log_entries ORDER BY session, seq", columns: 4),
+      try store.storedLogEntries().map { line(["\($0.session)", "\($0.seq)", $0.kind, $0.entry]) },
       model.sessions.flatMap { session in
         session.log.entries.map { line(["\(session.number)", "\($0.seq)", $0.kind?.rawValue, $0.text]) }
       })

@@ -168,6 +168,24 @@ struct RawEvent: Equatable {
 }
 
 extension Store {
+  /// Log entries as they are stored, whatever rows they share.
+  func storedLogEntries() throws -> [(session: Int64, seq: Int64, kind: String?, entry: String)] {
+    var select = try tables.connection(.server).statement(
+      composed: "SELECT session, seq, kind, entry, first_seq FROM log_entries ORDER BY session, seq")
+    var entries: [(session: Int64, seq: Int64, kind: String?, entry: String)] = []
+    while try select.step() {
+      let (session, last, kind) = (select.integer(0), select.integer(1), select.optionalString(2))
+      let lines =
+        select.isNull(4) ? [select.string(3)] : select.string(3).split(separator: "\n").map { String($0) }
+      let first = select.optionalInteger(4) ?? last
+      if Int64(lines.count) != last - first + 1 {
+        throw TestFailure(description: "a row of \(lines.count) lines for the entries \(first) to \(last)")
+      }
+      for (index, line) in lines.enumerated() { entries.append((session, first + Int64(index), kind, line)) }
+    }
+    return entries
+  }
+
   /// All that SQL sees in table `events`, however many share a row.
   func storedEvents() throws -> [RawEvent] {
     var select = try tables.connection(.server).statement(

@@ -1,4 +1,4 @@
-"""The rows of table `events` as what they hold: a row may have several events, each on a line of its own."""
+"""The rows of tables `events` and `log_entries` as what they hold: a row may have several, each on a line."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,6 +21,17 @@ def single(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return events
 
 
-def with_single_events(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of all tables, with a row for each event: how many share one is nobody's business."""
-    return {name: single(rows) if name == "events" else rows for name, rows in tables.items()}
+def single_entries(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """What `SELECT * FROM log_entries` gives, as a row for each entry: session, seq, kind, entry."""
+    entries: list[tuple[Any, ...]] = []
+    for session, last, kind, entry, first in rows:
+        lines = [entry] if first is None else entry.split("\n")
+        assert first is None or len(lines) == last - first + 1 > 1, f"{len(lines)} lines for {first} to {last}"
+        entries += ((session, last - len(lines) + 1 + index, kind, line) for index, line in enumerate(lines))
+    return entries
+
+
+def with_single_records(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables, with a row for each event and log entry: how many share one is nobody's business."""
+    singles = {"events": single, "log_entries": single_entries}
+    return {name: singles[name](rows) if name in singles else rows for name, rows in tables.items()}

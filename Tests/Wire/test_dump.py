@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from engine import Place
-from event_rows import with_single_events
+from event_rows import with_single_records
 from faults import STRACE, needs_strace
 from shell import command, is_refused, output
 from sidecar import BINARY, PATIENCE, Sidecar, clean_environment, request
@@ -113,7 +113,7 @@ def rows(database: Path) -> dict[str, list[str]]:
         names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         tables = [name for (name,) in names if name != "store"]
         found = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in tables}
-        return {name: sorted(map(repr, rows)) for name, rows in with_single_events(found).items()}
+        return {name: sorted(map(repr, rows)) for name, rows in with_single_records(found).items()}
 
 
 def test_a_loaded_store_goes_on_where_the_other_was(

@@ -4,17 +4,11 @@ import JSON
 /// Events of one session that follow each other, as they lie in one row of table `events`: the only file that knows
 /// how.
 ///
-/// The row of a lone event holds its payload as it came. A row of several has a `first_id` and a line for each payload,
-/// which works because what came on a line has no newline in it; a payload that has one stands alone. Stream, type and
-/// retry are the same for all of them. Where their times are not, `times` has what each is behind that of the first,
-/// with spaces between them.
+/// The row of a lone event holds its payload as it came. A row of several has a `first_id` and a line for each payload.
+/// Stream, type and retry are the same for all of them. Where their times are not, `times` has what each is behind that
+/// of the first, with spaces between them.
 struct EventChunk {
-  /// Bytes of payloads in a row of several. with four times as many a page of ten events takes twice as long,
-  /// and writing gains nothing.
-  static let maxBytes = 16_384
-  static let maxEvents: Int64 = 1_024
-
-  private(set) var session: SessionNumber?
+  private var session: SessionNumber?
   private var firstID: Int64 = 0
   private var lastID: Int64 = 0
   private var streamID: String?
@@ -28,23 +22,23 @@ struct EventChunk {
 
   var isEmpty: Bool { lastID == 0 }
   /// bytes of its payloads
-  var count: Int { lines.count }
+  var byteCount: Int { lines.byteCount }
 
   /// Adds the event, in a new row when it does not go into that of those before it; then that one is written.
-  /// - Parameter id: the one behind the event that was added last, if that was of the same session
   mutating func add(
     _ event: NewEvent, _ data: Payload, id: Int64, timestamp: Int64, of session: SessionNumber, to tables: Tables
   ) throws {
     let eventType = event.eventType == NewEvent.defaultType ? nil : event.eventType
     if !isEmpty {
-      if self.session == session, retry == event.retry, takes(data), Self.isSame(streamID, event.streamID),
+      if self.session == session, id == lastID + 1, retry == event.retry, lines.takes(data),
+        Self.isSame(streamID, event.streamID),
         Self.isSame(self.eventType, eventType)
       {
         return append(data, timestamp)
       }
       try write(to: tables)
     }
-    if data.text.bytes.count >= Self.maxBytes {
+    if data.text.bytes.count >= PayloadLines.maxBytes {
       let insert = try Self.insert(session, id, event.streamID, eventType, timestamp, event.retry, tables)
       return try insert.run(binding: 7, data)
     }
@@ -58,11 +52,6 @@ struct EventChunk {
   private static func isSame(_ one: String?, _ other: String?) -> Bool {
     guard let one, let other else { return one == nil && other == nil }
     return one.isSame(as: other)
-  }
-
-  private func takes(_ data: Payload) -> Bool {
-    lines.count + data.text.bytes.count < Self.maxBytes && lastID - firstID < Self.maxEvents - 1
-      && !PayloadLines.areSeveral(data) && (lastID > firstID || !lines.areSeveral)
   }
 
   private mutating func append(_ data: Payload, _ time: Int64) {
@@ -138,92 +127,16 @@ struct EventChunk {
   }
 }
 
-/// The chunks to which the open group may still add, one for each session. They are rows by the end of the group, and
-/// before anything that reads or deletes events of the session.
-struct OpenChunks {
-  /// bytes of payloads, and chunks, that may wait
-  private static let maxBytes = 1 << 20
-  private static let maxChunks = 1_024
-  /// of which the memory is kept however large they were
-  private static let kept = 32
-
-  /// the first ``count`` are in use, and of those only what is not empty waits
-  private var chunks: [EventChunk] = []
-  private(set) var count = 0
-  private(set) var bytes = 0
-
-  /// Where a session's chunk is.
-  /// - Parameter place: where it was put last; that may be another's now
-  func index(_ place: Int32, of session: SessionNumber) -> Int? {
-    let index = Int(place)
-    return index >= 0 && index < count && chunks[index].session == session ? index : nil
-  }
-
-  /// - Returns: where the session's chunk is now
-  mutating func add(
-    _ event: NewEvent, _ data: Payload, id: Int64, timestamp: Int64, of session: SessionNumber, at place: Int32,
-    to tables: Tables
-  ) throws -> Int32 {
-    if bytes >= Self.maxBytes || count >= Self.maxChunks { try write(to: tables) }
-    var index = count
-    if let known = self.index(place, of: session) {
-      index = known
-    } else {
-      if count == chunks.count { chunks.append(EventChunk()) }
-      count += 1
-    }
-    bytes -= chunks[index].count
-    try chunks[index].add(event, data, id: id, timestamp: timestamp, of: session, to: tables)
-    bytes += chunks[index].count
-    return Int32(index)
-  }
-
-  mutating func write(_ index: Int, to tables: Tables) throws {
-    bytes -= chunks[index].count
-    try chunks[index].write(to: tables)
-  }
-
-  mutating func write(to tables: Tables) throws {
-    for index in 0..<count { try chunks[index].write(to: tables) }
-    empty()
-  }
-
-  mutating func forget() {
-    for index in 0..<count { chunks[index].forget() }
-    empty()
-  }
-
-  private mutating func empty() {
-    if count > Self.kept { for index in Self.kept..<count { chunks[index].shrink() } }
-    (count, bytes) = (0, 0)
-  }
-}
-
 extension Store {
-  /// Adds an event to the session's rows; the next writer to them is ``writeEvents(of:)``.
+  /// Adds an event to the session's rows; the next writer to them is ``writeChunks(of:)``.
   func add(_ event: NewEvent, _ data: Payload, id: Int64, to slot: SessionSlot) throws {
-    let (session, place) = (cache.rows[slot].number, cache.rows[slot].openChunk)
-    cache.setOpenChunk(
-      slot,
-      try openChunks.add(
-        event, data, id: id, timestamp: event.timestamp ?? now, of: session, at: place, to: tables))
-  }
-
-  /// Makes rows of what was added to the session; needed before SQL that reads or deletes its events.
-  func writeEvents(of slot: SessionSlot) throws {
-    if openChunks.count == 0 { return }
-    let row = cache.rows[slot]
-    if let index = openChunks.index(row.openChunk, of: row.number) { try openChunks.write(index, to: tables) }
-  }
-
-  /// The same for all sessions.
-  func writeEvents() throws {
-    if openChunks.count > 0 { try openChunks.write(to: tables) }
+    let index = try openChunk(of: slot)
+    try openChunks.add(event, data, id: id, timestamp: event.timestamp ?? now, at: index, to: tables)
   }
 
   /// Makes the row that holds an event anew.
   /// - Parameter change: gets each of its events, and says what payload it has then; nil: it goes
-  func rewriteRow(
+  func rewriteEvents(
     of session: SessionNumber, holding id: Int64, _ change: (Int64, JSONText) -> Payload?
   ) throws {
     var kept: [(id: Int64, event: NewEvent, data: Payload)] = []
@@ -296,20 +209,14 @@ struct EventTimes {
 }
 
 /// An event as it lies in the row that is being read; valid until the next step.
-package struct EventRow: ~Copyable {
+package struct EventRow: RowOfSeveral, ~Copyable {
   private var row: Statement
   /// of ``columns``, the first
   private let column: Int32
   /// events up to it are passed over
   private let after: Int64
-  package private(set) var id: Int64 = 0
   package private(set) var timestamp: Int64 = 0
-  /// of the row
-  private var lastID: Int64 = 0
-  private var isLone = true
-  /// of a row of several
-  private var lines: [UInt8] = []
-  private var line = 0..<0
+  private var lines = StoredLines()
   private var times = EventTimes()
 
   static let columns = "id, stream_id, event_type, timestamp, retry, data, first_id, times"
@@ -323,6 +230,8 @@ package struct EventRow: ~Copyable {
     self.after = after
   }
 
+  package var id: Int64 { lines.number }
+  var number: Int64 { id }
   package var streamID: String? { row.optionalString(column + 1) }
   package var eventType: String { storedType ?? NewEvent.defaultType }
   /// nil for the default
@@ -331,25 +240,24 @@ package struct EventRow: ~Copyable {
   var session: Int64 { row.integer(column - 1) }
 
   /// A column that stands behind the others.
-  func string(behind index: Int32) -> String { row.string(column + 8 + index) }
+  func optionalString(behind index: Int32) -> String? { row.optionalString(column + 8 + index) }
 
   /// Appends the payload as it came.
   package func appendData(to bytes: inout [UInt8]) {
-    if isLone { row.append(column + 5, to: &bytes) } else { bytes.append(contentsOf: lines[line]) }
+    if lines.isLone { row.append(column + 5, to: &bytes) } else { lines.append(to: &bytes) }
   }
 
   package func withData<Result>(_ body: (Span<UInt8>) throws -> Result) rethrows -> Result {
-    isLone ? try row.withText(column + 5, body) : try body(lines.span.extracting(line))
+    lines.isLone ? try row.withText(column + 5, body) : try lines.withLine(body)
   }
 
-  var dataText: String { isLone ? row.string(column + 5) : String(decoding: lines[line], as: UTF8.self) }
+  var text: String { lines.isLone ? row.string(column + 5) : lines.text }
 
   /// Goes to the next event; false when there is none.
   mutating func step() throws -> Bool {
     repeat {
-      if id < lastID {
-        id += 1
-        try beginLine(line.upperBound + 1)
+      if try lines.next() {
+        timestamp = times.next()
       } else {
         guard try row.step() else { return false }
         try beginRow()
@@ -359,23 +267,11 @@ package struct EventRow: ~Copyable {
   }
 
   private mutating func beginRow() throws {
-    lastID = row.integer(column)
     timestamp = row.integer(column + 3)
-    isLone = row.isNull(column + 6)
-    if isLone { return id = lastID }
-    id = row.integer(column + 6)
+    let first = row.optionalInteger(column + 6)
+    try lines.begin(row, first: first, last: row.integer(column), payload: column + 5)
+    if first == nil { return }
     times.begin(first: timestamp, row, column + 7)
-    lines.removeAll(keepingCapacity: true)
-    row.append(column + 5, to: &lines)
-    try beginLine(0)
-  }
-
-  private mutating func beginLine(_ start: Int) throws {
-    // A damaged file must not end the process.
-    if start >= lines.count || id > lastID {
-      throw DatabaseError.corrupt("a row of table 'events' has fewer lines than events")
-    }
-    line = start..<(ByteWord.firstIndex(of: UInt8(ascii: "\n"), in: lines.span, from: start) ?? lines.count)
     timestamp = times.next()
   }
 

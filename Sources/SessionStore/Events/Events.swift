@@ -162,7 +162,7 @@ extension Store {
   func trimEvents(_ slot: SessionSlot) throws {
     let row = cache.rows[slot]
     if row.eventFloor <= row.eventTrimmed { return }
-    try writeEvents(of: slot)
+    try writeChunks(of: slot)
     try trimEvents(slot, through: row.eventFloor)
   }
 
@@ -187,7 +187,7 @@ extension Store {
     if tables.changes > 0 { try foldLosses(session: row.number) }
     try deleteEventRows(session: row.number, through: floor)
     if floor < row.lastEventID, try isMiddle(floor, of: row.number) {
-      try rewriteRow(of: row.number, holding: floor) { id, text in id > floor ? Payload(own: text) : nil }
+      try rewriteEvents(of: row.number, holding: floor) { id, text in id > floor ? Payload(own: text) : nil }
     }
     cache.update(slot) { $0.eventTrimmed = floor }
   }
@@ -276,7 +276,7 @@ extension Store {
 
   /// The id behind which the newest `count` events of a stream begin.
   private func beginning(ofLast count: Int, _ streamID: String, _ slot: SessionSlot) throws -> Int64 {
-    try writeEvents(of: slot)
+    try writeChunks(of: slot)
     let row = cache.rows[slot]
     var select = try tables.cursor(
       of: row.number,
@@ -299,7 +299,7 @@ extension Store {
   func readEvents(
     _ slot: SessionSlot, after: Int64, streamID: String?, limit: Int, visit: (borrowing EventRow) throws -> Bool
   ) throws -> EventPage {
-    try writeEvents(of: slot)
+    try writeChunks(of: slot)
     let row = cache.rows[slot]
     var page = EventPage(
       nextAfter: row.lastEventID, newestID: row.lastEventID, hasMore: false,
@@ -378,7 +378,7 @@ extension Store {
         dropped: row.eventFloor - after,
         oldestAvailable: row.eventCount > 0 ? row.eventFloor + 1 : nil)
     }
-    try writeEvents(of: slot)
+    try writeChunks(of: slot)
     let dropped = try deletedEvents(row, after: after, streamID) + evictedEvents(row, after: after, streamID)
     if dropped == 0 { return nil }
     var select = try tables.statement(

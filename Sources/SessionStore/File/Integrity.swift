@@ -88,7 +88,13 @@ enum Integrity {
       """
     ),
     ("events", "SELECT (SELECT sum(events) FROM store), (SELECT sum(last_event_id - event_floor) FROM sessions)"),
-    ("log entries", "SELECT (SELECT sum(log_entries) FROM store), (SELECT count(*) FROM log_entries)"),
+    (
+      "log entries",
+      """
+      SELECT (SELECT sum(log_entries) FROM store),
+        (SELECT coalesce(sum(seq - coalesce(first_seq, seq) + 1), 0) FROM log_entries)
+      """
+    ),
     (
       "lifecycle changes in the audit trail",
       "SELECT (SELECT sum(lifecycle_events) FROM store), (SELECT count(*) FROM audit_events WHERE ring = 'lifecycle')"
@@ -143,10 +149,19 @@ enum Integrity {
       """
     ),
     (
+      "rows of several log entries that have not a line for each",
+      """
+      SELECT count(*) FROM log_entries WHERE first_seq IS NOT NULL AND (
+        first_seq >= seq OR length(entry) - length(replace(entry, '\n', '')) <> seq - first_seq)
+      """
+    ),
+    (
       "sessions whose log entries are not those from the first to the last that they should have",
       """
       SELECT count(*) FROM sessions LEFT JOIN (
-        SELECT session, count(*) AS count, min(seq) AS first, max(seq) AS last FROM log_entries GROUP BY session
+        SELECT session, CAST(sum(seq - coalesce(first_seq, seq) + 1) AS BIGINT) AS count,
+          min(coalesce(first_seq, seq)) AS first, max(seq) AS last
+        FROM log_entries GROUP BY session
       ) AS stored ON stored.session = number
       WHERE coalesce(stored.count, 0) <> last_log_seq - log_floor OR stored.first <> log_floor + 1
         OR stored.last <> last_log_seq

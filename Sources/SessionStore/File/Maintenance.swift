@@ -167,7 +167,7 @@ extension Store {
   }
 
   private func deleteOldestEvents(_ slot: SessionSlot, _ limit: Int64) throws -> Int64 {
-    try writeEvents(of: slot)
+    try writeChunks(of: slot)
     let row = cache.rows[slot]
     var through = min((Saturating(row.eventTrimmed) + limit).value, row.lastEventID)
     if through == row.eventTrimmed { return 0 }
@@ -187,9 +187,17 @@ extension Store {
   }
 
   private func deleteOldestLogEntries(_ slot: SessionSlot, _ limit: Int64) throws -> Int64 {
+    try writeChunks(of: slot)
     let row = cache.rows[slot]
-    let through = min((Saturating(row.logFloor) + limit).value, row.lastLogSeq)
+    var through = min((Saturating(row.logFloor) + limit).value, row.lastLogSeq)
     if through == row.logFloor { return 0 }
+    do {
+      // To the end of a row.
+      var select = try tables.statement(
+        of: row.number, "SELECT min(seq) FROM log_entries WHERE session = $1 AND seq >= $2")
+      select.bind(2, through)
+      if try select.step(), let last = select.optionalInteger(0) { through = last }
+    }
     try deleteLogEntries(session: row.number, through: through)
     counters.logEntries -= through - row.logFloor
     cache.update(slot) { $0.logFloor = through }

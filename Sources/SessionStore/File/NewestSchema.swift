@@ -175,11 +175,13 @@ extension Schema {
     CREATE INDEX named_values_in_order ON named_values (tenant_id, principal, collection, number);
     CREATE INDEX named_values_by_expiry ON named_values (expires_at) WHERE expires_at IS NOT NULL;
 
+    -- A row may hold several entries that follow each other: they have the same kind, and in entry each has a line.
     CREATE TABLE log_entries (
       session INTEGER NOT NULL,
-      seq INTEGER NOT NULL,            -- from 1 in each session, contiguous, never reused
+      seq INTEGER NOT NULL,            -- from 1 in each session, contiguous, never reused; of several the last
       kind TEXT,
-      entry TEXT NOT NULL
+      entry TEXT NOT NULL,
+      first_seq INTEGER                -- of several; else NULL
     ) STRICT;
     CREATE UNIQUE INDEX log_entries_by_session ON log_entries (session, seq);
 

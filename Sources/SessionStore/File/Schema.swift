@@ -226,7 +226,7 @@ package struct Schema {
 
   private static let third = [
     rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
-    lineage, writeAllowances, rowsOfEvents, endedSessions, auditChains, work,
+    lineage, writeAllowances, rowsOfEvents, rowsOfLogEntries, endedSessions, auditChains, work,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -351,6 +351,11 @@ package struct Schema {
   private static let rowsOfEvents = """
     ALTER TABLE events ADD COLUMN first_id INTEGER; -- of several events in the row, whose last is id; else NULL
     ALTER TABLE events ADD COLUMN times TEXT; -- of several: what each is behind timestamp; NULL: nothing
+    """
+
+  /// The same of log entries: see ``LogChunk``.
+  private static let rowsOfLogEntries = """
+    ALTER TABLE log_entries ADD COLUMN first_seq INTEGER; -- of several entries in the row, whose last is seq; else NULL
     """
 
   /// A session may outlive its end. What an older program has ended is not kept: half of it may be gone.

@@ -28,21 +28,6 @@ package struct NewLogEntry {
   }
 }
 
-/// An entry as it lies in the row that is being read; valid until the next step.
-package struct LogRow: ~Copyable {
-  private var row: Statement
-
-  fileprivate init(_ row: consuming Statement) {
-    self.row = row
-  }
-
-  package var seq: Int64 { row.integer(0) }
-  /// Appends the entry as it came.
-  package func appendEntry(to bytes: inout [UInt8]) { row.append(1, to: &bytes) }
-
-  fileprivate mutating func step() throws -> Bool { try row.step() }
-}
-
 /// What a read of a log says beside the entries.
 package struct LogPage: Equatable {
   /// the seq up to which the read has looked, also past entries of another kind: where the next page begins
@@ -105,15 +90,10 @@ extension Store {
 
   /// Appends an entry whose message id is noted.
   private func append(_ entry: NewLogEntry, to slot: SessionSlot) throws -> Int64 {
-    let number = cache.rows[slot].number
     let seq = cache.rows[slot].lastLogSeq + 1
-    var insert = try tables.statement(
-      of: number,
-      "INSERT INTO log_entries (session, seq, kind, entry) VALUES ($1, $2, $3, $4)")
-    insert.bind(2, seq)
-    insert.bind(3, entry.kind?.rawValue)
-    try insert.run(binding: 4, payload(entry.entry, "entry"))
-    try noteParticipant(entry, seq, of: number)
+    let chunk = try openChunk(of: slot)
+    try openChunks.add(payload(entry.entry, "entry"), entry.kind, seq: seq, at: chunk, to: tables)
+    try noteParticipant(entry, seq, at: chunk)
     counters.logEntries += 1
     done.logEntriesAppended += 1
     noteMade(1)
@@ -128,6 +108,7 @@ extension Store {
   }
 
   private func clearLog(_ slot: SessionSlot) throws {
+    try writeChunks(of: slot)
     try writeMessageIDs(slot)
     let row = cache.rows[slot]
     if row.logCount > 0 { try deleteLogEntries(session: row.number, through: .max) }
@@ -159,6 +140,7 @@ extension Store {
     visit: (borrowing LogRow) throws -> Bool
   ) throws -> LogPage {
     let slot = try session(sessionID, owner: owner, for: .read)
+    try writeChunks(of: slot)
     let row = cache.rows[slot]
     var page = LogPage(
       nextAfter: row.lastLogSeq, newestSeq: row.lastLogSeq,
@@ -167,7 +149,7 @@ extension Store {
     if fromCheckpoint { start = max(start, row.logCheckpoint - 1) }
     if start >= row.lastLogSeq { return page }
 
-    var entries = LogRow(try logStatement(row.number, start, kind, limit + 1))
+    var entries = LogRow(try logStatement(row.number, start, kind, limit + 1), after: start)
     var count = 0
     var last = start
     while try entries.step() {
@@ -190,6 +172,6 @@ extension Store {
     conditions.add("seq > ?", start)
     if let kind { conditions.add("kind = ?", kind.rawValue) }
     return try tables.statement(
-      conditions, "SELECT seq, entry FROM log_entries", order: "seq", limit: limit, areLarge: true)
+      conditions, "SELECT \(LogRow.columns) FROM log_entries", order: "seq", limit: limit, areLarge: true)
   }
 }

@@ -333,16 +333,19 @@ extension Store {
 
   /// The message ids of the entries behind one.
   private func readEntries(_ row: SessionRow, behind seq: Int64) throws -> [(seq: Int64, messageID: String)] {
+    try writeChunks()
     var select = try tables.statement(
-      of: row.number, "SELECT seq, entry FROM log_entries WHERE session = $1 AND seq > $2 ORDER BY seq")
+      of: row.number,
+      "SELECT seq, kind, entry, first_seq FROM log_entries WHERE session = $1 AND seq > $2 ORDER BY seq")
     select.bind(2, seq)
+    var entries = LogRow(select, after: seq)
     var ids: [(seq: Int64, messageID: String)] = []
-    while try select.step() {
+    while try entries.step() {
+      var bytes: [UInt8] = []
+      entries.appendEntry(to: &bytes)
       // Of an entry that came in, no member that the log reads stands in it twice.
-      let value = select.json(1)?.members().first { $0.name?.isSame(as: "message_id") == true }?.value
-      if let id = value?.decodedString, !id.isEmpty {
-        ids.append((select.integer(0), id))
-      }
+      let value = JSONText(validated: bytes[...]).members().first { $0.name?.isSame(as: "message_id") == true }?.value
+      if let id = value?.decodedString, !id.isEmpty { ids.append((entries.seq, id)) }
     }
     return ids
   }

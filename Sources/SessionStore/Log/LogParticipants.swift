@@ -1,4 +1,5 @@
 import Database
+import JSON
 
 /// Somebody who wrote to a log.
 package struct LogParticipant: Equatable {
@@ -11,34 +12,81 @@ package struct LogParticipant: Equatable {
   package let lastSeq: Int64
 }
 
+/// What a group has of the senders of one log, and the table has not.
+struct NewParticipation {
+  struct Count {
+    let sender: String
+    fileprivate(set) var entries: Int64 = 1
+    fileprivate(set) var firstSeen: Int64
+    fileprivate(set) var lastSeen: Int64
+    fileprivate(set) var lastSeq: Int64
+  }
+
+  /// senders at most, which are looked through one by one
+  private static let maxCounts = 16
+
+  /// in the order in which they were first seen
+  private(set) var counts: [Count] = []
+  private(set) var byteCount = 0
+
+  /// - Returns: false when there is no room
+  mutating func note(_ sender: String, seen: Int64, seq: Int64) -> Bool {
+    if let index = counts.firstIndex(where: { $0.sender.isSame(as: sender) }) {
+      counts[index].entries += 1
+      counts[index].firstSeen = min(counts[index].firstSeen, seen)
+      counts[index].lastSeen = max(counts[index].lastSeen, seen)
+      counts[index].lastSeq = seq
+      return true
+    }
+    if counts.count == Self.maxCounts { return false }
+    counts.append(Count(sender: sender, firstSeen: seen, lastSeen: seen, lastSeq: seq))
+    byteCount += sender.utf8.count
+    return true
+  }
+
+  mutating func removeAll() {
+    counts.removeAll(keepingCapacity: true)
+    byteCount = 0
+  }
+}
+
 /// How many entries each sender wrote to a log, and when the last: counted as they are appended, so that it is known
 /// when the entries are compacted away. What a runtime writes itself (checkpoints, internal entries) is nobody's.
 extension Store {
   /// senders that are told apart in one log; all others are counted together
   package static let maxParticipants: Int64 = 1_000
 
-  func noteParticipant(_ entry: NewLogEntry, _ seq: Int64, of session: SessionNumber) throws {
+  func noteParticipant(_ entry: NewLogEntry, _ seq: Int64, at chunk: Int) throws {
     guard let sender = entry.sender, entry.kind == nil || entry.kind == .incoming else { return }
     let seen = entry.receivedAt ?? now
-    if isShared { return try countEntryUnseen(of: sender, seen, seq, session) }
-    if try countEntry(of: sender, seen, seq, session) { return }
+    if openChunks.note(sender, seen: seen, seq: seq, at: chunk) { return }
+    try writeParticipants(chunk)
+    _ = openChunks.note(sender, seen: seen, seq: seq, at: chunk)
+  }
+
+  /// Counts in the table what a group has of a sender.
+  func count(_ new: NewParticipation.Count, of session: SessionNumber) throws {
+    if isShared { return try countUnseen(new, session) }
+    if try add(new, to: new.sender, session) { return }
     let isFull = try countParticipants(session) >= Self.maxParticipants
-    if isFull, try countEntry(of: "", seen, seq, session) { return }
+    if isFull, try add(new, to: "", session) { return }
     var insert = try tables.statement(
       of: session,
       """
       INSERT INTO log_participants (session, sender, entries, first_seen, last_seen, last_seq)
-      VALUES ($1, $2, 1, $3, $3, $4)
+      VALUES ($1, $2, $3, $4, $5, $6)
       """)
-    insert.bind(2, isFull ? "" : sender)
-    insert.bind(3, seen)
-    insert.bind(4, seq)
+    insert.bind(2, isFull ? "" : new.sender)
+    insert.bind(3, new.entries)
+    insert.bind(4, new.firstSeen)
+    insert.bind(5, new.lastSeen)
+    insert.bind(6, new.lastSeq)
     try insert.run()
     noteMade(1)
   }
 
   /// The same without a look at what is there, which would be a trip.
-  private func countEntryUnseen(of sender: String, _ seen: Int64, _ seq: Int64, _ session: SessionNumber) throws {
+  private func countUnseen(_ new: NewParticipation.Count, _ session: SessionNumber) throws {
     var upsert = try tables.statement(
       of: session,
       """
@@ -46,35 +94,39 @@ extension Store {
       SELECT $1,
         CASE
           WHEN EXISTS (SELECT 1 FROM log_participants WHERE session = $1 AND sender = $2) THEN $2
-          WHEN (SELECT count(*) FROM log_participants WHERE session = $1) < $5 THEN $2
+          WHEN (SELECT count(*) FROM log_participants WHERE session = $1) < $7 THEN $2
           ELSE '' END,
-        1, $3, $3, $4
-      ON CONFLICT (session, sender) DO UPDATE SET entries = log_participants.entries + 1,
+        $3, $4, $5, $6
+      ON CONFLICT (session, sender) DO UPDATE SET entries = log_participants.entries + excluded.entries,
         first_seen = CASE WHEN log_participants.first_seen < excluded.first_seen
           THEN log_participants.first_seen ELSE excluded.first_seen END,
         last_seen = CASE WHEN log_participants.last_seen > excluded.last_seen
           THEN log_participants.last_seen ELSE excluded.last_seen END,
         last_seq = excluded.last_seq
       """)
-    upsert.bind(2, sender)
-    upsert.bind(3, seen)
-    upsert.bind(4, seq)
-    upsert.bind(5, Self.maxParticipants)
+    upsert.bind(2, new.sender)
+    upsert.bind(3, new.entries)
+    upsert.bind(4, new.firstSeen)
+    upsert.bind(5, new.lastSeen)
+    upsert.bind(6, new.lastSeq)
+    upsert.bind(7, Self.maxParticipants)
     try upsert.run()
   }
 
-  private func countEntry(of sender: String, _ seen: Int64, _ seq: Int64, _ session: SessionNumber) throws -> Bool {
+  private func add(_ new: NewParticipation.Count, to sender: String, _ session: SessionNumber) throws -> Bool {
     var update = try tables.statement(
-      of: session, as: 3,
+      of: session, as: 5,
       """
-      UPDATE log_participants SET entries = entries + 1,
-        first_seen = CASE WHEN first_seen < $1 THEN first_seen ELSE $1 END,
-        last_seen = CASE WHEN last_seen > $1 THEN last_seen ELSE $1 END, last_seq = $2
-      WHERE session = $3 AND sender = $4
+      UPDATE log_participants SET entries = entries + $1,
+        first_seen = CASE WHEN first_seen < $2 THEN first_seen ELSE $2 END,
+        last_seen = CASE WHEN last_seen > $3 THEN last_seen ELSE $3 END, last_seq = $4
+      WHERE session = $5 AND sender = $6
       """)
-    update.bind(1, seen)
-    update.bind(2, seq)
-    update.bind(4, sender)
+    update.bind(1, new.entries)
+    update.bind(2, new.firstSeen)
+    update.bind(3, new.lastSeen)
+    update.bind(4, new.lastSeq)
+    update.bind(6, sender)
     try update.run()
     return tables.changes > 0
   }
@@ -111,6 +163,7 @@ extension Store {
     _ sessionID: String, after: Int64, limit: Int, owner: Owner, visit: (LogParticipant) throws -> Bool
   ) throws -> Bool {
     let slot = try session(sessionID, owner: owner, for: .read)
+    try writeChunks(of: slot)
     var select = try tables.statement(
       of: cache.rows[slot].number,
       """

@@ -89,21 +89,24 @@ extension Store {
         records += 1
         if writer.count >= Self.pieceBytes { try emit(writer.take(), records) }
       }
-      let select =
-        kind.holdsSeveral
-        ? "SELECT session, \(EventRow.columns) FROM events"
-        : selection == nil ? kind.select : kind.select(without: ["seal"])
-      var rows = try tables.statement(
-        conditions, select, suffix: " ORDER BY " + kind.key.joined(separator: ", "), areLarge: true)
-      if kind.holdsSeveral {
-        var events = EventRow(rows, from: 1)
-        while try events.step() {
-          events.writeRecord(to: &writer)
+      func rows(_ select: String) throws -> Statement {
+        try tables.statement(
+          conditions, select, suffix: " ORDER BY " + kind.key.joined(separator: ", "), areLarge: true)
+      }
+      func write<Rows: RowOfSeveral & ~Copyable>(_: Rows.Type) throws {
+        var records = Rows(try rows(kind.selectSeveral(Rows.self)), from: 1, after: 0)
+        while try records.step() {
+          records.writeRecord(to: &writer)
           try end()
         }
-      } else {
-        while try rows.step() {
-          kind.write(rows, secrets: secrets, to: &writer)
+      }
+      switch kind.several {
+      case .events: try write(EventRow.self)
+      case .logEntries: try write(LogRow.self)
+      case nil:
+        var records = try rows(selection == nil ? kind.select : kind.select(without: ["seal"]))
+        while try records.step() {
+          kind.write(records, secrets: secrets, to: &writer)
           try end()
         }
       }
@@ -164,8 +167,21 @@ extension Store {
 }
 
 extension RecordKind {
-  /// Whether a row of its table may hold several records: see ``EventChunk``.
-  var holdsSeveral: Bool { name == Self.event.name }
+  /// What a row of its table may hold several of: see ``EventChunk`` and ``LogChunk``.
+  enum Several { case events, logEntries }
+
+  /// nil: each row is a record
+  var several: Several? {
+    switch name {
+    case Self.event.name: .events
+    case Self.logEntry.name: .logEntries
+    default: nil
+    }
+  }
+
+  func selectSeveral<Rows: RowOfSeveral & ~Copyable>(_: Rows.Type) -> String {
+    "SELECT session, \(Rows.columns) FROM \(table)"
+  }
 
   var select: String { "SELECT " + columns.map(\.name).joined(separator: ", ") + " FROM " + table }
 

@@ -63,8 +63,9 @@ package struct Loader: ~Copyable {
   }
 
   private static let sentAtMost = 500
-  /// events that wait to be written
+  /// events and log entries that wait to be written
   private var events = EventChunk()
+  private var log = LogChunk()
 
   /// where the trail stood before
   private var head = AuditHead(number: 0, lifecycle: .zero, security: .zero)
@@ -125,6 +126,7 @@ package struct Loader: ~Copyable {
       kind = position
       lastKey = []
       try events.write(to: store.tables)
+      try log.write(to: store.tables)
     }
     try insert(kinds[position], value)
     records += 1
@@ -239,7 +241,11 @@ package struct Loader: ~Copyable {
     } catch {
       throw wrong(error.message)
     }
-    if kind.holdsSeveral { return try add(event: values, kind) }
+    switch kind.several {
+    case .events: return try add(event: values, kind)
+    case .logEntries: return try add(logEntry: values, kind)
+    case nil: break
+    }
     let name = kind.named.flatMap { values[$0].isNull ? nil : "\(kind.columns[$0].name) \(values[$0].string)" }
     let what = name ?? "this \(kind.name)"
     if kind.isToldLater(store) {
@@ -271,15 +277,26 @@ package struct Loader: ~Copyable {
   /// Adds an event to the rows of its session, and counts it.
   private mutating func add(event values: [JSONText], _ kind: RecordKind) throws {
     func value(_ name: String) -> JSONText { kind.column(name).map { values[$0] } ?? .null }
-    let session = SessionNumber(
-      loaded: (Saturating(value("session").integer ?? 0) + (bases[RecordKind.session.name] ?? 0)).value)
     let event = NewEvent(
       data: value("data"), eventType: value("event_type").decodedString, streamID: value("stream_id").decodedString,
       retry: value("retry").integer)
     try events.add(
       event, Payload(own: event.data), id: value("id").integer ?? 0, timestamp: value("timestamp").integer ?? 0,
-      of: session, to: store.tables)
+      of: session(value("session")), to: store.tables)
     try count(kind, values)
+  }
+
+  /// The same of an entry of a log.
+  private mutating func add(logEntry values: [JSONText], _ kind: RecordKind) throws {
+    func value(_ name: String) -> JSONText { kind.column(name).map { values[$0] } ?? .null }
+    try log.add(
+      Payload(own: value("entry")), value("kind").decodedString.flatMap(NewLogEntry.Kind.init),
+      seq: value("seq").integer ?? 0, of: session(value("session")), to: store.tables)
+    try count(kind, values)
+  }
+
+  private func session(_ number: JSONText) -> SessionNumber {
+    SessionNumber(loaded: (Saturating(number.integer ?? 0) + (bases[RecordKind.session.name] ?? 0)).value)
   }
 
   /// The values of a record in the order of the columns.
@@ -395,6 +412,7 @@ package struct Loader: ~Copyable {
     try confirm()
     if !hasEnded { throw wrong("the dump is cut off: the line that ends it is missing") }
     try events.write(to: store.tables)
+    try log.write(to: store.tables)
     do {
       try TaskSplit.run(in: store.tables.connection(.server))
     } catch let error as DatabaseError where error.isConstraint {

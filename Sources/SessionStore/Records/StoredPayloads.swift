@@ -59,8 +59,8 @@ private struct PayloadStage: Sendable {
   var owner = ""
 
   var name: String { "\(table).\(column)" }
-  /// Whether a row may hold several of them: see ``EventChunk``.
-  var holdsSeveral: Bool { table == RecordKind.event.table }
+  /// what a row may hold several of
+  var several: RecordKind.Several? { RecordKind.all.first { $0.table == table }?.several }
   /// Whether it is the task's row, where large payloads do not stay.
   var isOfTask: Bool { table == "tasks" && column != "status_message" }
 
@@ -161,8 +161,13 @@ extension Store {
     var (position, count) = (start, 0)
     while position.stage < PayloadStage.all.count {
       let stage = PayloadStage.all[position.stage]
-      if stage.holdsSeveral {
-        if try listEvents(behind: &position, limit: limit, &count, visit) { return true }
+      if let several = stage.several {
+        let hasMore =
+          switch several {
+          case .events: try list(EventRow.self, behind: &position, limit: limit, &count, visit)
+          case .logEntries: try list(LogRow.self, behind: &position, limit: limit, &count, visit)
+          }
+        if hasMore { return true }
         position.stage += 1
         position.row = (0, 0)
         continue
@@ -193,33 +198,35 @@ extension Store {
     return false
   }
 
-  /// The same of events alone.
-  private func listEvents(
-    behind position: inout PayloadPosition, limit: Int, _ count: inout Int,
+  /// The same of rows that may hold several.
+  private func list<Rows: RowOfSeveral & ~Copyable>(
+    _: Rows.Type, behind position: inout PayloadPosition, limit: Int, _ count: inout Int,
     _ visit: (PayloadPosition, StoredPayload) throws -> Bool
   ) throws -> Bool {
-    let columns = EventRow.columns.split(separator: " ").map { "p." + $0 }.joined(separator: " ")
+    let stage = PayloadStage.all[position.stage]
+    let columns = Rows.columns.split(separator: " ").map { "p." + $0 }.joined(separator: " ")
+    let names = ["stream_id", "event_type"].map { stage.names[$0] ?? "NULL" }.joined(separator: ", ")
     var select = try tables.cursor(
       .server,
       composed: """
-        SELECT p.session, \(columns), s.session_id FROM events p JOIN sessions s ON s.number = p.session
-        WHERE (p.session, p.id) > ($1, $2) ORDER BY p.session, p.id LIMIT $3
+        SELECT p.session, \(columns), s.session_id, \(names) FROM \(stage.table) p\(stage.owner)
+        WHERE (p.session, p.\(stage.key[1])) > ($1, $2) ORDER BY p.session, p.\(stage.key[1]) LIMIT $3
         """)
     select.bind(1, position.row.0)
     select.bind(2, position.row.1)
     select.bind(3, Int64(limit - count + 1))
     let start = position.row
-    var events = EventRow(select, from: 1)
-    while try events.step() {
+    var rows = Rows(select, from: 1, after: 0)
+    while try rows.step() {
       // The first row may begin before it.
-      if (events.session, events.id) <= start { continue }
+      if (rows.session, rows.number) <= start { continue }
       if count == limit { return true }
       var next = position
-      next.row = (events.session, events.id)
+      next.row = (rows.session, rows.number)
       let payload = StoredPayload(
-        place: PayloadStage.all[position.stage].place, sessionID: events.string(behind: 0), taskID: nil,
-        streamID: events.streamID, eventType: events.storedType, tenantID: nil, principal: nil, collection: nil,
-        key: nil, text: events.dataText)
+        place: stage.place, sessionID: rows.optionalString(behind: 0), taskID: nil,
+        streamID: rows.optionalString(behind: 1), eventType: rows.optionalString(behind: 2), tenantID: nil,
+        principal: nil, collection: nil, key: nil, text: rows.text)
       if try !visit(next, payload) { return true }
       position = next
       count += 1
@@ -235,7 +242,11 @@ extension Store {
     let stage = PayloadStage.all[position.stage]
     try checkReplacement(replacement, stage)
     try flushSessions()
-    if stage.holdsSeveral, let isReplaced = try replaceEvent(position, text, with: replacement) { return isReplaced }
+    if let several = stage.several,
+      let isReplaced = try replaceOneOfSeveral(several, position, text, with: replacement)
+    {
+      return isReplaced
+    }
     var update = try tables.statement(.server, composed: stage.update)
     update.bind(1, replacement)
     update.bind(2, position.row.0)
@@ -261,11 +272,19 @@ extension Store {
     return true
   }
 
-  /// Replaces the payload of an event that shares its row with others.
+  /// Replaces a payload that shares its row with others.
   /// - Returns: nil for one that does not
-  private func replaceEvent(_ position: PayloadPosition, _ text: String, with replacement: String) throws -> Bool? {
+  private func replaceOneOfSeveral(
+    _ several: RecordKind.Several, _ position: PayloadPosition, _ text: String, with replacement: String
+  ) throws -> Bool? {
+    let stage = PayloadStage.all[position.stage]
+    let number = stage.key[1]
     var select = try tables.statement(
-      .server, "SELECT session, first_id FROM events WHERE session = $1 AND id >= $2 ORDER BY id LIMIT 1")
+      .server,
+      composed: """
+        SELECT session, first_\(number) FROM \(stage.table) WHERE session = $1 AND \(number) >= $2
+        ORDER BY \(number) LIMIT 1
+        """)
     select.bind(1, position.row.0)
     select.bind(2, position.row.1)
     guard try select.step(), let first = select.optionalInteger(1), first <= position.row.1 else { return nil }
@@ -273,10 +292,14 @@ extension Store {
     select.reset()
     var isReplaced = false
     let new = Payload(own: try JSONText(replacement))
-    try rewriteRow(of: session, holding: position.row.1) { id, old in
-      guard id == position.row.1, old.bytes.elementsEqual(text.utf8) else { return Payload(own: old) }
+    func change(_ number: Int64, _ old: JSONText) -> Payload {
+      guard number == position.row.1, old.bytes.elementsEqual(text.utf8) else { return Payload(own: old) }
       isReplaced = true
       return new
+    }
+    switch several {
+    case .events: try rewriteEvents(of: session, holding: position.row.1, change)
+    case .logEntries: try rewriteLogEntries(of: session, holding: position.row.1, change)
     }
     return isReplaced
   }

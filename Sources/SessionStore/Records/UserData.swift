@@ -160,18 +160,25 @@ extension Store {
           filter.add("\(stage.order) > ?", position.after)
         }
         var next = position
-        if stage.kind.holdsSeveral {
-          var events = EventRow(
+        func handOut<Rows: RowOfSeveral & ~Copyable>(_: Rows.Type, after: Int64) throws -> Bool {
+          var records = Rows(
             try tables.statement(
-              filter, "SELECT session, \(EventRow.columns) FROM events", order: "id", limit: limit - count + 1,
-              areLarge: true), from: 1, after: max(position.after, try eventFloor(position.session)))
-          while try events.step() {
-            next.after = events.id
-            if try count == limit || !visit(next, { events.writeRecord(to: &$0) }) { return true }
+              filter, stage.kind.selectSeveral(Rows.self), order: stage.order, limit: limit - count + 1,
+              areLarge: true), from: 1, after: after)
+          while try records.step() {
+            next.after = records.number
+            if try count == limit || !visit(next, { records.writeRecord(to: &$0) }) { return true }
             position = next
             count += 1
           }
-        } else {
+          return false
+        }
+        switch stage.kind.several {
+        case .events:
+          let after = max(position.after, try eventFloor(position.session))
+          if try handOut(EventRow.self, after: after) { return true }
+        case .logEntries: if try handOut(LogRow.self, after: position.after) { return true }
+        case nil:
           leaveRecords(of: stage.kind, &filter)
           var rows = try tables.statement(
             filter, stage.kind.select(adding: stage.order), order: stage.order, limit: limit - count + 1,

@@ -170,9 +170,10 @@ extension Store {
       writeArrival: select.optionalInteger(20))
   }
 
-  /// Writes the changed rows, and events that wait; needed before SQL that reads or counts sessions or their events.
+  /// Writes the changed rows, and events and log entries that wait; needed before SQL that reads or counts sessions or
+  /// what they have.
   func flushSessions() throws {
-    try writeEvents()
+    try writeChunks()
     try cache.flush { row in
       var update = try tables.statement(
         of: row.number, as: 14,
@@ -452,7 +453,7 @@ extension Store {
   /// - Parameter change: what the trail is told; nil for nothing
   func removeSession(_ slot: SessionSlot, as change: LifecycleChange?) throws {
     let status = effectiveStatus(slot)
-    try writeEvents(of: slot)
+    try writeChunks(of: slot)
     let row = cache.rows[slot]
     if row.stateBytes > 0 { try deleteState(session: row.number) }
     if row.lastEventID > row.eventTrimmed { try deleteEventRows(session: row.number, through: .max) }

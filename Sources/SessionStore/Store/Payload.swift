@@ -22,27 +22,109 @@ package struct Payload: Equatable, Sendable {
   }
 }
 
-/// Payloads, a line for each.
+/// Payloads that share a row, a line for each, which works because what came on a line has no newline in it; a payload
+/// that has one stands alone.
 struct PayloadLines {
-  fileprivate var bytes: [UInt8] = []
+  /// Bytes of a row of several. With four times as many a page of ten events takes twice as long, and writing gains
+  /// nothing.
+  static let maxBytes = 16_384
+  static let maxCount = 1_024
 
-  var count: Int { bytes.count }
+  fileprivate var bytes: [UInt8] = []
+  private(set) var count = 0
+
+  var byteCount: Int { bytes.count }
   var capacity: Int { bytes.capacity }
 
   mutating func append(_ payload: Payload) {
-    if !bytes.isEmpty { bytes.append(UInt8(ascii: "\n")) }
+    if count > 0 { bytes.append(UInt8(ascii: "\n")) }
     bytes.append(contentsOf: payload.text.bytes)
+    count += 1
   }
 
-  mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
-
-  /// Whether there is a newline in what was appended.
-  var areSeveral: Bool { ByteWord.firstIndex(of: UInt8(ascii: "\n"), in: bytes.span) != nil }
-
-  /// Whether one payload would be several lines.
-  static func areSeveral(_ payload: Payload) -> Bool {
-    ByteWord.firstIndex(of: UInt8(ascii: "\n"), in: payload.text.bytes.span) != nil
+  mutating func removeAll() {
+    bytes.removeAll(keepingCapacity: true)
+    count = 0
   }
+
+  /// Whether one more can share their row.
+  func takes(_ payload: Payload) -> Bool {
+    bytes.count + payload.text.bytes.count < Self.maxBytes && count < Self.maxCount
+      && !Self.hasNewline(payload.text.bytes.span) && (count > 1 || !Self.hasNewline(bytes.span))
+  }
+
+  private static func hasNewline(_ bytes: Span<UInt8>) -> Bool {
+    ByteWord.firstIndex(of: UInt8(ascii: "\n"), in: bytes) != nil
+  }
+}
+
+/// Where a reader is in a row of one payload or several.
+struct StoredLines {
+  /// the number of the payload that is being read
+  private(set) var number: Int64 = 0
+  private var last: Int64 = 0
+  private(set) var isLone = true
+  /// of several
+  private var bytes: [UInt8] = []
+  private var line = 0..<0
+
+  /// Begins the row that was stepped to.
+  /// - Parameters:
+  ///   - first: the number of the first of several; nil: there is one
+  ///   - payload: the column that has them
+  mutating func begin(_ row: borrowing Statement, first: Int64?, last: Int64, payload: Int32) throws(DatabaseError) {
+    self.last = last
+    isLone = first == nil
+    number = first ?? last
+    if isLone { return }
+    bytes.removeAll(keepingCapacity: true)
+    row.append(payload, to: &bytes)
+    try beginLine(0)
+  }
+
+  /// Goes to the next payload of the row.
+  /// - Returns: false when there is none
+  mutating func next() throws(DatabaseError) -> Bool {
+    if number >= last { return false }
+    number += 1
+    try beginLine(line.upperBound + 1)
+    return true
+  }
+
+  private mutating func beginLine(_ start: Int) throws(DatabaseError) {
+    // A damaged file must not end the process.
+    if start >= bytes.count || number > last {
+      throw DatabaseError.corrupt("a row has fewer lines than it should")
+    }
+    line = start..<(ByteWord.firstIndex(of: UInt8(ascii: "\n"), in: bytes.span, from: start) ?? bytes.count)
+  }
+
+  /// The payload, of a row of several.
+  func withLine<Result>(_ body: (Span<UInt8>) throws -> Result) rethrows -> Result {
+    try body(bytes.span.extracting(line))
+  }
+
+  func append(to other: inout [UInt8]) { other.append(contentsOf: bytes[line]) }
+
+  var text: String { String(decoding: bytes[line], as: UTF8.self) }
+}
+
+/// A row that may hold several records, and which of them is being read.
+protocol RowOfSeveral: ~Copyable {
+  /// after the row's key, the columns that it needs
+  static var columns: String { get }
+  /// the column in front of ``columns``
+  var session: Int64 { get }
+  /// which of the session's
+  var number: Int64 { get }
+  /// the payload
+  var text: String { get }
+
+  init(_ row: consuming Statement, from column: Int32, after: Int64)
+  mutating func step() throws -> Bool
+  /// A column that stands behind the others.
+  func optionalString(behind index: Int32) -> String?
+  func writeRecord(to writer: inout JSONWriter)
 }
 
 extension Store {
