@@ -185,11 +185,13 @@ import Testing
   // MARK: - What reads the rows otherwise
 
   @Test func anotherProcessKnowsTheMessagesOfARow() throws {
-    let test = try store(try numbers(1...50))
-    test.store.messageIDs.removeAll()
+    let test = try store(try (1...50).map { try TestStore.entry("m\($0)") })
+    #expect(try test.rows("log_entries") == 1)
     for index in [1, 25, 50] {
+      // Read again, from the row.
+      test.store.messageIDs.removeAll()
       let again = try test.write {
-        try $0.appendLogEntry("s", entry("{\"n\":\(index)}"), deduplicate: true, owner: .server)
+        try $0.appendLogEntry("s", TestStore.entry("m\(index)"), deduplicate: true, owner: .server)
       }
       #expect(again == (Int64(index), true))
     }
