@@ -29,7 +29,7 @@ final class ArchiveFile: ArchiveTarget {
   private let path: String
   private let descriptor: Int32
   private let zlib: Zlib
-  private var size: Int64 = 0
+  private(set) var size: Int64 = 0
   /// those that are at the end, at most as many as may be in the store as well
   private(set) var newest: [(sessionID: String, digest: String)] = []
   private var writing: (offset: Int64, transfer: Zlib.Transfer, checksum: UInt32, count: UInt32)?
@@ -37,16 +37,15 @@ final class ArchiveFile: ArchiveTarget {
   private var extras: [(offset: Int64, bytes: [UInt8])] = []
 
   /// Opens it to append, and takes away what was not finished.
-  init(appendingTo path: String) throws(Failure) {
+  init(appendingTo path: String) throws(ArchiveError) {
     self.path = path
     zlib = try Zlib()
     descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0o600)
     guard descriptor >= 0 else {
-      throw Failure(code: .cannotCreate, message: "cannot write to \(path): \(System.errorText())")
+      if [ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM, EIO].contains(errno) { throw failure("write to") }
+      throw .unusable(path: path, reason: System.errorText())
     }
-    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-      throw Failure(code: .locked, message: "another process writes to \(path)")
-    }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw .busy(path: path) }
     try forEachMember { member in
       newest.append((member.sessionID, member.digest))
       if newest.count > Store.archivedAtOnce { newest.removeFirst() }
@@ -54,28 +53,30 @@ final class ArchiveFile: ArchiveTarget {
     guard ftruncate(descriptor, off_t(size)) == 0 else { throw failure("write to") }
   }
 
-  init(reading path: String) throws(Failure) {
+  init(reading path: String) throws(ArchiveError) {
     self.path = path
     zlib = try Zlib()
     descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
     guard descriptor >= 0 else {
-      throw Failure(code: .missing, message: "cannot read \(path): \(System.errorText())")
+      throw .missing(path: path, reason: System.errorText())
     }
   }
 
   deinit { close(descriptor) }
 
-  private func failure(_ what: String) -> Failure {
-    Failure(code: .inputOutput, message: "cannot \(what) \(path): \(System.errorText())")
+  private func failure(_ what: String) -> ArchiveError {
+    .failed(path: path, what: "cannot " + what, isFull: errno == ENOSPC || errno == EDQUOT, reason: System.errorText())
   }
 
-  private func damaged(at offset: Int64) -> Failure {
-    Failure(code: .data, message: "\(path) is no archive of this program, or is damaged at byte \(offset)")
+  private var outOfMemory: ArchiveError {
+    .failed(path: path, what: "cannot compress for", isFull: false, reason: "out of memory")
   }
+
+  private func damaged(at offset: Int64) -> ArchiveError { .foreign(path: path, offset: offset) }
 
   // MARK: - Reading
 
-  private func bytes(at offset: Int64, count: Int) throws(Failure) -> [UInt8] {
+  private func bytes(at offset: Int64, count: Int) throws(ArchiveError) -> [UInt8] {
     var buffer = [UInt8](repeating: 0, count: count)
     var filled = 0
     while filled < count {
@@ -90,8 +91,18 @@ final class ArchiveFile: ArchiveTarget {
     return Array(buffer[..<filled])
   }
 
+  private func isZero(from offset: Int64) throws(ArchiveError) -> Bool {
+    var place = offset
+    while true {
+      let piece = try bytes(at: place, count: 1 << 16)
+      if piece.isEmpty { return true }
+      if !piece.allSatisfy({ $0 == 0 }) { return false }
+      place += Int64(piece.count)
+    }
+  }
+
   /// Visits all that were finished; ``size`` is behind them then.
-  private func forEachMember(_ visit: (Member) -> Void) throws(Failure) {
+  private func forEachMember(_ visit: (Member) -> Void) throws(ArchiveError) {
     let all = Int64(lseek(descriptor, 0, SEEK_END))
     size = 0
     while size < all {
@@ -99,7 +110,7 @@ final class ArchiveFile: ArchiveTarget {
       let extra = Self.start.count
       // A power cut may leave zeros.
       let isOurs = header.prefix(extra).elementsEqual(Self.start.prefix(header.count))
-      if !isOurs, header.allSatisfy({ $0 == 0 }) { return }
+      if !isOurs, header.allSatisfy({ $0 == 0 }), try isZero(from: size) { return }
       guard isOurs else { throw damaged(at: size) }
       if header.count < extra + Self.extraBytes { return }
       let length = header[extra..<(extra + 8)].reversed().reduce(0 as UInt64) { $0 << 8 | UInt64($1) }
@@ -118,16 +129,16 @@ final class ArchiveFile: ArchiveTarget {
   }
 
   /// The one that was archived last, should there be several with the id.
-  func member(of sessionID: String) throws(Failure) -> Member? {
+  func member(of sessionID: String) throws(ArchiveError) -> Member? {
     var found: Member?
     try forEachMember { if $0.sessionID == sessionID { found = $0 } }
     return found
   }
 
   /// Reads the lines of a member.
-  /// - Throws: ``Failure`` when it is damaged, after some of them were handed out; what `emit` throws
+  /// - Throws: ``ArchiveError`` when it is damaged, after some of them were handed out; what `emit` throws
   func read(_ member: Member, emit: ([UInt8]) throws -> Void) throws {
-    guard let transfer = zlib.expanding else { throw Failure(code: .inputOutput, message: "out of memory") }
+    guard let transfer = zlib.expanding else { throw outOfMemory }
     var (checksum, count, place): (UInt32, UInt32, Int64) = (0, 0, member.content.lowerBound)
     while place < member.content.upperBound {
       let piece = try bytes(at: place, count: Int(min(1 << 16, member.content.upperBound - place)))
@@ -152,7 +163,7 @@ final class ArchiveFile: ArchiveTarget {
     (0..<(word.bitWidth / 8)).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) }
   }
 
-  private func write(_ bytes: [UInt8], at offset: Int64) throws(Failure) {
+  private func write(_ bytes: [UInt8], at offset: Int64) throws(ArchiveError) {
     var written = 0
     while written < bytes.count {
       let sent = unsafe bytes.withUnsafeBytes { source in
@@ -165,13 +176,13 @@ final class ArchiveFile: ArchiveTarget {
     }
   }
 
-  private func append(compressed bytes: [UInt8]) throws(Failure) {
+  private func append(compressed bytes: [UInt8]) throws(ArchiveError) {
     try write(bytes, at: size)
     size += Int64(bytes.count)
   }
 
   func begin(_ sessionID: String) throws {
-    guard let transfer = zlib.compressing else { throw Failure(code: .inputOutput, message: "out of memory") }
+    guard let transfer = zlib.compressing else { throw outOfMemory }
     writing = (size, transfer, 0, 0)
     try append(
       compressed: Self.start + [UInt8](repeating: 0, count: Self.extraBytes) + Array(sessionID.utf8) + [0])
@@ -202,7 +213,7 @@ final class ArchiveFile: ArchiveTarget {
     extras = []
     guard fsync(descriptor) == 0 else { throw failure("write to") }
     if let reason = System.syncDirectory(of: path) {
-      throw Failure(code: .inputOutput, message: "cannot write to the directory of \(path): \(reason)")
+      throw ArchiveError.failed(path: path, what: "cannot write to the directory of", isFull: false, reason: reason)
     }
   }
 }

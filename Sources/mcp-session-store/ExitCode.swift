@@ -46,6 +46,7 @@ extension Failure {
     switch error {
     case let error as Failure: self = error
     case let error as OpenError: self.init(error, path)
+    case let error as ArchiveError: self.init(error)
     case StoreError.sessionNotFound(let id):
       self.init(code: .missing, message: "there is no session '\(Terminal.printable(id))' in \(path)")
     case StoreError.invalidParameter("path", let expected):
@@ -62,6 +63,20 @@ extension Failure {
     case StoreError.busy(let milliseconds):
       self.init(code: .locked, message: "\(path) was written by other processes for \(milliseconds) ms; try again")
     default: self.init(OpenError.of(error, path), path)
+    }
+  }
+
+  init(_ error: ArchiveError) {
+    switch error {
+    case .unusable(let path, let reason):
+      self.init(code: .cannotCreate, message: "cannot write to \(path): \(reason)")
+    case .missing(let path, let reason): self.init(code: .missing, message: "cannot read \(path): \(reason)")
+    case .foreign(let path, let offset):
+      self.init(code: .data, message: "\(path) is no archive of this program, or is damaged at byte \(offset)")
+    case .busy(let path): self.init(code: .locked, message: "another process writes to \(path)")
+    case .failed(let path, let what, _, let reason):
+      self.init(code: .inputOutput, message: "\(what) \(path): \(reason)")
+    case .noLibrary(let what, let instead): self.init(code: .replaced, message: "\(what); \(instead)")
     }
   }
 

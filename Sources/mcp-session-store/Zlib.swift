@@ -1,4 +1,5 @@
 import Glibc
+import SessionStore
 
 /// The system's zlib, loaded when an archive is written or read: everything else goes without it.
 ///
@@ -39,17 +40,23 @@ struct Zlib {
   private let deflateEnd, inflateEnd: End
   private let crc: @convention(c) (UInt, UnsafePointer<UInt8>?, UInt32) -> UInt
 
-  init() throws(Failure) {
+  init() throws(ArchiveError) {
     let name = "libz.so.1"
-    func unavailable(_ reason: String) -> Failure {
-      Failure(code: .replaced, message: "archives need \(name), \(reason)")
+    func unavailable(_ reason: String, _ instead: String) -> ArchiveError {
+      .noLibrary(what: "archives need \(name), \(reason)", instead: instead)
+    }
+    // The commands go on as the program that can load it; a sidecar has its descriptors and its clients.
+    if System.isStatic {
+      throw unavailable(
+        "which the fully static program cannot load",
+        "run 'mcp-session-store archive' beside it, or serve with \(Companion.name)")
     }
     // Never unloaded: what is found in it stays valid for as long as the program runs.
     guard let library = unsafe dlopen(name, RTLD_NOW | RTLD_LOCAL) else {
-      throw unavailable("which is not installed; install it: apt-get install zlib1g (Debian, Ubuntu)")
+      throw unavailable("which is not installed", "install it: apt-get install zlib1g (Debian, Ubuntu)")
     }
-    func symbol<Function>(_ symbol: String) throws(Failure) -> Function {
-      guard let address = unsafe dlsym(library, symbol) else { throw unavailable("which has no \(symbol) here") }
+    func symbol<Function>(_ symbol: String) throws(ArchiveError) -> Function {
+      guard let address = unsafe dlsym(library, symbol) else { throw unavailable("which has no \(symbol) here", "install another") }
       return unsafe unsafeBitCast(address, to: Function.self)
     }
     let version: @convention(c) () -> UnsafePointer<CChar>? = unsafe try symbol("zlibVersion")

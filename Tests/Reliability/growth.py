@@ -188,6 +188,7 @@ CALLS: dict[str, dict[str, Make]] = {
     "maintenance": {"": same()},
     "backup": {"": each(path="copy-{}.db")},
     "check_integrity": {"": same()},
+    "archive": {"": same(path="ended.gz", ended_before=1)},
     "transaction": {"": same(calls=[{"method": "store_event", "params": {"session_id": SESSION, "data": 1}},
                                     {"method": "touch_task", "params": {"task_id": TASK}}])},
     "rpc.discover": {"": same()},

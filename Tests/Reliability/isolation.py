@@ -583,7 +583,7 @@ def try_errors(form: Form, directory: Path) -> Finding:
             kind = id.partition("-")[0]
             sidecar.ask(f"create_{kind}", **{f"{kind}_id": id})
         for name in METHODS:
-            if name in ("shutdown", "backup", "maintenance"):
+            if name in ("shutdown", "backup", "archive", "maintenance"):
                 continue
             for params in bad_calls(name, text):
                 sent = line(request(name, 1, **params))
@@ -593,7 +593,7 @@ def try_errors(form: Form, directory: Path) -> Finding:
                     shown = shown.replace(value, "")
                 look(sent[:200].decode(), shown.encode())
             for spoilt in damaged(line(request(name, 1, **next(bad_calls(name, text))))[:-1], pick):
-                if b"shutdown" in spoilt or b"backup" in spoilt or not spoilt.strip() or spoilt[:1] == b"[":
+                if b"shutdown" in spoilt or b"backup" in spoilt or b"archive" in spoilt or not spoilt.strip() or spoilt[:1] == b"[":
                     continue
                 sidecar.send_bytes(spoilt + b"\n" + line(request("server_info", "next")))
                 while (text_line := sidecar.read_line()) is not None and b'"id":"next"' not in text_line[:60]:

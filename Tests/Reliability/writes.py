@@ -14,7 +14,7 @@ Write = tuple[str, Params]
 
 CONTRACT = Path(__file__).parents[2] / "protocol" / "openrpc.json"
 #: repeating them would matter, and yet they change nothing in the file
-NO_WRITES = {"subscribe_events", "subscribe_tasks", "subscribe_work", "unsubscribe", "backup", "shutdown"}
+NO_WRITES = {"subscribe_events", "subscribe_tasks", "subscribe_work", "unsubscribe", "backup", "archive", "shutdown"}
 
 #: may be repeated, and write
 FENCED = {"get_session", "renew_work", "settle_work"}

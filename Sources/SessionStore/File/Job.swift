@@ -3,16 +3,20 @@ package import SQLite
 
 /// Work on the whole file, too long to be done between two requests: a check of 0.9 GB is one statement of SQLite's
 /// that takes 2.7 s and cannot be cut (measured).
-package enum Job: Sendable, Equatable {
+package enum Job: Sendable {
   /// copies the database to a new file
   case backup(path: String)
   /// - Parameter expectedHead: of the audit trail, noted earlier
   case integrityCheck(expectedHead: AuditHead? = nil)
+  /// moves sessions that have ended to an archive
+  case archive(ArchiveJob)
 
   package enum Outcome: Sendable, Equatable {
     case backedUp(pages: Int, bytes: Int64)
     /// one sentence for each problem; nothing of the audit trail where the file is damaged
     case checked([String], audit: AuditCheck?)
+    /// how many, and the size of the archive
+    case archived(sessions: Int, bytes: Int64)
   }
 
   /// Does it on any connection to the file that is in no transaction.
@@ -43,6 +47,7 @@ package enum Job: Sendable, Equatable {
         let findings = try Integrity.check(connection, expecting: expectedHead, progress)
         return .checked(findings.problems, audit: findings.audit)
       }
+    case .archive: throw WorkCancelled()  // needs more than a connection
     }
   }
 }
@@ -53,6 +58,7 @@ extension Store {
 
   /// Starts a job on a thread and a connection of its own, which see the database as it is at one moment from now on.
   package func start(_ job: Job) throws -> Background<Job.Outcome> {
+    if case .archive(let archive) = job { return try start(archive) }
     if let writer {
       try checkJob(job)
       return try Background { [another = writer.server.another] progress in
@@ -93,6 +99,7 @@ extension Store {
   package func run(
     _ job: Job, report: (_ done: Int, _ total: Int) throws -> Void = { _, _ in }
   ) throws -> Job.Outcome {
+    if case .archive(let archive) = job { return try run(archive, report: report) }
     guard let file else {
       try checkJob(job)
       return .checked(try inSnapshot { try Integrity.brokenRules(in: tables.connection(.server)) }, audit: nil)
@@ -125,12 +132,20 @@ extension Store {
   /// - Throws: ``StoreError/invalidParameter(name:expected:)`` when a copy can never stand there; `notOnServer`
   package func checkBackupPath(_ target: String) throws {
     if isShared { throw Self.noBackup }
-    func unusable(_ expected: String) -> StoreError { .invalidParameter(name: "path", expected: expected) }
-    if target.isEmpty || target.utf8.contains(0) { throw unusable("a path, not empty and without a NUL") }
-    if DatabaseFile.kind(target) == .directory { throw unusable("a file in the directory '\(target)', not itself") }
-    if !path.isEmpty, DatabaseFile.belongs(target, to: path) {
-      throw unusable("a path that is not the database's own, nor one of the files beside it")
+    try checkPath(target)
+    if DatabaseFile.isTaken(target) { throw Self.unusable("a path where there is no file yet") }
+  }
+
+  private static func unusable(_ expected: String) -> StoreError { .invalidParameter(name: "path", expected: expected) }
+
+  /// What is asked of every file that is written beside the database.
+  func checkPath(_ target: String) throws {
+    if target.isEmpty || target.utf8.contains(0) { throw Self.unusable("a path, not empty and without a NUL") }
+    if DatabaseFile.kind(target) == .directory {
+      throw Self.unusable("a file in the directory '\(target)', not itself")
     }
-    if DatabaseFile.isTaken(target) { throw unusable("a path where there is no file yet") }
+    if let file, !file.path.isEmpty, DatabaseFile.belongs(target, to: file.path) {
+      throw Self.unusable("a path that is not the database's own, nor one of the files beside it")
+    }
   }
 }

@@ -57,7 +57,7 @@ extension Store {
   /// Rows that one slice may remove, and milliseconds that it may take: a request may be waiting. Measured: with slices
   /// of 1,000 rows, the 99th percentile of a read beside a sweep was 45 times the usual one.
   private static let sliceRows = 64
-  private static let sliceMilliseconds: Int64 = 2
+  static let sliceMilliseconds: Int64 = 2
   /// Those of a slice that has to keep up with a caller who makes more.
   private static let sliceRowsAtMost = 16_384
   private static let sliceMillisecondsAtMost: Int64 = 8
@@ -311,7 +311,7 @@ extension Store {
     return swept
   }
 
-  private func withoutSync<Result>(_ body: () throws -> Result) throws -> Result {
+  func withoutSync<Result>(_ body: () throws -> Result) throws -> Result {
     if let file { try file.withoutSync(body) } else { try body() }
   }
 

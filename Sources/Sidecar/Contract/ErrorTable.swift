@@ -91,6 +91,7 @@ extension RPCError {
     case let error as DatabaseError: of(error)
     case let error as SQLiteError: of(DatabaseError(error))
     case let error as AnswerTooLarge: error.error
+    case let error as ArchiveError: of(error)
     case is WorkCancelled:
       ErrorKind.shuttingDown.error("The sidecar was told to end before this was done; start it again and repeat it.")
     default: internalError
@@ -209,6 +210,27 @@ extension RPCError {
       return ErrorKind.databaseReplaced.error(
         "\(change). The sidecar ends; start it again\(wasCommitted ? ", and look whether this took effect" : "").",
         outcome: wasCommitted ? .unknown : .notApplied)
+    }
+  }
+
+  private static func of(_ error: ArchiveError) -> RPCError {
+    switch error {
+    case .unusable(_, let reason), .missing(_, let reason):
+      return .invalidParams("path", expected: "a path in a directory that is there and may be written (\(reason))")
+    case .foreign(_, let offset):
+      return .invalidParams(
+        "path", expected: "a path where there is no file yet, or a sound archive of this program (see byte \(offset))")
+    case .busy(let path):
+      return ErrorKind.databaseBusy.error("Another process writes to the archive at '\(path)'; try again.")
+    case .failed(let path, let what, let isFull, let reason):
+      if isFull {
+        return ErrorKind.databaseFull.error(
+          "There is no room for the archive at '\(path)'; free some or name a path on another disk, and try again.")
+      }
+      return ErrorKind.databaseError.error(
+        "The archive failed: \(what) '\(path)' (\(reason)); look after that disk, or name a path on another one.")
+    case .noLibrary(let what, let instead):
+      return ErrorKind.notSupported.error("No archive: \(what); \(instead).", [("instead", .text(instead))])
     }
   }
 

@@ -7,7 +7,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case ttl, inactivityTimeout, createdAt, lastActivity, isInitialized, expiresAt, suspendedAt, lastEventID, revision
   case suspendedMS, suspensions, endedAt, omit, omitted
   case session, ifRevision, upsert, touch, deleteTasks, includeState, includeEnded, cursor, limit, key, value, reason
-  case ipAddress, userAgent, olderThan
+  case ipAddress, userAgent, olderThan, endedBefore
   case data, eventType, streamID, retry, timestamp, events, afterEventID, format, beforeEventID, subscriptionID
   case heartbeat, `init`
   case taskID, originalMethod, originalParams, pollInterval, statusMessage, meta, task, force, result, error
@@ -65,6 +65,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .ipAddress: "ip_address"
     case .userAgent: "user_agent"
     case .olderThan: "older_than"
+    case .endedBefore: "ended_before"
     case .data: "data"
     case .eventType: "event_type"
     case .streamID: "stream_id"

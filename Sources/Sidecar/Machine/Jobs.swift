@@ -1,9 +1,10 @@
+import Database
 package import JSON
 import JSONRPC
 import SQLite
 package import SessionStore
 
-/// Backups and integrity checks. They run beside the requests, one after the other in the order in which they came, and
+/// Backups, integrity checks and archives. They run beside the requests, one after the other in the order in which they came, and
 /// each is answered when it is done.
 struct Jobs {
   /// jobs that may wait for the one that runs
@@ -12,6 +13,8 @@ struct Jobs {
   static let pollInterval: Int64 = 10
   /// milliseconds between two `progress` notifications
   static let progressInterval: Int64 = 250
+  /// milliseconds between two slices that delete what was archived
+  static let slicePause: Int64 = 5
 
   struct Request {
     let job: Job
@@ -27,8 +30,10 @@ struct Jobs {
     let work: Background<Job.Outcome>
     /// Unix milliseconds
     let startedAt: Int64
-    /// pages that were told last, and when; nil: none yet
+    /// pages or sessions that were told last, and when; nil: none yet
     var told: (done: Int, at: Int64)?
+    /// since when what was archived could not be deleted, because others write
+    var blockedSince: Int64?
   }
 
   var running: Running?
@@ -48,7 +53,7 @@ extension Sidecar {
     }
     if jobs.waiting.count >= Jobs.limit {
       throw ErrorKind.queueFull.error(
-        "\(Jobs.limit) backups and checks wait for their turn, the limit; send it again when one is answered.",
+        "\(Jobs.limit) backups, checks and archives wait for their turn, the limit; send it again when one is answered.",
         [("limit", .integer(Int64(Jobs.limit)))])
     }
     running.deferred = job
@@ -84,9 +89,48 @@ extension Sidecar {
   /// - Parameter room: bytes that may be added to the output by what need not be told
   func advanceJobs(room: Int) {
     if room > 0 { tellProgress() }
+    removeArchived()
     guard let running = jobs.running, running.work.isFinished else { return }
     finish(running)
     startNextJob()
+  }
+
+  /// the archive that waits for what is on disk there to be deleted here
+  private var leavingArchive: ArchiveJob? {
+    guard case .archive(let archive) = jobs.running?.request.job, archive.hasLeaving else { return nil }
+    return archive
+  }
+
+  /// how long the process may wait before it looks after the jobs
+  var millisecondsUntilJobs: Int64 {
+    if jobs.isEmpty { return .max }
+    return leavingArchive == nil ? Jobs.pollInterval : min(max(0, nextRemoval - store.currentTime()), Jobs.slicePause)
+  }
+
+  private func removeArchived() {
+    guard phase != .failed, let archive = leavingArchive else { return }
+    let now = store.currentTime()
+    if (1...Jobs.slicePause).contains(nextRemoval - now) { return }
+    nextRemoval = now + Jobs.slicePause
+    store.beginRequest()
+    do {
+      try store.removeArchived(of: archive)
+      jobs.running?.blockedSince = nil
+      // What is left of large ones.
+      if !archive.hasLeaving { nextSweep = min(nextSweep, now) }
+      noteChanges()
+    } catch let error as StoreError where error.endsProcess {
+      giveUp(error)
+    } catch {
+      let since = jobs.running?.blockedSince ?? now
+      jobs.running?.blockedSince = since
+      if !Self.isPassing(error) || !(0...store.limits.busyTimeout).contains(now - since) { archive.fail(error) }
+    }
+  }
+
+  private static func isPassing(_ error: any Error) -> Bool {
+    if case StoreError.busy = error { return true }
+    return (error as? DatabaseError)?.isPassing == true
   }
 
   /// Ends all jobs as fast as it can. What is not done is answered with shutting_down and leaves nothing behind.
@@ -156,13 +200,14 @@ extension Sidecar {
 // MARK: - The methods
 
 extension Job {
-  static let methods: [Method] = [backup, checkIntegrity]
+  static let methods: [Method] = [backup, checkIntegrity, archive]
 
   /// the method that asks for it
   fileprivate var method: String {
     switch self {
     case .backup: "backup"
     case .integrityCheck: "check_integrity"
+    case .archive: "archive"
     }
   }
 
@@ -180,6 +225,10 @@ extension Job {
       writer.member("problems", strings: problems)
       writer.name("audit")
       if let audit { Self.write(audit, to: &writer) } else { writer.null() }
+    case .archived(let sessions, let bytes):
+      writer.member("sessions", sessions)
+      writer.member("bytes", bytes)
+      writer.member("elapsed_ms", max(0, elapsed))
     }
     writer.endObject()
   }
@@ -250,6 +299,29 @@ extension Job {
     )
   ) { sidecar, call, writer in
     try sidecar.perform(.integrityCheck(expectedHead: call.auditHead(.expectedHead)), &writer)
+  }
+
+  private static let archive = Method(
+    name: "archive",
+    summary: "Moves sessions that have ended to a compressed file, beside the requests; answered when done.",
+    access: .ownGroups, isTransactional: false,
+    parameters: [
+      .required(.path, .text(4_095), "Made when missing, else appended to; relative to the sidecar's directory."),
+      .required(.endedBefore, .integer(.safe), "Unix milliseconds: those whose ended_at is strictly below."),
+    ],
+    result: .members([
+      ("sessions", .integer), ("bytes", .described(.integer, "Of the file.")),
+      ("elapsed_ms", .described(.integer, "Milliseconds.")),
+    ]),
+    errors: [.queueFull, .notSupported, .shuttingDown],
+    example: (
+      #"{"path":"ended-2026.gz","ended_before":1763596800000}"#, #"{"sessions":128,"bytes":204800,"elapsed_ms":96}"#
+    )
+  ) { sidecar, call, writer in
+    let path = call.string(.path)
+    try sidecar.store.checkArchivePath(path)
+    let archive = ArchiveJob(path: path, endedBefore: call.integer(.endedBefore, default: 0), open: sidecar.host.openArchive)
+    try sidecar.perform(.archive(archive), &writer)
   }
 
   private static let chain: [(name: String, schema: Schema)] = [

@@ -41,15 +41,21 @@ package final class Sidecar {
     package var monotonic: () -> Int64
     /// takes a line of what is told of requests, and never waits
     package var log: ([UInt8]) -> Void
+    /// makes the archive at this path when it is missing
+    package var openArchive: @Sendable (String) throws -> any ArchiveTarget
 
     package init(
       memoryUsage: @escaping () -> Int64 = { 0 }, freeDisk: @escaping (String) -> Int64? = { _ in nil },
-      monotonic: @escaping () -> Int64 = { 0 }, log: @escaping ([UInt8]) -> Void = { _ in }
+      monotonic: @escaping () -> Int64 = { 0 }, log: @escaping ([UInt8]) -> Void = { _ in },
+      openArchive: @escaping @Sendable (String) throws -> any ArchiveTarget = { path in
+        throw ArchiveError.unusable(path: path, reason: "there are no files here")
+      }
     ) {
       self.memoryUsage = memoryUsage
       self.freeDisk = freeDisk
       self.monotonic = monotonic
       self.log = log
+      self.openArchive = openArchive
     }
   }
 
@@ -83,6 +89,8 @@ package final class Sidecar {
   var running = Running()
   var nextSweep: Int64
   var nextPoll: Int64 = 0
+  /// when more of what was archived may be deleted
+  var nextRemoval: Int64 = 0
   /// when subscribers may be served again after the database could not be read
   var nextDelivery: Int64 = 0
   /// how often other processes had written when subscribers last looked

@@ -18,7 +18,7 @@ extension Sidecar {
     if !group.answers.subscriptions.isEmpty {
       next = min(next, nextPoll, group.answers.subscriptions.nextDeadline ?? next)
     }
-    if !jobs.isEmpty { return min(max(0, next - now), Jobs.pollInterval) }
+    if !jobs.isEmpty { return min(max(0, next - now), millisecondsUntilJobs) }
     // A clock that was set back must not make the wait longer than a sweep is apart.
     return min(max(0, next - now), Self.sweepInterval)
   }

@@ -30,17 +30,15 @@ extension Command {
       throw Failure(code: .missing, message: "there is no file \(path)")
     }
     System.installSignals()
-    let file = try ArchiveFile(appendingTo: target)
-    let store = try arguments.opened(path)
     var progress = Terminal.Progress("archiving")
     defer { progress.finish() }
     var sessions = 0
     do {
-      sessions = try store.finishArchive(file.newest)
-      while !System.stopRequested {
-        let count = try store.archive(endedBefore: store.currentTime() - arguments.before, to: file)
-        if count == 0 { break }
-        sessions += count
+      let file = try ArchiveFile(appendingTo: target)
+      let store = try arguments.opened(path)
+      var pass = ArchivePass(to: file, endedBefore: store.currentTime() - arguments.before)
+      while !System.stopRequested, let leaving = try pass.next(in: store) {
+        sessions += try store.removeArchived(leaving)
         progress.update(Int64(sessions), of: nil)
       }
     } catch {

@@ -60,8 +60,8 @@ def test_every_example_of_the_contract_can_be_called(binary: Path, database: Pat
                     continue
                 example = method["examples"][0]
                 params = {parameter["name"]: parameter["value"] for parameter in example["params"]}
-                if name == "backup":
-                    params["path"] = str(database.with_name("copy.db"))
+                if name in ("backup", "archive"):
+                    params["path"] = str(database.with_name(f"{name}.copy"))
                 try:
                     await getattr(store, INSTEAD.get(name, name))(**params)
                 except RequestError as error:

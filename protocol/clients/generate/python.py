@@ -9,7 +9,7 @@ WIDTH = 120
 MADE = "# Made by protocol/clients/generate from protocol/openrpc.json."
 
 #: What the client serves by hand: they come with notifications, or end what they are called on.
-BY_HAND = {"subscribe_events", "subscribe_tasks", "subscribe_work", "unsubscribe", "backup", "shutdown"}
+BY_HAND = {"subscribe_events", "subscribe_tasks", "subscribe_work", "unsubscribe", "backup", "archive", "shutdown"}
 
 #: What any line may be answered with, beside the errors that a method names.
 OF_EVERY_LINE = ("parse_error", "invalid_request", "method_not_found", "invalid_cursor", "internal_error")

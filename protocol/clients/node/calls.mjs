@@ -3,8 +3,8 @@ import { AbortError, AnswerError, CallTimeout, Overloaded, RequestError, Request
 import { toLine } from './json.mjs'
 import { clearTimeout, setImmediate, setTimeout } from './timers.mjs'
 
-/** These read or copy the whole file: no time is right for all files, and others are answered before them. */
-export const JOBS = new Set(['backup', 'check_integrity'])
+/** These go through much of the file: no time is right for all, and others are answered before them. */
+export const JOBS = new Set(['backup', 'check_integrity', 'archive'])
 /** Calls in flight, beside the bound of their bytes: what is given up and never answered is forgotten no sooner. */
 const MOST_IN_FLIGHT = 1024
 /** How often a call that may be repeated is lost with its process before it is sent alone, and before it fails. */

@@ -2298,6 +2298,23 @@ export interface CheckIntegrityResult {
   } | null
 }
 
+/** What `archive` takes. */
+export interface ArchiveParams {
+  /** Made when missing, else appended to; relative to the sidecar's directory. */
+  path: string
+  /** Unix milliseconds: those whose ended_at is strictly below. */
+  ended_before: number
+}
+
+/** What `archive` answers. */
+export interface ArchiveResult {
+  sessions: number
+  /** Of the file. */
+  bytes: number
+  /** Milliseconds. */
+  elapsed_ms: number
+}
+
 /** What `transaction` takes. */
 export interface TransactionParams {
   /** The calls in their order. */
@@ -2403,6 +2420,7 @@ export interface Contract {
   maintenance: { params: Record<string, never>; result: MaintenanceResult }
   backup: { params: BackupParams; result: BackupResult }
   check_integrity: { params: CheckIntegrityParams; result: CheckIntegrityResult }
+  archive: { params: ArchiveParams; result: ArchiveResult }
   transaction: { params: TransactionParams; result: TransactionResult }
   'rpc.discover': { params: Record<string, never>; result: Record<string, unknown> }
   shutdown: { params: Record<string, never>; result: Record<string, unknown> }
@@ -2683,6 +2701,8 @@ export declare abstract class Methods {
   backup(params: BackupParams, options?: CallOptions): Promise<BackupResult>
   /** Looks for damage and tampering in the whole file, beside the requests; answered when done. */
   checkIntegrity(params?: CheckIntegrityParams, options?: CallOptions): Promise<CheckIntegrityResult>
+  /** Moves sessions that have ended to a compressed file, beside the requests; answered when done. */
+  archive(params: ArchiveParams, options?: CallOptions): Promise<ArchiveResult>
   /** Runs several calls, all or none. */
   transaction(params: TransactionParams, options?: CallOptions): Promise<TransactionResult>
   /** This contract as an OpenRPC document. */

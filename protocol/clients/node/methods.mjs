@@ -527,6 +527,11 @@ export class Methods {
     return this.call('check_integrity', params, options)
   }
 
+  /** Moves sessions that have ended to a compressed file, beside the requests; answered when done. */
+  archive(params, options) {
+    return this.call('archive', params, options)
+  }
+
   /** Runs several calls, all or none. */
   transaction(params, options) {
     return this.call('transaction', params, options)

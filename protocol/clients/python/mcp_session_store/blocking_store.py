@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .call_record import CallRecord
     from .codec import Codec
-    from .contract import BackupResult, ServerInfo
+    from .contract import ArchiveResult, BackupResult, ServerInfo
     from .rotation import Rotation
     from .store import State
     from .subscription import Gap, Greeting
@@ -331,6 +331,16 @@ class BlockingStore(BlockingMethods):
     ) -> BackupResult:
         """Copies the database to a new file; nothing is ever overwritten. `on_progress` is called on another thread."""
         result: BackupResult = self.run(self._store.backup(path, on_progress=on_progress, timeout=timeout))
+        return result
+
+    def archive(
+        self, path: str | os.PathLike[str], *, ended_before: int, on_progress: Callable[[int, int], None] | None = None,
+        timeout: float | None | Unset = UNSET,
+    ) -> ArchiveResult:
+        """Moves sessions that have ended to a compressed file, as `Store.archive` does. `on_progress` is called on
+        another thread."""
+        result: ArchiveResult = self.run(
+            self._store.archive(path, ended_before=ended_before, on_progress=on_progress, timeout=timeout))
         return result
 
     def rotate(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: bytes that are handed to the system at once
 CHUNK = 65_536
 #: answered when they are done, however long that takes
-JOBS = frozenset({"backup", "check_integrity"})
+JOBS = frozenset({"backup", "check_integrity", "archive"})
 #: a subscription ends with its process, so that making it again makes no second one
 SUBSCRIBING = frozenset({"subscribe_events", "subscribe_tasks"})
 #: times that a call may be on its way when the process ends; the last time it is there alone, and so was the reason

@@ -117,6 +117,7 @@ NULLS: dict[str, frozenset[str]] = {
     "maintenance": frozenset(),
     "backup": frozenset(),
     "check_integrity": frozenset(),
+    "archive": frozenset(),
     "transaction": frozenset(),
     "rpc.discover": frozenset(),
     "shutdown": frozenset(),
@@ -915,6 +916,14 @@ class CheckIntegrityResultAuditChains(TypedDict):
     """The first event that is not what was written, or before which one is missing."""
     expected_head: Literal["extended", "evicted", "broken"] | None
     """extended: the ring goes on from there; evicted: nobody can tell any more; null: none was given."""
+
+
+class ArchiveResult(TypedDict):
+    sessions: int
+    bytes: int
+    """Of the file."""
+    elapsed_ms: int
+    """Milliseconds."""
 
 
 class TransactionResult(TypedDict):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from .codec import Codec
-    from .contract import BackupResult, ServerInfo
+    from .contract import ArchiveResult, BackupResult, ServerInfo
     from .rotation import Rotation
     from .subscription import Gap, Greeting
 
@@ -868,6 +868,20 @@ class Store(Methods):
         on_progress: is handed pages that are done, and the total.
         """
         result: BackupResult = await self.call("backup", {"path": str(path)}, timeout=timeout, on_progress=on_progress)
+        return result
+
+    async def archive(
+        self, path: str | os.PathLike[str], *, ended_before: int, on_progress: Callable[[int, int], None] | None = None,
+        timeout: float | None | Unset = UNSET,
+    ) -> ArchiveResult:
+        """Moves sessions that have ended to a compressed file, and deletes them when they are on disk there.
+
+        path: Made when missing, else appended to; relative to the process's working directory.
+        ended_before: Unix milliseconds.
+        on_progress: is handed sessions that are done, and the total.
+        """
+        result: ArchiveResult = await self.call(
+            "archive", {"path": str(path), "ended_before": ended_before}, timeout=timeout, on_progress=on_progress)
         return result
 
     async def rotate(
