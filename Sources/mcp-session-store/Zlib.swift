@@ -56,7 +56,9 @@ struct Zlib {
       throw unavailable("which is not installed", "install it: apt-get install zlib1g (Debian, Ubuntu)")
     }
     func symbol<Function>(_ symbol: String) throws(ArchiveError) -> Function {
-      guard let address = unsafe dlsym(library, symbol) else { throw unavailable("which has no \(symbol) here", "install another") }
+      guard let address = unsafe dlsym(library, symbol) else {
+        throw unavailable("which has no \(symbol) here", "install another")
+      }
       return unsafe unsafeBitCast(address, to: Function.self)
     }
     let version: @convention(c) () -> UnsafePointer<CChar>? = unsafe try symbol("zlibVersion")

@@ -20,6 +20,8 @@ import Testing
 
   private static let seeing = Owner(tenant: .unspecified, principal: .unspecified, seesEnded: true)
 
+  private static var all: TaskScope { TaskScope(owner: .server) }
+
   private func store() throws -> TestStore { try TestStore { $0.retainEnded = 1 << 40 } }
 
   private func end(_ id: String, in test: TestStore) throws {
@@ -67,8 +69,8 @@ import Testing
     try test.write { store in
       switch what {
       case "a task that goes on": _ = try store.touchTask(
-          "task-of-s", statusMessage: nil, ttl: nil, pollInterval: nil, scope: TaskScope(owner: .server))
-      case "a message to a task": _ = try store.enqueueTaskMessage("task-of-s", JSONText("1"), maxSize: nil, scope: TaskScope(owner: .server))
+          "task-of-s", statusMessage: nil, ttl: nil, pollInterval: nil, scope: Self.all)
+      case "a message to a task": _ = try store.enqueueTaskMessage("task-of-s", JSONText("1"), maxSize: nil, scope: Self.all)
       case "its deletion": _ = try store.deleteSession("s", owner: .server, deleteTasks: false)
       case "another under its id": _ = try make("s", in: store)
       case "another session": _ = try make("t", in: store)
@@ -102,7 +104,9 @@ import Testing
     var killed = ArchivePass(to: target, endedBefore: test.now)
     #expect(try killed.next(in: test.store)?.count == 0)
     #expect(try killed.next(in: test.store)?.count == 3)
-    try test.write { _ = try $0.touchTask("task-of-b", statusMessage: nil, ttl: nil, pollInterval: nil, scope: TaskScope(owner: .server)) }
+    try test.write { store in
+      _ = try store.touchTask("task-of-b", statusMessage: nil, ttl: nil, pollInterval: nil, scope: Self.all)
+    }
     #expect(try archive(test, to: target) == 3)
     #expect(target.newest.map(\.sessionID) == ["a", "b", "c", "b"])
     #expect(try kept(test) == 0)

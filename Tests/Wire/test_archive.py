@@ -273,7 +273,7 @@ def test_the_job_refuses_paths(spawn: Spawn, database: Path | str, tmp_path: Pat
     other.write_bytes(gzip.compress(b"of somebody else"))
     zeros.write_bytes(bytes(1_000) + b"of somebody else")
     for path, said in {
-        "": "not empty", str(tmp_path): "not itself", str(tmp_path / "none" / "file.gz"): "in a directory that is there",
+        "": "not empty", str(tmp_path): "not itself", str(tmp_path / "none" / "a.gz"): "in a directory that is there",
         str(other): "a sound archive", str(zeros): "a sound archive", "a\0b": "NUL",
     }.items():  # fmt: skip
         content = [file.read_bytes() for file in (other, zeros)]
@@ -381,7 +381,8 @@ def sessions_in(database: Path) -> list[str]:
     """As a copy has them, for what a killed process left stays as it is."""
     copy = database.with_name("copy.db")
     for ending in ("", "-wal"):
-        Path(f"{copy}{ending}").write_bytes(path.read_bytes() if (path := Path(f"{database}{ending}")).exists() else b"")
+        path = Path(f"{database}{ending}")
+        Path(f"{copy}{ending}").write_bytes(path.read_bytes() if path.exists() else b"")
     with closing(sqlite3.connect(copy)) as connection:
         return [name for (name,) in connection.execute("SELECT session_id FROM sessions ORDER BY number")]
 

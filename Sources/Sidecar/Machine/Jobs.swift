@@ -4,8 +4,8 @@ import JSONRPC
 import SQLite
 package import SessionStore
 
-/// Backups, integrity checks and archives. They run beside the requests, one after the other in the order in which they came, and
-/// each is answered when it is done.
+/// Backups, integrity checks and archives. They run beside the requests, one after the other in the order in which they
+/// came, and each is answered when it is done.
 struct Jobs {
   /// jobs that may wait for the one that runs
   static let limit = 16
@@ -53,7 +53,7 @@ extension Sidecar {
     }
     if jobs.waiting.count >= Jobs.limit {
       throw ErrorKind.queueFull.error(
-        "\(Jobs.limit) backups, checks and archives wait for their turn, the limit; send it again when one is answered.",
+        "\(Jobs.limit) backups, checks and archives wait, the limit; send it again when one is answered.",
         [("limit", .integer(Int64(Jobs.limit)))])
     }
     running.deferred = job
@@ -122,9 +122,10 @@ extension Sidecar {
     } catch let error as StoreError where error.endsProcess {
       giveUp(error)
     } catch {
-      let since = jobs.running?.blockedSince ?? now
-      jobs.running?.blockedSince = since
-      if !Self.isPassing(error) || !(0...store.limits.busyTimeout).contains(now - since) { archive.fail(error) }
+      // A clock that was set back begins anew.
+      let blocked = min(jobs.running?.blockedSince ?? now, now)
+      jobs.running?.blockedSince = blocked
+      if !Self.isPassing(error) || now - blocked > store.limits.busyTimeout { archive.fail(error) }
     }
   }
 
@@ -320,7 +321,8 @@ extension Job {
   ) { sidecar, call, writer in
     let path = call.string(.path)
     try sidecar.store.checkArchivePath(path)
-    let archive = ArchiveJob(path: path, endedBefore: call.integer(.endedBefore, default: 0), open: sidecar.host.openArchive)
+    let archive = ArchiveJob(
+      path: path, endedBefore: call.integer(.endedBefore, default: 0), open: sidecar.host.openArchive)
     try sidecar.perform(.archive(archive), &writer)
   }
 
