@@ -70,7 +70,8 @@ import Testing
       switch what {
       case "a task that goes on": _ = try store.touchTask(
           "task-of-s", statusMessage: nil, ttl: nil, pollInterval: nil, scope: Self.all)
-      case "a message to a task": _ = try store.enqueueTaskMessage("task-of-s", JSONText("1"), maxSize: nil, scope: Self.all)
+      case "a message to a task":
+        _ = try store.enqueueTaskMessage("task-of-s", JSONText("1"), maxSize: nil, scope: Self.all)
       case "its deletion": _ = try store.deleteSession("s", owner: .server, deleteTasks: false)
       case "another under its id": _ = try make("s", in: store)
       case "another session": _ = try make("t", in: store)
