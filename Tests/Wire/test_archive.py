@@ -310,6 +310,24 @@ def test_a_signal_cancels_the_job_and_loses_nothing(spawn: Spawn, database: Path
     assert records(dumped(database)) == []
 
 
+@pytest.mark.file_only
+def test_a_machine_without_zlib_says_what_to_install(spawn: Spawn, database: Path, tmp_path: Path) -> None:
+    """Everything else goes without it."""
+    (tmp_path / "libz.so.1").write_text("no library")
+    without = clean_environment(LD_LIBRARY_PATH=str(tmp_path))
+    sidecar = spawn(*KEEP, env=without)
+    end(sidecar, "a")
+    file = tmp_path / "ended.gz"
+    refusal = sidecar.refusal("archive", path=str(file), ended_before=EVER)
+    assert refusal.kind == "not_supported" and "zlib1g" in refusal.data["instead"], refusal
+    is_refused(
+        command("archive", "--before", "0", "--to", file, "--database", database, LD_LIBRARY_PATH=str(tmp_path)), 69,
+        "libz.so.1", "apt-get install zlib1g",
+    )  # fmt: skip
+    assert not file.exists()
+    assert sidecar.call("list_session_ids", include_ended=True)["session_ids"] == ["a"]
+
+
 # --- Killed at each step
 
 

@@ -277,6 +277,26 @@ codec = Codec({"new": bytes([2] * 32)})
 print(codec._text_in(json.loads(sys.argv[1]), ("value.value", None, None, "n", "k")).decode())
 `
 
+test('a rotation reaches what an earlier session of an id left behind, and what is kept of the last one', async (t) => {
+  const place = { database: join(temporaryFolder(t), 'sessions.db'), options: { 'retain-ended': '1h' } }
+  const former = await openStore(t, { ...place, codec: OLD })
+  for (const number of [0, 1]) {
+    await former.createSession({ session_id: 's', status: 'active', state: { k: `${CANARY}-${number}` } })
+    await former.storeEvent({ session_id: 's', data: [CANARY, number] })
+    await former.createTask({ task_id: `t-${number}`, session_id: 's', original_params: [CANARY, number] })
+    await former.resolveSession({ session_id: 's' })
+  }
+  const { missed, unreadable, keys } = await (await openStore(t, { ...place, codec: BOTH })).rotate()
+  assert.deepEqual([missed, unreadable, Object.keys(keys)], [0, [], ['new']])
+  const reader = await openStore(t, { ...place, codec: NEW })
+  const ended = { session_id: 's', include_ended: true }
+  assert.deepEqual((await reader.getSession(ended)).state, { k: `${CANARY}-1` })
+  assert.deepEqual((await reader.getEventsAfter(ended)).events.map(({ data }) => data), [[CANARY, 1]])
+  for (const number of [0, 1]) {
+    assert.deepEqual((await reader.getTask({ task_id: `t-${number}` })).original_params, [CANARY, number])
+  }
+})
+
 test('what others write while it rotates is theirs', async (t) => {
   const database = join(temporaryFolder(t), 'sessions.db')
   const former = await openStore(t, { database, codec: OLD })

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import copy
+import gzip
 import json
 import os
 import random
@@ -31,6 +32,8 @@ NODE_CLIENT = ROOT / "protocol/clients/node/index.mjs"
 VECTORS = json.loads((ROOT / "protocol/clients/codec/vectors.json").read_text(encoding="utf-8"))
 CONTRACT = json.loads((ROOT / "protocol/openrpc.json").read_text(encoding="utf-8"))
 CANARY = "canary"
+#: the file in which what has ended is kept
+ARCHIVE = "ended.gz"
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
@@ -219,6 +222,10 @@ async def fill(store: Store, name: str, word: str) -> None:
         {"method": "put_value", "params": {"collection": "c", "key": name, "value": sly, "principal": "ann"}},
         {"method": "put_value", "params": {"collection": "c", "key": name, "value": [word] * 50}},
     ])
+    await store.put_event_subscription(f"hook-{name}", topic="t", data={"w": word}, secret=f"whsec_{word}")
+    await store.put_event_subscription(f"hook-{name}", topic="t", data=sly, secret=f"{word}-2", secret_grace=60_000)
+    await store.enqueue_work("q", work_id=f"work-{name}", payload=[word], subscription_id=f"hook-{name}")
+    await store.enqueue_work("q", work_id=f"other-{name}", payload=sly, group=name, ordered=True)
 
 
 async def read(store: Store, name: str) -> list[Any]:
@@ -267,10 +274,13 @@ def test_a_store_says_the_same_with_a_codec_and_without(binary: Path, tmp_path: 
 
 
 def everything_about(binary: Path, database: Path, backup: Path) -> dict[str, bytes]:
-    """The bytes of the file, its log, its backup, and what the commands show of it."""
+    """The bytes of the file, its log, its backup and its archive, and what the commands show of it."""
     found = {path.name: path.read_bytes() for path in database.parent.iterdir() if path.is_file()}
-    assert {database.name, backup.name} <= found.keys()
-    for command in (["dump"], ["report", "--names"], ["report"], ["sessions"], ["tasks"], ["check"]):
+    assert {database.name, backup.name, ARCHIVE} <= found.keys()
+    found["what is archived"] = gzip.decompress(found[ARCHIVE])
+    assert b"session-archived" in found["what is archived"]
+    for command in (["dump"], ["dump", "--secrets"], ["report", "--names"], ["report"], ["sessions"], ["tasks"],
+                    ["check"]):
         done = subprocess.run(
             [str(binary), *command, "--database", str(database)], capture_output=True, check=False, timeout=60)
         found[" ".join(command)] = done.stdout + done.stderr
@@ -299,13 +309,18 @@ def test_frames_of_a_subscription_are_those_of_the_program(binary: Path) -> None
 
 
 def test_no_plaintext_is_anywhere(binary: Path, tmp_path: Path) -> None:
-    """Neither in the file and its log, nor in a backup, a dump, a report, an error or the log of requests."""
+    """Neither in the file and its log, nor in a backup, an archive, a dump, a report, an error or the log of
+    requests."""
     database, backup = tmp_path / "sessions.db", tmp_path / "backup.db"
     said: list[str] = []
 
     async def main(codec: Codec | None) -> None:
-        options = {"log_level": "debug", "max_payload_bytes": 60_000}
+        options = {"log_level": "debug", "max_payload_bytes": 60_000, "retain_ended": "1h"}
         async with opened(binary, database, codec, options=options) as store:
+            await fill(store, "archived", CANARY)
+            await store.resolve_session("session-archived")
+            done = await store.archive(tmp_path / ARCHIVE, ended_before=9_999_999_999_999)
+            assert done["sessions"] == 1
             await fill(store, "x", CANARY)
             await store.backup(backup)
             refused = [
@@ -315,6 +330,8 @@ def test_no_plaintext_is_anywhere(binary: Path, tmp_path: Path) -> None:
                 store.transaction([{"method": "complete_task", "params": {"task_id": "task-x", "result": CANARY}}]),
                 store.append_log_entry("session-x", entry={"kind": "nonsense", "text": CANARY}),
                 store.update_session({"session_id": "session-x", "metadata": {"m": CANARY}}, if_revision=1),
+                store.enqueue_work("q", work_id="w", payload=[CANARY] * 60_000 + [os.urandom(90_000).hex()]),
+                store.put_event_subscription("hook-x", topic="t", data=CANARY, secret=CANARY, if_revision=1),
             ]
             for call in refused:
                 with pytest.raises(RequestError) as raised:
@@ -328,13 +345,14 @@ def test_no_plaintext_is_anywhere(binary: Path, tmp_path: Path) -> None:
     found = everything_about(binary, database, backup) | {"errors": "\n".join(said).encode()}
     hidden = [name for name, text in found.items()
               if any(form in text for form in (b"canary", base64.b64encode(b"canary"), b"canary".hex().encode()))]
-    assert hidden == [] and len(said) == 6 and b"A256GCM" in found["dump"]
+    assert hidden == [] and len(said) == 8 and b"A256GCM" in found["dump"]
     for path in tmp_path.iterdir():
         path.unlink()
     # That it would be seen.
     asyncio.run(main(None))
     found = everything_about(binary, database, backup)
-    assert all(b"canary" in found[name] for name in ("backup.db", "dump"))
+    assert all(b"canary" in found[name] for name in ("backup.db", "dump", "what is archived"))
+    assert b"whsec_canary" in found["backup.db"] and b"canary-2" in found["dump --secrets"]
 
 
 def test_what_was_stored_before_stays_readable(binary: Path, database: Path) -> None:
@@ -479,6 +497,37 @@ def test_a_rotation_puts_everything_under_the_new_key(binary: Path, database: Pa
         async with opened(binary, database, Codec({"new": NEW}, accept_plain=False)) as store:
             # Revisions and activity too.
             assert [await read(store, name) for name in ("plain", "old")] == before
+
+    asyncio.run(main())
+
+
+def test_a_rotation_of_an_id_that_was_used_again(binary: Path, database: Path) -> None:
+    """What an earlier session of the id left behind (its tasks) is under the new key with what the later one has; what
+    is kept of an ended one, too."""
+    async def main() -> None:
+        options = {"retain_ended": "1h"}
+        async with opened(binary, database, Codec({"old": OLD}), options=options) as store:
+            for number, end in enumerate((store.resolve_session, store.expire_session, store.resolve_session)):
+                await store.create_session(session_id="s", status="active", state={"k": f"{CANARY}-{number}"})
+                await store.store_event("s", data=[CANARY, number])
+                await store.append_log_entry("s", entry={"message_id": "m", "text": f"{CANARY}-{number}"})
+                await store.create_task(task_id=f"t-{number}", session_id="s", original_params=[CANARY, number])
+                await end("s")
+        async with opened(binary, database, both(), options=options) as store:
+            found = await store.rotate()
+            assert found.is_complete and set(found.keys) == {"new"}
+        async with opened(
+            binary, database, Codec({"new": NEW}, accept_plain=False), options=options,
+        ) as store:
+            kept = await store.get_session("s", include_ended=True)
+            assert kept is not None and kept["state"] == {"k": f"{CANARY}-2"}
+            events = (await store.get_events_after("s", include_ended=True))["events"]
+            assert [event["data"] for event in events] == [[CANARY, 2]]
+            (entry,) = (await store.load_log("s", include_ended=True))["entries"]
+            assert entry["entry"]["text"] == f"{CANARY}-2"
+            for number in range(3):
+                task = await store.get_task(f"t-{number}")
+                assert task is not None and task["original_params"] == [CANARY, number]
 
     asyncio.run(main())
 
