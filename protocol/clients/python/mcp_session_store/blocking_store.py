@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import queue
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
@@ -117,7 +118,8 @@ class BlockingStore(BlockingMethods):
         self._thread: threading.Thread | None = None
         #: what threads wait for, and what does it
         self._pending: dict[concurrent.futures.Future[Any], Coroutine[Any, Any, Any]] = {}
-        self._closers: list[concurrent.futures.Future[None]] = []
+        #: whoever waits for the end; of what a signal may interrupt, a future would be locked meanwhile
+        self._closers: list[queue.SimpleQueue[None]] = []
 
     def __enter__(self) -> BlockingStore:
         return self.open()
@@ -145,7 +147,9 @@ class BlockingStore(BlockingMethods):
 
         Raises ChildError.
         """
-        concurrent.futures.wait(list(self._closers))
+        for closed in list(self._closers):
+            closed.get()
+            closed.put(None)  # for whoever waits beside
         self._wait(self._submit(self._store.open(), self._started()))
         return self
 
@@ -161,15 +165,17 @@ class BlockingStore(BlockingMethods):
         if loop is None:
             self._store.never_open()
             return
-        closed: concurrent.futures.Future[None] = concurrent.futures.Future()
+        closed: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closers.append(closed)
         try:
             loop.call_soon_threadsafe(self._end, patience)
         except RuntimeError:  # another one has just done it
+            closed.put(None)
             return
         # On the thread of the event loop, in a callback, there is nobody to wait for.
         if self._loop is loop and threading.current_thread() is not self._thread:
-            concurrent.futures.wait([closed])
+            closed.get()
+            closed.put(None)
 
     def _end(self, patience: float) -> None:
         """On the thread of the event loop, which ends by itself: whoever waits for that may be interrupted."""
@@ -197,7 +203,7 @@ class BlockingStore(BlockingMethods):
                 self._abandon(future)
             closers, self._closers = self._closers, []
             for closed in closers:
-                closed.set_result(None)
+                closed.put(None)
 
     def _abandon(self, future: concurrent.futures.Future[Any]) -> None:
         """Nobody does it any more."""
