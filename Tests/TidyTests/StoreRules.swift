@@ -22,6 +22,9 @@ enum StoreRules {
     "Work/WorkList.swift": "what is settled goes whoever's it was, and rows that were found for an owner",
     "Work/WorkReader.swift": "whoever waits for work is a worker",
     "Work/WorkQueue.swift": "workers are the server's own, and a fence is a key",
+    "Policies/LegalHolds.swift": "holds are the operator's",
+    "Policies/Policies.swift": "what is due goes whoever's it is, unless it is held",
+    "Policies/Retention.swift": "retention is the operator's",
     "Values/Nonces.swift": "what has lapsed",
     "Values/Values.swift": "what has lapsed",
   ]

@@ -12,6 +12,14 @@ package enum SecurityEventType: String, CaseIterable, Sendable {
   case rateLimitExceeded = "rate_limit_exceeded"
   case invalidInput = "invalid_input"
   case sessionHijacking = "session_hijacking"
+  case legalHoldPlaced = "legal_hold_placed"
+  case legalHoldLifted = "legal_hold_lifted"
+  case retentionSet = "retention_set"
+
+  /// those that callers may record: the others tell what was done here
+  package static let recorded: [SecurityEventType] = [
+    .sessionAuth, .unauthorizedAccess, .rateLimitExceeded, .invalidInput, .sessionHijacking,
+  ]
 }
 
 /// From the least to the most severe.

@@ -83,7 +83,8 @@ extension Store {
       throw StoreError.concurrentModification(revision: lives ? found?.revision : nil)
     }
     if !lives { try requireRoomForSubscription(replacing: found != nil) }
-    if let lapsed = found, !lives {
+    // One that has to stay is granted anew with all that it had.
+    if let lapsed = found, !lives, try mayEnd(lapsed) {
       _ = try end(lapsed, reason: "expired", announce: true)
       found = nil
     }
@@ -103,14 +104,23 @@ extension Store {
     }
     subscription.expiresAt = expiresAt
     subscription.revision = try nextRevision(above: subscription.revision)
-    if grant.isActive != subscription.isActive { try turn(&subscription, isActive: grant.isActive) }
+    if grant.isActive != subscription.isActive || (grant.isActive && !lives) {
+      try turn(&subscription, isActive: grant.isActive)
+    }
     try saveGrant(subscription, data)
-    return (false, subscription)
+    return (!lives, subscription)
   }
 
   private func requireRoomForSubscription(replacing: Bool) throws {
     let limit = Int64(limits.maxEventSubscriptions)
     if limit == 0 || replacing { return }
+    if policies.hasHolds {
+      // What has to stay takes nobody's place.
+      if counters.eventSubscriptions < limit { return }
+      _ = try endLapsedEventSubscriptions(due(.eventSubscriptions, at: now, limit: Self.lapsedAtOnce).numbers)
+      if try counters.eventSubscriptions - lapsedEventSubscriptions() < limit { return }
+      throw StoreError.maxEventSubscriptionsReached(limit: limits.maxEventSubscriptions)
+    }
     while counters.eventSubscriptions >= limit {
       if try sweepEventSubscriptions(limit: Self.lapsedAtOnce) == 0 {
         throw StoreError.maxEventSubscriptionsReached(limit: limits.maxEventSubscriptions)
@@ -198,11 +208,15 @@ extension Store {
     } else {
       subscription.inactiveSince = now
     }
+    try stopWork(of: subscription, isStopped: !isActive)
+  }
+
+  func stopWork(of subscription: EventSubscription, isStopped: Bool) throws {
     let groups = try workGroups(of: subscription.number)
     try lockQueues(Set(groups.map(\.queue)))
     for (number, queue) in groups {
       guard var group = try workGroup(number) else { continue }
-      group.isStopped = !isActive
+      group.isStopped = isStopped
       try queueUp(&group)
       try save(group)
       noteChange(ofQueue: queue)
@@ -227,13 +241,34 @@ extension Store {
     _ subscriptionID: String, reason: String?, announce: Bool, owner: Owner
   ) throws -> (deleted: Bool, cancelled: Int64) {
     guard let found = try getEventSubscription(subscriptionID, owner: owner) else { return (false, 0) }
+    try requireMayEnd(found)
     return (true, try end(found, reason: reason ?? "deleted", announce: announce))
+  }
+
+  /// - Throws: `heldByLegalHold` when it has to stay, or some of its work
+  func requireMayEnd(_ subscription: EventSubscription) throws {
+    try requireMayGo(tenantID: subscription.tenantID, principal: subscription.principal)
+    if !policies.hasHolds { return }
+    var items = Filter(.server)
+    items.add("work_group IN (SELECT number FROM work_groups WHERE subscription = ?)", [.integer(subscription.number)])
+    try requireWorkMayGo(items)
+  }
+
+  func mayEnd(_ subscription: EventSubscription) throws -> Bool {
+    do {
+      try requireMayEnd(subscription)
+      return true
+    } catch StoreError.heldByLegalHold {
+      return false
+    }
   }
 
   /// Removes its work, and leaves it itself as what somebody is to tell of.
   /// - Returns: items that were waiting or leased
+  /// - Throws: `heldByLegalHold`
   @discardableResult
   func end(_ subscription: EventSubscription, reason: String, announce: Bool) throws -> Int64 {
+    try requireMayEnd(subscription)
     let groups = try workGroups(of: subscription.number)
     try lockQueues(Set(groups.map(\.queue) + [Self.endedQueue]))
     var cancelled: Int64 = 0
@@ -292,9 +327,25 @@ extension Store {
     try delete.run()
   }
 
+  /// Ends those whose time is over, unless their work has to stay.
+  /// - Returns: how many
+  @discardableResult
+  func endLapsedEventSubscriptions(_ numbers: [Int64]) throws -> Int64 {
+    var ended: Int64 = 0
+    for number in numbers {
+      guard let lapsed = try eventSubscription(number), try mayEnd(lapsed) else { continue }
+      try end(lapsed, reason: "expired", announce: true)
+      ended += 1
+    }
+    return ended
+  }
+
   /// Ends those whose time is over.
   /// - Returns: how many; as many as `limit` means that there may be more
   func sweepEventSubscriptions(limit: Int) throws -> Int64 {
+    if policies.hasHolds {
+      return try endLapsedEventSubscriptions(due(.eventSubscriptions, at: now, limit: limit).numbers)
+    }
     var lapsed: [EventSubscription] = []
     do {
       var select = try tables.statement(

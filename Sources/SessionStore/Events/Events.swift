@@ -101,10 +101,10 @@ extension Store {
   }
 
   private func checkEventCap(_ slot: SessionSlot, adding count: Int64) throws {
-    guard limits.maxEventsPerSession > 0, limits.eventOverflow == .error else { return }
-    if cache.rows[slot].eventCount + count > Int64(limits.maxEventsPerSession) {
-      throw StoreError.maxEventsReached(limit: limits.maxEventsPerSession)
-    }
+    guard limits.eventOverflow == .error else { return }
+    let row = cache.rows[slot]
+    let limit = row.ownMaxEvents < 0 ? Int64(limits.maxEventsPerSession) : row.ownMaxEvents
+    if limit > 0, row.eventCount + count > limit { throw StoreError.maxEventsReached(limit: Int(limit)) }
   }
 
   private func append(_ event: NewEvent, _ data: Payload, to slot: SessionSlot) throws -> Int64 {
@@ -114,7 +114,8 @@ extension Store {
     let evicted = cache.update(slot) { row in
       row.lastEventID = id
       row.touch(now, limits)
-      let excess = limits.maxEventsPerSession > 0 ? row.eventCount - Int64(limits.maxEventsPerSession) : 0
+      let limit = row.ownMaxEvents < 0 ? Int64(limits.maxEventsPerSession) : row.ownMaxEvents
+      let excess = limit > 0 && !row.isHeld ? row.eventCount - limit : 0
       if excess > 0 { row.eventFloor += excess }
       return max(excess, 0)
     }
@@ -137,6 +138,7 @@ extension Store {
     let row = cache.rows[slot]
     let floor = min(max(before - 1, row.eventFloor), row.lastEventID)
     let deleted = floor - row.eventFloor
+    if deleted > 0 { try requireMayGo(tenantID: row.tenantID, principal: row.principal) }
     cache.update(slot) { $0.eventFloor = floor }
     counters.events -= deleted
     if deleted > 0 { try trimEvents(slot) }

@@ -14,6 +14,14 @@ package struct Summary {
   package var sessions: [SessionStatus: Int64] = [:]
   /// since midnight, UTC
   package var createdToday: Int64 = 0
+  /// Rows whose time is over.
+  package struct Waiting {
+    /// for a sweep, by kind
+    package var due: [(name: String, count: Int64)] = []
+    /// for a legal hold to be lifted, by kind
+    package var held: [(name: String, count: Int64)] = []
+  }
+
   /// from creation to the last activity, milliseconds
   package var averageDuration: Int64 = 0
   package var oldestSession: End?
@@ -33,6 +41,11 @@ package struct Summary {
   /// rows of the audit trail, by ring
   package var lifecycleEvents: Int64 = 0
   package var securityEvents: Int64 = 0
+  package var legalHolds: Int64 = 0
+  /// tenants that have one of their own
+  package var retentions: Int64 = 0
+  /// nil where it was not asked for
+  package var waiting: Waiting?
   package var schema: Int64 = 0
   /// sizes in bytes; free pages are part of the database
   package var databaseBytes: Int64 = 0
@@ -50,7 +63,8 @@ package struct Summary {
 
 extension Store {
   /// Counts everything: it reads each row of sessions, tasks and values once, and sessions again for their `ends`.
-  package func summary(ends: Bool = true) throws -> Summary {
+  /// - Parameter waiting: whether what is due is counted too
+  package func summary(ends: Bool = true, waiting: Bool = false) throws -> Summary {
     try flushSessions()
     var summary = Summary()
     try countSessions(&summary)
@@ -67,6 +81,9 @@ extension Store {
     summary.eventSubscriptions = try counters.eventSubscriptions - lapsedEventSubscriptions()
     summary.lifecycleEvents = counters.lifecycleEvents
     summary.securityEvents = counters.securityEvents
+    summary.legalHolds = Int64(policies.holdCount)
+    summary.retentions = Int64(policies.retentionCount)
+    if waiting { summary.waiting = try countWaiting() }
     summary.schema = schema
     summary.databaseBytes = try databaseBytes()
     summary.walBytes = walBytes
@@ -97,6 +114,24 @@ extension Store {
     summary.averageDuration = Int64(min(duration / Double(max(1, summary.sessionCount)), Double(Saturating.latest)))
   }
 
+  private func countWaiting() throws -> Summary.Waiting {
+    var waiting = Summary.Waiting()
+    for (table, name, condition) in [
+      ("sessions", "sessions", isGone(at: "$1")), ("tasks", "tasks", "expires_at < $1"),
+      ("named_values", "values", "expires_at <= $1"),
+    ] {
+      let held = policies.hasHolds ? "CASE WHEN \(Self.isHeld(table)) THEN 1 ELSE 0 END" : "0"
+      var select = try tables.statement(
+        .server,
+        composed: "SELECT count(*), coalesce(CAST(sum(\(held)) AS BIGINT), 0) FROM \(table) WHERE \(condition)")
+      select.bind(1, now)
+      guard try select.step() else { continue }
+      waiting.due.append((name, select.integer(0) - select.integer(1)))
+      waiting.held.append((name, select.integer(1)))
+    }
+    return waiting
+  }
+
   private func end(of order: String) throws -> Summary.End? {
     var select = try tables.statement(
       .server,
@@ -117,7 +152,7 @@ extension Store {
     return counts
   }
 
-  private func lapsedEventSubscriptions() throws -> Int64 {
+  func lapsedEventSubscriptions() throws -> Int64 {
     var select = try tables.statement(
       .server,
       """

@@ -83,10 +83,16 @@ extension Store {
   /// next slices.
   private func sweepSessions(limit: Int, _ budget: inout SliceBudget) throws -> Swept {
     try flushSessions()
-    var due = try endedSessionsDue(limit: limit)
-    due += try dueSessions(limit: limit - due.count)
     var swept = Swept()
-    swept.hasMore = due.count == limit
+    var due: [String]
+    if policies.isEmpty {
+      due = try endedSessionsDue(limit: limit)
+    } else {
+      (due, swept.hasMore) = try endedSessionsDueAmongOthers(limit: limit)
+      budget.spend(8)
+    }
+    due += try dueSessions(limit: limit - due.count)
+    if due.count == limit { swept.hasMore = true }
     for sessionID in due {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
       let row = cache.rows[slot]
@@ -102,12 +108,14 @@ extension Store {
         budget.spend(1)
         continue
       }
-      if row.endedAt == nil, row.isKept(at: now, limits) {
+      let isHeld = !mayGo(tenantID: row.tenantID, principal: row.principal)
+      if row.endedAt == nil, isHeld || row.isKept(at: now, limits) {
         try endAsExpired(slot, at: row.end(at: now, limits) ?? now)
         budget.spend(Int64(Self.endRows))
         swept.removed.append(sessionID)
         continue
       }
+      if isHeld { continue }
       if row.rowsAtMost > budget.chunk, try shrink(slot, &budget) {
         swept.hasMore = true
         break
@@ -251,11 +259,11 @@ extension Store {
     }
     try flushSessions()
     var old: [String] = []
+    let isOpen = endedMayStay ? " AND ended_at IS NULL" : ""
     do {
       var select = try tables.statement(
         .server,
-        composed: "SELECT session_id FROM sessions WHERE last_activity < $1\(keepsEnded ? " AND ended_at IS NULL" : "")"
-          + " ORDER BY number LIMIT $2" + locking)
+        composed: "SELECT session_id FROM sessions WHERE last_activity < $1\(isOpen) ORDER BY number LIMIT $2" + locking)
       select.bind(1, olderThan)
       select.bind(2, Int64(limit + 1))
       while try select.step() { old.append(select.string(0)) }
@@ -264,7 +272,7 @@ extension Store {
     swept.hasMore = old.count > limit
     for sessionID in old.prefix(limit) {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
-      if keepsEnded {
+      if keepsEnded || cache.rows[slot].isHeld {
         try endAsExpired(slot, at: cache.rows[slot].end(at: now, limits) ?? now)
       } else {
         try removeSession(slot, as: .expired)
@@ -331,11 +339,18 @@ extension Store {
       slice.hasMore = swept.hasMore
     case .nonces: slice.hasMore = try budget.inChunks { try sweepNonces(limit: Int($0)) }
     case .values:
-      slice.hasMore = try budget.inChunks { try sweepValues(limit: Int($0)) }
+      slice.hasMore =
+        policies.hasHolds
+        ? try sweep(.values, at: now, &budget, removeLapsedValues)
+        : try budget.inChunks { try sweepValues(limit: Int($0)) }
     case .eventSubscriptions:
-      slice.hasMore = try budget.inChunks { try sweepEventSubscriptions(limit: Int($0)) }
+      slice.hasMore =
+        policies.hasHolds
+        ? try sweep(.eventSubscriptions, at: now, &budget) { try endLapsedEventSubscriptions($0) }
+        : try budget.inChunks { try sweepEventSubscriptions(limit: Int($0)) }
     case .work:
-      slice.hasMore = try budget.inChunks { try sweepWork(limit: Int($0)) }
+      slice.hasMore =
+        policies.hasHolds ? try sweepWork(&budget) : try budget.inChunks { try sweepWork(limit: Int($0)) }
     case .rateLimits:
       budget.spend(Int64(rows))
       slice.hasMore = try sweepRateLimits(limit: rows / Self.rateLimitRows)

@@ -25,9 +25,10 @@ extension Schema {
       work INTEGER NOT NULL DEFAULT 0,  -- rows of work that are open, and tombstones
       work_done INTEGER NOT NULL DEFAULT 0,
       work_dead INTEGER NOT NULL DEFAULT 0,
-      event_subscriptions INTEGER NOT NULL DEFAULT 0  -- that have not ended
+      event_subscriptions INTEGER NOT NULL DEFAULT 0,  -- that have not ended
+      policy_changes INTEGER NOT NULL DEFAULT 0  -- ever, of the rows of retention and legal_holds
     ) STRICT;
-    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    INSERT INTO store VALUES (1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
     CREATE TABLE sessions (
       number INTEGER PRIMARY KEY,      -- the order of creation; never reused
@@ -356,5 +357,24 @@ extension Schema {
     CREATE INDEX event_subscriptions_by_tenant ON event_subscriptions (tenant_id, number) WHERE tenant_id IS NOT NULL;
     CREATE INDEX event_subscriptions_by_expiry ON event_subscriptions (expires_at)
       WHERE expires_at IS NOT NULL AND ended_at IS NULL;
+
+    -- What of a tenant is not kept as the options say; NULL: it is.
+    CREATE TABLE retention (
+      number INTEGER PRIMARY KEY,      -- the order in which it was first set
+      tenant_id TEXT NOT NULL UNIQUE,
+      retain_ended INTEGER,
+      max_events_per_session INTEGER,
+      max_task_ttl INTEGER
+    ) STRICT;
+
+    -- What is bound to the owners that one names does not go.
+    CREATE TABLE legal_holds (
+      number INTEGER PRIMARY KEY,
+      name TEXT NOT NULL UNIQUE,
+      tenant_id TEXT,
+      principal TEXT,
+      reason TEXT,
+      placed_at INTEGER NOT NULL
+    ) STRICT;
     """
 }

@@ -35,7 +35,7 @@ package struct Schema {
     ["log_entries", "log_message_ids", "audit_events", "rate_limits"],
     [
       "task_payloads", "task_input_keys", "log_participants", "audit_chains", "work", "work_groups",
-      "event_subscriptions",
+      "event_subscriptions", "retention", "legal_holds",
     ],
   ]
 
@@ -226,7 +226,7 @@ package struct Schema {
 
   private static let third = [
     rowsOfSessions, ownerIndexes, endsOfSessions, orderOfState, splitTasks, lastUUID, logParticipants, suspensions,
-    lineage, writeAllowances, rowsOfEvents, rowsOfLogEntries, endedSessions, auditChains, work,
+    lineage, writeAllowances, rowsOfEvents, rowsOfLogEntries, endedSessions, auditChains, work, policies,
   ].joined(separator: "\n")
 
   /// Tasks and the audit trail name the row of their session beside its id, which may be used again. What was there
@@ -380,6 +380,28 @@ package struct Schema {
     ) STRICT, WITHOUT ROWID;
     INSERT INTO audit_chains SELECT 'lifecycle', audit_number, '\(AuditChain.start.text)' FROM store;
     INSERT INTO audit_chains SELECT 'security', audit_number, '\(AuditChain.start.text)' FROM store;
+    """
+
+  /// What a tenant's data is kept by, and what must stay.
+  private static let policies = """
+    ALTER TABLE store ADD COLUMN policy_changes INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE retention (
+      number INTEGER PRIMARY KEY,
+      tenant_id TEXT NOT NULL UNIQUE,
+      retain_ended INTEGER,
+      max_events_per_session INTEGER,
+      max_task_ttl INTEGER
+    ) STRICT;
+
+    CREATE TABLE legal_holds (
+      number INTEGER PRIMARY KEY,
+      name TEXT NOT NULL UNIQUE,
+      tenant_id TEXT,
+      principal TEXT,
+      reason TEXT,
+      placed_at INTEGER NOT NULL
+    ) STRICT;
     """
 
   /// Leased work: `NewestSchema.swift` says what each column is.

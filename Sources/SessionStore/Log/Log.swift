@@ -65,6 +65,7 @@ extension Store {
   ) throws -> (first: Int64, last: Int64)? {
     for entry in entries { _ = try payload(entry.entry, "entries") }
     let slot = try session(sessionID, owner: owner, for: .write(requested: "replace the log"))
+    try requireLogMayGo(slot)
     try clearLog(slot)
     try deleteParticipants(session: cache.rows[slot].number)
     let first = cache.rows[slot].lastLogSeq + 1
@@ -82,6 +83,7 @@ extension Store {
   ) throws -> (removed: Int64, seq: Int64) {
     _ = try payload(checkpoint.entry, "checkpoint")
     let slot = try session(sessionID, owner: owner, for: .write(requested: "compact the log"))
+    try requireLogMayGo(slot)
     let removed = cache.rows[slot].logCount
     try clearLog(slot)
     _ = try noteMessage(checkpoint, deduplicate: false, slot)
@@ -105,6 +107,12 @@ extension Store {
     }
     if entry.messageKey != nil, cache.rows[slot].logIDs % Self.blockIDs == 0 { try writeMessageIDs(slot) }
     return seq
+  }
+
+  /// - Throws: `heldByLegalHold` when there is something in it that has to stay
+  private func requireLogMayGo(_ slot: SessionSlot) throws {
+    let row = cache.rows[slot]
+    if row.logCount > 0 { try requireMayGo(tenantID: row.tenantID, principal: row.principal) }
   }
 
   private func clearLog(_ slot: SessionSlot) throws {

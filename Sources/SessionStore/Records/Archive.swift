@@ -221,6 +221,7 @@ extension Store {
 
   private func removeArchived(_ slot: SessionSlot, _ budget: inout SliceBudget) throws {
     let row = cache.rows[slot]
+    if !mayGo(tenantID: row.tenantID, principal: row.principal) { return }
     var userID: String?
     do {
       var select = try tables.statement(of: row.number, "SELECT user_id FROM sessions WHERE number = $1")

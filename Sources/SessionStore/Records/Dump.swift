@@ -147,7 +147,8 @@ extension Store {
       conditions.add(
         "task IN (SELECT number FROM tasks WHERE session_id = ? AND session = ?)",
         [.text(id), .integer(number.value)])
-    case "value", "nonce", "rate_limit", "event_subscription", "work_group", "work": return false
+    case "value", "nonce", "rate_limit", "event_subscription", "work_group", "work", "retention", "legal_hold":
+      return false
     default: conditions.add(of: number)
     }
     return true

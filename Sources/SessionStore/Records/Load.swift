@@ -399,6 +399,7 @@ package struct Loader: ~Copyable {
       case nil: break
       }
     case "log_entry": store.counters.logEntries += 1
+    case "retention", "legal_hold": store.counters.policyChanges += 1
     case "audit_event":
       let ring = kind.column("ring").flatMap { values[$0].decodedString }.flatMap { Store.AuditRing(rawValue: $0) }
       if let ring { store.counters[ring] += 1 }
@@ -520,7 +521,8 @@ extension RecordKind {
 
   /// where the name stands under which something else may be in the store already
   fileprivate var named: Int? {
-    ["session_id", "task_id", "work_id", "subscription_id", "nonce", "key", "name"].compactMap { column($0) }.first
+    ["session_id", "task_id", "work_id", "subscription_id", "nonce", "key", "name", "tenant_id"]
+      .compactMap { column($0) }.first
   }
 
   /// Whether a server is asked to tell later if it took a row: to wait for each would be a trip for each.

@@ -100,7 +100,7 @@ struct RecordKind: Sendable {
   /// in the order of a dump: what is referred to stands before what refers to it
   static let all: [RecordKind] = [
     session, state, event, streamLoss, logEntry, logMessageIDs, logParticipant, task, taskPayload, taskInputKey,
-    taskMessage, value, eventSubscription, workGroup, work, nonce, rateLimit, auditEvent,
+    taskMessage, value, eventSubscription, workGroup, work, nonce, rateLimit, retention, legalHold, auditEvent,
   ]
 
   static let session = RecordKind(
@@ -241,6 +241,22 @@ struct RecordKind: Sendable {
     name: "rate_limit", table: "rate_limits",
     columns: [.name("key"), Column(name: "arrival", content: .nanoseconds), .time("check_at")],
     key: ["key"], lock: "arrival")
+
+  static let retention = RecordKind(
+    name: "retention", table: "retention",
+    columns: [
+      .number, .name("tenant_id"), .optional(.integer("retain_ended")), .optional(.integer("max_events_per_session")),
+      .optional(.integer("max_task_ttl")),
+    ],
+    key: ["number"], numbering: .revision)
+
+  static let legalHold = RecordKind(
+    name: "legal_hold", table: "legal_holds",
+    columns: [
+      .number, .name("name"), .optional(.name("tenant_id")), .optional(.name("principal")),
+      .optional(.text("reason")), .time("placed_at"),
+    ],
+    key: ["number"], numbering: .revision)
 
   static let auditEvent = RecordKind(
     name: "audit_event", table: "audit_events",

@@ -176,6 +176,9 @@ struct RecordRules {
       try require(
         members("fence") != nil || (status != .leased && members("held")?.string != "true"),
         "what is leased or held has a 'fence'")
+    case "legal_hold":
+      try require(
+        members("tenant_id") != nil || members("principal") != nil, "it names a 'tenant_id', a 'principal' or both")
     case "audit_event":
       let type = members("type")?.decodedString ?? ""
       let sealDigits = members("seal")?.decodedString?.utf8.count

@@ -43,6 +43,11 @@ package struct UserSelector: Sendable {
       values: owners.values + sessionNumbers.values)
   }
 
+  /// those that belong to the sessions
+  var tasksOfSessions: Condition {
+    Condition(sql: "session IN (\(sessionNumbers.sql))", values: sessionNumbers.values)
+  }
+
   var values: Condition? { namesOwner ? owners : nil }
 
   /// nonces have no tenant
@@ -266,8 +271,10 @@ extension Store {
 
   /// Deletes what ``exportUserData(_:behind:limit:visit:)`` hands out, and tells nothing of it in the audit trail,
   /// where a hash stays in the place of an event.
+  /// - Throws: `heldByLegalHold` when any of it has to stay: then all of it does
   package func deleteUserData(_ selector: UserSelector) throws -> DeletedUserData {
     try flushSessions()
+    try requireMayGo(selector)
     foreseen.removeAll()
     var deleted = DeletedUserData()
     // First what is found through the sessions.
@@ -299,6 +306,27 @@ extension Store {
       try removeSession(slot, as: nil)
     }
     return deleted
+  }
+
+  private func requireMayGo(_ selector: UserSelector) throws {
+    if !policies.hasHolds { return }
+    try requireMayGo(Filter(selector.sessions), of: "sessions")
+    try requireMayGo(Filter(selector.auditEvents), of: "audit_events")
+    if let tasks = selector.tasks { try requireMayGo(Filter(tasks), of: "tasks") }
+    try requireMayGo(Filter(selector.tasksOfSessions), of: "tasks")
+    guard let owners = selector.values else { return }
+    try requireMayGo(Filter(owners), of: "named_values")
+    try requireWorkMayGo(Filter(owners))
+    var live = Filter(owners)
+    live.add("ended_at IS NULL")
+    var subscriptions: [Int64] = []
+    do {
+      var select = try tables.statement(live, "SELECT number FROM event_subscriptions", suffix: " ORDER BY number")
+      while try select.step() { subscriptions.append(select.integer(0)) }
+    }
+    for number in subscriptions {
+      if let found = try eventSubscription(number) { try requireMayEnd(found) }
+    }
   }
 
   private func delete(_ table: String, _ conditions: Filter) throws -> Int64 {

@@ -21,7 +21,7 @@ extension Store {
     while try select.step() {
       let row = Self.sessionRow(select)
       absentSessions.remove(row.sessionID)
-      _ = cache.insert(row)
+      _ = cache.insert(underPolicies(row))
     }
   }
 

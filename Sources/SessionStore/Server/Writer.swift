@@ -106,7 +106,7 @@ final class Writer {
       ("sessions", \.sessions), ("ended_sessions", \.endedSessions), ("events", \.events), ("tasks", \.tasks),
       ("tasks_removed", \.tasksRemoved), ("named_values", \.values), ("log_entries", \.logEntries),
       ("work", \.work), ("work_done", \.workDone), ("work_dead", \.workDead),
-      ("event_subscriptions", \.eventSubscriptions),
+      ("event_subscriptions", \.eventSubscriptions), ("policy_changes", \.policyChanges),
       ("lifecycle_events", \.lifecycleEvents), ("security_events", \.securityEvents),
     ]
   }

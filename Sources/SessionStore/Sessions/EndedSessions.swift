@@ -10,10 +10,13 @@ extension SessionRow {
     return deadline
   }
 
+  /// how long it is kept
+  func retainEnded(_ limits: Limits) -> Int64 { ownRetainEnded < 0 ? limits.retainEnded : ownRetainEnded }
+
   /// Whether it has ended and can still be read by whoever asks for such.
   func isKept(at now: Int64, _ limits: Limits) -> Bool {
     guard limits.retainEnded > 0, let end = end(at: now, limits), end > 0 else { return false }
-    return now < (Saturating(end) + limits.retainEnded).value
+    return now < (Saturating(end) + retainEnded(limits)).value
   }
 }
 
@@ -21,22 +24,30 @@ extension Store {
   /// Whether sessions are kept when they have ended.
   package var keepsEnded: Bool { limits.retainEnded > 0 }
 
-  /// the time before which what ended is not kept any more
-  private var keptSince: Int64 { (Saturating(now) - limits.retainEnded).value }
+  /// how long a session is kept, as SQL
+  private var retainedFor: String {
+    if !policies.retainsByTenant { return String(limits.retainEnded) }
+    return "coalesce((SELECT retain_ended FROM retention WHERE retention.tenant_id = sessions.tenant_id), "
+      + "\(limits.retainEnded))"
+  }
 
   /// The condition for a session that was ended and is not kept any more.
   /// - Parameter now: stands for the time
   func hasLeft(at now: String) -> String {
     if !keepsEnded { return "(ended_at IS NOT NULL)" }  // whatever the clock says
-    return "(ended_at IS NOT NULL AND (ended_at = 0 OR ended_at <= \(now) - \(limits.retainEnded)))"
+    return "(ended_at IS NOT NULL AND (ended_at = 0 OR ended_at <= \(now) - \(retainedFor)))"
   }
 
-  /// Leaves out what nobody reads any more, whoever asks.
-  func addNotGone(to conditions: inout Filter) {
-    if !keepsEnded { return conditions.add("NOT " + isOver(at: "?"), now) }
-    conditions.add("NOT " + hasLeft(at: "?"), now)
+  /// The condition for a session that nobody reads any more, whoever asks.
+  func isGone(at now: String) -> String {
+    if !keepsEnded { return isOver(at: now) }
     // Its end is the deadline, of which only SQL that compares it with a time is written down.
-    conditions.add("NOT (ended_at IS NULL AND " + isDue(at: "?") + ")", keptSince)
+    return "(\(hasLeft(at: now)) OR (ended_at IS NULL AND \(isDue(at: "(\(now) - \(retainedFor))"))))"
+  }
+
+  /// Leaves those out.
+  func addNotGone(to conditions: inout Filter) {
+    conditions.add("NOT " + isGone(at: "?"), now)
   }
 
   /// Notes that a session has ended. From then on it waits for the sweep that removes it when it is not kept any more.
@@ -63,6 +74,7 @@ extension Store {
   /// live.
   func endedSessionsDue(limit: Int) throws -> [String] {
     if counters.endedSessions == 0 { return [] }
+    if !policies.isEmpty { return try endedSessionsDueAmongOthers(limit: limit).sessionIDs }
     var select = try tables.statement(
       .server,
       "SELECT session_id, ended_at FROM sessions WHERE ended_at IS NOT NULL ORDER BY ended_at, number LIMIT $1")
@@ -70,15 +82,53 @@ extension Store {
     var due: [String] = []
     while try select.step() {
       let end = select.integer(1)
-      guard !keepsEnded || end == 0 || end <= keptSince || Int64(due.count) < endedExcess else { break }
+      let isOver = !keepsEnded || end == 0 || end <= (Saturating(now) - limits.retainEnded).value
+      guard isOver || Int64(due.count) < endedExcess else { break }
       due.append(select.string(0))
     }
     return due
   }
 
+  /// The same where some have to stay, or are kept for another time than others: they are passed over, and the search
+  /// goes on behind them the next time.
+  func endedSessionsDueAmongOthers(limit: Int) throws -> (sessionIDs: [String], hasMore: Bool) {
+    var position = duePositions["sessions"] ?? DuePosition()
+    var (due, looked): ([String], Int) = ([], 0)
+    do {
+      var select = try tables.statement(
+        .server,
+        """
+        SELECT session_id, ended_at, number, tenant_id, principal FROM sessions
+        WHERE ended_at IS NOT NULL AND (ended_at, number) > ($1, $2) ORDER BY ended_at, number LIMIT $3
+        """)
+      select.bind(1, position.time)
+      select.bind(2, position.number)
+      select.bind(3, Int64(Self.lookedAtOnce))
+      while due.count < limit, try select.step() {
+        looked += 1
+        let end = select.integer(1)
+        let held = position.held
+        position = DuePosition(time: end, number: select.integer(2))
+        let tenantID = select.optionalString(3)
+        let retained = policies.retention(of: tenantID)?.retainEnded ?? limits.retainEnded
+        let isOver = !keepsEnded || end == 0 || end <= (Saturating(now) - retained).value
+        let isFree = mayGo(tenantID: tenantID, principal: select.optionalString(4))
+        if isFree, isOver || Int64(due.count) < endedExcess { due.append(select.string(0)) }
+        position.held = held + (isFree ? 0 : 1)
+      }
+    }
+    let hasMore = due.count == limit || looked == Self.lookedAtOnce
+    duePositions["sessions"] = hasMore ? position : nil
+    if !hasMore { heldEndedSessions = position.held }
+    return (due, hasMore)
+  }
+
   /// how many more are kept than may live
   private var endedExcess: Int64 {
-    limits.maxSessions > 0 ? max(0, counters.endedSessions - Int64(limits.maxSessions)) : 0
+    if limits.maxSessions == 0 { return 0 }
+    // What has to stay takes nobody's place. How much that is a sweep finds out.
+    guard let held = policies.hasHolds ? heldEndedSessions : 0 else { return 0 }
+    return max(0, counters.endedSessions - held - Int64(limits.maxSessions))
   }
 
   /// Keeps what is kept from growing: a new session makes room for itself twice over.

@@ -74,6 +74,14 @@ struct SessionRow {
   /// what its last write left of its allowance: see ``Rate``
   var writeArrival: Int64?
 
+  // What is said of its owners: ``Store/underPolicies(_:)`` fills it in.
+
+  /// whether nothing of it may go
+  var isHeld = false
+  /// milliseconds; -1: as the options say
+  var ownRetainEnded: Int64 = -1
+  var ownMaxEvents: Int64 = -1
+
   /// where ``OpenChunks`` has what was added to its events
   var openChunk: Int32 = -1
   var isDirty = false
@@ -90,7 +98,7 @@ struct SessionRow {
   func deadline(_ limits: Limits) -> Int64? {
     // An invalidated one can be looked at as long as it is kept.
     if let endedAt, endedAt > 0, limits.retainEnded > 0, !status.isOver {
-      return (Saturating(endedAt) + limits.retainEnded).value
+      return (Saturating(endedAt) + retainEnded(limits)).value
     }
     if endedAt != nil { return 0 }
     switch status {

@@ -38,6 +38,7 @@ extension Store {
     let number = cache.rows[slot].number
     let value = try stateValue(session: number, key)
     if let value {
+      try requireMayGo(tenantID: cache.rows[slot].tenantID, principal: cache.rows[slot].principal)
       var delete = try tables.statement(
         of: number, "DELETE FROM session_state WHERE session = $1 AND key = $2")
       delete.bind(2, key)

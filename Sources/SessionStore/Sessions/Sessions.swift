@@ -107,7 +107,7 @@ extension Store {
     if !absentSessions.isEmpty, absentSessions.contains(sessionID) { return nil }
     // A foreign one too is looked for in the database each time and not remembered: a missing one costs the same.
     guard let row = try selectSession(sessionID), row.admits(owner) else { return nil }
-    return cache.insert(row)
+    return cache.insert(underPolicies(row))
   }
 
   /// The cached row of a session that may be used so.
@@ -267,7 +267,7 @@ extension Store {
     done.sessionsCreated += 1
     note(made)
     noteMade(Self.sessionRows)
-    let slot = cache.insert(row)
+    let slot = cache.insert(underPolicies(row))
     try audit(.created, row, userID: new.userID, from: nil, to: new.status, reason: nil)
     // What was just written need not be read.
     let details = SessionDetails(
@@ -319,7 +319,7 @@ extension Store {
   /// Removes or ends what has expired until one more session fits under the cap.
   private func makeRoomForSession() throws {
     if limits.maxSessions == 0 { return }
-    while counters.sessions - (keepsEnded ? counters.endedSessions : 0) >= Int64(limits.maxSessions) {
+    while counters.sessions - (endedMayStay ? counters.endedSessions : 0) >= Int64(limits.maxSessions) {
       let swept = try sweepSessions(limit: 16)
       if swept.removed.isEmpty, !swept.hasMore { throw StoreError.maxSessionsReached(limit: limits.maxSessions) }
     }
@@ -444,6 +444,7 @@ extension Store {
       return DeletedSession()
     }
     let row = cache.rows[slot]
+    try requireMayGo(tenantID: row.tenantID, principal: row.principal)
     let tasks = deleteTasks ? try self.deleteTasks(of: row, owner: owner) : 0
     try removeSession(slot, as: .deleted)
     return DeletedSession(deleted: true, events: row.eventCount, tasks: tasks, logEntries: row.logCount)
@@ -451,7 +452,9 @@ extension Store {
 
   /// Deletes all rows of a session but its tasks and its audit trail.
   /// - Parameter change: what the trail is told; nil for nothing
+  /// - Throws: `heldByLegalHold`
   func removeSession(_ slot: SessionSlot, as change: LifecycleChange?) throws {
+    try requireMayGo(tenantID: cache.rows[slot].tenantID, principal: cache.rows[slot].principal)
     let status = effectiveStatus(slot)
     try writeChunks(of: slot)
     let row = cache.rows[slot]

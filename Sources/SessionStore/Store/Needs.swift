@@ -14,7 +14,7 @@ package struct Needs {
   /// keys of states
   private(set) var states: [(session: String, key: String)] = []
   /// Whether nobody else may write meanwhile.
-  var holdsOthersUp = false
+  package var holdsOthersUp = false
 
   package init() {}
 

@@ -37,6 +37,11 @@ package struct SessionNumber: Hashable, Comparable, Sendable {
 package struct TaskNumber: Hashable, Comparable, Sendable {
   let value: Int64
 
+  /// Of a row that was found because it is due.
+  init(due value: Int64) {
+    self.value = value
+  }
+
   fileprivate init(_ value: Int64) {
     self.value = value
   }

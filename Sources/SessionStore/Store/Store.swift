@@ -26,6 +26,8 @@ package final class Store {
     var workDead: Int64 = 0
     /// that have not ended; lapsed ones included
     var eventSubscriptions: Int64 = 0
+    /// how often ``Policies`` were changed, ever
+    var policyChanges: Int64 = 0
     /// the last number that was given to an audit event
     var auditNumber: Int64 = 0
     var lifecycleEvents: Int64 = 0
@@ -92,6 +94,13 @@ package final class Store {
   /// what was read ahead for the requests of the group or the snapshot; only where the tables are shared
   var foreseen = Foreseen()
   var messageIDs = MessageIDCache()
+  var policies = Policies.none
+  /// as they were when the open group began
+  private var committedPolicies = Policies.none
+  /// by table: where the search stands for what is due and may go
+  var duePositions: [String: DuePosition] = [:]
+  /// sessions that have ended and have to stay, as the last sweep found them
+  var heldEndedSessions: Int64?
   /// what the running request leaves to be recorded
   var pending = PendingEvents()
   var auditHeads = AuditHeads()
@@ -207,7 +216,7 @@ package final class Store {
       """
       SELECT revision, sessions, events, tasks, named_values, log_entries, audit_number, lifecycle_events,
         security_events, tasks_removed, last_uuid_high, last_uuid_low, lineage, log_base,
-        ended_sessions, work, work_done, work_dead, event_subscriptions
+        ended_sessions, work, work_done, work_dead, event_subscriptions, policy_changes
       FROM store WHERE id = 1
       """)
     guard try select.step() else {
@@ -218,13 +227,23 @@ package final class Store {
       events: select.integer(2), tasks: select.integer(3),
       tasksRemoved: select.integer(9), values: select.integer(4), logEntries: select.integer(5),
       work: select.integer(15), workDone: select.integer(16), workDead: select.integer(17),
-      eventSubscriptions: select.integer(18),
+      eventSubscriptions: select.integer(18), policyChanges: select.integer(19),
       auditNumber: select.integer(6),
       lifecycleEvents: select.integer(7), securityEvents: select.integer(8),
       lastUUID: LastUUID(
         high: UInt64(truncatingIfNeeded: select.integer(10)), low: UInt64(truncatingIfNeeded: select.integer(11))),
       lineage: select.integer(12), logBase: select.integer(13))
     storedCounters = counters
+    try refreshPolicies()
+  }
+
+  private func refreshPolicies() throws {
+    if policies.version != counters.policyChanges {
+      policies = try readPolicies()
+      duePositions.removeAll()
+      heldEndedSessions = nil
+    }
+    committedPolicies = policies
   }
 
   // MARK: - Where others write at the same time
@@ -249,7 +268,7 @@ package final class Store {
   private func load(_ writer: Writer, _ needs: Needs) throws -> Bool {
     foreignCommits += 1
     forgetRows()
-    if needs.holdsOthersUp { try writer.holdOthersUp() }
+    if needs.holdsOthersUp, isBeginning { try writer.holdOthersUp() }
     var row = isBeginning ? try writer.lockRow() : nil
     var sessions = try askForSessions(needs)
     if isBeginning { try askForLocks(needs) }
@@ -260,6 +279,7 @@ package final class Store {
     storedCounters = counters
     let found = writer.schema(sums)
     if found != schema { throw StoreError.tooNew(found: found, supported: schema) }
+    try refreshPolicies()
     if row != nil, try !writer.takeRow(&row!) { return false }
     if sessions != nil { try takeSessions(&sessions!, needs) }
     if numbers != nil { try writer.takeNumbers(&numbers!) }
@@ -362,6 +382,7 @@ package final class Store {
     try file?.checkAfterCommit()
     file?.noteCommit(revision: counters.revision, logBase: counters.logBase)
     totals.add(done)
+    committedPolicies = policies
     endGroup()
     cache.trim()
     messageIDs.commit()
@@ -393,6 +414,7 @@ package final class Store {
     openChunks.forget()
     if !absentSessions.isEmpty { absentSessions.removeAll() }
     auditHeads = AuditHeads()
+    if policies !== committedPolicies { policies = committedPolicies }
   }
 
   func flushCounters() throws {
@@ -402,6 +424,7 @@ package final class Store {
     }
     if counters == storedCounters { return }
     if counters.differsInWork(from: storedCounters) { try flushWorkCounters() }
+    if counters.policyChanges != storedCounters.policyChanges { try flushPolicyChanges() }
     if !counters.differsInWhatIsSeldom(from: storedCounters) { return try flushUsualCounters() }
     var update = try tables.statement(
       .server,
@@ -440,6 +463,12 @@ package final class Store {
     try update.run()
   }
 
+  private func flushPolicyChanges() throws {
+    var update = try tables.statement(.server, "UPDATE store SET policy_changes = $1 WHERE id = 1")
+    update.bind(1, counters.policyChanges)
+    try update.run()
+  }
+
   /// Most groups change no more of the row, and each column that is bound costs every one of them.
   private func flushUsualCounters() throws {
     var update = try tables.statement(
@@ -462,7 +491,7 @@ package final class Store {
   /// be refused after the first one.
   package func atomically<Result>(_ body: () throws -> Result) throws -> Result {
     try flushSessions()
-    let before = (counters, done)
+    let before = (counters, done, policies)
     let mark = messageIDs.mark
     let numbers = writer?.numbers
     try connection.savepoint()
@@ -478,7 +507,7 @@ package final class Store {
       messageIDs.takeBack(to: mark)
       // Nobody has seen what was given out since.
       if let numbers { writer?.numbers = numbers }
-      (counters, done) = before
+      (counters, done, policies) = before
       throw error
     }
   }

@@ -20,6 +20,10 @@ package enum StoreError: Error, Equatable {
   case maxEventSubscriptionsReached(limit: Int)
   case eventSubscriptionExists(String)
   case queueFull(limit: Int)
+  case maxLegalHoldsReached(limit: Int)
+  case maxRetentionsReached(limit: Int)
+  /// with the name of the hold
+  case heldByLegalHold(String)
   case concurrentModification(revision: Int64?)
   /// `what` is the thing that is too large, with its article
   case payloadTooLarge(what: String, limit: Int)

@@ -126,12 +126,17 @@ extension Store {
     if let taken { try removeTask(taken) }
     // More than one round when the cap was lowered since.
     while limits.maxTasks > 0, counters.tasks >= Int64(limits.maxTasks) {
-      if try expireTasks(limit: 16).removed.isEmpty { throw StoreError.maxTasksReached(limit: limits.maxTasks) }
+      if try expireTasks(limit: 16).removed.isEmpty {
+        // What has to stay takes nobody's place.
+        if policies.hasHolds { break }
+        throw StoreError.maxTasksReached(limit: limits.maxTasks)
+      }
     }
     let row = slot.map { cache.rows[$0] }
     var task = TaskRecord(
       new, self, number: try newTaskNumber(), taskID: taskID, session: row?.number,
       tenantID: owner.tenant.binding ?? row?.tenantID, principal: owner.principal.binding ?? row?.principal, at: now)
+    task.ttl = taskTTL(task.ttl, tenantID: task.tenantID)
     if let params { try setPayload(&task, .originalParams, params) }
     if let meta { try setPayload(&task, .meta, meta) }
     try insert(task)
@@ -201,6 +206,7 @@ extension Store {
   /// Writes what has changed of a task's row.
   func write(_ task: inout TaskRecord, _ old: TaskRecord) throws {
     task.revision = try nextRevision(above: old.revision)
+    if !policies.isEmpty { task.ttl = taskTTL(task.ttl, tenantID: task.tenantID) }
     // Status and expiry stand in indexes, and an index is written even when the value stays.
     let changesAll = task.hasNewPayloads || task.status != old.status || task.expiresAt != old.expiresAt
     var update = if changesAll { try updateOfAll(task) } else { try updateOfUsual(task) }
@@ -401,7 +407,9 @@ extension Store {
   }
 
   /// - Parameter task: as it is now: only what it has is looked for
+  /// - Throws: `heldByLegalHold`
   func removeTask(_ task: TaskRecord) throws {
+    try requireMayGo(tenantID: task.tenantID, principal: task.principal)
     if task.queueSize > 0 { try deleteTaskMessages(task.number) }
     if task.inputKeysUsed > 0 { try deleteInputKeys(task.number) }
     if task.payloadsApart > 0 { try deletePayloadsApart(task.number) }
@@ -424,6 +432,7 @@ extension Store {
     var conditions = Filter(visibleTo: owner)
     conditions.add("session_id = ?", session.sessionID)
     conditions.add(of: session.number)
+    try requireMayGo(conditions, of: "tasks")
     var numbers: [TaskNumber] = []
     var lapsed: Int64 = 0
     do {
@@ -452,7 +461,12 @@ extension Store {
   /// The same within a budget: a task with more rows than that has left loses some, and the rest in the next slices.
   func expireTasks(limit: Int, _ budget: inout SliceBudget) throws -> Swept {
     var lapsed: [TaskNumber] = []
-    do {
+    var swept = Swept()
+    if policies.hasHolds {
+      let found = try due(.tasks, at: now, limit: limit)
+      (lapsed, swept.hasMore) = (found.numbers.map { TaskNumber(due: $0) }, found.hasMore)
+      budget.spend(8)
+    } else {
       var select = try tables.statement(
         .server,
         composed: "SELECT number FROM tasks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2"
@@ -461,8 +475,7 @@ extension Store {
       select.bind(2, Int64(limit + 1))
       while try select.step() { lapsed.append(TaskNumber(select, 0)) }
     }
-    var swept = Swept()
-    swept.hasMore = lapsed.count > limit
+    if lapsed.count > limit { swept.hasMore = true }
     for number in lapsed.prefix(limit) {
       guard let task = try findTask(number: number) else { continue }
       if budget.isUsedUp {

@@ -21,6 +21,11 @@ package struct ValuePlace {
     self.collection = collection
   }
 
+  /// The name of a hold on all that lies here; nil: there is none.
+  func hold(_ policies: Policies) -> String? {
+    policies.hold(tenantID: tenantID.isEmpty ? nil : tenantID, principal: principal.isEmpty ? nil : principal)
+  }
+
   package init(collection: String, owner: Owner) {
     // Names are never empty, so the empty one stands for nobody.
     tenantID = owner.tenant.binding ?? ""
@@ -86,10 +91,15 @@ extension Store {
       throw StoreError.maxValuesReached(limit: limits.maxValues)
     }
     // One that has lapsed is absent: the new one is a new row, at the end of lists.
-    if found != nil { try remove(place, key) }
+    if found != nil { try remove(place, key, isReplaced: true) }
     // More than one round when the cap was lowered since.
     while limits.maxValues > 0, counters.values >= Int64(limits.maxValues) {
-      if try sweepValues(limit: 16) == 0 { throw StoreError.maxValuesReached(limit: limits.maxValues) }
+      // What has to stay takes nobody's place.
+      if policies.hasHolds {
+        if try !makeRoomAmongHeldValues() { break }
+      } else if try sweepValues(limit: 16) == 0 {
+        throw StoreError.maxValuesReached(limit: limits.maxValues)
+      }
     }
     let revision = try nextRevision()
     var insert = try tables.statement(
@@ -121,7 +131,7 @@ extension Store {
     if let ifRevision, old?.value.revision != ifRevision {
       throw StoreError.concurrentModification(revision: old?.value.revision)
     }
-    if found != nil { try remove(place, key) }
+    if old != nil || (found != nil && place.hold(policies) == nil) { try remove(place, key) }
     return old != nil
   }
 
@@ -221,7 +231,10 @@ extension Store {
   }
 
   /// Removes a row that is there.
-  private func remove(_ place: ValuePlace, _ key: String) throws {
+  /// - Parameter isReplaced: whether another one takes its place
+  /// - Throws: `heldByLegalHold`
+  private func remove(_ place: ValuePlace, _ key: String, isReplaced: Bool = false) throws {
+    if !isReplaced, let hold = place.hold(policies) { throw StoreError.heldByLegalHold(hold) }
     var delete = try tables.statement(
       in: place,
       "DELETE FROM named_values WHERE tenant_id = $1 AND principal = $2 AND collection = $3 AND key = $4")
@@ -237,7 +250,25 @@ extension Store {
     return try tables.sum("count(*)", from: "named_values", lapsed)
   }
 
-  /// Removes lapsed values.
+  /// - Returns: whether any value went
+  private func makeRoomAmongHeldValues() throws -> Bool {
+    let numbers = try due(.values, at: now, limit: 16).numbers
+    try removeLapsedValues(numbers)
+    return !numbers.isEmpty
+  }
+
+  /// Removes values that have lapsed and may go.
+  func removeLapsedValues(_ numbers: [Int64]) throws {
+    for number in numbers {
+      var delete = try tables.statement(.server, "DELETE FROM named_values WHERE number = $1")
+      delete.bind(1, number)
+      try delete.run()
+      counters.values -= tables.changes
+    }
+    foreseen.forgetValues()
+  }
+
+  /// Removes lapsed values, where none has to stay.
   /// - Returns: how many; as many as `limit` means that there may be more
   func sweepValues(limit: Int) throws -> Int64 {
     var delete = try tables.statement(

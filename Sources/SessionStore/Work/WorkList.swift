@@ -66,8 +66,19 @@ extension Store {
 
   /// Removes items, whatever has become of them: their ids and those of their groups begin anew.
   /// - Returns: how many were waiting or leased
+  /// - Throws: `heldByLegalHold`
   package func cancelWork(_ selector: WorkSelector, owner: Owner) throws -> Int64 {
-    try removeWork(try conditions(selector, owner)).open
+    let conditions = try conditions(selector, owner)
+    try requireWorkMayGo(conditions)
+    return try removeWork(conditions).open
+  }
+
+  /// What is done says nothing any more, and need not stay.
+  func requireWorkMayGo(_ conditions: Filter) throws {
+    if !policies.hasHolds { return }
+    var conditions = conditions
+    conditions.add("status <> 'done'")
+    try requireMayGo(conditions, of: "work")
   }
 
   /// What was removed.
@@ -78,6 +89,7 @@ extension Store {
   }
 
   /// Removes what a filter leaves, with groups that become empty.
+  /// - Throws: `heldByLegalHold`, maybe after some: ask ``requireWorkMayGo(_:)`` before
   func removeWork(_ conditions: Filter) throws -> RemovedWork {
     var removed = RemovedWork()
     while true {
@@ -94,17 +106,22 @@ extension Store {
     let group: Int64?
     let status: WorkStatus
     let subscription: Int64?
+    let tenantID: String?
+    let principal: String?
   }
+
+  private static let removable = "SELECT number, work_group, status, subscription, tenant_id, principal FROM work"
 
   private func removableWork(_ conditions: Filter, suffix: String = "", limit: Int?) throws -> [RemovableWork] {
     var select = try tables.statement(
-      conditions, "SELECT number, work_group, status, subscription FROM work", suffix: suffix, limit: limit)
+      conditions, Self.removable, suffix: suffix, limit: limit)
     var rows: [RemovableWork] = []
     while try select.step() {
       rows.append(
         RemovableWork(
           number: select.integer(0), group: select.optionalInteger(1),
-          status: WorkStatus(rawValue: select.string(2)) ?? .dead, subscription: select.optionalInteger(3)))
+          status: WorkStatus(rawValue: select.string(2)) ?? .dead, subscription: select.optionalInteger(3),
+          tenantID: select.optionalString(4), principal: select.optionalString(5)))
     }
     return rows
   }
@@ -112,6 +129,7 @@ extension Store {
   private func removeWork(_ rows: [RemovableWork]) throws {
     var groups: [Int64: (items: Int64, leases: Int64, open: Int64)] = [:]
     for row in rows {
+      if row.status != .done { try requireMayGo(tenantID: row.tenantID, principal: row.principal) }
       var delete = try tables.statement(.server, "DELETE FROM work WHERE number = $1")
       delete.bind(1, row.number)
       try delete.run()
@@ -188,6 +206,10 @@ extension Store {
     let count = status == .done ? counters.workDone : counters.workDead
     let limit = Int64(limits.maxFinishedWork)
     if limit == 0 || count <= limit + min(Int64(Self.tombstoneSlack), limit / 16) { return }
+    if status == .dead, policies.hasHolds {
+      try removeDeadWork(due(.deadWork, at: .max, limit: Int(min(count - limit, Int64(Self.removedAtOnce)))).numbers)
+      return
+    }
     var oldest = Filter(.server)
     oldest.add("status = ?", status.rawValue)
     oldest.add("finished_at IS NOT NULL")
@@ -199,6 +221,28 @@ extension Store {
       conditions, suffix: " ORDER BY finished_at, number LIMIT \(limit)\(tables.dialect.lockingWhatIsFree)", limit: nil)
     try removeWork(rows)
     return rows.count
+  }
+
+  /// Removes dead items that may go.
+  private func removeDeadWork(_ numbers: [Int64]) throws {
+    for number in numbers {
+      var item = Filter(.server)
+      item.add("number = ?", number)
+      try removeWork(try removableWork(item, limit: nil))
+    }
+  }
+
+  /// The same as ``sweepWork(limit:)`` where some has to stay.
+  func sweepWork(_ budget: inout SliceBudget) throws -> Bool {
+    if limits.workRetention == 0 { return false }
+    let time = (Saturating(now) - limits.workRetention).value
+    let hasMore = try budget.inChunks { limit in
+      var done = Filter(.server)
+      done.add("status = ?", WorkStatus.done.rawValue)
+      done.add("finished_at <= ?", time)
+      return Int64(try removeTombstones(done, limit: Int(limit)))
+    }
+    return try hasMore || sweep(.deadWork, at: time, &budget, removeDeadWork)
   }
 
   /// Removes tombstones whose time is over.

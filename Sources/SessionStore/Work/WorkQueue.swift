@@ -139,7 +139,11 @@ extension Store {
     guard candidate.group != nil, let number = candidate.work.subscriptionNumber,
       let subscription = try eventSubscription(number), subscription.hasLapsed(at: now)
     else { return false }
-    try end(subscription, reason: "expired", announce: true)
+    if try mayEnd(subscription) {
+      try end(subscription, reason: "expired", announce: true)
+    } else {
+      try stopWork(of: subscription, isStopped: true)
+    }
     return true
   }
 

@@ -42,8 +42,12 @@ struct ErrorKind: Sendable {
   static let maxEventSubscriptionsReached = ErrorKind(
     1110, "max_event_subscriptions_reached", "The store's cap on event subscriptions is reached.")
   static let eventSubscriptionExists = ErrorKind(1111, "event_subscription_exists", "The id is another owner's.")
+  static let maxLegalHoldsReached = ErrorKind(1112, "max_legal_holds_reached", "There are as many holds as may be.")
+  static let maxRetentionsReached = ErrorKind(
+    1113, "max_retentions_reached", "As many tenants as may have a retention of their own.")
   static let concurrentModification = ErrorKind(1201, "concurrent_modification", "if_revision no longer holds.")
   static let requirementFailed = ErrorKind(1202, "requirement_failed", "A required outcome did not come about.")
+  static let heldByLegalHold = ErrorKind(1203, "held_by_legal_hold", "It has to stay while a legal hold is on it.")
   static let payloadTooLarge = ErrorKind(1301, "payload_too_large", "A payload or an answer is over its limit.")
   static let databaseBusy = ErrorKind(
     1401, "database_busy", retryable: true, "Other processes kept the write lock for the whole busy timeout.")
@@ -66,7 +70,8 @@ struct ErrorKind: Sendable {
       invalidSessionStatus, maxSessionsReached, maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached,
       maxSessionWritesReached, taskNotFound, taskExists, invalidTransition, terminalState, maxTasksReached, queueFull,
       maxValuesReached, maxInputKeysReached, maxWorkReached,
-      maxEventSubscriptionsReached, eventSubscriptionExists, concurrentModification, requirementFailed, payloadTooLarge,
+      maxEventSubscriptionsReached, eventSubscriptionExists, maxLegalHoldsReached, maxRetentionsReached,
+      concurrentModification, requirementFailed, heldByLegalHold, payloadTooLarge,
     ] + anyDatabase + [notSupported, shuttingDown]
 
   /// What any method that reads or writes the file may answer.
@@ -171,6 +176,17 @@ extension RPCError {
     case .queueFull(let limit):
       return ErrorKind.queueFull.error(
         "The task's queue holds \(limit) messages, its limit; dequeue some first.", [limitDetail(limit)])
+    case .maxLegalHoldsReached(let limit):
+      return ErrorKind.maxLegalHoldsReached.error(
+        "There are \(limit) legal holds, the limit; lift some, or place one on a whole tenant.", [limitDetail(limit)])
+    case .maxRetentionsReached(let limit):
+      return ErrorKind.maxRetentionsReached.error(
+        "\(limit) tenants have a retention of their own, the limit; choose the options so that fewer need one.",
+        [limitDetail(limit)])
+    case .heldByLegalHold(let name):
+      return ErrorKind.heldByLegalHold.error(
+        "It has to stay while the legal hold '\(name)' is on it; whoever has placed that lifts it with "
+          + "lift_legal_hold.", [("hold", .text(name))])
     case .concurrentModification(let revision):
       return ErrorKind.concurrentModification.error(
         "It was changed meanwhile; read it again and retry with its revision.",

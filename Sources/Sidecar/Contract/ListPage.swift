@@ -13,6 +13,8 @@ enum ListKind: String {
   case stateKeys = "k"
   case work = "w"
   case eventSubscriptions = "e"
+  case legalHolds = "h"
+  case retention = "r"
 
   func cursor(after number: Int64) -> String {
     rawValue + "-" + String(number, radix: 36)

@@ -52,7 +52,7 @@ final class Method: Sendable {
 
   init(
     name: String, summary: String, access: Access, isTransactional: Bool = true, isRepeatable: Bool? = nil,
-    isWatched: Bool = false, countsViolations: Bool = false,
+    isWatched: Bool = false, countsViolations: Bool = false, holdsOthersUp: Bool = false,
     parameters: [Parameter], result: Schema, errors: [ErrorKind] = [], example: (params: String, result: String),
     run: @escaping Handler
   ) {
@@ -72,7 +72,7 @@ final class Method: Sendable {
     takesOwner = parameters.contains { parameter in
       if case .owner = parameter.type { parameter.name == .principal } else { false }
     }
-    need = Need(parameters, result: result)
+    need = Need(parameters, result: result, holdsOthersUp: holdsOthersUp)
   }
 }
 
@@ -127,7 +127,7 @@ struct MethodTable: Sendable {
   static let all = MethodTable(
     SessionMethods.all + StateMethods.all + EventMethods.all + TaskMethods.all + ValueMethods.all + WorkMethods.all
       + EventSubscriptionMethods.all
-      + LogMethods.all + SecurityMethods.all + UserDataMethods.all + PayloadMethods.all
+      + LogMethods.all + SecurityMethods.all + UserDataMethods.all + PolicyMethods.all + PayloadMethods.all
       + OperationMethods.all)
 
   /// The method whose name stands at `range`, found without making a string of it.

@@ -19,8 +19,11 @@ struct Need: Sendable {
   private let queue: Bool
   /// whether it makes an item of work
   private let work: Bool
+  /// whether nobody else may write meanwhile
+  private let holdsOthersUp: Bool
 
-  init(_ parameters: [Parameter], result: Schema) {
+  init(_ parameters: [Parameter], result: Schema, holdsOthersUp: Bool) {
+    self.holdsOthersUp = holdsOthersUp
     func takes(_ name: ParameterName) -> Bool { parameters.contains { $0.name == name } }
     session = takes(.sessionID)
     isOfOneSession = takes(.session) || parameters.contains { $0.name == .sessionID && $0.isRequired }
@@ -45,6 +48,7 @@ struct Need: Sendable {
 
   /// Adds what a call of the method names.
   func add(_ call: Call, to needs: inout Needs) {
+    if holdsOthersUp { needs.holdsOthersUp = true }
     if session, let id = call.optionalString(.sessionID) { add(session: id, call, to: &needs) }
     if task, let id = call.optionalString(.taskID) { needs.add(task: id) }
     if sessionRecord, let id = Self.id(.sessionID, in: .session, of: call) { add(session: id, call, to: &needs) }

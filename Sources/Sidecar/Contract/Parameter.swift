@@ -22,6 +22,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case queue, workID, payload, group, ordered, position, notBefore, delay, maxAttempts, giveUpAfter
   case worker, lease, perGroup, fence, outcome
   case topic, secret, secretGrace, startAfter, active, announce, includeSubscription
+  case retainEnded, maxEventsPerSession, maxTaskTTL
 
   /// Written down, for to derive them took a quarter of the instructions of a start; a test compares the two.
   var wire: String {
@@ -159,6 +160,9 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .active: "active"
     case .announce: "announce"
     case .includeSubscription: "include_subscription"
+    case .retainEnded: "retain_ended"
+    case .maxEventsPerSession: "max_events_per_session"
+    case .maxTaskTTL: "max_task_ttl"
     }
   }
 }

@@ -116,7 +116,7 @@ enum EventMethods {
     name: "delete_events_before", summary: "Deletes the events with ids strictly below one.", access: .write,
     parameters: [.sessionID, .required(.beforeEventID, .integer(.safe), "The first id that stays.")]
       + Parameter.owners,
-    result: .members([("deleted", .integer)]), errors: readErrors + [.maxSessionWritesReached],
+    result: .members([("deleted", .integer)]), errors: readErrors + [.maxSessionWritesReached, .heldByLegalHold],
     example: (#"{"session_id":"session-1","before_event_id":3}"#, #"{"deleted":2}"#)
   ) { sidecar, call, writer in
     writer.beginObject()

@@ -76,6 +76,7 @@ enum EventSubscriptionMethods {
     result: .members([
       ("deleted", .boolean), ("cancelled", .described(.integer, "Items of its work that were waiting or leased.")),
     ]),
+    errors: [.heldByLegalHold],
     example: (#"{"subscription_id":"sub-1"}"#, #"{"deleted":true,"cancelled":2}"#)
   ) { sidecar, call, writer in
     let done = try sidecar.store.deleteEventSubscription(

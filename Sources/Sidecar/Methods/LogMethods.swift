@@ -137,7 +137,7 @@ enum LogMethods {
       ("first_seq", .described(.nullable(.integer), "null when there are no entries.")),
       ("last_seq", .nullable(.integer)),
     ]),
-    errors: writeErrors,
+    errors: writeErrors + [.heldByLegalHold],
     example: (
       #"{"session_id":"session-1","entries":[{"message_id":"m-1"},{"message_id":"m-2"}]}"#,
       #"{"first_seq":4,"last_seq":5}"#
@@ -162,7 +162,7 @@ enum LogMethods {
       ("removed", .described(.integer, "Entries that are gone.")),
       ("seq", .described(.integer, "Where the checkpoint stands.")),
     ]),
-    errors: writeErrors,
+    errors: writeErrors + [.heldByLegalHold],
     example: (#"{"session_id":"session-1","checkpoint":{"turn":9}}"#, #"{"removed":2,"seq":6}"#)
   ) { sidecar, call, writer in
     let record = try call.openRecord(.checkpoint, checkpointMembers)

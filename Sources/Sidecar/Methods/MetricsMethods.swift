@@ -50,7 +50,7 @@ enum MetricsMethods {
       ("work", .optional(.described(.object, "By status."))),
     ]
       + [
-        "events", "values", "event_subscriptions", "log_entries", "lifecycle_events", "security_events",
+        "events", "values", "event_subscriptions", "log_entries", "lifecycle_events", "security_events", "legal_holds",
         "database_bytes", "wal_bytes",
         "free_bytes", "memory_usage", "subscriptions", "bytes_received", "bytes_sent", "requests", "errors",
       ].map { ($0, .optional(.integer)) }
@@ -119,6 +119,7 @@ extension Sidecar {
     writer.member("log_entries", summary.logEntries)
     writer.member("lifecycle_events", summary.lifecycleEvents)
     writer.member("security_events", summary.securityEvents)
+    writer.member("legal_holds", summary.legalHolds)
     writer.member("database_bytes", summary.databaseBytes)
     writer.member("wal_bytes", summary.walBytes)
     writer.member("free_bytes", summary.freeBytes)
@@ -188,6 +189,7 @@ extension Sidecar {
     page.family("audit_events", .gauge, "Rows of the audit trail, by ring.")
     page.sample("audit_events", [("ring", "lifecycle")], summary.lifecycleEvents)
     page.sample("audit_events", [("ring", "security")], summary.securityEvents)
+    page.single("legal_holds", .gauge, "Legal holds that are placed.", summary.legalHolds)
     page.single("database_bytes", .gauge, "The file, its free pages included.", summary.databaseBytes)
     page.single("database_free_bytes", .gauge, "Free pages of the file.", summary.freeBytes)
     page.single("wal_bytes", .gauge, "The write-ahead log.", summary.walBytes)

@@ -21,7 +21,7 @@ enum OperationMethods {
     "sessions", "session_state", "events", "sse_frames", "event_subscriptions", "subscription_frames", "heartbeats",
     "tasks", "task_input", "task_messages", "task_subscriptions", "nonces", "values", "work", "event_recipients",
     "logs", "audit_trail", "audit_chain", "security_events", "rate_limits", "input_screening", "metrics",
-    "transactions", "backup", "archive", "integrity_check", "user_data",
+    "transactions", "backup", "archive", "integrity_check", "user_data", "retention", "legal_holds",
   ]
 
   private static let infoExample =

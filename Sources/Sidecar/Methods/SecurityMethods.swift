@@ -8,6 +8,7 @@ enum SecurityMethods {
 
   private static let severities = Severity.allCases.map(\.rawValue)
   private static let types = SecurityEventType.allCases.map(\.rawValue)
+  private static let recorded = SecurityEventType.recorded.map(\.rawValue)
 
   private static let record = Method(
     name: "record_security_event",
@@ -16,7 +17,7 @@ enum SecurityMethods {
     parameters: [
       .optional(.sessionID, .identifier, "The session that it is about; it need not exist."),
       .optional(.userID, .name, "The user that it is about; the session's when absent."),
-      .required(.type, .choice(types), "What happened."),
+      .required(.type, .choice(recorded), "What happened."),
       .required(.severity, .choice(severities), "How bad it is."),
       .optional(.message, .text(4_096), "More, for people."),
       .optional(.ipAddress, .name, "From where."),

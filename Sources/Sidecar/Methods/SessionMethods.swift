@@ -45,7 +45,7 @@ enum SessionMethods {
       .optional(.lastActivity, milliseconds, "For migrations; now when absent."),
     ],
     result: .reference("Session"),
-    errors: [.sessionExists, .maxSessionsReached, .maxUserSessionsReached, .payloadTooLarge],
+    errors: [.sessionExists, .maxSessionsReached, .maxUserSessionsReached, .heldByLegalHold, .payloadTooLarge],
     example: (
       #"{"user_id":"user-1","status":"active"}"#,
       sessionExample(id: "019aa3c2-6f4e-7c3a-9f5d-2b8f6f0e1c11", user: #""user-1""#, activity: 0, revision: 1)
@@ -125,7 +125,7 @@ enum SessionMethods {
     result: .reference("Session"),
     errors: [
       .sessionNotFound, .sessionExpired, .invalidSessionStatus, .concurrentModification, .sessionExists,
-      .payloadTooLarge, .maxSessionsReached, .maxUserSessionsReached, .maxSessionWritesReached,
+      .payloadTooLarge, .maxSessionsReached, .maxUserSessionsReached, .maxSessionWritesReached, .heldByLegalHold,
     ],
     example: (
       #"{"session":{"session_id":"session-1","metadata":{"theme":"dark"}},"if_revision":1}"#,
@@ -207,6 +207,7 @@ enum SessionMethods {
       .sessionID, .optional(.deleteTasks, .boolean, "Deletes its tasks too; false when absent."),
     ] + Parameter.owners,
     result: .members([("deleted", .boolean), ("events", .integer), ("tasks", .integer), ("log_entries", .integer)]),
+    errors: [.heldByLegalHold],
     example: (
       #"{"session_id":"session-1","delete_tasks":true}"#, #"{"deleted":true,"events":3,"tasks":1,"log_entries":0}"#
     )

@@ -42,7 +42,7 @@ enum StateMethods {
     name: "remove_session_state", summary: "Removes one key of a session's state.", access: .write,
     parameters: [.sessionID, key] + Parameter.owners,
     result: .members([("existed", .boolean), ("value", .described(.anyPayload, "What it was."))]),
-    errors: writeErrors,
+    errors: writeErrors + [.heldByLegalHold],
     example: (#"{"session_id":"session-1","key":"cart"}"#, #"{"existed":true,"value":["book"]}"#)
   ) { sidecar, call, writer in
     let value = try sidecar.store.removeSessionState(call.string(.sessionID), call.string(.key), owner: call.owner)

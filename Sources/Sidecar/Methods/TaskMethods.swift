@@ -78,7 +78,7 @@ enum TaskMethods {
     result: .reference("Task"),
     errors: [
       .taskExists, .maxTasksReached, .sessionNotFound, .sessionExpired, .invalidSessionStatus, .payloadTooLarge,
-      .maxSessionWritesReached,
+      .maxSessionWritesReached, .heldByLegalHold,
     ],
     example: (
       #"{"task_id":"task-1","session_id":"session-1","original_method":"tools/call","#
@@ -221,7 +221,7 @@ enum TaskMethods {
 
   private static let delete = Method(
     name: "delete_task", summary: "Deletes a task and its queue.", access: .write, isWatched: true,
-    parameters: [taskID] + scope, result: .members([("deleted", .boolean)]),
+    parameters: [taskID] + scope, result: .members([("deleted", .boolean)]), errors: [.heldByLegalHold],
     example: (#"{"task_id":"task-1"}"#, #"{"deleted":true}"#)
   ) { sidecar, call, writer in
     writer.beginObject()

@@ -70,7 +70,7 @@ enum UserDataMethods {
     result: .members(
       [
         "sessions", "events", "log_entries", "tasks", "values", "event_subscriptions", "work", "nonces", "audit_events",
-      ].map { ($0, .integer) }),
+      ].map { ($0, .integer) }), errors: [.heldByLegalHold],
     example: (
       #"{"principal":"ada"}"#,
       #"{"sessions":1,"events":12,"log_entries":0,"tasks":2,"values":3,"event_subscriptions":0,"work":0,"#

@@ -78,7 +78,8 @@ enum ValueMethods {
   private static let delete = Method(
     name: "delete_value", summary: "Removes the value under a key.", access: .write,
     parameters: [collection, key, .ifRevision] + partition, result: .members([("deleted", .boolean)]),
-    errors: [.concurrentModification], example: (#"{"collection":"carts","key":"h-1"}"#, #"{"deleted":true}"#)
+    errors: [.concurrentModification, .heldByLegalHold],
+    example: (#"{"collection":"carts","key":"h-1"}"#, #"{"deleted":true}"#)
   ) { sidecar, call, writer in
     let deleted = try sidecar.store.deleteValue(
       place(call), call.string(.key), ifRevision: call.optionalInteger(.ifRevision))

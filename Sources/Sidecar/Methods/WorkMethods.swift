@@ -216,6 +216,7 @@ enum WorkMethods {
     summary: "Removes an item, or all of a group, whatever has become of it: its name begins anew.", access: .write,
     parameters: [queue, oneID, group, ofSubscription] + Parameter.owners,
     result: .members([("cancelled", .described(.integer, "Items that were waiting or leased."))]),
+    errors: [.heldByLegalHold],
     example: (#"{"queue":"mail","group":"ada"}"#, #"{"cancelled":3}"#)
   ) { sidecar, call, writer in
     guard [.workID, .group, .subscriptionID].count(where: call.has) == 1 else {

@@ -147,6 +147,10 @@ private struct Checkup {
       add(
         store.isShared ? "database" : "file",
         "\(path): schema \(figures.schema), \(figures.sessionCount) sessions, \(figures.events) events")
+      if figures.legalHolds + figures.retentions > 0 {
+        let holds = "\(figures.legalHolds) legal holds, \(figures.retentions) tenants with a retention of their own"
+        add("policies", holds)
+      }
     } catch is FileChanged {
       contents()
     } catch {

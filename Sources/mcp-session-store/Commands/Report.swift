@@ -34,7 +34,8 @@ extension Command {
       try arguments.reading { store in
         try store.read {
           Page(
-            summary: try store.summary(ends: false), statistics: try store.statistics(auditSince: now - auditWindow),
+            summary: try store.summary(ends: false, waiting: true),
+            statistics: try store.statistics(auditSince: now - auditWindow),
             path: store.path, now: now, showsPayloads: arguments.payloads)
         }
       }

@@ -35,9 +35,11 @@ extension Command {
   }
 
   private static func look(_ arguments: Arguments) throws(Failure) -> (Summary, path: String) {
-    try Terminal.Progress.during("counting") { () throws(Failure) in
-      try arguments.reading { store in (try store.read { try store.summary() }, store.path) }
-    }
+    try Terminal.Progress.during("counting") { () throws(Failure) in try count(arguments) }
+  }
+
+  private static func count(_ arguments: Arguments) throws(Failure) -> (Summary, path: String) {
+    try arguments.reading { store in (try store.read { try store.summary(waiting: true) }, store.path) }
   }
 
   // MARK: - Again and again
@@ -52,7 +54,7 @@ extension Command {
     defer { if let keys { System.releaseKeys(keys) } }
     if isDrawn { try Output.write("\u{1B}[2J") }
     while true {
-      let (summary, path) = try arguments.reading { store in (try store.read { try store.summary() }, store.path) }
+      let (summary, path) = try count(arguments)
       if arguments.json {
         var writer = JSONWriter()
         writer.summary(summary, path)
@@ -131,6 +133,16 @@ extension Command {
     add("audit trail", String(summary.lifecycleEvents + summary.securityEvents))
     add("lifecycle", String(summary.lifecycleEvents), indented: true)
     add("security", String(summary.securityEvents), indented: true)
+    add("legal holds", String(summary.legalHolds))
+    add("retention", String(summary.retentions), "tenants with one of their own")
+    if let waiting = summary.waiting {
+      add("due", String(waiting.due.reduce(0) { $0 + $1.count }), "wait for a sweep")
+      for (name, count) in waiting.due where count > 0 { add(name, String(count), indented: true) }
+      if summary.legalHolds > 0 {
+        add("held", String(waiting.held.reduce(0) { $0 + $1.count }), "stay for a legal hold alone")
+        for (name, count) in waiting.held where count > 0 { add(name, String(count), indented: true) }
+      }
+    }
     add("database", Size.text(summary.databaseBytes), "\(Size.text(summary.freeBytes)) of it free")
     add("write-ahead log", Size.text(summary.walBytes))
     return table
@@ -172,6 +184,16 @@ extension JSONWriter {
     member("log_entries", summary.logEntries)
     member("lifecycle_events", summary.lifecycleEvents)
     member("security_events", summary.securityEvents)
+    member("legal_holds", summary.legalHolds)
+    member("retentions", summary.retentions)
+    if let waiting = summary.waiting {
+      for (name, counts) in [("due", waiting.due), ("held", waiting.held)] {
+        self.name(name)
+        beginObject()
+        for (kind, count) in counts { member(kind, count) }
+        endObject()
+      }
+    }
     member("database_bytes", summary.databaseBytes)
     member("wal_bytes", summary.walBytes)
     member("free_bytes", summary.freeBytes)

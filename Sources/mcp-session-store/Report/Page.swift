@@ -85,13 +85,23 @@ struct Page {
       ("tasks", summary.taskCount.grouped), ("values", summary.values.grouped),
       ("log entries", summary.logEntries.grouped), ("database", summary.databaseBytes.bytes),
       ("write-ahead log", summary.walBytes.bytes), ("free in the file", summary.freeBytes.bytes),
-    ] {
+    ] + policies {
       html.markup("<div class=\"tile\">")
       html.element("b", value)
       html.element("span", label)
       html.markup("</div>")
     }
     html.markup("</section>")
+  }
+
+  /// What is due, held and kept by rules of its own, where anything is.
+  private var policies: [(String, String)] {
+    let due = summary.waiting?.due.reduce(0) { $0 + $1.count } ?? 0
+    let held = summary.waiting?.held.reduce(0) { $0 + $1.count } ?? 0
+    return [
+      ("due for a sweep", due), ("legal holds", summary.legalHolds), ("kept by holds alone", held),
+      ("tenants with own retention", summary.retentions),
+    ].filter { $0.1 > 0 }.map { ($0.0, $0.1.grouped) }
   }
 
   private func addTimes(_ html: inout HTML) {
