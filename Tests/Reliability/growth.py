@@ -32,6 +32,8 @@ FEW, MANY = 100, 5_000
 #: With fifty times the data what is looked up in a tree costs a little more: 50 ** 0.15 is 1.8.
 FLAT = 0.15
 SUBSCRIPTIONS = 10_000
+#: retentions and legal holds: so many may be, and calls of this part add some
+BOUND = 900
 #: each call is made so often, and counted for what the cheapest one took: the first ones fill caches
 TIMES = 3
 MIB = 1 << 20
@@ -179,6 +181,13 @@ CALLS: dict[str, dict[str, Make]] = {
     "validate_input": {"": same(text="hello")},
     "export_user_data": {"": same(principal=OWNER, limit=10), "of a user": same(user_id=USER, limit=10)},
     "delete_user_data": {"": each(principal="owner-6{}"), "of a user": each(user_id="user-6{}")},
+    "set_retention": {"": with_each(same(max_task_ttl=2**50), tenant_id="new-{}"),
+                      "again": same(tenant_id="tenant-7", max_task_ttl=2**50 + 1)},
+    "get_retention": {"": same(tenant_id="tenant-7")},
+    "list_retention": {"": same(limit=10)},
+    "place_legal_hold": {"": with_each(same(tenant_id="nobody"), name="new-{}")},
+    "lift_legal_hold": {"": each(name="hold-{}")},
+    "list_legal_holds": {"": same(limit=10)},
     "list_payloads": {"": same(limit=10)},
     "replace_payloads": {"": same(changes=[{"ref": "named_values.value.1.0", "text": "another", "replacement": "1"}])},
     "initialize": {"": same()},
@@ -199,6 +208,7 @@ ENDING = {"shutdown"}
 #: what may cost more in a larger store: the exponent, and why; the contract says so too
 WHOLE, COUNTED = "it reads all rows, or the whole file", "it counts rows"
 PASSED = "it looks at rows that it passes over"
+READ = "all policies are read again, at most 1,000 of each kind"
 ANSWERED = "the answer shows what the task was answered so far"
 GROWS: dict[str, tuple[float, str]] = {
     "touch_task, after many inputs": (0.4, ANSWERED),
@@ -231,6 +241,8 @@ GROWS: dict[str, tuple[float, str]] = {
     "delete_user_data": (1.1, PASSED),
     "delete_user_data, of a user": (1.1, PASSED),
     "list_payloads": (1.1, PASSED),
+    "set_retention": (1.1, READ), "set_retention, again": (1.1, READ), "place_legal_hold": (1.1, READ),
+    "lift_legal_hold": (1.1, READ),
     "list_session_state_keys, of many": (1.1, "its answer has all keys"),
     "get_task, after many inputs": (0.5, "its answer has all that was ever answered"),
     "provide_task_input": (1.1, "it writes all that was ever answered again"),
@@ -283,6 +295,8 @@ def fill(form: Form, database: Path, clock: Clock, size: int) -> None:
     all_of(("enqueue_work", {
         "queue": "groups", "work_id": f"group-{n}", "payload": n, "group": f"group-{n}",
     }) for n in numbers)  # fmt: skip
+    all_of(("set_retention", {"tenant_id": f"tenant-{n}", "max_task_ttl": 2**50}) for n in range(min(size, BOUND)))
+    all_of(("place_legal_hold", {"name": f"hold-{n}", "principal": f"nobody-{n}"}) for n in range(min(size, BOUND)))
     all_of(("put_event_subscription", {
         "subscription_id": f"subscription-{n}", "topic": f"t-{n}", "principal": f"subscriber-{n}", "ttl": 2**50,
     }) for n in numbers)  # fmt: skip

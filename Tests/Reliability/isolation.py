@@ -35,7 +35,7 @@ RECORDS = {"session": "session_id", "task": "task_id"}
 OF_THE_SERVER = {"record_security_event", "list_audit_events", "audit_counts", "get_audit_head", "validate_input",
                  "check_rate_limit"}  # fmt: skip
 #: their owners say what is meant, not who asks: nothing but what is bound to exactly these
-NAMING = {"export_user_data", "delete_user_data"}
+NAMING = {"export_user_data", "delete_user_data", "set_retention", "get_retention", "place_legal_hold"}
 #: what makes something under an id of the caller's choice tells that the id is taken
 MAKING = {("create_session", "session_id"), ("create_task", "task_id")}
 #: in everything that is stored and is nobody else's business

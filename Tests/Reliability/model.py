@@ -113,6 +113,10 @@ class Model:
     work: dict[str, Work] = field(default_factory=dict)
     #: data of event subscriptions
     subscriptions: dict[str, Any] = field(default_factory=dict)
+    #: principals of legal holds, by name
+    holds: dict[str, str] = field(default_factory=dict)
+    #: the longest life of a tenant's tasks
+    retention: dict[str, int] = field(default_factory=dict)
     #: requests that were allowed, by key
     rates: dict[str, int] = field(default_factory=dict)
     #: what happened to which session; type, session and message of security events
@@ -137,7 +141,8 @@ class Model:
         for task in other.tasks.values():
             task.messages = list(task.messages)
         other.work = {name: copy.copy(item) for name, item in self.work.items()}
-        other.subscriptions = dict(self.subscriptions)
+        other.subscriptions, other.holds = dict(self.subscriptions), dict(self.holds)
+        other.retention = dict(self.retention)
         other.values, other.nonces, other.rates = dict(self.values), set(self.nonces), dict(self.rates)
         other.lifecycle, other.security, other.lapsed = Ring(self.lifecycle), Ring(self.security), set(self.lapsed)
         return other
@@ -404,6 +409,31 @@ class Model:
         self.lifecycle = Ring(None if line and line[1].startswith(principal) else line for line in self.lifecycle)
         return {"sessions": len(names), "values": len(values), "nonces": len(nonces)}
 
+    # --- Retention and legal holds
+
+    def set_retention(self, tenant_id: str, max_task_ttl: int | None) -> Answer:
+        if self.retention.get(tenant_id) != max_task_ttl:
+            message = "as the options say" if max_task_ttl is None else f"max_task_ttl={max_task_ttl}"
+            self._noted("retention_set", None, message)
+        if max_task_ttl is None:
+            self.retention.pop(tenant_id, None)
+        else:
+            self.retention[tenant_id] = max_task_ttl
+        return {"tenant_id": tenant_id, "max_task_ttl": max_task_ttl}
+
+    def place_legal_hold(self, name: str, principal: str) -> Answer:
+        is_new = name not in self.holds
+        if is_new:
+            self.holds[name] = principal
+            self._noted("legal_hold_placed", None, name)
+        return {"placed": is_new}
+
+    def lift_legal_hold(self, name: str) -> Answer:
+        was_there = self.holds.pop(name, None) is not None
+        if was_there:
+            self._noted("legal_hold_lifted", None, name)
+        return {"lifted": was_there}
+
     # --- Work and event subscriptions
 
     def enqueue_work(self, queue: str, work_id: str, payload: Any) -> Answer:
@@ -505,6 +535,10 @@ def found(sidecar: Sidecar, rates: list[str]) -> Model:
         model.work[row["work_id"]] = Work(row["payload"], row["status"], row["attempt"], row["fence"])
     for row in pages(sidecar, "list_event_subscriptions", "subscriptions"):
         model.subscriptions[row["subscription_id"]] = row["data"]
+    for row in pages(sidecar, "list_legal_holds", "holds"):
+        model.holds[row["name"]] = row["principal"]
+    for row in pages(sidecar, "list_retention", "tenants"):
+        model.retention[row["tenant_id"]] = row["max_task_ttl"]
     last = 0
     for row in pages(sidecar, "list_audit_events", "events"):
         assert row["event_id"] > last, f"the audit trail goes from {last} to {row['event_id']}"

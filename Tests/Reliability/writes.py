@@ -33,6 +33,7 @@ WEIGHTS = {
     "consume_nonce": 25, "put_value": 40, "delete_value": 15, "record_security_event": 25, "validate_input": 15,
     "enqueue_work": 40, "claim_work": 12, "renew_work": 10, "settle_work": 40, "cancel_work": 15, "revive_work": 6,
     "put_event_subscription": 15, "delete_event_subscription": 8,
+    "set_retention": 6, "place_legal_hold": 8, "lift_legal_hold": 4,
     "check_rate_limit": 25, "delete_user_data": 4, "transaction": 60, "maintenance": 3,
 }  # fmt: skip
 
@@ -347,6 +348,18 @@ class Writes:
 
     def delete_event_subscription(self) -> Params | None:
         return {"subscription_id": f"es-{self.pick.randrange(12)}", "announce": False}
+
+    # --- Retention and legal holds
+
+    def set_retention(self) -> Params | None:
+        return {"tenant_id": f"t-{self.pick.randrange(4)}", "max_task_ttl": self.pick.choice([None, 1_000, 2_000])}
+
+    def place_legal_hold(self) -> Params | None:
+        name = f"h-{self.pick.randrange(6)}"
+        return {"name": name, "principal": f"nobody-{name}"}
+
+    def lift_legal_hold(self) -> Params | None:
+        return {"name": f"h-{self.pick.randrange(6)}"}
 
     # --- Several at once
 

@@ -30,6 +30,7 @@ ON_BOTH = {
     "test_listings.py",
     "test_log.py",
     "test_pipelining.py",
+    "test_policies.py",
     "test_replicas.py",
     "test_security.py",
     "test_subscriptions.py",

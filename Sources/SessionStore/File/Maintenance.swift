@@ -391,7 +391,7 @@ extension Store {
   package func maintain() throws -> Maintained {
     var done = Maintained()
     for stage in SweepStage.allCases {
-      for _ in 0..<8 {
+      for rest in (0..<8).reversed() {
         let slice = try inOwnGroup(waiting: limits.busyTimeout) {
           var budget = SliceBudget(rows: 1_000, environment)
           return try sweep(stage, &budget)
@@ -400,7 +400,7 @@ extension Store {
         done.swept.tasks += slice.tasks
         done.swept.events += slice.events
         if !slice.hasMore { break }
-        done.swept.hasMore = true
+        if rest == 0 { done.swept.hasMore = true }
       }
     }
     done.swept.events += try inOwnGroup(waiting: limits.busyTimeout) { try trimEvicted(sessions: 100) }

@@ -105,7 +105,7 @@ extension Store {
     endedBefore time: Int64, behind place: inout ArchivePlace, to target: some ArchiveTarget, _ check: () throws -> Void
   ) throws -> [LeavingSession] {
     var (leaving, bytes): ([LeavingSession], Int) = ([], 0)
-    for (sessionID, next) in try endedSessions(before: time, behind: place) where bytes < Self.archivedBytes {
+    for (sessionID, next) in try endedSessions(before: time, behind: &place) where bytes < Self.archivedBytes {
       guard let slot = try findSession(sessionID, owner: .server) else { continue }
       let stamp = try stamp(of: slot)
       try target.begin(sessionID)
@@ -127,9 +127,9 @@ extension Store {
   ) throws -> [LeavingSession] {
     var leaving: [LeavingSession] = []
     for member in members {
-      guard let slot = try findSession(member.sessionID, owner: .server), cache.rows[slot].endedAt != nil else {
-        continue
-      }
+      guard let slot = try findSession(member.sessionID, owner: .server), cache.rows[slot].endedAt != nil,
+        try mayGo(slot)
+      else { continue }
       let stamp = try stamp(of: slot)
       if try dumpForArchive(member.sessionID, emit: { _ in try check() }) == member.digest {
         leaving.append(LeavingSession(sessionID: member.sessionID, stamp: stamp))
@@ -138,25 +138,51 @@ extension Store {
     return leaving
   }
 
+  /// Those that may go, as many as may be in both places.
+  /// - Parameter place: moves behind those that are looked at in vain
   private func endedSessions(
-    before time: Int64, behind place: ArchivePlace
+    before time: Int64, behind place: inout ArchivePlace
   ) throws -> [(sessionID: String, place: ArchivePlace)] {
-    var select = try tables.statement(
-      .server,
-      """
-      SELECT session_id, ended_at, number FROM sessions
-      WHERE ended_at IS NOT NULL AND ended_at > 0 AND ended_at < $1 AND (ended_at, number) > ($2, $3)
-      ORDER BY ended_at, number LIMIT $4
-      """)
-    select.bind(1, time)
-    select.bind(2, place.endedAt)
-    select.bind(3, place.number)
-    select.bind(4, Int64(Self.archivedAtOnce))
-    var sessions: [(sessionID: String, place: ArchivePlace)] = []
-    while try select.step() {
-      sessions.append((select.string(0), ArchivePlace(endedAt: select.integer(1), number: select.integer(2))))
+    while true {
+      var found: [(sessionID: String, place: ArchivePlace)] = []
+      do {
+        var select = try tables.statement(
+          .server,
+          """
+          SELECT session_id, ended_at, number FROM sessions
+          WHERE ended_at IS NOT NULL AND ended_at > 0 AND ended_at < $1 AND (ended_at, number) > ($2, $3)
+          ORDER BY ended_at, number LIMIT $4
+          """)
+        select.bind(1, time)
+        select.bind(2, place.endedAt)
+        select.bind(3, place.number)
+        select.bind(4, Int64(Self.archivedAtOnce))
+        while try select.step() {
+          found.append((select.string(0), ArchivePlace(endedAt: select.integer(1), number: select.integer(2))))
+        }
+      }
+      let going = try found.filter { session in
+        try findSession(session.sessionID, owner: .server).map { try mayGo($0) } ?? false
+      }
+      guard going.isEmpty, let last = found.last else { return going }
+      place = last.place
     }
-    return sessions
+  }
+
+  /// Whether a session may go, and all its tasks, which are archived with it.
+  private func mayGo(_ slot: SessionSlot) throws -> Bool {
+    let row = cache.rows[slot]
+    if !policies.hasHolds { return true }
+    if !mayGo(tenantID: row.tenantID, principal: row.principal) { return false }
+    var tasks = Filter(.server)
+    tasks.add("session_id = ?", row.sessionID)
+    tasks.add(of: row.number)
+    do {
+      try requireMayGo(tasks, of: "tasks")
+      return true
+    } catch StoreError.heldByLegalHold {
+      return false
+    }
   }
 
   /// - Returns: the digest of all lines but the first, which tells what the store has given out since
@@ -211,7 +237,7 @@ extension Store {
     while !budget.isUsedUp, let session = leaving.popFirst() {
       budget.spend(Int64(Self.sessionRows))
       guard let slot = try findSession(session.sessionID, owner: .server), cache.rows[slot].endedAt != 0,
-        try stamp(of: slot) == session.stamp
+        try mayGo(slot), try stamp(of: slot) == session.stamp
       else { continue }
       try removeArchived(slot, &budget)
       removed += 1
@@ -221,7 +247,6 @@ extension Store {
 
   private func removeArchived(_ slot: SessionSlot, _ budget: inout SliceBudget) throws {
     let row = cache.rows[slot]
-    if !mayGo(tenantID: row.tenantID, principal: row.principal) { return }
     var userID: String?
     do {
       var select = try tables.statement(of: row.number, "SELECT user_id FROM sessions WHERE number = $1")

@@ -24,17 +24,18 @@ if TYPE_CHECKING:
         DeleteUserDataResult, DeleteValueResult, DequeueAllTaskMessagesResult, DequeueTaskMessageResult,
         EnqueueTaskMessageResult, EnqueueWorkResult, EventCountResult, EventPage, EventSubscription, ExpireSessionOmit,
         ExpireSessionsResult, ExpireTasksResult, ExportUserDataResult, FailTaskError, FailTaskOmit, GetAuditHeadResult,
-        GetSessionOmit, GetSessionStateResult, GetTaskOmit, GetTaskResultResult, GetValueResult, HealthResult,
-        InitializeClient, InvalidateSessionOmit, ListAuditEventsMinSeverity, ListAuditEventsResult, ListAuditEventsType,
-        ListEventSubscriptionsResult, ListPayloadsResult, ListSessionIdsResult, ListSessionIdsStatus,
-        ListSessionStateKeysResult, ListSessionsResult, ListSessionsStatus, ListTasksForSessionResult,
-        ListTasksForSessionStatus, ListTasksResult, ListTasksStatus, ListValuesResult, ListWorkResult, ListWorkStatus,
-        LoadLogResult, LogParticipantsResult, MaintenanceResult, Metrics, NoteLogMessageIdsResult,
-        PeekTaskMessagesResult, ProvideTaskInputOmit, PutEventSubscriptionResult, PutValueResult,
-        RecordSecurityEventResult, RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult,
-        RemoveSessionStateResult, RenewWorkResult, ReplaceLogResult, ReplacePayloadsChanges, ReplacePayloadsResult,
-        RequireTaskInputOmit, ResolveSessionOmit, ResumeSessionOmit, ReviveWorkResult, ServerInfo, Session,
-        SessionCountResult, SessionCountStatus, SetSessionStateResult, SettleWorkOutcome, SettleWorkResult,
+        GetRetentionResult, GetSessionOmit, GetSessionStateResult, GetTaskOmit, GetTaskResultResult, GetValueResult,
+        HealthResult, InitializeClient, InvalidateSessionOmit, LiftLegalHoldResult, ListAuditEventsMinSeverity,
+        ListAuditEventsResult, ListAuditEventsType, ListEventSubscriptionsResult, ListLegalHoldsResult,
+        ListPayloadsResult, ListRetentionResult, ListSessionIdsResult, ListSessionIdsStatus, ListSessionStateKeysResult,
+        ListSessionsResult, ListSessionsStatus, ListTasksForSessionResult, ListTasksForSessionStatus, ListTasksResult,
+        ListTasksStatus, ListValuesResult, ListWorkResult, ListWorkStatus, LoadLogResult, LogParticipantsResult,
+        MaintenanceResult, Metrics, NoteLogMessageIdsResult, PeekTaskMessagesResult, PlaceLegalHoldResult,
+        ProvideTaskInputOmit, PutEventSubscriptionResult, PutValueResult, RecordSecurityEventResult,
+        RecordSecurityEventSeverity, RecordSecurityEventType, RecoverStuckTasksResult, RemoveSessionStateResult,
+        RenewWorkResult, ReplaceLogResult, ReplacePayloadsChanges, ReplacePayloadsResult, RequireTaskInputOmit,
+        ResolveSessionOmit, ResumeSessionOmit, ReviveWorkResult, ServerInfo, Session, SessionCountResult,
+        SessionCountStatus, SetRetentionResult, SetSessionStateResult, SettleWorkOutcome, SettleWorkResult,
         StoreEventResult, StoreEventsEvents, StoreEventsResult, StoreTaskResultOmit, StoreTaskResultResult,
         SuspendSessionOmit, Task, TaskCountResult, TaskCountStatus, TouchSessionOmit, TouchTaskOmit, TransactionCalls,
         TransactionResult, UpdateSessionOmit, UpdateSessionSession, UpdateTaskOmit, UpdateTaskStatusOmit,
@@ -1349,6 +1350,65 @@ class Methods:
         return await self.call("delete_user_data", {
             "user_id": user_id, "principal": principal, "tenant_id": tenant_id,
         }, timeout=timeout)
+
+    async def set_retention(
+        self, tenant_id: str, *, retain_ended: int | None = None, max_events_per_session: int | None = None,
+        max_task_ttl: int | None = None, timeout: float | None | Unset = UNSET,
+    ) -> SetRetentionResult:
+        """Says how a tenant's data is kept, all of it anew; what is absent or null is as the options say.
+
+        retain_ended: Milliseconds for which its sessions are kept when they have ended: only with --retain-ended.
+        max_events_per_session: Events that each of its sessions holds; 0: any number.
+        max_task_ttl: Milliseconds that each of its tasks lives at most.
+        """
+        return await self.call("set_retention", {
+            "tenant_id": tenant_id, "retain_ended": retain_ended, "max_events_per_session": max_events_per_session,
+            "max_task_ttl": max_task_ttl,
+        }, timeout=timeout)
+
+    async def get_retention(self, tenant_id: str, *, timeout: float | None | Unset = UNSET) -> GetRetentionResult:
+        """How a tenant's data is kept: what was said of it, and what that comes to."""
+        return await self.call("get_retention", {"tenant_id": tenant_id}, timeout=timeout)
+
+    async def list_retention(
+        self, *, cursor: str | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,
+    ) -> ListRetentionResult:
+        """The tenants that have a retention of their own.
+
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return await self.call("list_retention", {"cursor": cursor, "limit": limit}, timeout=timeout)
+
+    async def place_legal_hold(
+        self, name: str, *, tenant_id: str | None = None, principal: str | None = None, reason: str | None = None,
+        timeout: float | None | Unset = UNSET,
+    ) -> PlaceLegalHoldResult:
+        """Keeps what is bound to a tenant or principal from being deleted.
+
+        name: The hold's name.
+        reason: Why, for the record.
+        """
+        return await self.call("place_legal_hold", {
+            "name": name, "tenant_id": tenant_id, "principal": principal, "reason": reason,
+        }, timeout=timeout)
+
+    async def lift_legal_hold(self, name: str, *, timeout: float | None | Unset = UNSET) -> LiftLegalHoldResult:
+        """Lets what a hold kept go its way again.
+
+        name: The hold's name.
+        """
+        return await self.call("lift_legal_hold", {"name": name}, timeout=timeout)
+
+    async def list_legal_holds(
+        self, *, cursor: str | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,
+    ) -> ListLegalHoldsResult:
+        """Holds in the order in which they were placed.
+
+        cursor: `next_cursor` of the page before.
+        limit: Entries on a page; 50 when absent.
+        """
+        return await self.call("list_legal_holds", {"cursor": cursor, "limit": limit}, timeout=timeout)
 
     async def list_payloads(
         self, *, cursor: str | None = None, limit: int | None = None, timeout: float | None | Unset = UNSET,

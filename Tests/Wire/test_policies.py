@@ -1,0 +1,243 @@
+"""Legal holds and retention by tenant."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import Place, contents
+from shell import output
+from sidecar import Sidecar
+
+Spawn = Callable[..., Sidecar]
+ADA = {"tenant_id": "acme", "principal": "ada"}
+BOB = {"tenant_id": "acme", "principal": "bob"}
+HELD = "held_by_legal_hold"
+PEOPLE = {"ada": ADA, "bob": BOB}
+
+
+def refused(sidecar: Sidecar, method: str, **params: Any) -> dict[str, Any]:
+    """The error of a call."""
+    error: dict[str, Any] = sidecar.ask(method, **params)["error"]
+    return error
+
+
+def fill(sidecar: Sidecar, name: str) -> None:
+    """Something of each kind that can be deleted."""
+    owner = PEOPLE[name]
+    session = {"session_id": f"s-{name}"}
+    sidecar.call("create_session", **session, status="active", state={"k": 1}, user_id=f"user-{name}", **owner)
+    sidecar.call("store_events", **session, events=[{"data": n} for n in range(3)])
+    sidecar.call("append_log_entry", **session, entry={"message_id": "m"})
+    sidecar.call("create_task", task_id=f"t-{name}", **session)
+    sidecar.call("put_value", collection="c", key="k", value=1, **owner)
+    sidecar.call("put_event_subscription", subscription_id=f"es-{name}", topic="t", **owner)
+    sidecar.call("enqueue_work", queue="q", work_id=f"w-{name}", payload=1, group=f"g-{name}", **owner)
+
+
+def deletes(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Each call that deletes, in an order in which each finds something."""
+    session = {"session_id": f"s-{name}"}
+    return [
+        ("remove_session_state", {**session, "key": "k"}),
+        ("delete_events_before", {**session, "before_event_id": 3}),
+        ("replace_log", {**session, "entries": [{}]}),
+        ("compact_log", {**session, "checkpoint": {}}),
+        ("delete_task", {"task_id": f"t-{name}"}),
+        ("delete_value", {"collection": "c", "key": "k", **PEOPLE[name]}),
+        ("cancel_work", {"queue": "q", "group": f"g-{name}"}),
+        ("delete_event_subscription", {"subscription_id": f"es-{name}", "announce": False}),
+        ("delete_session", {**session, "delete_tasks": True}),
+        ("delete_user_data", {"principal": name}),
+    ]
+
+
+def rows(database: Path | str) -> dict[str, Any]:
+    """All rows but the counters."""
+    return {name: sorted(map(repr, found)) for name, found in contents(database).items() if name != "store"}
+
+
+@pytest.mark.parametrize("hold", [{"principal": "ada"}, ADA], ids=["principal", "both"])
+def test_no_call_deletes_what_is_held_and_others_go(
+    sidecar: Sidecar, database: Path | str, hold: dict[str, str]
+) -> None:
+    for name in PEOPLE:
+        fill(sidecar, name)
+    assert sidecar.call("place_legal_hold", name="case", reason="a letter", **hold)["placed"]
+    before = rows(database)
+    for method, params in deletes("ada"):
+        for call in ((method, params), ("transaction", {"calls": [{"method": method, "params": params}]})):
+            error = refused(sidecar, call[0], **call[1])
+            assert (error["code"], error["data"]["kind"], error["data"]["hold"]) == (1203, HELD, "case")
+    sidecar.call("health")
+    assert rows(database) == before
+    # What another deletes is his, and a call that would delete both deletes neither.
+    assert refused(sidecar, "delete_user_data", tenant_id="acme")["data"]["kind"] == HELD
+    assert refused(sidecar, "cancel_work", queue="q", group="g-ada")["data"]["kind"] == HELD
+    assert rows(database) == before
+    for method, params in deletes("bob"):
+        sidecar.call(method, **params)
+    assert "bob" not in json.dumps(rows(database)).replace("user-bob", "").replace("s-bob", "")
+    # A hold does not freeze.
+    sidecar.call("set_session_state", session_id="s-ada", key="k", value=2)
+    sidecar.call("put_value", collection="c", key="k", value=2, **ADA)
+    assert sidecar.call("lift_legal_hold", name="case") == {"lifted": True}
+    events = sidecar.call("list_audit_events", min_severity="low")["events"]
+    assert [(event["type"], event["message"], event["principal"]) for event in events] == [
+        ("legal_hold_placed", "case", "ada"), ("legal_hold_lifted", "case", "ada")]  # fmt: skip
+    for method, params in deletes("ada"):
+        sidecar.call(method, **params)
+
+
+def test_a_tenant_is_held_as_a_whole(sidecar: Sidecar) -> None:
+    for name in PEOPLE:
+        fill(sidecar, name)
+    sidecar.call("put_value", collection="c", key="k", value=1, tenant_id="other", principal="ada")
+    sidecar.call("place_legal_hold", name="all", tenant_id="acme")
+    for name in PEOPLE:
+        assert refused(sidecar, "delete_session", session_id=f"s-{name}")["data"]["hold"] == "all"
+    assert sidecar.call("delete_value", collection="c", key="k", tenant_id="other", principal="ada")["deleted"]
+    # What nobody may see answers as though it were not there, held or not.
+    assert not sidecar.call("delete_session", session_id="s-ada", principal="eve")["deleted"]
+    # Another hold on the same keeps it when the first is lifted.
+    sidecar.call("place_legal_hold", name="one", principal="ada")
+    sidecar.call("lift_legal_hold", name="all")
+    assert refused(sidecar, "delete_session", session_id="s-ada")["data"]["hold"] == "one"
+    assert sidecar.call("delete_session", session_id="s-bob")["deleted"]
+
+
+def lapse(sidecar: Sidecar, name: str) -> None:
+    owner = PEOPLE[name]
+    sidecar.call("create_session", session_id=f"s-{name}", ttl=1, **owner)
+    sidecar.call("create_task", task_id=f"t-{name}", ttl=1, **owner)
+    sidecar.call("put_value", collection="c", key="k", value=1, ttl=1, **owner)
+    sidecar.call("put_event_subscription", subscription_id=f"es-{name}", topic="t", ttl=1, **owner)
+
+
+def export(sidecar: Sidecar, principal: str) -> set[str]:
+    records = sidecar.call("export_user_data", principal=principal, limit=1_000)["records"]
+    return {kind for record in records for kind in record} - {"audit_event"}
+
+
+def swept(sidecar: Sidecar) -> None:
+    while sidecar.call("maintenance")["has_more"]:
+        pass
+
+
+def test_what_lapses_under_a_hold_is_over_and_stays(spawn: Spawn, database: Path | str) -> None:
+    sidecar = spawn()
+    sidecar.call("place_legal_hold", name="case", principal="ada")
+    for name in PEOPLE:
+        lapse(sidecar, name)
+    time.sleep(0.05)
+    swept(sidecar)
+    assert sidecar.call("get_session", session_id="s-ada") is None
+    assert sidecar.call("get_task", task_id="t-ada") is None
+    assert not sidecar.call("get_value", collection="c", key="k", **ADA)["exists"]
+    assert sidecar.call("get_event_subscription", subscription_id="es-ada") is None
+    assert sidecar.call("list_sessions")["sessions"] == sidecar.call("list_tasks")["tasks"] == []
+    assert refused(sidecar, "store_event", session_id="s-ada", data=1)["data"]["kind"] == "session_expired"
+    assert export(sidecar, "ada") == {"session", "task", "value", "event_subscription"}
+    # Of whose end somebody is to be told.
+    assert export(sidecar, "bob") == {"event_subscription", "work"}
+    status = json.loads(output("status", "--json", "--database", database))
+    assert status["legal_holds"] == 1
+    assert (status["held"], status["due"]) == ({"sessions": 1, "tasks": 1, "values": 1}, {
+        "sessions": 0, "tasks": 0, "values": 0})  # fmt: skip
+    assert "held" in output("status", "--database", database)
+    assert "1 legal holds" in output("doctor", "--database", database)
+    assert "legal holds" in output("report", "--database", database, "--output", "-")
+    assert sidecar.call("get_metrics")["legal_holds"] == 1
+    sidecar.call("lift_legal_hold", name="case")
+    swept(sidecar)
+    assert export(sidecar, "ada") == {"event_subscription", "work"}
+
+
+def test_every_process_obeys_from_the_next_request_on(spawn: Spawn) -> None:
+    one, other = spawn(), spawn()
+    for name in PEOPLE:
+        fill(one, name)
+    # It remembers what it has read.
+    other.call("store_event", session_id="s-ada", data=1)
+    for _ in range(2):
+        one.call("place_legal_hold", name="case", principal="ada")
+        assert refused(other, "delete_session", session_id="s-ada")["data"]["kind"] == HELD
+        assert refused(other, "delete_value", collection="c", key="k", **ADA)["data"]["kind"] == HELD
+        other.call("lift_legal_hold", name="case")
+        assert "deleted" in one.call("delete_events_before", session_id="s-ada", before_event_id=2)
+    other.call("set_retention", tenant_id="acme", max_events_per_session=2)
+    one.call("store_event", session_id="s-ada", data=1)
+    assert one.call("event_count", session_id="s-ada") == {"count": 2}
+
+
+def test_what_is_taken_back_holds_nothing(sidecar: Sidecar) -> None:
+    fill(sidecar, "ada")
+    calls = [
+        {"method": "place_legal_hold", "params": {"name": "case", "principal": "ada"}},
+        {"method": "set_retention", "params": {"tenant_id": "acme", "max_task_ttl": 5}},
+        {"method": "delete_session", "params": {"session_id": "s-ada"}},
+    ]
+    error = refused(sidecar, "transaction", calls=calls)
+    assert (error["data"]["kind"], error["data"]["call_index"]) == (HELD, 2)
+    assert sidecar.call("list_legal_holds")["holds"] == sidecar.call("list_retention")["tenants"] == []
+    assert sidecar.call("delete_session", session_id="s-ada")["deleted"]
+
+
+def test_holds_and_retention_are_listed_dumped_and_loaded(
+    spawn: Spawn, database: Path | str, place: Place, tmp_path: Path
+) -> None:
+    sidecar = spawn()
+    for number in range(5):
+        sidecar.call("place_legal_hold", name=f"h-{number}", principal=f"p-{number}")
+        sidecar.call("set_retention", tenant_id=f"t-{number}", max_events_per_session=number)
+    sidecar.call("set_retention", tenant_id="t-4")
+    page = sidecar.call("list_legal_holds", limit=3)
+    assert [hold["name"] for hold in page["holds"]] == ["h-0", "h-1", "h-2"]
+    rest = sidecar.call("list_legal_holds", cursor=page["next_cursor"])
+    assert [hold["name"] for hold in rest["holds"]] == ["h-3", "h-4"] and rest["next_cursor"] is None
+    tenants = sidecar.call("list_retention")["tenants"]
+    assert [(row["tenant_id"], row["max_events_per_session"]) for row in tenants] == [
+        ("t-0", 0), ("t-1", 1), ("t-2", 2), ("t-3", 3)]  # fmt: skip
+    assert sidecar.call("get_retention", tenant_id="t-4") == {
+        "tenant_id": "t-4", "retain_ended": None, "max_events_per_session": None, "max_task_ttl": None,
+        "effective": {"retain_ended": 0, "max_events_per_session": 10_000, "max_task_ttl": None},
+    }  # fmt: skip
+    fill(sidecar, "ada")
+    sidecar.call("place_legal_hold", name="case", principal="ada")
+    sidecar.finish()
+    dump = output("dump", "--database", database)
+    (tmp_path / "dump.jsonl").write_text(dump, encoding="utf-8")
+    copy = place("copy")
+    output("load", tmp_path / "dump.jsonl", "--database", copy)
+    assert output("dump", "--database", copy) == dump
+    other = spawn(database=copy)
+    assert refused(other, "delete_session", session_id="s-ada")["data"]["hold"] == "case"
+    assert len(other.call("list_legal_holds")["holds"]) == 6
+
+
+def test_what_is_wrong_is_named(sidecar: Sidecar) -> None:
+    assert refused(sidecar, "place_legal_hold", name="n")["data"]["parameter"] == "tenant_id"
+    assert refused(sidecar, "set_retention", tenant_id="t", retain_ended=5)["data"]["parameter"] == "retain_ended"
+    assert refused(sidecar, "set_retention", tenant_id="t", max_task_ttl=0)["data"]["parameter"] == "max_task_ttl"
+    sidecar.call("place_legal_hold", name="n", principal="p")
+    assert refused(sidecar, "place_legal_hold", name="n", principal="q")["data"]["parameter"] == "name"
+    assert sidecar.call("lift_legal_hold", name="other") == {"lifted": False}
+    for type in ("legal_hold_placed", "legal_hold_lifted", "retention_set"):
+        assert refused(sidecar, "record_security_event", type=type, severity="low")["data"]["parameter"] == "type"
+
+
+def test_an_archive_leaves_what_is_held(spawn: Spawn, database: Path | str, tmp_path: Path) -> None:
+    sidecar = spawn("--retain-ended", "1h")
+    for name, owner in PEOPLE.items():
+        sidecar.call("create_session", session_id=f"s-{name}", status="active", **owner)
+        sidecar.call("expire_session", session_id=f"s-{name}")
+    sidecar.call("place_legal_hold", name="case", principal="ada")
+    time.sleep(0.01)
+    output("archive", "--database", database, "--before", "0", "--to", tmp_path / "archive.gz")
+    ids = sidecar.call("list_session_ids", include_ended=True)["session_ids"]
+    assert ids == ["s-ada"]
