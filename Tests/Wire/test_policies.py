@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from engine import Place, contents
 from shell import output
-from sidecar import Sidecar
+from sidecar import BINARY, PATIENCE, Sidecar
 
 Spawn = Callable[..., Sidecar]
 ADA = {"tenant_id": "acme", "principal": "ada"}
@@ -188,9 +189,7 @@ def test_what_is_taken_back_holds_nothing(sidecar: Sidecar) -> None:
     assert sidecar.call("delete_session", session_id="s-ada")["deleted"]
 
 
-def test_holds_and_retention_are_listed_dumped_and_loaded(
-    spawn: Spawn, database: Path | str, place: Place, tmp_path: Path
-) -> None:
+def test_holds_and_retention_are_listed_dumped_and_loaded(spawn: Spawn, database: Path | str, place: Place) -> None:
     sidecar = spawn()
     for number in range(5):
         sidecar.call("place_legal_hold", name=f"h-{number}", principal=f"p-{number}")
@@ -211,9 +210,8 @@ def test_holds_and_retention_are_listed_dumped_and_loaded(
     sidecar.call("place_legal_hold", name="case", principal="ada")
     sidecar.finish()
     dump = output("dump", "--database", database)
-    (tmp_path / "dump.jsonl").write_text(dump, encoding="utf-8")
     copy = place("copy")
-    output("load", tmp_path / "dump.jsonl", "--database", copy)
+    subprocess.run([BINARY, "load", "--database", str(copy)], input=dump.encode(), check=True, timeout=PATIENCE)
     assert output("dump", "--database", copy) == dump
     other = spawn(database=copy)
     assert refused(other, "delete_session", session_id="s-ada")["data"]["hold"] == "case"
