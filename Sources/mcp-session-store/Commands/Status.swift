@@ -136,11 +136,12 @@ extension Command {
     add("legal holds", String(summary.legalHolds))
     add("retention", String(summary.retentions), "tenants with one of their own")
     if let waiting = summary.waiting {
-      add("due", String(waiting.due.reduce(0) { $0 + $1.count }), "wait for a sweep")
-      for (name, count) in waiting.due where count > 0 { add(name, String(count), indented: true) }
+      func text(_ counts: [(name: String, count: Int64)]) -> String {
+        counts.map { "\($0.count) \($0.name)" }.joined(separator: ", ")
+      }
+      add("due", String(waiting.due.reduce(0) { $0 + $1.count }), "\(text(waiting.due)) wait for a sweep")
       if summary.legalHolds > 0 {
-        add("held", String(waiting.held.reduce(0) { $0 + $1.count }), "stay for a legal hold alone")
-        for (name, count) in waiting.held where count > 0 { add(name, String(count), indented: true) }
+        add("held", String(waiting.held.reduce(0) { $0 + $1.count }), "\(text(waiting.held)) stay for a hold alone")
       }
     }
     add("database", Size.text(summary.databaseBytes), "\(Size.text(summary.freeBytes)) of it free")
