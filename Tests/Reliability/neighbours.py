@@ -51,10 +51,10 @@ Params = dict[str, Any]
 
 
 def tried(owners: Params, other: Params) -> list[str]:
-    """What an owner may call: the rest are the server's own calls. Event subscriptions are for isolation.py: their ids
-    would be mistaken for those that subscribe_events gives, which are others in each world."""
+    """What an owner may call: the rest are the server's own calls, policies too. Event subscriptions are for
+    isolation.py: their ids would be mistaken for those that subscribe_events gives, which are others in each world."""
     return [name for name in METHODS if set(parameters(name)) & set(OWNERS) or name == "transaction"
-            if "event_subscription" not in name
+            if "event_subscription" not in name and not name.endswith(("_retention", "_legal_hold"))
             # nonces have no tenant
             if not (name == "consume_nonce" and owners["principal"] == other["principal"])]  # fmt: skip
 
