@@ -263,7 +263,8 @@ extension Store {
     do {
       var select = try tables.statement(
         .server,
-        composed: "SELECT session_id FROM sessions WHERE last_activity < $1\(isOpen) ORDER BY number LIMIT $2" + locking)
+        composed: "SELECT session_id FROM sessions WHERE last_activity < $1\(isOpen) ORDER BY number LIMIT $2"
+          + locking)
       select.bind(1, olderThan)
       select.bind(2, Int64(limit + 1))
       while try select.step() { old.append(select.string(0)) }
