@@ -100,8 +100,9 @@ extension Store {
   }
 
   func readPolicies() throws -> Policies {
-    let holds = try legalHolds(after: 0, limit: Self.maxLegalHolds)
-    let retentions = try retentions(after: 0, limit: Self.maxRetentions)
+    // All, also where a dump has brought more than may be placed.
+    let holds = try legalHolds(after: 0, limit: .max)
+    let retentions = try retentions(after: 0, limit: .max)
     return Policies(
       version: counters.policyChanges, holds: holds, retentions: retentions.map { ($0.tenantID, $0.retention) })
   }

@@ -87,7 +87,7 @@ extension Store {
   package func effectiveRetention(of tenantID: String) -> Retention {
     let own = retention(of: tenantID)
     return Retention(
-      retainEnded: own.retainEnded ?? limits.retainEnded,
+      retainEnded: keepsEnded ? own.retainEnded ?? limits.retainEnded : 0,
       maxEventsPerSession: own.maxEventsPerSession ?? Int64(limits.maxEventsPerSession), maxTaskTTL: own.maxTaskTTL)
   }
 
