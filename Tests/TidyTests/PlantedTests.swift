@@ -62,6 +62,16 @@ import Testing
     #expect(StoreRules.payloadsAreChecked(SourceFile("Sources/SessionStore/Store/Payload.swift", text)).isEmpty)
   }
 
+  @Test func deletesThatDoNotAskAreFound() {
+    let text = """
+      "DELETE FROM tasks WHERE number = $1"
+      "DELETE FROM nonces WHERE nonce = $1"
+      DELETE FROM events WHERE session = $1
+      """
+    #expect(lines(StoreRules.deletesAsk(noun(text))) == [1, 3])
+    #expect(lines(StoreRules.deletesAsk(SourceFile("Sources/SessionStore/Tasks/Tasks.swift", text))) == [3])
+  }
+
   @Test func reckoningWithNumbersFromOutsideIsFound() {
     let text = """
       a = row.createdAt + ttl

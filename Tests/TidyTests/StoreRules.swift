@@ -89,6 +89,35 @@ enum StoreRules {
     }
   }
 
+  // MARK: - Deletes
+
+  /// Where rows of somebody go, by table: each place asks the question of `Policies.swift` first, or is behind one that
+  /// does. A new one asks it too, and is said here.
+  static let doors: [String: Set<String>] = [
+    "sessions": ["Sessions/Sessions.swift"],
+    "session_state": ["Sessions/SessionState.swift", "File/Maintenance.swift"],
+    "events": ["Events/Events.swift", "Events/EventChunk.swift"],
+    "log_entries": ["Log/Log.swift"],
+    "tasks": ["Tasks/Tasks.swift"],
+    "named_values": ["Values/Values.swift"],
+    "work": ["Work/WorkList.swift"],
+    "event_subscriptions": ["EventSubscriptions/EventSubscriptions.swift"],
+  ]
+
+  static func deletesAsk(_ file: SourceFile) -> [Finding] {
+    guard let place = place(file) else { return [] }
+    let lines = file.bytes.split(separator: 0x0A, omittingEmptySubsequences: false)
+    return lines.enumerated().compactMap { index, bytes in
+      let line = String(decoding: bytes, as: UTF8.self)
+      guard let start = line.ranges(of: "DELETE FROM ").first?.upperBound else { return nil }
+      let table = String(line[start...].prefix { $0.isLetter || $0 == "_" })
+      guard let doors = doors[table], !doors.contains(place.path) else { return nil }
+      return Finding(
+        file.path, index + 1,
+        "what goes from '\(table)' may have to stay: go through the noun's own removal, or ask and say so in this test")
+    }
+  }
+
   // MARK: - Numbers from outside
 
   /// Names of numbers that a client, an option, a dump or a file can give: times, durations, and what is made of them.

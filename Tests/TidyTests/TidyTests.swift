@@ -55,6 +55,8 @@ import Testing
 
   @Test func payloadsAreChecked() { report(repository.swift.flatMap(StoreRules.payloadsAreChecked)) }
 
+  @Test func deletesAsk() { report(repository.swift.flatMap(StoreRules.deletesAsk)) }
+
   @Test func numbersFromOutsideSaturate() { report(repository.swift.flatMap(StoreRules.numbersSaturate)) }
 
   // MARK: - Text
