@@ -97,7 +97,7 @@ enum StoreRules {
     "sessions": ["Sessions/Sessions.swift"],
     "session_state": ["Sessions/SessionState.swift", "File/Maintenance.swift"],
     "events": ["Events/Events.swift", "Events/EventChunk.swift"],
-    "log_entries": ["Log/Log.swift"],
+    "log_entries": ["Log/Log.swift", "Log/LogChunk.swift"],
     "tasks": ["Tasks/Tasks.swift"],
     "named_values": ["Values/Values.swift"],
     "work": ["Work/WorkList.swift"],
