@@ -27,8 +27,11 @@ export type ErrorKind =
   | 'max_work_reached'
   | 'max_event_subscriptions_reached'
   | 'event_subscription_exists'
+  | 'max_legal_holds_reached'
+  | 'max_retentions_reached'
   | 'concurrent_modification'
   | 'requirement_failed'
+  | 'held_by_legal_hold'
   | 'payload_too_large'
   | 'database_busy'
   | 'database_full'
@@ -258,6 +261,9 @@ export interface AuditEvent {
     | 'rate_limit_exceeded'
     | 'invalid_input'
     | 'session_hijacking'
+    | 'legal_hold_placed'
+    | 'legal_hold_lifted'
+    | 'retention_set'
   /** null for a change of the lifecycle. */
   severity: 'low' | 'medium' | 'high' | 'critical' | null
   /** Unix milliseconds */
@@ -305,6 +311,7 @@ export interface Metrics {
   log_entries?: number
   lifecycle_events?: number
   security_events?: number
+  legal_holds?: number
   database_bytes?: number
   wal_bytes?: number
   free_bytes?: number
@@ -2005,6 +2012,9 @@ export interface ListAuditEventsParams {
     | 'rate_limit_exceeded'
     | 'invalid_input'
     | 'session_hijacking'
+    | 'legal_hold_placed'
+    | 'legal_hold_lifted'
+    | 'retention_set'
     | null
   /** Only security events at least so bad. */
   min_severity?: 'low' | 'medium' | 'high' | 'critical' | null
@@ -2047,6 +2057,9 @@ export interface AuditCountsParams {
     | 'rate_limit_exceeded'
     | 'invalid_input'
     | 'session_hijacking'
+    | 'legal_hold_placed'
+    | 'legal_hold_lifted'
+    | 'retention_set'
     | null
   /** Only security events at least so bad. */
   min_severity?: 'low' | 'medium' | 'high' | 'critical' | null
@@ -2157,6 +2170,126 @@ export interface DeleteUserDataResult {
   work: number
   nonces: number
   audit_events: number
+}
+
+/** What `set_retention` takes. */
+export interface SetRetentionParams {
+  /** The tenant. */
+  tenant_id: string
+  /** Milliseconds for which its sessions are kept when they have ended: only with --retain-ended. */
+  retain_ended?: number | null
+  /** Events that each of its sessions holds; 0: any number. */
+  max_events_per_session?: number | null
+  /** Milliseconds that each of its tasks lives at most. */
+  max_task_ttl?: number | null
+}
+
+/** What `set_retention` answers. */
+export interface SetRetentionResult {
+  tenant_id: string
+  /** Milliseconds. */
+  retain_ended: number | null
+  max_events_per_session: number | null
+  /** Milliseconds. */
+  max_task_ttl: number | null
+}
+
+/** What `get_retention` takes. */
+export interface GetRetentionParams {
+  /** The tenant. */
+  tenant_id: string
+}
+
+/** What `get_retention` answers. */
+export interface GetRetentionResult {
+  tenant_id: string
+  /** Milliseconds. */
+  retain_ended: number | null
+  max_events_per_session: number | null
+  /** Milliseconds. */
+  max_task_ttl: number | null
+  /** With what the options say where nothing was said. */
+  effective: {
+    /** Milliseconds. */
+    retain_ended: number | null
+    max_events_per_session: number | null
+    /** Milliseconds. */
+    max_task_ttl: number | null
+  }
+}
+
+/** What `list_retention` takes. */
+export interface ListRetentionParams {
+  /** `next_cursor` of the page before. */
+  cursor?: string | null
+  /** Entries on a page; 50 when absent. */
+  limit?: number | null
+}
+
+/** What `list_retention` answers. */
+export interface ListRetentionResult {
+  tenants: {
+    tenant_id: string
+    /** Milliseconds. */
+    retain_ended: number | null
+    max_events_per_session: number | null
+    /** Milliseconds. */
+    max_task_ttl: number | null
+  }[]
+  next_cursor: string | null
+}
+
+/** What `place_legal_hold` takes. */
+export interface PlaceLegalHoldParams {
+  /** The hold's name. */
+  name: string
+  /** What is bound to exactly this tenant stays. */
+  tenant_id?: string | null
+  /** What is bound to exactly this principal; with a tenant_id, to both. */
+  principal?: string | null
+  /** Why, for the record. */
+  reason?: string | null
+}
+
+/** What `place_legal_hold` answers. */
+export interface PlaceLegalHoldResult {
+  /** False when it was there; nothing is changed then. */
+  placed: boolean
+  /** Unix milliseconds */
+  placed_at: number
+}
+
+/** What `lift_legal_hold` takes. */
+export interface LiftLegalHoldParams {
+  /** The hold's name. */
+  name: string
+}
+
+/** What `lift_legal_hold` answers. */
+export interface LiftLegalHoldResult {
+  /** False when there was none. */
+  lifted: boolean
+}
+
+/** What `list_legal_holds` takes. */
+export interface ListLegalHoldsParams {
+  /** `next_cursor` of the page before. */
+  cursor?: string | null
+  /** Entries on a page; 50 when absent. */
+  limit?: number | null
+}
+
+/** What `list_legal_holds` answers. */
+export interface ListLegalHoldsResult {
+  holds: {
+    name: string
+    tenant_id: string | null
+    principal: string | null
+    reason: string | null
+    /** Unix milliseconds */
+    placed_at: number
+  }[]
+  next_cursor: string | null
 }
 
 /** What `list_payloads` takes. */
@@ -2411,6 +2544,12 @@ export interface Contract {
   validate_input: { params: ValidateInputParams; result: ValidateInputResult }
   export_user_data: { params: ExportUserDataParams; result: ExportUserDataResult }
   delete_user_data: { params: DeleteUserDataParams; result: DeleteUserDataResult }
+  set_retention: { params: SetRetentionParams; result: SetRetentionResult }
+  get_retention: { params: GetRetentionParams; result: GetRetentionResult }
+  list_retention: { params: ListRetentionParams; result: ListRetentionResult }
+  place_legal_hold: { params: PlaceLegalHoldParams; result: PlaceLegalHoldResult }
+  lift_legal_hold: { params: LiftLegalHoldParams; result: LiftLegalHoldResult }
+  list_legal_holds: { params: ListLegalHoldsParams; result: ListLegalHoldsResult }
   list_payloads: { params: ListPayloadsParams; result: ListPayloadsResult }
   replace_payloads: { params: ReplacePayloadsParams; result: ReplacePayloadsResult }
   initialize: { params: InitializeParams; result: ServerInfo }
@@ -2507,6 +2646,12 @@ export type TransactionMethod =
   | 'validate_input'
   | 'export_user_data'
   | 'delete_user_data'
+  | 'set_retention'
+  | 'get_retention'
+  | 'list_retention'
+  | 'place_legal_hold'
+  | 'lift_legal_hold'
+  | 'list_legal_holds'
   | 'list_payloads'
   | 'replace_payloads'
 
@@ -2683,6 +2828,18 @@ export declare abstract class Methods {
   exportUserData(params?: ExportUserDataParams, options?: CallOptions): Promise<ExportUserDataResult>
   /** Deletes all that is stored about somebody, in one transaction, and writes nothing about it. */
   deleteUserData(params?: DeleteUserDataParams, options?: CallOptions): Promise<DeleteUserDataResult>
+  /** Says how a tenant's data is kept, all of it anew; what is absent or null is as the options say. */
+  setRetention(params: SetRetentionParams, options?: CallOptions): Promise<SetRetentionResult>
+  /** How a tenant's data is kept: what was said of it, and what that comes to. */
+  getRetention(params: GetRetentionParams, options?: CallOptions): Promise<GetRetentionResult>
+  /** The tenants that have a retention of their own. */
+  listRetention(params?: ListRetentionParams, options?: CallOptions): Promise<ListRetentionResult>
+  /** Keeps what is bound to a tenant or principal from being deleted. */
+  placeLegalHold(params: PlaceLegalHoldParams, options?: CallOptions): Promise<PlaceLegalHoldResult>
+  /** Lets what a hold kept go its way again. */
+  liftLegalHold(params: LiftLegalHoldParams, options?: CallOptions): Promise<LiftLegalHoldResult>
+  /** Holds in the order in which they were placed. */
+  listLegalHolds(params?: ListLegalHoldsParams, options?: CallOptions): Promise<ListLegalHoldsResult>
   /** All payloads as they are stored, whosever they are, in pages. */
   listPayloads(params?: ListPayloadsParams, options?: CallOptions): Promise<ListPayloadsResult>
   /** Puts payloads in the place of those that were read, as another form of the same: nobody is told. */

@@ -31,6 +31,9 @@ export const REPEATABLE = new Set([
   'audit_counts',
   'get_audit_head',
   'export_user_data',
+  'get_retention',
+  'list_retention',
+  'list_legal_holds',
   'list_payloads',
   'replace_payloads',
   'initialize',
@@ -66,8 +69,11 @@ export const ErrorKind = Object.freeze({
   max_work_reached: 'max_work_reached',
   max_event_subscriptions_reached: 'max_event_subscriptions_reached',
   event_subscription_exists: 'event_subscription_exists',
+  max_legal_holds_reached: 'max_legal_holds_reached',
+  max_retentions_reached: 'max_retentions_reached',
   concurrent_modification: 'concurrent_modification',
   requirement_failed: 'requirement_failed',
+  held_by_legal_hold: 'held_by_legal_hold',
   payload_too_large: 'payload_too_large',
   database_busy: 'database_busy',
   database_full: 'database_full',
@@ -480,6 +486,36 @@ export class Methods {
   /** Deletes all that is stored about somebody, in one transaction, and writes nothing about it. */
   deleteUserData(params, options) {
     return this.call('delete_user_data', params, options)
+  }
+
+  /** Says how a tenant's data is kept, all of it anew; what is absent or null is as the options say. */
+  setRetention(params, options) {
+    return this.call('set_retention', params, options)
+  }
+
+  /** How a tenant's data is kept: what was said of it, and what that comes to. */
+  getRetention(params, options) {
+    return this.call('get_retention', params, options)
+  }
+
+  /** The tenants that have a retention of their own. */
+  listRetention(params, options) {
+    return this.call('list_retention', params, options)
+  }
+
+  /** Keeps what is bound to a tenant or principal from being deleted. */
+  placeLegalHold(params, options) {
+    return this.call('place_legal_hold', params, options)
+  }
+
+  /** Lets what a hold kept go its way again. */
+  liftLegalHold(params, options) {
+    return this.call('lift_legal_hold', params, options)
+  }
+
+  /** Holds in the order in which they were placed. */
+  listLegalHolds(params, options) {
+    return this.call('list_legal_holds', params, options)
   }
 
   /** All payloads as they are stored, whosever they are, in pages. */

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 #: Methods that may be sent again when nobody knows whether they were done.
 REPEATABLE = frozenset({
     "audit_counts", "check_integrity", "event_count", "export_user_data", "get_audit_head", "get_event_subscription",
-    "get_events_after", "get_metrics", "get_recent_events", "get_session", "get_session_state", "get_task",
-    "get_task_result", "get_value", "health", "initialize", "list_audit_events", "list_event_subscriptions",
-    "list_payloads", "list_session_ids", "list_session_state_keys", "list_sessions", "list_tasks",
-    "list_tasks_for_session", "list_values", "list_work", "load_log", "log_participants", "note_log_message_ids",
-    "peek_task_messages", "renew_work", "replace_payloads", "rpc.discover", "server_info", "session_count",
-    "settle_work", "task_count",
+    "get_events_after", "get_metrics", "get_recent_events", "get_retention", "get_session", "get_session_state",
+    "get_task", "get_task_result", "get_value", "health", "initialize", "list_audit_events", "list_event_subscriptions",
+    "list_legal_holds", "list_payloads", "list_retention", "list_session_ids", "list_session_state_keys",
+    "list_sessions", "list_tasks", "list_tasks_for_session", "list_values", "list_work", "load_log", "log_participants",
+    "note_log_message_ids", "peek_task_messages", "renew_work", "replace_payloads", "rpc.discover", "server_info",
+    "session_count", "settle_work", "task_count",
 })
 
 #: Parameters of each method for which None is a value: a payload, or the anonymous caller. For others it is
@@ -108,6 +108,12 @@ NULLS: dict[str, frozenset[str]] = {
     "validate_input": frozenset(),
     "export_user_data": frozenset(),
     "delete_user_data": frozenset(),
+    "set_retention": frozenset(),
+    "get_retention": frozenset(),
+    "list_retention": frozenset(),
+    "place_legal_hold": frozenset(),
+    "lift_legal_hold": frozenset(),
+    "list_legal_holds": frozenset(),
     "list_payloads": frozenset(),
     "replace_payloads": frozenset(),
     "initialize": frozenset(),
@@ -338,7 +344,8 @@ class AuditEvent(TypedDict):
 
 AuditEventType = Literal[
     "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "resolved", "session_auth",
-    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
+    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking", "legal_hold_placed",
+    "legal_hold_lifted", "retention_set",
 ]
 
 
@@ -387,6 +394,7 @@ class Metrics(TypedDict):
     log_entries: NotRequired[int]
     lifecycle_events: NotRequired[int]
     security_events: NotRequired[int]
+    legal_holds: NotRequired[int]
     database_bytes: NotRequired[int]
     wal_bytes: NotRequired[int]
     free_bytes: NotRequired[int]
@@ -828,6 +836,68 @@ class DeleteUserDataResult(TypedDict):
     audit_events: int
 
 
+class SetRetentionResult(TypedDict):
+    tenant_id: str
+    retain_ended: int | None
+    max_events_per_session: int | None
+    max_task_ttl: int | None
+
+
+class GetRetentionResult(TypedDict):
+    tenant_id: str
+    retain_ended: int | None
+    max_events_per_session: int | None
+    max_task_ttl: int | None
+    effective: GetRetentionResultEffective
+    """With what the options say where nothing was said."""
+
+
+class GetRetentionResultEffective(TypedDict):
+    """With what the options say where nothing was said."""
+
+    retain_ended: int | None
+    max_events_per_session: int | None
+    max_task_ttl: int | None
+
+
+class ListRetentionResult(TypedDict):
+    tenants: list[ListRetentionResultTenants]
+    next_cursor: str | None
+
+
+class ListRetentionResultTenants(TypedDict):
+    tenant_id: str
+    retain_ended: int | None
+    max_events_per_session: int | None
+    max_task_ttl: int | None
+
+
+class PlaceLegalHoldResult(TypedDict):
+    placed: bool
+    """False when it was there; nothing is changed then."""
+    placed_at: int
+    """Unix milliseconds"""
+
+
+class LiftLegalHoldResult(TypedDict):
+    lifted: bool
+    """False when there was none."""
+
+
+class ListLegalHoldsResult(TypedDict):
+    holds: list[ListLegalHoldsResultHolds]
+    next_cursor: str | None
+
+
+class ListLegalHoldsResultHolds(TypedDict):
+    name: str
+    tenant_id: str | None
+    principal: str | None
+    reason: str | None
+    placed_at: int
+    """Unix milliseconds"""
+
+
 class ListPayloadsResult(TypedDict):
     payloads: list[ListPayloadsResultPayloads]
     next_cursor: str | None
@@ -1184,7 +1254,8 @@ RecordSecurityEventSeverity = Literal[
 
 ListAuditEventsType = Literal[
     "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "resolved", "session_auth",
-    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
+    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking", "legal_hold_placed",
+    "legal_hold_lifted", "retention_set",
 ]
 
 
@@ -1200,7 +1271,8 @@ AuditCountsBy = Literal[
 
 AuditCountsType = Literal[
     "created", "activated", "suspended", "resumed", "expired", "invalidated", "deleted", "resolved", "session_auth",
-    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking",
+    "unauthorized_access", "rate_limit_exceeded", "invalid_input", "session_hijacking", "legal_hold_placed",
+    "legal_hold_lifted", "retention_set",
 ]
 
 
@@ -1239,6 +1311,7 @@ class ErrorKind(str, enum.Enum):
     DATABASE_TOO_NEW = "database_too_new"
     DATABASE_UNREACHABLE = "database_unreachable"
     EVENT_SUBSCRIPTION_EXISTS = "event_subscription_exists"
+    HELD_BY_LEGAL_HOLD = "held_by_legal_hold"
     INTERNAL_ERROR = "internal_error"
     INVALID_CURSOR = "invalid_cursor"
     INVALID_PARAMS = "invalid_params"
@@ -1248,6 +1321,8 @@ class ErrorKind(str, enum.Enum):
     MAX_EVENT_SUBSCRIPTIONS_REACHED = "max_event_subscriptions_reached"
     MAX_EVENTS_REACHED = "max_events_reached"
     MAX_INPUT_KEYS_REACHED = "max_input_keys_reached"
+    MAX_LEGAL_HOLDS_REACHED = "max_legal_holds_reached"
+    MAX_RETENTIONS_REACHED = "max_retentions_reached"
     MAX_SESSION_WRITES_REACHED = "max_session_writes_reached"
     MAX_SESSIONS_REACHED = "max_sessions_reached"
     MAX_SUBSCRIPTIONS_REACHED = "max_subscriptions_reached"
@@ -1363,12 +1438,24 @@ class EventSubscriptionExists(RequestError):
     """The id is another owner's. Code 1111, kind `event_subscription_exists`."""
 
 
+class MaxLegalHoldsReached(RequestError):
+    """There are as many holds as may be. Code 1112, kind `max_legal_holds_reached`."""
+
+
+class MaxRetentionsReached(RequestError):
+    """As many tenants as may have a retention of their own. Code 1113, kind `max_retentions_reached`."""
+
+
 class ConcurrentModification(RequestError):
     """if_revision no longer holds. Code 1201, kind `concurrent_modification`."""
 
 
 class RequirementFailed(RequestError):
     """A required outcome did not come about. Code 1202, kind `requirement_failed`."""
+
+
+class HeldByLegalHold(RequestError):
+    """It has to stay while a legal hold is on it. Code 1203, kind `held_by_legal_hold`."""
 
 
 class PayloadTooLarge(RequestError):
@@ -1444,8 +1531,11 @@ ERRORS: dict[str, type[RequestError]] = {
     "max_work_reached": MaxWorkReached,
     "max_event_subscriptions_reached": MaxEventSubscriptionsReached,
     "event_subscription_exists": EventSubscriptionExists,
+    "max_legal_holds_reached": MaxLegalHoldsReached,
+    "max_retentions_reached": MaxRetentionsReached,
     "concurrent_modification": ConcurrentModification,
     "requirement_failed": RequirementFailed,
+    "held_by_legal_hold": HeldByLegalHold,
     "payload_too_large": PayloadTooLarge,
     "database_busy": DatabaseBusy,
     "database_full": DatabaseFull,
