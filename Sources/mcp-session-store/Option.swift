@@ -174,8 +174,16 @@ extension Option {
           summary: "event subscriptions in the store; 0: no cap",
           value: .count(\.limits.maxEventSubscriptions, minimum: 0)),
         Option(
+          name: "--max-event-subscriptions-per-principal", placeholder: "N", defaultText: "0",
+          summary: "event subscriptions of one principal of one tenant; 0: no cap",
+          value: .count(\.limits.maxEventSubscriptionsPerPrincipal, minimum: 0)),
+        Option(
           name: "--max-work", placeholder: "N", defaultText: "1000000",
           summary: "items of work that wait or are leased; 0: no cap", value: .count(\.limits.maxWork, minimum: 0)),
+        Option(
+          name: "--max-work-per-principal", placeholder: "N", defaultText: "0",
+          summary: "the same of one principal of one tenant; 0: no cap",
+          value: .count(\.limits.maxWorkPerPrincipal, minimum: 0)),
         Option(
           name: "--max-finished-work", placeholder: "N", defaultText: "100000",
           summary: "items of work that are done and stay known, and as many dead ones; 0: no cap",

@@ -156,7 +156,8 @@ CALLS: dict[str, dict[str, Make]] = {
     "cancel_work": {"": with_each(same(queue="q"), work_id="q-5{}"),
                     "of a group": with_each(same(queue="groups"), group="group-6{}")},
     "list_work": {"": same(limit=10), "of a queue": same(queue="late", limit=10), "of a group": same(
-        queue="groups", group="group-8", limit=10), "dead": same(queue="dead", status="dead", limit=10)},
+        queue="groups", group="group-8", limit=10), "of a subscription": same(queue="hooks", subscription_id="subscription-8", limit=10),
+        "dead": same(queue="dead", status="dead", limit=10)},
     "revive_work": {"": same(queue="dead", limit=1)},
     "subscribe_work": {"": same(queue="late")},
     "put_event_subscription": {"": with_each(same(topic="t"), subscription_id="new-{}"),
@@ -164,7 +165,8 @@ CALLS: dict[str, dict[str, Make]] = {
     "get_event_subscription": {"": same(subscription_id="subscription-7")},
     "delete_event_subscription": {"": each(subscription_id="subscription-6{}")},
     "list_event_subscriptions": {"": same(limit=10), "of a topic": same(topic="t-7", limit=10),
-                                 "of an owner": same(principal="subscriber-7", limit=10)},
+                                 "of an owner": same(principal="subscriber-7", limit=10),
+                                 "that are not active": same(active=False, limit=10)},
     "append_log_entry": {"": lambda time, size: {"session_id": "big", "entry": {"message_id": f"new-{time}"}},
                          "sent again": same(session_id="big", entry={"message_id": "message-7"})},
     "load_log": {"": same(session_id="big", limit=10), "of a kind": same(session_id="big", kind="internal", limit=1)},
@@ -227,6 +229,7 @@ GROWS: dict[str, tuple[float, str]] = {
     "list_session_ids, of an owner": (1.1, PASSED),
     "list_tasks, of an owner": (1.1, PASSED),
     "list_event_subscriptions, of an owner": (1.1, PASSED),
+    "list_event_subscriptions, that are not active": (1.1, PASSED),
     "list_sessions, of a status": (1.1, PASSED),
     "get_events_after, of a stream": (1.1, PASSED),
     "load_log, of a kind": (1.1, PASSED),
@@ -299,6 +302,9 @@ def fill(form: Form, database: Path, clock: Clock, size: int) -> None:
     all_of(("place_legal_hold", {"name": f"hold-{n}", "principal": f"nobody-{n}"}) for n in range(min(size, BOUND)))
     all_of(("put_event_subscription", {
         "subscription_id": f"subscription-{n}", "topic": f"t-{n}", "principal": f"subscriber-{n}", "ttl": 2**50,
+    }) for n in numbers)  # fmt: skip
+    all_of(("enqueue_work", {
+        "queue": "hooks", "work_id": f"hook-{n}", "payload": n, "subscription_id": f"subscription-{n}",
     }) for n in numbers)  # fmt: skip
     for queue, lease in {"leased": 86_400_000, "lapsed": 1, "dead": 86_400_000}.items():
         for _ in range(0, size, 1_000):

@@ -77,6 +77,37 @@ def test_doctor_names_unknown_variables(closed: Path) -> None:
     assert "MCP_SESSION_STORE_MAX_SESION (did you mean 'MCP_SESSION_STORE_MAX_SESSIONS'?)" in check["message"]
 
 
+def test_doctor_tells_what_workers_leave_undone(spawn: Callable[..., Sidecar], database: Path) -> None:
+    sidecar = spawn()
+    for name in ("ready", "dead", "later"):
+        more = {"delay": 3_600_000} if name == "later" else {}
+        sidecar.call("enqueue_work", queue=name, work_id=f"{name}-1", payload="secret", group="g", **more)
+    sidecar.call("put_event_subscription", subscription_id="s", topic="t", active=False, secret="whsec_c2VjcmV0")
+    sidecar.finish()
+    checks = checkup(database)
+    assert checks["work"] == {"name": "work", "result": "ok", "message": "3 waiting, 0 leased", "remedy": None}
+    assert checks["dead letters"]["result"] == checks["subscribers"]["result"] == "ok"
+    assert checks["subscribers"]["message"] == "1 event subscriptions, 1 of them inactive"
+    sidecar = spawn()
+    (item,) = sidecar.call("claim_work", queue="dead")["work"]
+    sidecar.call("settle_work", queue="dead", work_id="dead-1", fence=item["fence"], outcome="dead", error="http_4xx")
+    sidecar.finish()
+    # Two hours and two days later.
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE work SET line = line - 7200000 * 1024 WHERE line IS NOT NULL")
+        connection.execute("UPDATE work_groups SET line = line - 7200000 * 1024 WHERE line IS NOT NULL")
+        connection.execute("UPDATE event_subscriptions SET inactive_since = inactive_since - 172800000")
+    checks = checkup(database)
+    for name, said in {"work": "queue 'ready' for 2 h", "dead letters": "1 items of work were given up",
+                       "subscribers": "1 of 1 event subscriptions are inactive"}.items():  # fmt: skip
+        assert checks[name]["result"] == "warning" and said in checks[name]["message"], checks[name]
+    assert "revive_work" in checks["dead letters"]["remedy"]
+    assert "secret" not in output("doctor", "--database", database)
+    status = json.loads(output("status", "--json", "--database", database))
+    assert status["work"] == {"waiting": 2, "leased": 0, "done": 0, "dead": 1}
+    assert (status["event_subscriptions"], status["inactive_event_subscriptions"]) == (1, 1)
+
+
 def test_doctor_beside_sidecars(filled: Sidecar, spawn: Callable[..., Sidecar], database: Path) -> None:
     second = spawn()
     second.call("server_info")

@@ -38,7 +38,7 @@ def test_putting_it_again_is_a_refresh(sidecar: Sidecar) -> None:
     assert first["created"] and "secret" not in first["subscription"]
     assert (first["subscription"]["watermark"], first["subscription"]["start_after"]) == (7, 7)
     again = put(sidecar, secret=SECRET, start_after=99, topic="bills", principal="ada")
-    assert not again["created"] and again["subscription"]["expires_at"] is None
+    assert not again["created"] and again["subscription"]["expires_at"] == first["subscription"]["expires_at"]
     found = get(sidecar)
     assert found["revision"] > first["subscription"]["revision"]
     assert (found["topic"], found["data"], found["start_after"], found["watermark"]) == ("bills", {"url": "u"}, 7, 7)
@@ -55,6 +55,18 @@ def test_putting_it_again_is_a_refresh(sidecar: Sidecar) -> None:
     assert get(sidecar, "t")["previous_secret_until"] is None
     with pytest.raises(Refused, match="concurrent_modification"):
         put(sidecar, if_revision=first["subscription"]["revision"])
+
+
+def test_its_time_stays_unless_it_is_said(sidecar: Sidecar) -> None:
+    def until(**more: Any) -> Any:
+        return put(sidecar, **more)["subscription"]["expires_at"]
+
+    first = until(ttl=HOUR)
+    # Suspending it is no grant.
+    assert until(active=False) == until() == until(ttl=None) == first
+    assert until(ttl=2 * HOUR) > first
+    assert until(ttl=0) is None and until(active=False) is None
+    assert put(sidecar, "endless")["subscription"]["expires_at"] is None
 
 
 def test_owners_and_topics(sidecar: Sidecar) -> None:
@@ -88,6 +100,27 @@ def test_the_cap_holds(spawn: Callable[..., Sidecar]) -> None:
     with pytest.raises(Refused) as refused:
         put(sidecar, "d")
     assert (refused.value.code, refused.value.kind) == (1110, "max_event_subscriptions_reached")
+
+
+def test_a_principal_has_a_cap_of_its_own(spawn: Callable[..., Sidecar]) -> None:
+    sidecar = spawn("--max-event-subscriptions-per-principal", "2")
+    put(sidecar, "a", principal="ada", ttl=1)
+    put(sidecar, "b", principal="ada")
+    time.sleep(0.005)
+    put(sidecar, "c", principal="ada")
+    put(sidecar, "b", principal="ada")
+    with pytest.raises(Refused) as refused:
+        put(sidecar, "d", principal="ada")
+    kind = "max_principal_event_subscriptions_reached"
+    assert (refused.value.code, refused.value.kind, refused.value.data["limit"]) == (1115, kind, 2)
+    # Others have theirs, and nobody's are not counted.
+    put(sidecar, "d", principal="bob")
+    put(sidecar, "e", principal="ada", tenant_id="acme")
+    for name in ("x", "y", "z"):
+        put(sidecar, name)
+    sidecar.call("delete_event_subscription", subscription_id="b", announce=False)
+    put(sidecar, "f", principal="ada")
+    assert sidecar.call("server_info")["limits"]["max_event_subscriptions_per_principal"] == 2
 
 
 def test_what_is_not_active_is_not_claimed_and_its_clock_stands(sidecar: Sidecar) -> None:
@@ -178,6 +211,29 @@ def test_it_lapses_at_its_time(sidecar: Sidecar) -> None:
     assert put(sidecar, "b")["created"]
     (end,) = claim(sidecar, queue="ended")
     sidecar.call("cancel_work", queue="ended", work_id=end["work_id"])
+    assert sidecar.call("check_integrity")["problems"] == []
+
+
+def test_ends_are_told_where_each_server_looks(sidecar: Sidecar) -> None:
+    put(sidecar, "mine", ended_queue="mine/ended", principal="ada")
+    put(sidecar, "other", ended_queue="other/ended")
+    put(sidecar, "plain", ttl=1)
+    # What is not said stays.
+    assert put(sidecar, "mine", ttl=HOUR)["subscription"]["ended_queue"] == "mine/ended"
+    assert sidecar.call("claim_work", queue="other/ended")["next_due"] is None
+    assert sidecar.call("claim_work", queue="mine/ended")["next_due"] is not None
+    sidecar.call("delete_event_subscription", subscription_id="other")
+    put(sidecar, "mine", ttl=1)
+    time.sleep(0.005)
+    (end,) = claim(sidecar, queue="mine/ended", include_subscription=True)
+    assert (end["subscription_id"], end["principal"]) == ("mine", "ada")
+    assert end["subscription"]["end_reason"] == "expired"
+    assert ids(claim(sidecar, 10, queue="mine/ended")) == []
+    assert [item["subscription_id"] for item in claim(sidecar, 10, queue="other/ended")] == ["other"]
+    assert [item["subscription_id"] for item in claim(sidecar, 10, queue="ended")] == ["plain"]
+    for wrong in ("mine", "ended/", "mine-ended"):
+        with pytest.raises(Refused, match="ends with /ended"):
+            put(sidecar, ended_queue=wrong)
     assert sidecar.call("check_integrity")["problems"] == []
 
 

@@ -16,6 +16,8 @@ from sidecar import Sidecar
 
 HOUR = 3_600_000
 SECRET = "canary-4711"
+#: what no option shows
+HIDDEN = "whsec_aGlkZGVu"
 HOSTILE = "<script>document.title='hit'</script>"
 
 
@@ -49,6 +51,18 @@ def reported(spawn: Callable[..., Sidecar], database: Path) -> Path:
         "record_security_event", session_id=f"session-3-{SECRET}", type="unauthorized_access", severity="high",
         message=f"{SECRET} {HOSTILE}", ip_address=f"address-{SECRET}",
     )  # fmt: skip
+    for number, outcome in enumerate(("done", "dead", "retry", None)):
+        named = f"{number}-{SECRET}"
+        sidecar.call(
+            "put_event_subscription", subscription_id=f"hook-{named}", topic=f"orders-{SECRET}", principal=f"a-{SECRET}",
+            data={"url": HIDDEN}, secret=HIDDEN, active=number != 3,
+        )  # fmt: skip
+        sidecar.call("enqueue_work", queue=f"queue-{SECRET}", work_id=f"item-{named}", payload=HIDDEN,
+                     subscription_id=f"hook-{named}")  # fmt: skip
+    for item in sidecar.call("claim_work", queue=f"queue-{SECRET}", limit=3)["work"]:
+        outcome = {"0": "done", "1": "dead", "2": "retry"}[item["work_id"][5]]
+        sidecar.call("settle_work", queue=f"queue-{SECRET}", work_id=item["work_id"], fence=item["fence"],
+                     outcome=outcome, **({} if outcome == "done" else {"error": f"error-{SECRET}"}))  # fmt: skip
     sidecar.finish()
     return database
 
@@ -113,6 +127,19 @@ def test_the_page_tells_what_is_in_the_store(reported: Path, browser: Browser, t
     largest = page.locator("section", has=page.get_by_role("heading", name="Largest sessions")).locator("tbody tr")
     assert largest.first.locator("td").all_inner_texts()[:4] == ["sessi…-4711", "usern…-4711", "–", "96"]
     assert largest.count() == 8
+    assert bars(page, "Work") == {"waiting": 2, "leased": 0, "done": 1, "dead": 1}
+    assert bars(page, "Event subscriptions") == {"active": 3, "inactive": 1}
+    ((queue, *counts),) = rows(page, "Queues")
+    assert queue == "queu…4711" and counts[:-1] == ["2", "0", "0", "1", "1"]
+    (dead,) = rows(page, "Newest dead letters")
+    assert dead[-2:] == ["1", "(hidden)"]
+    assert len(rows(page, "Event subscriptions in trouble")) == 3
+
+
+def rows(page: Page, title: str) -> list[list[str]]:
+    """What stands in a table."""
+    table = page.locator("section", has=page.get_by_role("heading", name=title, exact=True)).locator("tbody tr")
+    return [row.locator("td").all_inner_texts() for row in table.all()]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -169,6 +196,7 @@ def test_secrets_are_shown_only_when_asked_for(reported: Path, tmp_path: Path) -
     shown = output("report", "--database", reported, "--output", "-", "--payloads")
     assert SECRET in shown
     # What callers stored as payloads stays out of it even so.
+    assert HIDDEN not in hidden and HIDDEN not in shown
     assert '"text"' not in shown and "&quot;text&quot;" not in shown
 
 

@@ -225,6 +225,19 @@ def test_a_head_that_is_tried_again_blocks_its_group_only_where_order_was_asked_
     assert ids(claim(sidecar, 10, per_group=5)) == ["o3"]
 
 
+def test_order_holds_also_for_what_is_revived(sidecar: Sidecar) -> None:
+    enqueue(sidecar, "a", "b", group="g", ordered=True)
+    (a,) = claim(sidecar)
+    settle(sidecar, a, "dead")
+    (b,) = claim(sidecar, per_group=5)
+    sidecar.call("revive_work", queue="q")
+    # It stands before what is being done, and waits for that.
+    assert claim(sidecar, 10, per_group=5) == []
+    assert sidecar.call("check_integrity")["problems"] == []
+    settle(sidecar, b, "retry")
+    assert ids(claim(sidecar, 10, per_group=5)) == ["a"]
+
+
 def test_the_watermark_passes_what_is_settled(sidecar: Sidecar) -> None:
     for position in (3, 5, 9):
         enqueue(sidecar, f"p{position}", group="g", position=position)
@@ -348,6 +361,54 @@ def test_caps_hold_and_tombstones_go(spawn: Callable[..., Sidecar]) -> None:
         sidecar.call("revive_work", queue="q")
     limits = sidecar.call("server_info")["limits"]
     assert (limits["max_work"], limits["max_finished_work"], limits["work_retention"]) == (3, 2, 0)
+
+
+def test_one_principal_cannot_fill_it_for_everybody(spawn: Callable[..., Sidecar]) -> None:
+    sidecar = spawn("--max-work-per-principal", "2")
+    enqueue(sidecar, "a", "b", principal="ada")
+    with pytest.raises(Refused) as refused:
+        enqueue(sidecar, "c", principal="ada")
+    assert (refused.value.code, refused.value.kind, refused.value.data["limit"]) == (
+        1114, "max_principal_work_reached", 2)  # fmt: skip
+    enqueue(sidecar, "c", principal="bob")
+    enqueue(sidecar, "d", principal="ada", tenant_id="acme")
+    enqueue(sidecar, "x", "y", "z")
+    # Whoever publishes is not held up by one of many: what is too much for him is a dead letter.
+    sidecar.call("put_event_subscription", subscription_id="s", topic="t", principal="ada")
+    sidecar.call("put_event_subscription", subscription_id="free", topic="t", principal="eve")
+    told = {"queue": "hooks", "payload": 1, "position": 5}
+    assert sidecar.call("enqueue_work", work_id="s/1", subscription_id="s", **told) == {
+        "stored": True, "status": "dead"}  # fmt: skip
+    assert sidecar.call("enqueue_work", work_id="s/1", subscription_id="s", **told) == {
+        "stored": False, "status": "dead"}  # fmt: skip
+    assert sidecar.call("enqueue_work", work_id="free/1", subscription_id="free", **told)["status"] == "waiting"
+    (dead,) = sidecar.call("list_work", queue="hooks", subscription_id="s")["work"]
+    assert (dead["status"], dead["error"], dead["payload"]) == ("dead", "max_principal_work_reached", 1)
+    assert ids(claim(sidecar, 10, queue="hooks")) == ["free/1"]
+    with pytest.raises(Refused, match="max_principal_work_reached"):
+        sidecar.call("revive_work", queue="hooks")
+    (a,) = claim(sidecar)
+    settle(sidecar, a)
+    assert sidecar.call("revive_work", queue="hooks") == {"revived": 1, "has_more": False}
+    (revived,) = claim(sidecar, queue="hooks")
+    assert settle(sidecar, revived)["watermark"] == 5
+    assert sidecar.call("check_integrity")["problems"] == []
+    assert sidecar.call("server_info")["limits"]["max_work_per_principal"] == 2
+
+
+def test_a_group_is_looked_for_in_its_queue(sidecar: Sidecar) -> None:
+    sidecar.call("put_event_subscription", subscription_id="s", topic="t")
+    enqueue(sidecar, "a", group="g")
+    enqueue(sidecar, "b", subscription_id="s")
+    enqueue(sidecar, "c", queue="r", subscription_id="s")
+    enqueue(sidecar, "d", queue="r", group="g")
+    assert listed(sidecar, queue="q", group="g") == {"a": "waiting"}
+    assert listed(sidecar, queue="r", subscription_id="s") == {"c": "waiting"}
+    assert listed(sidecar, queue="r", group="g", status="done") == {} == listed(sidecar, queue="none", group="g")
+    for lonely in ({"group": "g"}, {"subscription_id": "s"}):
+        with pytest.raises(Refused, match="queue"):
+            sidecar.call("list_work", **lonely)
+    assert sidecar.call("cancel_work", queue="q", subscription_id="s") == {"cancelled": 1}
 
 
 def test_tombstones_go_with_time(spawn: Callable[..., Sidecar]) -> None:

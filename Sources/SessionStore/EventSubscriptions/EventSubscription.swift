@@ -10,9 +10,11 @@ package struct EventSubscriptionGrant {
   package var secretGrace: Int64 = 300_000
   /// a position; counts only where it is made
   package var startAfter: Int64?
-  /// milliseconds; nil: it never lapses
+  /// milliseconds from now; 0: it never lapses; nil: as it was, and where it is made it never does
   package var ttl: Int64?
   package var isActive = true
+  /// in which its end is told; nil: as it was, and where it is made ``Store/endedQueue``
+  package var endedQueue: String?
 
   package init(topic: String) {
     self.topic = topic
@@ -46,6 +48,7 @@ package struct EventSubscription {
   package var revision: Int64
   package var endedAt: Int64?
   package var endReason: String?
+  package var endedQueue: String
 
   /// Attempts of the half hour that is under way, and of the one before it.
   struct Window {
@@ -86,7 +89,7 @@ package struct EventSubscription {
     number, subscription_id, tenant_id, principal, topic, data, secret, previous_secret, previous_secret_until, \
     active, start_after, watermark, created_at, expires_at, inactive_since, inactive_ms, last_success_at, \
     last_failure_at, failed_since, last_error, window_start, window_attempts, window_failures, attempts_before, \
-    failures_before, revision, ended_at, end_reason
+    failures_before, revision, ended_at, end_reason, ended_queue
     """
 
   init(_ row: borrowing Statement) {
@@ -116,5 +119,6 @@ package struct EventSubscription {
     revision = row.integer(25)
     endedAt = row.optionalInteger(26)
     endReason = row.optionalString(27)
+    endedQueue = row.string(28)
   }
 }

@@ -4,13 +4,19 @@ import JSON
 /// Subscriptions of others to what happens here. What they are told is work: the store keeps whom it is for, and
 /// whether it goes out at all.
 extension Store {
-  /// The queue in which those that have ended are handed out, for whoever has to tell of it.
+  /// The queue in which those that have ended are handed out, for whoever has to tell of it, unless they name another.
   package static let endedQueue = "ended"
+  private static let endedSuffix = "/ended"
   static let subscriptionRows = 2
   /// milliseconds for which an end waits for somebody to take it
   private static let endedFor: Int64 = 7 * 24 * 3_600_000
   /// what the longest grant leaves room for
   private static let lapsedAtOnce = 16
+
+  /// Whether ends can be told in a queue. Its name says so, because each claim of such a one looks for what lapses.
+  package static func tellsEnds(_ queue: String) -> Bool {
+    queue == endedQueue || queue.utf8.suffix(endedSuffix.utf8.count).elementsEqual(endedSuffix.utf8)
+  }
 
   // MARK: - Finding
 
@@ -69,7 +75,7 @@ extension Store {
 
   /// Makes a subscription, or grants it anew.
   /// - Throws: `eventSubscriptionExists` for an id that is another owner's, `concurrentModification`,
-  ///   `maxEventSubscriptionsReached`
+  ///   `maxEventSubscriptionsReached`, `maxPrincipalEventSubscriptionsReached`
   package func putEventSubscription(
     _ subscriptionID: String, _ grant: EventSubscriptionGrant, owner: Owner, ifRevision: Int64?
   ) throws -> (created: Bool, subscription: EventSubscription) {
@@ -82,15 +88,18 @@ extension Store {
     if let ifRevision, !lives || found?.revision != ifRevision {
       throw StoreError.concurrentModification(revision: lives ? found?.revision : nil)
     }
-    if !lives { try requireRoomForSubscription(replacing: found != nil) }
+    if !lives {
+      try requireRoomForSubscription(replacing: found != nil)
+      try requireRoomForSubscription(of: owner)
+    }
     // One that has to stay is granted anew with all that it had.
     if let lapsed = found, !lives, try mayEnd(lapsed) {
       _ = try end(lapsed, reason: "expired", announce: true)
       found = nil
     }
-    let expiresAt = grant.ttl.map { (Saturating(now) + $0).time }
-    if let expiresAt { noteChange(ofQueue: Self.endedQueue, wakesAt: expiresAt) }
+    let expiresAt = grant.ttl.flatMap { $0 == 0 ? nil : (Saturating(now) + $0).time }
     guard var subscription = found else {
+      if let expiresAt { noteChange(ofQueue: grant.endedQueue ?? Self.endedQueue, wakesAt: expiresAt) }
       return (true, try makeSubscription(subscriptionID, grant, data, expiresAt, owner))
     }
     subscription.topic = grant.topic
@@ -102,7 +111,9 @@ extension Store {
       }
       subscription.secret = secret
     }
-    subscription.expiresAt = expiresAt
+    if grant.ttl != nil || !lives { subscription.expiresAt = expiresAt }
+    if let queue = grant.endedQueue { subscription.endedQueue = queue }
+    if let end = subscription.expiresAt { noteChange(ofQueue: subscription.endedQueue, wakesAt: end) }
     subscription.revision = try nextRevision(above: subscription.revision)
     if grant.isActive != subscription.isActive || (grant.isActive && !lives) {
       try turn(&subscription, isActive: grant.isActive)
@@ -128,6 +139,19 @@ extension Store {
     }
   }
 
+  /// Lapsed ones do not count.
+  private func requireRoomForSubscription(of owner: Owner) throws {
+    let limit = limits.maxEventSubscriptionsPerPrincipal
+    guard limit > 0, let principal = owner.principal.binding else { return }
+    let tenant = owner.tenant.binding.map { OwnerClaim.named($0) } ?? .anonymous
+    var live = Filter(boundTo: Owner(tenant: tenant, principal: .named(principal)))
+    live.add("ended_at IS NULL")
+    live.add("coalesce(expires_at > ?, true)", now)
+    if try tables.count(upTo: limit, from: "event_subscriptions", live) >= Int64(limit) {
+      throw StoreError.maxPrincipalEventSubscriptionsReached(limit: limit)
+    }
+  }
+
   private func makeSubscription(
     _ subscriptionID: String, _ grant: EventSubscriptionGrant, _ data: Payload?, _ expiresAt: Int64?, _ owner: Owner
   ) throws -> EventSubscription {
@@ -137,8 +161,8 @@ extension Store {
       """
       INSERT INTO event_subscriptions (number, subscription_id, tenant_id, principal, topic, data, secret, active,
         start_after, watermark, created_at, expires_at, inactive_since, inactive_ms, window_start, window_attempts,
-        window_failures, attempts_before, failures_before, revision)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, 0, 0, 0, $14)
+        window_failures, attempts_before, failures_before, revision, ended_queue)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, 0, 0, 0, $14, $15)
       """)
     insert.bind(1, number)
     insert.bind(2, subscriptionID)
@@ -154,6 +178,7 @@ extension Store {
     insert.bind(12, expiresAt)
     insert.bind(13, grant.isActive ? nil : now)
     insert.bind(14, number)
+    insert.bind(15, grant.endedQueue ?? Self.endedQueue)
     try insert.run()
     counters.eventSubscriptions += 1
     noteMade(Self.subscriptionRows)
@@ -175,8 +200,8 @@ extension Store {
       """
       UPDATE event_subscriptions SET topic = $1, secret = $2, previous_secret = $3, previous_secret_until = $4,
         active = $5, expires_at = $6, inactive_since = $7, inactive_ms = $8, failed_since = $9, window_start = $10,
-        window_attempts = $11, window_failures = $12, attempts_before = $13, failures_before = $14, revision = $15
-      WHERE number = $16
+        window_attempts = $11, window_failures = $12, attempts_before = $13, failures_before = $14, revision = $15, ended_queue = $16
+      WHERE number = $17
       """)
     update.bind(1, subscription.topic)
     update.bind(2, subscription.secret)
@@ -193,7 +218,8 @@ extension Store {
     update.bind(13, subscription.window.attemptsBefore)
     update.bind(14, subscription.window.failuresBefore)
     update.bind(15, subscription.revision)
-    update.bind(16, subscription.number)
+    update.bind(16, subscription.endedQueue)
+    update.bind(17, subscription.number)
     try update.run()
   }
 
@@ -270,7 +296,7 @@ extension Store {
   func end(_ subscription: EventSubscription, reason: String, announce: Bool) throws -> Int64 {
     try requireMayEnd(subscription)
     let groups = try workGroups(of: subscription.number)
-    try lockQueues(Set(groups.map(\.queue) + [Self.endedQueue]))
+    try lockQueues(Set(groups.map(\.queue) + [subscription.endedQueue]))
     var cancelled: Int64 = 0
     for group in groups {
       var items = Filter(.server)
@@ -303,7 +329,7 @@ extension Store {
       VALUES ($1, $2, $3, $4, $5, $6, 0, 'waiting', $7, 0, $8, $9, 0, $10, 'null')
       """)
     insert.bind(1, try nextRevision())
-    insert.bind(2, Self.endedQueue)
+    insert.bind(2, subscription.endedQueue)
     insert.bind(3, made.text)
     insert.bind(4, subscription.tenantID)
     insert.bind(5, subscription.principal)
@@ -317,7 +343,7 @@ extension Store {
     counters.work += 1
     done.workEnqueued += 1
     noteMade(Self.workRows)
-    noteChange(ofQueue: Self.endedQueue)
+    noteChange(ofQueue: subscription.endedQueue)
   }
 
   /// Removes the row of one that has ended, and nothing else.
@@ -341,8 +367,9 @@ extension Store {
   }
 
   /// Ends those whose time is over.
+  /// - Parameter queue: only those whose end is told in it
   /// - Returns: how many; as many as `limit` means that there may be more
-  func sweepEventSubscriptions(limit: Int) throws -> Int64 {
+  func sweepEventSubscriptions(limit: Int, endingIn queue: String? = nil) throws -> Int64 {
     if policies.hasHolds {
       return try endLapsedEventSubscriptions(due(.eventSubscriptions, at: now, limit: limit).numbers)
     }
@@ -352,26 +379,30 @@ extension Store {
         .server,
         composed: """
           SELECT \(EventSubscription.columns) FROM event_subscriptions
-          WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= $1
-          ORDER BY expires_at LIMIT $2\(tables.dialect.lockingWhatIsFree)
+          WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= $1\(
+            queue == nil ? "" : " AND ended_queue = $2")
+          ORDER BY expires_at LIMIT $\(queue == nil ? 2 : 3)\(tables.dialect.lockingWhatIsFree)
           """)
       select.bind(1, now)
-      select.bind(2, Int64(limit))
+      if let queue { select.bind(2, queue) }
+      select.bind(queue == nil ? 2 : 3, Int64(limit))
       while try select.step() { lapsed.append(EventSubscription(select)) }
     }
     for subscription in lapsed { try end(subscription, reason: "expired", announce: true) }
     return Int64(lapsed.count)
   }
 
-  /// When the next one lapses after a time; nil: none does.
-  func nextLapse(after time: Int64) throws -> Int64? {
+  /// When the next one lapses after a time whose end is told in a queue; nil: none does.
+  func nextLapse(after time: Int64, endingIn queue: String) throws -> Int64? {
     var select = try tables.statement(
       .server,
       """
       SELECT expires_at FROM event_subscriptions
-      WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at > $1 ORDER BY expires_at LIMIT 1
+      WHERE ended_queue = $1 AND ended_at IS NULL AND expires_at IS NOT NULL AND expires_at > $2
+      ORDER BY expires_at LIMIT 1
       """)
-    select.bind(1, time)
+    select.bind(1, queue)
+    select.bind(2, time)
     return try select.step() ? select.integer(0) : nil
   }
 

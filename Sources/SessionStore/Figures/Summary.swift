@@ -36,6 +36,8 @@ package struct Summary {
   package var logEntries: Int64 = 0
   /// that have not lapsed
   package var eventSubscriptions: Int64 = 0
+  /// of these: whose work is not claimed
+  package var inactiveEventSubscriptions: Int64 = 0
   /// items by status; leased ones also when their lease has lapsed and nobody has asked for them since
   package var work: [WorkStatus: Int64] = [:]
   /// rows of the audit trail, by ring
@@ -79,6 +81,7 @@ extension Store {
     summary.logEntries = counters.logEntries
     summary.work = try workByStatus()
     summary.eventSubscriptions = try counters.eventSubscriptions - lapsedEventSubscriptions()
+    summary.inactiveEventSubscriptions = try countEventSubscriptions(inactiveBefore: now)
     summary.lifecycleEvents = counters.lifecycleEvents
     summary.securityEvents = counters.securityEvents
     summary.legalHolds = Int64(policies.holdCount)

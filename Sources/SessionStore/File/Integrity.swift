@@ -243,7 +243,7 @@ enum Integrity {
       """
       SELECT count(*) FROM work_groups
       WHERE (CASE WHEN line IS NULL THEN 0 ELSE 1 END) <> (CASE
-        WHEN stopped = 1 THEN 0
+        WHEN stopped = 1 OR (is_ordered = 1 AND in_flight > 0) THEN 0
         WHEN is_ordered = 1 THEN coalesce((
           SELECT CASE WHEN work.line IS NULL THEN 0 ELSE 1 END FROM work
           WHERE work_group = work_groups.number AND finished_at IS NULL ORDER BY seq LIMIT 1), 0)

@@ -447,6 +447,8 @@ package struct Schema {
     CREATE INDEX work_finished ON work (status, finished_at) WHERE finished_at IS NOT NULL;
     CREATE INDEX work_by_principal ON work (principal, number) WHERE principal IS NOT NULL;
     CREATE INDEX work_by_tenant ON work (tenant_id, number) WHERE tenant_id IS NOT NULL;
+    CREATE INDEX work_open_of_principal ON work (principal, tenant_id)
+      WHERE principal IS NOT NULL AND finished_at IS NULL;
 
     CREATE TABLE work_groups (
       number INTEGER PRIMARY KEY,
@@ -493,7 +495,8 @@ package struct Schema {
       failures_before INTEGER NOT NULL,
       revision INTEGER NOT NULL,
       ended_at INTEGER,
-      end_reason TEXT
+      end_reason TEXT,
+      ended_queue TEXT NOT NULL
     ) STRICT;
     CREATE UNIQUE INDEX event_subscriptions_by_id ON event_subscriptions (subscription_id) WHERE ended_at IS NULL;
     CREATE INDEX event_subscriptions_by_topic ON event_subscriptions (topic, number) WHERE ended_at IS NULL;
@@ -502,5 +505,9 @@ package struct Schema {
     CREATE INDEX event_subscriptions_by_tenant ON event_subscriptions (tenant_id, number) WHERE tenant_id IS NOT NULL;
     CREATE INDEX event_subscriptions_by_expiry ON event_subscriptions (expires_at)
       WHERE expires_at IS NOT NULL AND ended_at IS NULL;
+    CREATE INDEX event_subscriptions_by_end ON event_subscriptions (ended_queue, expires_at)
+      WHERE expires_at IS NOT NULL AND ended_at IS NULL;
+    CREATE INDEX event_subscriptions_inactive ON event_subscriptions (inactive_since)
+      WHERE inactive_since IS NOT NULL AND ended_at IS NULL;
     """
 }

@@ -207,7 +207,7 @@ struct RecordKind: Sendable {
       .optional(.time("last_success_at")), .optional(.time("last_failure_at")), .optional(.time("failed_since")),
       .optional(.text("last_error")), .time("window_start"), .integer("window_attempts"),
       .integer("window_failures"), .integer("attempts_before"), .integer("failures_before"), .revision,
-      .optional(.time("ended_at")), .optional(.text("end_reason")),
+      .optional(.time("ended_at")), .optional(.text("end_reason")), .name("ended_queue"),
     ],
     key: ["number"], numbering: .revision)
 

@@ -21,11 +21,14 @@ package struct Limits: Sendable {
   package var maxValues = 1_000_000
   /// items of work that wait or are leased
   package var maxWork = 1_000_000
+  /// the same of one principal of one tenant
+  package var maxWorkPerPrincipal = 0
   /// done ones that are kept as tombstones, and as many dead ones
   package var maxFinishedWork = 100_000
   /// how long a tombstone is kept; 0: for ever
   package var workRetention: Int64 = 7 * 24 * 3_600_000
   package var maxEventSubscriptions = 100_000
+  package var maxEventSubscriptionsPerPrincipal = 0
   package var sessionTTL: Int64 = 24 * 3_600_000
   package var inactivityTimeout: Int64 = 30 * 60_000
   package var maxSuspension: Int64 = 7 * 24 * 3_600_000

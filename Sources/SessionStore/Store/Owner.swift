@@ -47,7 +47,7 @@ package struct Owner: Hashable, Sendable {
 }
 
 /// To whom something is bound; nil: to nobody.
-package struct Owners: Equatable, Sendable {
+package struct Owners: Hashable, Sendable {
   package let tenantID: String?
   package let principal: String?
 

@@ -117,6 +117,15 @@ struct Tables {
     return try select.step() ? select.integer(0) : 0
   }
 
+  /// How many rows the filter leaves, of which no more are looked at than `limit`.
+  func count(upTo limit: Int, from table: String, _ filter: Filter) throws(DatabaseError) -> Int64 {
+    let rows = filter.parts.map { "SELECT 1 FROM \(table)\($0)" }.joined(separator: " UNION ALL ")
+    var select = try statement(
+      composed: "SELECT count(*) FROM (\(rows) LIMIT $\(filter.values.count + 1)) AS few", filter)
+    select.bind(Int32(filter.values.count + 1), Int64(limit))
+    return try select.step() ? select.integer(0) : 0
+  }
+
   private func statement(
     composed sql: String, _ filter: Filter, areLarge: Bool = false
   ) throws(DatabaseError) -> Statement {

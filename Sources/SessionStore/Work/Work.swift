@@ -81,6 +81,14 @@ package struct WorkSelector {
   package var status: WorkStatus?
 
   package init() {}
+
+  /// - Throws: `invalidParameter` without one: a group is one of its queue
+  func requiredQueue(_ parameter: String) throws -> String {
+    guard let queue else {
+      throw StoreError.invalidParameter(name: "queue", expected: "a queue, beside \(parameter)")
+    }
+    return queue
+  }
 }
 
 /// An item of work.

@@ -43,9 +43,14 @@ extension Store {
   /// A place at the end of the line. It goes by the clock, so that processes which do not talk to each other queue up
   /// behind one another, and never back within one, whatever the clock does.
   func endOfLine() -> Int64 {
-    lastLine = max(lastLine + 1, (Saturating(now) * 1_024).time)
+    lastLine = max(lastLine + 1, (Saturating(now) * Self.placesOfMillisecond).time)
     return lastLine
   }
+
+  private static let placesOfMillisecond: Int64 = 1_024
+
+  /// When a place was taken, Unix milliseconds; not after now.
+  func time(ofLine line: Int64) -> Int64 { min(now, line / Self.placesOfMillisecond) }
 
   // MARK: - Rows
 
@@ -141,6 +146,8 @@ extension Store {
   }
 
   private func isReady(_ group: WorkGroup) throws -> Bool {
+    // What is revived, or put back, may stand before what is being done.
+    if group.isOrdered, group.inFlight > 0 { return false }
     var select =
       group.isOrdered
       ? try tables.statement(

@@ -31,21 +31,16 @@ extension Store {
 
   private func conditions(_ selector: WorkSelector, _ owner: Owner) throws -> Filter {
     var conditions = Filter(visibleTo: owner)
-    if let queue = selector.queue { conditions.add("queue = ?", queue) }
-    if let workID = selector.workID { conditions.add("work_id = ?", workID) }
+    // By its number, which the index of its items goes by; no item has the number 0.
     if let group = selector.group {
-      if let queue = selector.queue {
-        // By its number, which the index of its items goes by; no item has the number 0.
-        conditions.add("work_group = ?", try groupNumber(group, in: queue) ?? 0)
-      } else {
-        conditions.add("work_group IN (SELECT number FROM work_groups WHERE name = ?)", [.text(group)])
-      }
+      conditions.add("work_group = ?", try groupNumber(group, in: selector.requiredQueue("group")) ?? 0)
+    } else if let subscriptionID = selector.subscriptionID {
+      let queue = try selector.requiredQueue("subscription_id")
+      conditions.add("work_group = ?", try groupNumber(ofSubscription: subscriptionID, in: queue) ?? 0)
+    } else if let queue = selector.queue {
+      conditions.add("queue = ?", queue)
     }
-    if let subscriptionID = selector.subscriptionID {
-      conditions.add(
-        "subscription IN (SELECT number FROM event_subscriptions WHERE subscription_id = ? AND ended_at IS NULL)",
-        [.text(subscriptionID)])
-    }
+    if let workID = selector.workID { conditions.add("work_id = ?", workID) }
     if let status = selector.status {
       conditions.add("status = ?", status.rawValue)
       // So that the index of what is settled serves.
@@ -59,6 +54,18 @@ extension Store {
       .server, "SELECT number FROM work_groups WHERE queue = $1 AND name = $2")
     select.bind(1, queue)
     select.bind(2, name)
+    return try select.step() ? select.integer(0) : nil
+  }
+
+  private func groupNumber(ofSubscription subscriptionID: String, in queue: String) throws -> Int64? {
+    var select = try tables.statement(
+      .server,
+      """
+      SELECT g.number FROM work_groups AS g JOIN event_subscriptions AS s ON s.number = g.subscription
+      WHERE s.subscription_id = $1 AND s.ended_at IS NULL AND g.queue = $2
+      """)
+    select.bind(1, subscriptionID)
+    select.bind(2, queue)
     return try select.step() ? select.integer(0) : nil
   }
 
@@ -163,7 +170,7 @@ extension Store {
 
   /// Gives dead items all their attempts again.
   /// - Returns: how many, and whether there are more
-  /// - Throws: `maxWorkReached`
+  /// - Throws: `maxWorkReached`, `maxPrincipalWorkReached`
   package func reviveWork(_ selector: WorkSelector, owner: Owner, limit: Int) throws -> (revived: Int, hasMore: Bool) {
     var dead = selector
     dead.status = .dead
@@ -174,8 +181,16 @@ extension Store {
       while try select.step() { works.append(Work(select)) }
     }
     let hasMore = works.count > limit
+    // All of them or none, so that who is refused has changed nothing.
+    if !works.isEmpty { try requireRoomForWork(min(works.count, limit)) }
+    if limits.maxWorkPerPrincipal > 0 {
+      for (owners, count) in Dictionary(
+        works.prefix(limit).map { (Owners(tenantID: $0.tenantID, principal: $0.principal), 1) }, uniquingKeysWith: +)
+      where try !hasRoomForWork(count, tenantID: owners.tenantID, principal: owners.principal) {
+        throw StoreError.maxPrincipalWorkReached(limit: limits.maxWorkPerPrincipal)
+      }
+    }
     for work in works.prefix(limit) {
-      try requireRoomForWork()
       let line = endOfLine()
       var update = try tables.statement(
         .server,

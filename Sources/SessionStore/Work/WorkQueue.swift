@@ -15,12 +15,14 @@ extension Store {
   /// why something died whose worker was not heard of any more
   private static let lapsed = "lease_lapsed"
   private static let tooLate = "given_up"
+  private static let tooMuch = "max_principal_work_reached"
 
   // MARK: - Enqueueing
 
-  /// Puts an item into its queue, unless its id is there: waiting, leased, or settled not so long ago.
+  /// Puts an item into its queue, unless its id is there: waiting, leased, or settled not so long ago. One for an event
+  /// subscription whose principal has as many as he may is dead at once, so that whoever publishes can tell the others.
   /// - Returns: whether it was stored, and the status of what is there now; nil for what is another owner's
-  /// - Throws: `maxWorkReached`
+  /// - Throws: `maxWorkReached`, `maxPrincipalWorkReached`
   package func enqueueWork(_ new: NewWork, owner: Owner) throws -> (stored: Bool, status: WorkStatus?) {
     let payload = try payload(new.payload, "payload")
     let found = try statusOfWork(new.queue, new.workID, owner)
@@ -28,38 +30,47 @@ extension Store {
     let subscription = try new.subscriptionID.map { try getEventSubscription($0, owner: owner) } ?? nil
     if new.subscriptionID != nil, subscription == nil { return (false, nil) }
     try requireRoomForWork()
+    let tenantID = owner.tenant.binding ?? subscription?.tenantID
+    let principal = owner.principal.binding ?? subscription?.principal
+    let isTooMuch = try !hasRoomForWork(tenantID: tenantID, principal: principal)
+    if isTooMuch, subscription == nil {
+      throw StoreError.maxPrincipalWorkReached(limit: limits.maxWorkPerPrincipal)
+    }
     var group = try new.group.map { name in
       try workGroup(named: name, in: new.queue) ?? makeWorkGroup(named: name, in: new.queue)
     }
     if let subscription { group = try workGroup(of: subscription, in: new.queue) }
-    let wakesAt = new.due.time(at: now)
-    let line = wakesAt == nil ? endOfLine() : nil
+    let wakesAt = isTooMuch ? nil : new.due.time(at: now)
+    let line = isTooMuch || wakesAt != nil ? nil : endOfLine()
     if group != nil { group?.lastSeq += 1 }
     var insert = try tables.statement(
       .server,
       """
       INSERT INTO work (number, queue, work_id, tenant_id, principal, work_group, seq, position, status, line, wakes_at,
-        attempt, max_attempts, give_up_after, give_up_at, held, enqueued_at, subscription, payload)
-      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'waiting', $9, $10, 0, $11, $12, $13, 0, $14, $15, $16)
+        attempt, max_attempts, give_up_after, give_up_at, held, enqueued_at, subscription, error, finished_at, payload)
+      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $13, $14, 0, $15, $16, $17, $18, $19)
       """)
     insert.bind(1, try nextRevision())
     insert.bind(2, new.queue)
     insert.bind(3, new.workID)
-    insert.bind(4, owner.tenant.binding ?? subscription?.tenantID)
-    insert.bind(5, owner.principal.binding ?? subscription?.principal)
+    insert.bind(4, tenantID)
+    insert.bind(5, principal)
     insert.bind(6, group?.number)
     insert.bind(7, group?.lastSeq ?? 0)
     insert.bind(8, new.position)
-    insert.bind(9, line)
-    insert.bind(10, wakesAt)
-    insert.bind(11, new.maxAttempts)
-    insert.bind(12, new.giveUpAfter)
+    insert.bind(9, isTooMuch ? WorkStatus.dead.rawValue : WorkStatus.waiting.rawValue)
+    insert.bind(10, line)
+    insert.bind(11, wakesAt)
+    insert.bind(12, new.maxAttempts)
+    insert.bind(13, new.giveUpAfter)
     // What an event subscription was not active for does not count.
     let start = (Saturating(now) - (subscription?.pause(at: now) ?? 0)).time
-    insert.bind(13, new.giveUpAfter.map { (Saturating(start) + $0).time })
-    insert.bind(14, now)
-    insert.bind(15, subscription?.number)
-    try insert.run(binding: 16, payload)
+    insert.bind(14, new.giveUpAfter.map { (Saturating(start) + $0).time })
+    insert.bind(15, now)
+    insert.bind(16, subscription?.number)
+    insert.bind(17, isTooMuch ? Self.tooMuch : nil)
+    insert.bind(18, isTooMuch ? now : nil)
+    try insert.run(binding: 19, payload)
     foreseen.forget(absentWork: new.workID, in: new.queue)
     if var group {
       if new.isOrdered { group.isOrdered = true }
@@ -67,9 +78,15 @@ extension Store {
       try queueUp(&group, withItemAt: line)
       try save(group, items: 1)
     }
-    counters.work += 1
     done.workEnqueued += 1
     noteMade(Self.workRows)
+    if isTooMuch {
+      counters.workDead += 1
+      done.workDead += 1
+      try trimWork(.dead)
+      return (true, .dead)
+    }
+    counters.work += 1
     noteChange(ofQueue: new.queue, wakesAt: wakesAt)
     return (true, .waiting)
   }
@@ -87,10 +104,19 @@ extension Store {
     return (true, isSeen ? WorkStatus(rawValue: select.string(0)) : nil)
   }
 
-  func requireRoomForWork() throws {
-    if limits.maxWork > 0, counters.work >= Int64(limits.maxWork) {
+  func requireRoomForWork(_ more: Int = 1) throws {
+    if limits.maxWork > 0, counters.work + Int64(more) > Int64(limits.maxWork) {
       throw StoreError.maxWorkReached(limit: limits.maxWork)
     }
+  }
+
+  /// Whether a principal may have so many more items that wait or are leased.
+  func hasRoomForWork(_ more: Int = 1, tenantID: String?, principal: String?) throws -> Bool {
+    let limit = limits.maxWorkPerPrincipal
+    guard limit > 0, let principal else { return true }
+    var open = Filter(boundTo: Owner(tenant: tenantID.map { .named($0) } ?? .anonymous, principal: .named(principal)))
+    open.add("finished_at IS NULL")
+    return try tables.count(upTo: limit, from: "work", open) + Int64(more) <= Int64(limit)
   }
 
   // MARK: - Claiming
@@ -100,8 +126,9 @@ extension Store {
   /// - Returns: when there may be something to claim next; nil: nothing waits and nothing is leased
   package func claimWork(_ claim: WorkClaim, visit: (Work) throws -> Bool) throws -> Int64? {
     var isAwake = true
-    if claim.queue == Self.endedQueue {
-      if try sweepEventSubscriptions(limit: Self.wakingSlice) == Int64(Self.wakingSlice) { isAwake = false }
+    if Self.tellsEnds(claim.queue) {
+      let swept = try sweepEventSubscriptions(limit: Self.wakingSlice, endingIn: claim.queue)
+      if swept == Int64(Self.wakingSlice) { isAwake = false }
     }
     if try !wakeWork(in: claim.queue, limit: 2 * claim.limit + Self.wakingSlice) { isAwake = false }
     var (rest, givenUp, level) = (claim.limit, 0, Int64(0))
@@ -315,7 +342,7 @@ extension Store {
     select.bind(1, queue)
     select.bind(2, time)
     let waking = try select.step() ? select.integer(0) : nil
-    guard queue == Self.endedQueue, let lapse = try nextLapse(after: time) else { return waking }
+    guard Self.tellsEnds(queue), let lapse = try nextLapse(after: time, endingIn: queue) else { return waking }
     return min(waking ?? lapse, lapse)
   }
 

@@ -45,6 +45,10 @@ struct ErrorKind: Sendable {
   static let maxLegalHoldsReached = ErrorKind(1112, "max_legal_holds_reached", "There are as many holds as may be.")
   static let maxRetentionsReached = ErrorKind(
     1113, "max_retentions_reached", "As many tenants as may have a retention of their own.")
+  static let maxPrincipalWorkReached = ErrorKind(
+    1114, "max_principal_work_reached", "The principal's cap on work is reached.")
+  static let maxPrincipalEventSubscriptionsReached = ErrorKind(
+    1115, "max_principal_event_subscriptions_reached", "The principal's cap on event subscriptions is reached.")
   static let concurrentModification = ErrorKind(1201, "concurrent_modification", "if_revision no longer holds.")
   static let requirementFailed = ErrorKind(1202, "requirement_failed", "A required outcome did not come about.")
   static let heldByLegalHold = ErrorKind(1203, "held_by_legal_hold", "It has to stay while a legal hold is on it.")
@@ -69,8 +73,8 @@ struct ErrorKind: Sendable {
       methodNotFound, invalidParams, invalidCursor, sessionNotFound, sessionExists, sessionExpired,
       invalidSessionStatus, maxSessionsReached, maxEventsReached, maxUserSessionsReached, maxSubscriptionsReached,
       maxSessionWritesReached, taskNotFound, taskExists, invalidTransition, terminalState, maxTasksReached, queueFull,
-      maxValuesReached, maxInputKeysReached, maxWorkReached,
-      maxEventSubscriptionsReached, eventSubscriptionExists, maxLegalHoldsReached, maxRetentionsReached,
+      maxValuesReached, maxInputKeysReached, maxWorkReached, maxEventSubscriptionsReached, eventSubscriptionExists,
+      maxLegalHoldsReached, maxRetentionsReached, maxPrincipalWorkReached, maxPrincipalEventSubscriptionsReached,
       concurrentModification, requirementFailed, heldByLegalHold, payloadTooLarge,
     ] + anyDatabase + [notSupported, shuttingDown]
 
@@ -162,6 +166,10 @@ extension RPCError {
       return ErrorKind.maxEventSubscriptionsReached.error(
         "The store holds \(limit) event subscriptions, its limit; delete some or raise --max-event-subscriptions.",
         [limitDetail(limit)])
+    case .maxPrincipalEventSubscriptionsReached(let limit):
+      return ErrorKind.maxPrincipalEventSubscriptionsReached.error(
+        "The principal has \(limit) event subscriptions, the limit; delete some, or raise "
+          + "--max-event-subscriptions-per-principal.", [limitDetail(limit)])
     case .eventSubscriptionExists(let id):
       return ErrorKind.eventSubscriptionExists.error(
         "The event subscription id '\(id)' is another owner's; choose another.", [("subscription_id", .text(id))])
@@ -169,6 +177,10 @@ extension RPCError {
       return ErrorKind.maxWorkReached.error(
         "The store holds \(limit) items of work that wait or are leased, its limit; let workers settle some, cancel "
           + "some, or raise --max-work.", [limitDetail(limit)])
+    case .maxPrincipalWorkReached(let limit):
+      return ErrorKind.maxPrincipalWorkReached.error(
+        "The principal has \(limit) items of work that wait or are leased, the limit; let workers settle some, cancel "
+          + "some, or raise --max-work-per-principal.", [limitDetail(limit)])
     case .maxInputKeysReached(let limit):
       return ErrorKind.maxInputKeysReached.error(
         "The task would use more than \(limit) input keys in its life, its limit; ask for fewer, make another task, or "

@@ -21,7 +21,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case changes, ref, replacement
   case queue, workID, payload, group, ordered, position, notBefore, delay, maxAttempts, giveUpAfter
   case worker, lease, perGroup, fence, outcome
-  case topic, secret, secretGrace, startAfter, active, announce, includeSubscription
+  case topic, secret, secretGrace, startAfter, active, announce, includeSubscription, endedQueue
   case retainEnded, maxEventsPerSession, maxTaskTTL
 
   /// Written down, for to derive them took a quarter of the instructions of a start; a test compares the two.
@@ -160,6 +160,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .active: "active"
     case .announce: "announce"
     case .includeSubscription: "include_subscription"
+    case .endedQueue: "ended_queue"
     case .retainEnded: "retain_ended"
     case .maxEventsPerSession: "max_events_per_session"
     case .maxTaskTTL: "max_task_ttl"

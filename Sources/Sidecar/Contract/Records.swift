@@ -116,6 +116,7 @@ extension JSONWriter {
     endObject()
     member("ended_at", subscription.endedAt)
     member("end_reason", subscription.endReason)
+    member("ended_queue", subscription.endedQueue)
     member("revision", subscription.revision)
     if tellsSecrets {
       let until = subscription.previousSecretUntil.flatMap { $0 > now ? $0 : nil }
@@ -282,7 +283,8 @@ enum RecordSchema {
             .members([("since", time), ("attempts", .integer), ("failures", .integer)]),
             "Of the last 30 to 60 minutes.")
         ),
-        ("ended_at", .nullable(time)), ("end_reason", .nullable(.string)), ("revision", .integer),
+        ("ended_at", .nullable(time)), ("end_reason", .nullable(.string)), ("ended_queue", .string),
+        ("revision", .integer),
         ("secret", .optional(.nullable(.payload(.string)))),
         ("previous_secret", .optional(.nullable(.payload(.string)))),
         ("previous_secret_until", .optional(.nullable(time))), omitted,

@@ -13,7 +13,8 @@ enum EventSubscriptionMethods {
       + #""data":{"url":"https://example.org/hook"},"active":true,"start_after":null,"watermark":null,"#
       + #""created_at":1795210000000,"expires_at":1795213600000,"inactive_since":null,"last_success_at":null,"#
       + #""last_failure_at":null,"failed_since":null,"last_error":null,"#
-      + #""window":{"since":1795206600000,"attempts":0,"failures":0},"ended_at":null,"end_reason":null,"revision":1"#
+      + #""window":{"since":1795206600000,"attempts":0,"failures":0},"ended_at":null,"end_reason":null,"#
+      + #""ended_queue":"ended","revision":1"#
       + (secret ? #","secret":"whsec_c2VjcmV0","previous_secret":null,"previous_secret_until":null}"# : "}")
   }
 
@@ -27,11 +28,20 @@ enum EventSubscriptionMethods {
       .optional(
         .secretGrace, .integer(.safe), "Milliseconds for which the secret that it replaces stays known; 300,000."),
       .optional(.startAfter, .integer(.safe), "The position behind which it begins; counts only when it is made."),
-      .optional(.ttl, .integer(1...9_007_199_254_740_991), "Milliseconds until it lapses; it does not when absent."),
-      .optional(.active, .boolean, "Whether its work is claimed; true when absent."), .ifRevision,
+      .optional(
+        .ttl, .integer(.safe),
+        "Milliseconds until it lapses; 0: it never does. What is there stays when absent; a new one never lapses."),
+      .optional(.active, .boolean, "Whether its work is claimed; true when absent."),
+      .optional(
+        .endedQueue, .name,
+        "The queue in which its end is told: ended, or a name that ends with /ended. The one that is there when absent."
+      ), .ifRevision,
     ] + Parameter.binding,
     result: .members([("created", .boolean), ("subscription", .reference("EventSubscription"))]),
-    errors: [.eventSubscriptionExists, .maxEventSubscriptionsReached, .concurrentModification, .payloadTooLarge],
+    errors: [
+      .eventSubscriptionExists, .maxEventSubscriptionsReached, .maxPrincipalEventSubscriptionsReached,
+      .concurrentModification, .payloadTooLarge,
+    ],
     example: (
       #"{"subscription_id":"sub-1","topic":"orders","data":{"url":"https://example.org/hook"},"#
         + #""secret":"whsec_c2VjcmV0","ttl":3600000,"principal":"ada"}"#,
@@ -45,6 +55,10 @@ enum EventSubscriptionMethods {
     grant.startAfter = call.optionalInteger(.startAfter)
     grant.ttl = call.optionalInteger(.ttl)
     grant.isActive = call.optionalBoolean(.active) ?? true
+    grant.endedQueue = call.optionalString(.endedQueue)
+    if let queue = grant.endedQueue, !Store.tellsEnds(queue) {
+      throw StoreError.invalidParameter(name: "ended_queue", expected: "ended, or a name that ends with /ended")
+    }
     let put = try sidecar.store.putEventSubscription(
       call.string(.subscriptionID), grant, owner: call.owner, ifRevision: call.optionalInteger(.ifRevision))
     writer.beginObject()
@@ -71,7 +85,7 @@ enum EventSubscriptionMethods {
     name: "delete_event_subscription", summary: "Ends a subscription and cancels its work.", access: .write,
     parameters: [
       subscriptionID, .optional(.reason, .text(1_024), "What the one is told who announces it; deleted when absent."),
-      .optional(.announce, .boolean, "Whether an item in the queue `ended` tells of it; true when absent."),
+      .optional(.announce, .boolean, "Whether an item in its `ended_queue` tells of it; true when absent."),
     ] + Parameter.owners,
     result: .members([
       ("deleted", .boolean), ("cancelled", .described(.integer, "Items of its work that were waiting or leased.")),

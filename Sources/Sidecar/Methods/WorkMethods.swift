@@ -62,7 +62,7 @@ enum WorkMethods {
         .described(.nullable(.choice(statuses)), "Of what is there now; null for what is another owner's.")
       ),
     ]),
-    errors: [.maxWorkReached, .payloadTooLarge],
+    errors: [.maxWorkReached, .maxPrincipalWorkReached, .payloadTooLarge],
     example: (
       #"{"queue":"mail","work_id":"m-1","payload":{"to":"ada@example.org"},"group":"ada","max_attempts":5}"#,
       #"{"stored":true,"status":"waiting"}"#
@@ -231,7 +231,8 @@ enum WorkMethods {
   private static let list = Method(
     name: "list_work", summary: "Items of work in the order of enqueueing.", access: .read,
     parameters: [
-      .optional(.queue, .name, "Only items of this queue."), group, ofSubscription,
+      .optional(.queue, .name, "Only items of this queue; required with group and subscription_id."), group,
+      ofSubscription,
       .optional(.status, .choice(statuses), "Only items of this status."),
     ] + Parameter.owners + Parameter.page,
     result: .members([("work", .array(.reference("Work"))), ("next_cursor", .nullable(.string))]),
@@ -251,7 +252,8 @@ enum WorkMethods {
     parameters: [
       queue, oneID, group, ofSubscription, .optional(.limit, .integer(1...1_000), "Items at most; 1,000 when absent."),
     ] + Parameter.owners,
-    result: .members([("revived", .integer), ("has_more", .boolean)]), errors: [.maxWorkReached],
+    result: .members([("revived", .integer), ("has_more", .boolean)]),
+    errors: [.maxWorkReached, .maxPrincipalWorkReached],
     example: (#"{"queue":"mail","work_id":"m-1"}"#, #"{"revived":1,"has_more":false}"#)
   ) { sidecar, call, writer in
     let done = try sidecar.store.reviveWork(

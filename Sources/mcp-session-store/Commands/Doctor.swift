@@ -59,6 +59,10 @@ private struct Checkup {
   private static let walBound: Int64 = 256 << 20
   /// less free disk than this, and writes will soon fail
   private static let diskBound: Int64 = 64 << 20
+  /// milliseconds after which what can be claimed should have been
+  private static let readyBound: Int64 = 3_600_000
+  /// milliseconds after which an event subscription that is not active should have been looked at
+  private static let inactiveBound: Int64 = 86_400_000
   /// milliseconds that are spent on the contents
   private static let contentsBound: Int64 = 3_000
 
@@ -151,6 +155,7 @@ private struct Checkup {
         let holds = "\(figures.legalHolds) legal holds, \(figures.retentions) tenants with a retention of their own"
         add("policies", holds)
       }
+      try work(store, figures)
     } catch is FileChanged {
       contents()
     } catch {
@@ -192,6 +197,38 @@ private struct Checkup {
           + all)
     case .part:
       add("contents", "\(seconds) s were not enough to look at all; nothing was found until then, see \(all)")
+    }
+  }
+
+  /// What workers and senders leave undone.
+  private mutating func work(_ store: Store, _ figures: Summary) throws {
+    func count(_ status: WorkStatus) -> Int64 { figures.work[status] ?? 0 }
+    let (slowest, inactive) = try store.read {
+      (try store.slowestQueue(), try store.countEventSubscriptions(inactiveBefore: System.now() - Self.inactiveBound))
+    }
+    let age = slowest.map { System.now() - $0.readySince } ?? 0
+    if let slowest, age > Self.readyBound {
+      add(
+        "work", .warning, "nobody has claimed what is ready in the queue '\(slowest.name)' for \(age.duration)",
+        remedy: "see whether its workers run, or cancel what nobody will do: cancel_work")
+    } else {
+      add("work", "\(count(.waiting)) waiting, \(count(.leased)) leased")
+    }
+    if count(.dead) > 0 {
+      add(
+        "dead letters", .warning, "\(count(.dead)) items of work were given up",
+        remedy: "look at them with list_work and status dead; revive_work tries again, cancel_work removes them")
+    } else {
+      add("dead letters", "none")
+    }
+    let all = figures.eventSubscriptions
+    if inactive > 0 {
+      add(
+        "subscribers", .warning, "\(inactive) of \(all) event subscriptions are inactive for more than a day",
+        remedy: "look at them with list_event_subscriptions and active false; their work waits until they are active "
+          + "again, or deleted")
+    } else {
+      add("subscribers", "\(all) event subscriptions, \(figures.inactiveEventSubscriptions) of them inactive")
     }
   }
 

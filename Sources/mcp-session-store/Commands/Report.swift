@@ -5,7 +5,7 @@ extension Command {
     Command(
       name: "report", summary: "writes a page with plots and tables of what is in the file",
       details: [
-        "One HTML file that loads nothing and runs nothing: sessions, event rate, tasks, the audit of the last day.",
+        "One HTML file that loads nothing and runs nothing: sessions, event rate, tasks, work, the audit of the last day.",
         "Ids and names are cut and texts are hidden, for whoever knows the id of a session may be able to use it.",
       ],
       options: [
@@ -35,7 +35,7 @@ extension Command {
         try store.read {
           Page(
             summary: try store.summary(ends: false, waiting: true),
-            statistics: try store.statistics(auditSince: now - auditWindow),
+            statistics: try store.statistics(auditSince: now - auditWindow), backlog: try store.backlog(),
             path: store.path, now: now, showsPayloads: arguments.payloads)
         }
       }

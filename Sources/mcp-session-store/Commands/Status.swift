@@ -127,6 +127,7 @@ extension Command {
     for status in TaskStatus.allCases { add(status.rawValue, String(summary.tasks[status] ?? 0), indented: true) }
     add("values", String(summary.values))
     add("event subscriptions", String(summary.eventSubscriptions))
+    add("inactive", String(summary.inactiveEventSubscriptions), indented: true)
     add("work", String(summary.workCount))
     for status in WorkStatus.allCases { add(status.rawValue, String(summary.work[status] ?? 0), indented: true) }
     add("log entries", String(summary.logEntries))
@@ -178,6 +179,7 @@ extension JSONWriter {
     endObject()
     member("values", summary.values)
     member("event_subscriptions", summary.eventSubscriptions)
+    member("inactive_event_subscriptions", summary.inactiveEventSubscriptions)
     name("work")
     beginObject()
     for status in WorkStatus.allCases { member(status.rawValue, summary.work[status] ?? 0) }

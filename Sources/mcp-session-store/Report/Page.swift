@@ -5,6 +5,7 @@ import Sidecar
 struct Page {
   let summary: Summary
   let statistics: Statistics
+  let backlog: Backlog
   let path: String
   /// Unix milliseconds
   let now: Int64
@@ -67,6 +68,7 @@ struct Page {
     addTimes(&html)
     addStatuses(&html)
     addLists(&html)
+    addWork(&html)
     addAudit(&html)
     html.markup("</main><footer><p>")
     html.escaped(
@@ -83,7 +85,8 @@ struct Page {
     for (label, value) in [
       ("sessions", summary.sessionCount.grouped), ("events", summary.events.grouped),
       ("tasks", summary.taskCount.grouped), ("values", summary.values.grouped),
-      ("log entries", summary.logEntries.grouped), ("database", summary.databaseBytes.bytes),
+      ("log entries", summary.logEntries.grouped), ("work", summary.workCount.grouped),
+      ("event subscriptions", summary.eventSubscriptions.grouped), ("database", summary.databaseBytes.bytes),
       ("write-ahead log", summary.walBytes.bytes), ("free in the file", summary.freeBytes.bytes),
     ] + policies {
       html.markup("<div class=\"tile\">")
@@ -169,6 +172,59 @@ struct Page {
           name(task.taskID), task.status.rawValue.spaced, task.method ?? Self.nothing, name(task.principal),
           (Saturating(now) - task.createdAt).value.duration, Timestamp.minute(task.lastUpdatedAt),
           words(task.statusMessage),
+        ]
+      })
+    html.markup("</section>")
+  }
+
+  /// What is left to workers. Neither payloads nor addresses nor secrets of subscriptions are told, whoever asks.
+  private func addWork(_ html: inout HTML) {
+    if summary.workCount == 0, summary.eventSubscriptions == 0 { return }
+    let styles: [WorkStatus: StaticString] = [.waiting: "a", .leased: "warn", .done: "good", .dead: "bad"]
+    html.markup("<section><h2>Work</h2>")
+    html.bars(
+      "By status; done and dead items are kept for a while",
+      WorkStatus.allCases.map {
+        HTML.Bar(label: $0.rawValue, value: summary.work[$0] ?? 0, style: styles[$0] ?? "dim")
+      })
+    html.markup("</section><section><h2>Event subscriptions</h2>")
+    let inactive = summary.inactiveEventSubscriptions
+    html.bars(
+      "Of others, to what happens here",
+      [
+        HTML.Bar(label: "active", value: summary.eventSubscriptions - inactive, style: "good"),
+        HTML.Bar(label: "inactive", value: inactive, style: "warn"),
+      ])
+    html.markup("</section><section class=\"wide\"><h2>Queues</h2>")
+    table(
+      &html, "Queues", ["queue", "waiting", "leased", "lapsed", "done", "dead", "ready for"], numbers: 1...6,
+      backlog.queues.map { queue in
+        [
+          name(queue.name), queue.waiting.grouped, queue.leased.grouped, queue.lapsed.grouped, queue.done.grouped,
+          queue.dead.grouped, queue.readySince.map { (Saturating(now) - $0).value.duration } ?? Self.nothing,
+        ]
+      })
+    html.markup("</section><section class=\"wide\"><h2>Newest dead letters</h2>")
+    table(
+      &html, "Newest dead letters",
+      ["time", "queue", "item", "subscription", "principal", "attempts", "error"], numbers: 5...5,
+      backlog.newestDead.map { item in
+        [
+          Timestamp.minute(item.finishedAt), name(item.queue), name(item.workID), name(item.subscriptionID),
+          name(item.principal), item.attempt.grouped, words(item.error),
+        ]
+      })
+    html.markup("</section><section class=\"wide\"><h2>Event subscriptions in trouble</h2>")
+    table(
+      &html, "Event subscriptions in trouble",
+      ["subscription", "topic", "principal", "inactive since", "failing since", "settled up to", "last error"],
+      numbers: 5...5,
+      backlog.subscriptions.map { subscription in
+        [
+          name(subscription.subscriptionID), name(subscription.topic), name(subscription.principal),
+          subscription.inactiveSince.map(Timestamp.minute) ?? Self.nothing,
+          subscription.failedSince.map(Timestamp.minute) ?? Self.nothing,
+          subscription.watermark?.grouped ?? Self.nothing, words(subscription.lastError),
         ]
       })
     html.markup("</section>")

@@ -233,7 +233,7 @@ test('an end that nobody asked for is told, signed, and what was still to be sen
   second.check()
   assert.deepEqual(server.ended.map(({ reason }) => reason), ['forbidden', 'not_found'])
   await eventually(async () => {
-    const { work } = await server.store.listWork({ queue: 'ended' })
+    const { work } = await server.store.listWork({ queue: 'mcp-events/ended' })
     return work.every(({ status }) => status === 'done')
   }, 'that no more is to be told')
 })

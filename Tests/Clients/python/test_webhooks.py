@@ -77,7 +77,7 @@ class Server:
     async def idle(self) -> None:
         """Waits until nothing is to be handed on or sent any more."""
         async with asyncio.timeout(WAIT):
-            for queue in ("mcp-events/fanout", "mcp-events/deliveries", "ended"):
+            for queue in ("mcp-events/fanout", "mcp-events/deliveries", "mcp-events/ended"):
                 while any(item["status"] in ("waiting", "leased") for item in await self.work(queue)):
                     await asyncio.sleep(0.005)
 
@@ -419,11 +419,15 @@ def test_what_ends_from_this_side_is_told(binary: Path) -> None:
         await one.until(lambda: len(one.controls("terminated")) == 3)
         assert one.controls("terminated")[2].body["error"]["code"] == PROFILES["sep-3415"].forbidden
         assert await server.record(second["id"]) is None and one.events == []
-        # What ends in another namespace is its own senders' to tell.
+        # What ends in another namespace is its own senders' to tell: it is in no queue of this one.
         await other.webhooks.end_all("thing.changed", "not_found")
-        await asyncio.sleep(0.1)
+        (waiting,) = await server.work("other/ended")
+        assert (waiting["status"], waiting["attempt"]) == ("waiting", 0)
+        await server.idle()
         assert len(one.controls("terminated")) == 3
         await sender.stop()
+        await stack.enter_async_context(other.sender())
+        await one.until(lambda: len(one.controls("terminated")) == 4)
 
     run(work)
 

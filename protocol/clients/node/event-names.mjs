@@ -22,6 +22,7 @@ export class EventNames {
     /** Work: what is still to be handed to subscriptions, and what is still to be sent. */
     this.fanout = `${namespace}/fanout`
     this.deliveries = `${namespace}/deliveries`
+    this.ended = `${namespace}/ended`
     /** Values: how far topics were handed on, and receivers that proved themselves. */
     this.fanned = `${namespace}/fanned`
     this.verified = `${namespace}/verified`

@@ -19,7 +19,6 @@ const SUSPENDED_OVER = 0.95
 const CHALLENGES = { limit: 30, window: 60_000 }
 /** What another sender may know more of is left for it. */
 const UNKNOWN_TYPE_DELAY = 5000
-const FOREIGN_DELAY = 60_000
 /** How often it is looked for subscriptions without an end whose endpoints are gone. */
 const LOOK_FOR_DEAD = 600_000
 /** Until what failed here, and not at an endpoint, is tried again. */
@@ -104,7 +103,7 @@ export class WebhookSender {
       // Who knows no type has nothing to hand on, and would hold up those who do.
       ...(hasTypes ? [loop(this.#names.fanout, handOn, { per_group: 1, concurrency: 4 })] : []),
       loop(this.#names.deliveries, deliver, { include_subscription, per_group, concurrency }),
-      loop('ended', (item) => this.#tellEnd(item), { include_subscription, per_group, concurrency: 4 }),
+      loop(this.#names.ended, (item) => this.#tellEnd(item), { include_subscription, per_group, concurrency: 4 }),
     ]
     const look = () => this.#endDead().catch(onError)
     this.#looking = setInterval(look, LOOK_FOR_DEAD)
@@ -168,8 +167,9 @@ export class WebhookSender {
       secret_grace: this.#options.secretGraceMs,
       start_after: id,
       active: true,
+      ttl: ttl ?? 0,
+      ended_queue: this.#names.ended,
       ...data,
-      ...(ttl === null ? {} : { ttl }),
     }
     const calls = [{ method: 'put_event_subscription', params: put }, this.#remembering(principal, url, ttl)]
     if (found === null) {
@@ -211,7 +211,7 @@ export class WebhookSender {
       return await action()
     } catch (error) {
       const isFull = error instanceof RequestError &&
-        ['max_event_subscriptions_reached', 'max_work_reached'].includes(error.kind)
+        /^max_(principal_)?(event_subscriptions|work)_reached$/.test(error.kind)
       throw isFull ? this.#events.profile.resourceExhausted('subscriptions', error.data.limit) : error
     }
   }
@@ -467,11 +467,10 @@ export class WebhookSender {
     // As it is now, for many may have failed at once. What was sent before a refresh says nothing of the time after it.
     const found = await this.#store.getEventSubscription({ subscription_id })
     if (found === null || !found.active || found.window === null || found.expires_at !== granted) return
-    const { window: { attempts, failures }, topic, principal, expires_at, revision } = found
+    const { window: { attempts, failures }, topic, principal, revision } = found
     if (attempts < SUSPENDED_FROM || failures <= attempts * SUSPENDED_OVER) return
-    const rest = expires_at === null ? {} : { ttl: Math.max(1, expires_at - Date.now()) }
     try {
-      const call = { subscription_id, topic, principal, active: false, if_revision: revision, ...rest }
+      const call = { subscription_id, topic, principal, active: false, if_revision: revision }
       await this.#store.putEventSubscription(call)
     } catch (error) {
       // It was refreshed meanwhile: it is to go on.
@@ -507,10 +506,7 @@ export class WebhookSender {
   async #tellEnd(item) {
     const { subscription } = item
     if (subscription === null) return void (await this.#settle(item, 'done'))
-    const { data, topic, subscription_id, end_reason } = subscription
-    if (this.#names.nameOf(topic) === undefined) {
-      return void (await this.#settle(item, 'release', { delay: FOREIGN_DELAY }))
-    }
+    const { data, subscription_id, end_reason } = subscription
     if (item.attempt === 1) this.#tellEnded(subscription, end_reason)
     const error = this.#endError(end_reason, data.name)
     if (error === null || !this.#events.profile.hasEnvelopes) return void (await this.#settle(item, 'done'))

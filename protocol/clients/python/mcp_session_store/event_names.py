@@ -45,6 +45,11 @@ class EventNames:
         return f"{self.namespace}/deliveries"
 
     @property
+    def ended(self) -> str:
+        """The queue of what is still to be told of subscriptions that ended."""
+        return f"{self.namespace}/ended"
+
+    @property
     def fanned(self) -> str:
         """The collection of values that say how far topics were handed on."""
         return f"{self.namespace}/fanned"

@@ -32,8 +32,8 @@ PER_SUBSCRIPTION = 4
 CONCURRENCY = 32
 #: of an hour: a subscription with so many attempts, of which more than this share failed, is suspended
 SUSPEND_FROM, SUSPEND_ABOVE = 100, 0.95
-#: milliseconds until somebody who knows the type should look, or whose namespace it is
-NOT_MINE, NOT_OURS = 5_000, 60_000
+#: milliseconds until somebody who knows the type should look
+NOT_MINE = 5_000
 #: calls of one transaction, and events that are handed on at once
 CALLS = 900
 EVENTS = 100
@@ -107,7 +107,7 @@ class WebhookSender:
             self._store, names.deliveries, self._deliver, lease=lease, concurrency=concurrency,
             per_group=per_subscription, include_subscription=True)
         self.ended = WorkLoop(
-            self._store, "ended", self._end, lease=lease, concurrency=4, include_subscription=True)
+            self._store, names.ended, self._end, lease=lease, concurrency=4, include_subscription=True)
 
     @property
     def _loops(self) -> list[WorkLoop]:
@@ -249,11 +249,11 @@ class WebhookSender:
                     "subscription_id": subscription["subscription_id"], "reason": "gone", "announce": False})
         elif lease.attempt > len(self._delays):
             await lease.settle("dead", error=error)
-            await self._suspend_if_hopeless(subscription, lease.claimed_at)
+            await self._suspend_if_hopeless(subscription)
         else:
             delay = self._delays[lease.attempt - 1]
             await lease.settle("retry", delay=round(delay * random.uniform(1, 1 + self._jitter)), error=error)
-            await self._suspend_if_hopeless(subscription, lease.claimed_at)
+            await self._suspend_if_hopeless(subscription)
 
     async def _sent(
         self, lease: Lease, named: str, said: Mapping[str, Any],
@@ -270,7 +270,7 @@ class WebhookSender:
             return "connection_refused", 0  # a URL that was taken when more was allowed
         return answer.error, answer.status if answer.status in FINAL else 0
 
-    async def _suspend_if_hopeless(self, subscription: Mapping[str, Any], time: int) -> None:
+    async def _suspend_if_hopeless(self, subscription: Mapping[str, Any]) -> None:
         """Looks at it as it is now, as many may fail at once."""
         now = await self._store.call(
             "get_event_subscription", {"subscription_id": subscription["subscription_id"]})
@@ -279,11 +279,10 @@ class WebhookSender:
         attempts, failures = now["window"]["attempts"], now["window"]["failures"]
         if attempts < SUSPEND_FROM or failures <= attempts * SUSPEND_ABOVE:
             return
-        left = {} if now["expires_at"] is None else {"ttl": max(1, now["expires_at"] - time)}
         try:
             await self._store.call("put_event_subscription", {
                 "subscription_id": now["subscription_id"], "topic": now["topic"], "principal": now["principal"],
-                "active": False, "if_revision": now["revision"], **left})
+                "active": False, "if_revision": now["revision"]})
         except ConcurrentModification:
             return  # a refresh: it is to go on
         logger.warning("The subscription '%s' is suspended: %d of %d attempts failed.", now["subscription_id"],
@@ -316,9 +315,6 @@ class WebhookSender:
         """Tells the receiver of a subscription that ended, where that was not its own wish."""
         subscription = lease.item["subscription"]
         if subscription is None:
-            return
-        if not subscription["topic"].startswith(self.source.names.topic("")):
-            await lease.settle("release", delay=NOT_OURS)
             return
         reason = subscription["end_reason"]
         if self._on_ended is not None:

@@ -11,6 +11,9 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from .contract import (
+    MaxEventSubscriptionsReached, MaxPrincipalEventSubscriptionsReached, MaxPrincipalWorkReached, MaxWorkReached,
+)
 from .event_errors import EventsError, LastError, invalid
 from .event_names import Position, receiver_key
 from .event_source import moment
@@ -36,6 +39,8 @@ CHALLENGES = 30
 MAX_SUBSCRIPTIONS = 1_000
 
 EndReason = Literal["not_found", "forbidden", "unsupported"]
+
+_FULL = (MaxEventSubscriptionsReached, MaxPrincipalEventSubscriptionsReached, MaxPrincipalWorkReached, MaxWorkReached)
 
 logger = logging.getLogger("mcp_session_store")
 
@@ -103,7 +108,7 @@ class WebhookSubscriptions:
         put: dict[str, Any] = {
             "subscription_id": subscription_id, "topic": names.topic(kind.name), "principal": principal,
             "secret": secret, "secret_grace": self._secret_grace, "start_after": start.event_id, "active": True,
-            **({} if ttl is None else {"ttl": ttl})}
+            "ttl": ttl or 0, "ended_queue": names.ended}
         remembering = self._remembering(principal, url, ttl)
         replaying = self._replaying(kind.name, subscription_id)
         is_new = {"method": "put_event_subscription", "params": {**put, "data": fresh}}
@@ -111,7 +116,11 @@ class WebhookSubscriptions:
             calls: list[Any] = [is_new, remembering, replaying]
         else:
             calls = [{"method": "put_event_subscription", "params": {**put, "data": known["data"]}}, remembering]
-        found = (await self._store.transaction(calls))["results"][0]
+        try:
+            found = (await self._store.transaction(calls))["results"][0]
+        except _FULL as error:
+            raise EventsError("resource_exhausted", "There are too many subscriptions.",
+                              {"limit": "subscriptions", "max": error.data.get("limit")}) from None
         if known is not None and found["created"]:
             known = None  # it lapsed in this moment
             await self._store.transaction([is_new, replaying])  # type: ignore[list-item]
