@@ -44,19 +44,23 @@ PLACES = {"line", "seq"}
 #: what makes something under an id tells that it is taken: these are called with ids that are free
 MAKING = {"create_session": "session_id", "create_task": "task_id"}
 #: the same of what is shown to nobody else, so that nobody could tell which are free: each has ids of his own
-MAKING_OWN = {"enqueue_work": "work_id"}
+MAKING_OWN = {"enqueue_work": "work_id", "put_event_subscription": "subscription_id"}
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[A-Za-z0-9_-]{43}")
 
 Params = dict[str, Any]
 
 
 def tried(owners: Params, other: Params) -> list[str]:
-    """What an owner may call: the rest are the server's own calls, policies too. Event subscriptions are for
-    isolation.py: their ids would be mistaken for those that subscribe_events gives, which are others in each world."""
+    """What an owner may call: the rest are the server's own calls, policies too."""
     return [name for name in METHODS if set(parameters(name)) & set(OWNERS) or name == "transaction"
-            if "event_subscription" not in name and not name.endswith(("_retention", "_legal_hold"))
+            if not name.endswith(("_retention", "_legal_hold"))
             # nonces have no tenant
             if not (name == "consume_nonce" and owners["principal"] == other["principal"])]  # fmt: skip
+
+
+def named(owners: Params, pick: random.Random) -> str:
+    """An id that only this owner gives."""
+    return f"{owners.get('tenant_id')} {owners.get('principal')} {pick.randrange(IDS)}"
 
 
 def calls_of(method: str, params: Params) -> list[tuple[str, Params]]:
@@ -107,7 +111,7 @@ class World:
         self.sidecar.send_bytes(line)
         answer = self.sidecar.receive_answer()
         result = answer.get("result")
-        if isinstance(result, dict) and "subscription_id" in result:
+        if result is not None and method.startswith("subscribe_"):
             self.opened[who] += 1
             self.subscribers[result["subscription_id"]] = (who, f"{method} {self.opened[who]}")
         if result is not None:
@@ -235,9 +239,11 @@ class Pair:
             if place == own or pick.random() < 0.7:
                 params[place] = f"{place[0]}{pick.randrange(IDS)}"
         if method in MAKING_OWN:
-            params[MAKING_OWN[method]] = f"{params.get('tenant_id')} {params.get('principal')} {pick.randrange(IDS)}"
-        if method.endswith("_work"):
-            params.pop("subscription_id", None)
+            params[MAKING_OWN[method]] = named(params, pick)
+        # An event subscription's, of either of them; those that subscribe_events gives are others in each world.
+        if "event_subscription" in method or method.endswith("_work"):
+            if "subscription_id" in params and method != "put_event_subscription":
+                params["subscription_id"] = named(pick.choice(self.owners), pick)
         # How many ids are new to a log that both write to is told to both.
         is_told = method == "note_log_message_ids"
         if "session_id" in parameters(method) and own != "session_id" and not is_told and pick.random() < 0.25:
