@@ -155,9 +155,10 @@ CALLS: dict[str, dict[str, Make]] = {
     "settle_work": {"": same(queue="leased", work_id="leased-7", fence=1, outcome="done")},
     "cancel_work": {"": with_each(same(queue="q"), work_id="q-5{}"),
                     "of a group": with_each(same(queue="groups"), group="group-6{}")},
-    "list_work": {"": same(limit=10), "of a queue": same(queue="late", limit=10), "of a group": same(
-        queue="groups", group="group-8", limit=10), "of a subscription": same(queue="hooks", subscription_id="subscription-8", limit=10),
-        "dead": same(queue="dead", status="dead", limit=10)},
+    "list_work": {"": same(limit=10), "of a queue": same(queue="late", limit=10),
+                  "of a group": same(queue="groups", group="group-8", limit=10),
+                  "of a subscription": same(queue="hooks", subscription_id="subscription-8", limit=10),
+                  "dead": same(queue="dead", status="dead", limit=10)},
     "revive_work": {"": same(queue="dead", limit=1)},
     "subscribe_work": {"": same(queue="late")},
     "put_event_subscription": {"": with_each(same(topic="t"), subscription_id="new-{}"),

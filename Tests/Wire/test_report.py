@@ -54,8 +54,8 @@ def reported(spawn: Callable[..., Sidecar], database: Path) -> Path:
     for number, outcome in enumerate(("done", "dead", "retry", None)):
         named = f"{number}-{SECRET}"
         sidecar.call(
-            "put_event_subscription", subscription_id=f"hook-{named}", topic=f"orders-{SECRET}", principal=f"a-{SECRET}",
-            data={"url": HIDDEN}, secret=HIDDEN, active=number != 3,
+            "put_event_subscription", subscription_id=f"hook-{named}", topic=f"orders-{SECRET}",
+            principal=f"a-{SECRET}", data={"url": HIDDEN}, secret=HIDDEN, active=number != 3,
         )  # fmt: skip
         sidecar.call("enqueue_work", queue=f"queue-{SECRET}", work_id=f"item-{named}", payload=HIDDEN,
                      subscription_id=f"hook-{named}")  # fmt: skip

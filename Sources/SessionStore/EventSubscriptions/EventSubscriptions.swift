@@ -200,7 +200,8 @@ extension Store {
       """
       UPDATE event_subscriptions SET topic = $1, secret = $2, previous_secret = $3, previous_secret_until = $4,
         active = $5, expires_at = $6, inactive_since = $7, inactive_ms = $8, failed_since = $9, window_start = $10,
-        window_attempts = $11, window_failures = $12, attempts_before = $13, failures_before = $14, revision = $15, ended_queue = $16
+        window_attempts = $11, window_failures = $12, attempts_before = $13, failures_before = $14, revision = $15,
+        ended_queue = $16
       WHERE number = $17
       """)
     update.bind(1, subscription.topic)

@@ -48,7 +48,7 @@ struct ErrorKind: Sendable {
   static let maxPrincipalWorkReached = ErrorKind(
     1114, "max_principal_work_reached", "The principal's cap on work is reached.")
   static let maxPrincipalEventSubscriptionsReached = ErrorKind(
-    1115, "max_principal_event_subscriptions_reached", "The principal's cap on event subscriptions is reached.")
+    1115, "max_principal_event_subscriptions_reached", "The principal's cap on these is reached.")
   static let concurrentModification = ErrorKind(1201, "concurrent_modification", "if_revision no longer holds.")
   static let requirementFailed = ErrorKind(1202, "requirement_failed", "A required outcome did not come about.")
   static let heldByLegalHold = ErrorKind(1203, "held_by_legal_hold", "It has to stay while a legal hold is on it.")

@@ -5,7 +5,7 @@ extension Command {
     Command(
       name: "report", summary: "writes a page with plots and tables of what is in the file",
       details: [
-        "One HTML file that loads nothing and runs nothing: sessions, event rate, tasks, work, the audit of the last day.",
+        "One HTML file that loads nothing and runs nothing: sessions, events, tasks, work, the audit of the last day.",
         "Ids and names are cut and texts are hidden, for whoever knows the id of a session may be able to use it.",
       ],
       options: [
