@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "file_only: about files, or what no other engine has")
+    config.addinivalue_line("markers", "both_engines: run on every engine without being asked to")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,10 +36,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = list(engine.ENGINES) if chosen == "all" or chosen is None else [chosen]
     if metafunc.definition.get_closest_marker("file_only"):
         names = [name for name in names if name == "file"]
-    elif chosen is None and metafunc.definition.path.name not in engine.ON_BOTH:
+    elif chosen is None and not is_on_both(metafunc):
         names = ["file"]
     if names != ["file"]:  # else their names stay as they were
         metafunc.parametrize("engine_name", names, scope="session")
+
+
+def is_on_both(metafunc: pytest.Metafunc) -> bool:
+    is_marked = metafunc.definition.get_closest_marker("both_engines") is not None
+    return is_marked or metafunc.definition.path.name in engine.ON_BOTH
 
 
 @pytest.fixture(scope="session")

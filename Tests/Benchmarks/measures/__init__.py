@@ -6,9 +6,9 @@ from measures.process import ColdStart, EndOfInput, Memory, Sweep
 from measures.reading import Pages, Replay, Sessions
 from measures.row import Measure
 from measures.sealing import Sealing
-from measures.servers import ManySidecars, ServerGrowth, ServerWrites
+from measures.servers import ManySidecars, ServerGrowth, ServerWork, ServerWrites
 from measures.serving import Flows, Tasks
-from measures.work import Work
+from measures.work import Wakes, Work
 from measures.writing import Disk, LoneStore, PipelinedLog, PipelinedStore
 
 MEASURES: tuple[Measure, ...] = (
@@ -31,8 +31,10 @@ MEASURES: tuple[Measure, ...] = (
     Growth("growth_sessions", (1_000, 10), (100_000, 10), "100,000 sessions beside 1,000"),
     Growth("growth_events", (100, 100), (100, 10_000), "1,000,000 events beside 10,000"),
     Work(),
+    Wakes(),
     Disk(),
     ServerWrites(),
+    ServerWork(),
     ManySidecars(),
     ServerGrowth(),
     Memory("memory_slow", times=50, is_slow=True),

@@ -135,6 +135,35 @@ class ServerWrites(ServerMeasure):
         return figures
 
 
+class ServerWork(ServerMeasure):
+    """Items of work, a hundred at once from one Python process, beside a queue that is made for this server."""
+
+    name = "server_work"
+    rows = (
+        Row("enqueue, claim, settle on PostgreSQL, from Python, 100 at once", "items/s", "ours", "procrastinate",
+            "procrastinate, the same", at_least(3)),
+    )  # fmt: skip
+
+    def prepare(self, bench: Bench) -> None:
+        super().prepare(bench)
+        self.items = max(bench.sizes.pipelined_events // 10_000 * 100, 100)
+
+    def round(self) -> dict[str, float]:
+        figures = {}
+        with self.server() as server:
+            for kind in ("ours", "procrastinate"):
+                server.query(f"CREATE DATABASE {kind}")
+                server.query("CHECKPOINT")
+                run = self.bench.run_words(
+                    self.bench.python("server_queues"), kind, server.address(kind), self.items, 100,
+                    workload.EVENT_DATA, self.binary)  # fmt: skip
+                figures[kind] = run["per_second"]
+            done = server.query("SELECT count(*) FROM mcp_session_store.work WHERE status = 'done'", database="ours")
+            if done != [(self.items + 100,)]:
+                raise Failed(f"expected {self.items + 100} items that are done, found {done}")
+        return figures
+
+
 class ManySidecars(ServerMeasure):
     """One sidecar beside four, each with sessions of its own, where the disk takes a millisecond for a sync."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import workload
 from bench import Bench
-from measures.row import Row, at_least
+from measures.row import Row, at_least, at_most
 from peers.redis_server import RedisServer
 
 
@@ -83,3 +83,24 @@ class Work:
         database = self.bench.fresh_copy(self.database)
         run = self.bench.drive("round_trips", requests, 3 * self.lone, self.bench.sidecar(database))
         return 3 * self.lone * run["trip_p50_us"] / 1e6
+
+
+class Wakes:
+    """How soon a worker hears of work that has waited for some."""
+
+    name = "wakes"
+    rows = (
+        Row("an idle worker is woken, by its own process, slowest of 20", "ms", "own", "own_bound", "50 ms",
+            at_most(1.0)),
+        Row("an idle worker is woken, by another process on the file, slowest of 20", "ms", "others", "others_bound",
+            "250 ms, in which a file is looked at", at_most(1.1)),
+    )  # fmt: skip
+
+    def prepare(self, bench: Bench) -> None:
+        self.bench = bench
+        self.count = 20 if bench.sizes.lone_events > 500 else 3
+
+    def round(self) -> dict[str, float]:
+        bench = self.bench
+        run = bench.run_words(bench.python("wakes"), bench.binary, bench.fresh_file(), self.count)
+        return {"own": run["own"], "others": run["others"], "own_bound": 50, "others_bound": 250}

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { createHash, randomUUID } from 'node:crypto'
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -27,15 +28,25 @@ export function temporaryFolder(t) {
   return folder
 }
 
+/** A server on which the stores of these tests are, when there is one: see Tests/Wire/on_server.py. */
+const server = process.env.MCP_SESSION_STORE_TEST_SERVER
+
+/** What opens the database that a path stands for: there, in a schema of its own, or in the file. */
+export function placed({ database = ':memory:', options, ...others } = {}) {
+  if (server === undefined) return { database, ...(options === undefined ? {} : { options }), ...others }
+  const name = database === ':memory:' ? randomUUID() : database
+  const schema = `file_${createHash('sha256').update(name).digest('hex').slice(0, 16)}`
+  return { database: server, options: { ...options, schema }, ...others }
+}
+
 /** A store in memory, unless `options` say otherwise; its remarks are in `store.remarks`. */
 export async function openStore(t, options = {}) {
   const remarks = []
   const store = await SessionStore.open({
     binary,
     env: environment,
-    database: ':memory:',
     log: (line) => remarks.push(line),
-    ...options,
+    ...placed(options),
   })
   store.remarks = remarks
   t.after(async () => {

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { EventsExtension } from '../../../protocol/clients/node/events-extension.mjs'
 import { WebhookSender } from '../../../protocol/clients/node/webhook-sender.mjs'
-import { eventually, freeze, host, openStore, root, signal, temporaryFolder } from './fixture.mjs'
+import { eventually, freeze, host, openStore, placed, root, signal, temporaryFolder } from './fixture.mjs'
 import { NAME, alice, bob, isSigned, openReceiver, secretOf, types } from './webhook-fixture.mjs'
 
 const QUICK = [1, 1, 1, 1]
@@ -307,7 +307,7 @@ function startSender(t, database, connect = LOOPBACK) {
   const child = host(`
     import { EventsExtension } from ${file('events-extension.mjs')}
     import { WebhookSender } from ${file('webhook-sender.mjs')}
-    const store = await SessionStore.open({ binary, database: ${JSON.stringify(database)} })
+    const store = await SessionStore.open({ binary, ...${JSON.stringify(placed({ database }))} })
     const events = new EventsExtension(store, { types: ${JSON.stringify(types)} })
     const options = { insecure: true, lease: 300, timeout: 600000, delays: [1, 1, 1, 1], lookup: ${connect} }
     new WebhookSender(events, options).start()

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { WorkLoop } from '../../../protocol/clients/node/work-loop.mjs'
-import { eventually, host, openStore, root, signal, temporaryFolder } from './fixture.mjs'
+import { eventually, host, openStore, placed, root, signal, temporaryFolder } from './fixture.mjs'
 
 const queue = 'things'
 
@@ -118,7 +118,7 @@ test('what a process leaves that is killed another does', async (t) => {
   await enqueue(store, 3)
   const child = host(`
     import { WorkLoop } from ${JSON.stringify(join(root, 'protocol/clients/node/work-loop.mjs'))}
-    const store = await SessionStore.open({ binary, database: ${JSON.stringify(database)} })
+    const store = await SessionStore.open({ binary, ...${JSON.stringify(placed({ database }))} })
     const begun = []
     const work = async ({ work_id }) => {
       begun.push(work_id)

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from engine import Place
 from http_server import modern, serving
 from mcp.server.mcpserver import MCPServer
 
@@ -53,8 +54,10 @@ async def works(store: Store) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_task_is_done_by_whoever_is_there(binary: Path, database: Path) -> None:
+@pytest.mark.both_engines
+def test_a_task_is_done_by_whoever_is_there(binary: Path, place: Place) -> None:
     async def work(stack: AsyncExitStack) -> None:
+        database = place("tasks")
         server = TaskQueue(await stack.enter_async_context(Store(database, binary=binary)))
         elsewhere = TaskQueue(await stack.enter_async_context(Store(database, binary=binary)))
         cause: dict[str, Any] = {"method": "put_value", "params": {"collection": "c", "key": "k", "value": 1}}

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from engine import Place
 from event_client import EventClient
 from http_server import serving
 from mcp.server.mcpserver import MCPServer
@@ -107,8 +108,10 @@ async def refused(made: Awaitable[Any]) -> EventsError:
     return raised.value
 
 
-def test_over_the_wire(binary: Path, database: Path) -> None:
+@pytest.mark.both_engines
+def test_over_the_wire(binary: Path, place: Place) -> None:
     async def work(stack: AsyncExitStack) -> None:
+        database = place("events")
         server = await opened(stack, database, binary)
         one = await stack.enter_async_context(Receiver())
         mcp = MCPServer("test", extensions=[EventsExtension(
@@ -229,8 +232,10 @@ def test_a_receiver_that_does_not_prove_itself_gets_nothing(binary: Path) -> Non
     run(work)
 
 
-def test_only_matching_subscriptions_and_what_is_older_by_its_cursor(binary: Path, database: Path) -> None:
+@pytest.mark.both_engines
+def test_only_matching_subscriptions_and_what_is_older_by_its_cursor(binary: Path, place: Place) -> None:
     async def work(stack: AsyncExitStack) -> None:
+        database = place("events")
         server = await opened(stack, database, binary, verified=1)
         one = await stack.enter_async_context(Receiver())
         first = await server.source.poll(KIND, None, {}, None)
@@ -507,8 +512,10 @@ def test_one_slow_receiver_holds_up_nobody_else(binary: Path) -> None:
     run(work)
 
 
-def test_senders_share_what_is_to_be_sent(binary: Path, database: Path) -> None:
+@pytest.mark.both_engines
+def test_senders_share_what_is_to_be_sent(binary: Path, place: Place) -> None:
     async def work(stack: AsyncExitStack) -> None:
+        database = place("events")
         servers = [await opened(stack, database, binary) for _ in range(3)]
         one = await stack.enter_async_context(Receiver())
         for number in range(5):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine import Place
 
 from mcp_session_store import BlockingStore, Store
 from mcp_session_store.work_loop import Lease, LeaseLost, WorkLoop
@@ -50,8 +51,10 @@ async def until(store: Store, **counts: int) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_workers_share_a_queue_and_do_each_item_once(binary: Path, database: Path) -> None:
+@pytest.mark.both_engines
+def test_workers_share_a_queue_and_do_each_item_once(binary: Path, place: Place) -> None:
     async def work(stack: AsyncExitStack) -> None:
+        database = place("queue")
         stores = [await stack.enter_async_context(Store(database, binary=binary)) for _ in range(3)]
         done: Counter[int] = Counter()
         at_once = [0, 0]
