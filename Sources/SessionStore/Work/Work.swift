@@ -132,12 +132,22 @@ package struct Work {
   static let columns = columnsButPayload.dropLast(4) + "w.payload"
   static let columnsButPayload = """
     w.number, w.queue, w.work_id, w.tenant_id, w.principal, w.work_group, \
-    (SELECT name FROM work_groups WHERE work_groups.number = w.work_group), w.position, w.status, w.line, w.wakes_at, \
-    w.attempt, w.max_attempts, w.give_up_after, \
-    w.give_up_at + coalesce((SELECT inactive_ms FROM event_subscriptions AS s WHERE s.number = w.subscription), 0), \
-    w.fence, w.held, w.worker, w.error, w.enqueued_at, \
-    w.finished_at, w.subscription, \
-    (SELECT subscription_id FROM event_subscriptions AS s WHERE s.number = w.subscription), NULL
+    CASE WHEN w.work_group IS NULL THEN NULL \
+    ELSE (SELECT name FROM work_groups WHERE work_groups.number = w.work_group) END, \
+    w.position, w.status, w.line, w.wakes_at, w.attempt, w.max_attempts, w.give_up_after, \(giveUpAt), \
+    w.fence, w.held, w.worker, w.error, w.enqueued_at, w.finished_at, w.subscription, \
+    CASE WHEN w.subscription IS NULL THEN NULL \
+    ELSE (SELECT subscription_id FROM event_subscriptions AS s WHERE s.number = w.subscription) END, NULL
+    """
+  /// The same with nothing in the place of what whoever settles it has said, or does not ask for.
+  static let columnsOfState = """
+    w.number, '', '', NULL, NULL, w.work_group, NULL, NULL, w.status, w.line, w.wakes_at, w.attempt, w.max_attempts, \
+    NULL, \(giveUpAt), w.fence, w.held, NULL, w.error, w.enqueued_at, NULL, w.subscription, NULL, NULL
+    """
+  // What an item has nothing of is not looked for: most have neither a group nor a subscription.
+  private static let giveUpAt = """
+    CASE WHEN w.subscription IS NULL OR w.give_up_at IS NULL THEN w.give_up_at ELSE w.give_up_at \
+    + coalesce((SELECT inactive_ms FROM event_subscriptions AS s WHERE s.number = w.subscription), 0) END
     """
 
   init(_ row: borrowing Statement) {

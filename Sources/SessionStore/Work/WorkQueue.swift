@@ -280,7 +280,7 @@ extension Store {
   }
 
   private static let woken = """
-    SELECT \(Work.columnsButPayload) FROM work w
+    SELECT \(Work.columnsOfState) FROM work w
     WHERE w.queue = $1 AND w.wakes_at IS NOT NULL AND w.wakes_at <= $2 ORDER BY w.wakes_at, w.number LIMIT $3
     """
 
@@ -480,9 +480,9 @@ extension Store {
     return group
   }
 
-  private static let workByID = "SELECT \(Work.columnsButPayload) FROM work w WHERE w.queue = $1 AND w.work_id = $2"
+  private static let workByID = "SELECT \(Work.columnsOfState) FROM work w WHERE w.queue = $1 AND w.work_id = $2"
 
-  /// An item without its payload.
+  /// Where an item stands.
   private func findWork(_ queue: String, _ workID: String) throws -> Work? {
     var select = try tables.statement(.server, composed: Self.workByID)
     select.bind(1, queue)
