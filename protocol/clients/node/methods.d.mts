@@ -29,6 +29,8 @@ export type ErrorKind =
   | 'event_subscription_exists'
   | 'max_legal_holds_reached'
   | 'max_retentions_reached'
+  | 'max_principal_work_reached'
+  | 'max_principal_event_subscriptions_reached'
   | 'concurrent_modification'
   | 'requirement_failed'
   | 'held_by_legal_hold'
@@ -173,6 +175,7 @@ export interface EventSubscription {
   /** Unix milliseconds */
   ended_at: number | null
   end_reason: string | null
+  ended_queue: string
   revision: number
   secret?: string | null
   previous_secret?: string | null
@@ -1660,7 +1663,7 @@ export interface CancelWorkResult {
 
 /** What `list_work` takes. */
 export interface ListWorkParams {
-  /** Only items of this queue. */
+  /** Only items of this queue; required with group and subscription_id. */
   queue?: string | null
   /** Only the items of this group. */
   group?: string | null
@@ -1743,10 +1746,12 @@ export interface PutEventSubscriptionParams {
   secret_grace?: number | null
   /** The position behind which it begins; counts only when it is made. */
   start_after?: number | null
-  /** Milliseconds until it lapses; it does not when absent. */
+  /** Milliseconds until it lapses; 0: it never does. What is there stays when absent; a new one never lapses. */
   ttl?: number | null
   /** Whether its work is claimed; true when absent. */
   active?: boolean | null
+  /** The queue in which its end is told: ended, or a name that ends with /ended. The one that is there when absent. */
+  ended_queue?: string | null
   /** Only when this is still the revision; else concurrent_modification. */
   if_revision?: number | null
   /** Binds to this tenant. */
@@ -1777,7 +1782,7 @@ export interface DeleteEventSubscriptionParams {
   subscription_id: string
   /** What the one is told who announces it; deleted when absent. */
   reason?: string | null
-  /** Whether an item in the queue `ended` tells of it; true when absent. */
+  /** Whether an item in its `ended_queue` tells of it; true when absent. */
   announce?: boolean | null
   /** The tenant on whose behalf the call is made. What is bound to another is answered like what is missing. */
   tenant_id?: string | null

@@ -71,6 +71,8 @@ export const ErrorKind = Object.freeze({
   event_subscription_exists: 'event_subscription_exists',
   max_legal_holds_reached: 'max_legal_holds_reached',
   max_retentions_reached: 'max_retentions_reached',
+  max_principal_work_reached: 'max_principal_work_reached',
+  max_principal_event_subscriptions_reached: 'max_principal_event_subscriptions_reached',
   concurrent_modification: 'concurrent_modification',
   requirement_failed: 'requirement_failed',
   held_by_legal_hold: 'held_by_legal_hold',

@@ -1034,7 +1034,7 @@ class BlockingMethods:
     ) -> ListWorkResult:
         """Items of work in the order of enqueueing.
 
-        queue: Only items of this queue.
+        queue: Only items of this queue; required with group and subscription_id.
         group: Only the items of this group.
         subscription_id: Only the items for this event subscription.
         status: Only items of this status.
@@ -1067,8 +1067,9 @@ class BlockingMethods:
     def put_event_subscription(
         self, subscription_id: str, *, topic: str, data: Any | None = None, secret: str | None = None,
         secret_grace: int | None = None, start_after: int | None = None, ttl: int | None = None,
-        active: bool | None = None, if_revision: int | None = None, tenant_id: str | None | Unset = UNSET,
-        principal: str | None | Unset = UNSET, timeout: float | None | Unset = UNSET,
+        active: bool | None = None, ended_queue: str | None = None, if_revision: int | None = None,
+        tenant_id: str | None | Unset = UNSET, principal: str | None | Unset = UNSET,
+        timeout: float | None | Unset = UNSET,
     ) -> PutEventSubscriptionResult:
         """Makes a subscription of somebody to a topic, or grants it anew.
 
@@ -1078,14 +1079,16 @@ class BlockingMethods:
         secret: What deliveries are signed with. The one that is there when absent.
         secret_grace: Milliseconds for which the secret that it replaces stays known; 300,000.
         start_after: The position behind which it begins; counts only when it is made.
-        ttl: Milliseconds until it lapses; it does not when absent.
+        ttl: Milliseconds until it lapses; 0: it never does. What is there stays when absent; a new one never lapses.
         active: Whether its work is claimed; true when absent.
+        ended_queue: The queue in which its end is told: ended, or a name that ends with /ended. The one that is there
+            when absent.
         if_revision: Only when this is still the revision; else concurrent_modification.
         """
         return self.call("put_event_subscription", {
             "subscription_id": subscription_id, "topic": topic, "data": data, "secret": secret,
             "secret_grace": secret_grace, "start_after": start_after, "ttl": ttl, "active": active,
-            "if_revision": if_revision, "tenant_id": tenant_id, "principal": principal,
+            "ended_queue": ended_queue, "if_revision": if_revision, "tenant_id": tenant_id, "principal": principal,
         }, timeout=timeout)
 
     def get_event_subscription(
@@ -1109,7 +1112,7 @@ class BlockingMethods:
 
         subscription_id: The subscription.
         reason: What the one is told who announces it; deleted when absent.
-        announce: Whether an item in the queue `ended` tells of it; true when absent.
+        announce: Whether an item in its `ended_queue` tells of it; true when absent.
         """
         return self.call("delete_event_subscription", {
             "subscription_id": subscription_id, "reason": reason, "announce": announce, "tenant_id": tenant_id,

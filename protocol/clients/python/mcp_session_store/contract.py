@@ -240,6 +240,7 @@ class EventSubscription(TypedDict):
     """Of the last 30 to 60 minutes."""
     ended_at: int | None
     end_reason: str | None
+    ended_queue: str
     revision: int
     secret: NotRequired[str | None]
     previous_secret: NotRequired[str | None]
@@ -1322,6 +1323,8 @@ class ErrorKind(str, enum.Enum):
     MAX_EVENTS_REACHED = "max_events_reached"
     MAX_INPUT_KEYS_REACHED = "max_input_keys_reached"
     MAX_LEGAL_HOLDS_REACHED = "max_legal_holds_reached"
+    MAX_PRINCIPAL_EVENT_SUBSCRIPTIONS_REACHED = "max_principal_event_subscriptions_reached"
+    MAX_PRINCIPAL_WORK_REACHED = "max_principal_work_reached"
     MAX_RETENTIONS_REACHED = "max_retentions_reached"
     MAX_SESSION_WRITES_REACHED = "max_session_writes_reached"
     MAX_SESSIONS_REACHED = "max_sessions_reached"
@@ -1446,6 +1449,14 @@ class MaxRetentionsReached(RequestError):
     """As many tenants as may have a retention of their own. Code 1113, kind `max_retentions_reached`."""
 
 
+class MaxPrincipalWorkReached(RequestError):
+    """The principal's cap on work is reached. Code 1114, kind `max_principal_work_reached`."""
+
+
+class MaxPrincipalEventSubscriptionsReached(RequestError):
+    """The principal's cap on these is reached. Code 1115, kind `max_principal_event_subscriptions_reached`."""
+
+
 class ConcurrentModification(RequestError):
     """if_revision no longer holds. Code 1201, kind `concurrent_modification`."""
 
@@ -1533,6 +1544,8 @@ ERRORS: dict[str, type[RequestError]] = {
     "event_subscription_exists": EventSubscriptionExists,
     "max_legal_holds_reached": MaxLegalHoldsReached,
     "max_retentions_reached": MaxRetentionsReached,
+    "max_principal_work_reached": MaxPrincipalWorkReached,
+    "max_principal_event_subscriptions_reached": MaxPrincipalEventSubscriptionsReached,
     "concurrent_modification": ConcurrentModification,
     "requirement_failed": RequirementFailed,
     "held_by_legal_hold": HeldByLegalHold,
