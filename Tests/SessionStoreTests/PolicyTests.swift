@@ -82,14 +82,13 @@ import Testing
     try test.write { store in
       for number in 1...Store.maxLegalHolds {
         for sql in [
-          "legal_holds (number, name, tenant_id, placed_at) VALUES (\(number), 'n\(number)', 't', 0)",
-          "retention (number, tenant_id, max_task_ttl) VALUES (\(number), 't\(number)', 1)",
+          "legal_holds (number, name, tenant_id, placed_at) VALUES (\(try store.nextRevision()), 'n\(number)', 't', 0)",
+          "retention (number, tenant_id, max_task_ttl) VALUES (\(try store.nextRevision()), 't\(number)', 1)",
         ] {
           var insert = try store.tables.statement(.server, composed: "INSERT INTO " + sql)
           try insert.run()
         }
       }
-      store.counters.revision = Int64(Store.maxLegalHolds)
       try store.changePolicies()
     }
     let more = LegalHold(name: "more", tenantID: "t", principal: nil, reason: nil)

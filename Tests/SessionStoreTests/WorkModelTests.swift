@@ -17,7 +17,7 @@ import Testing
     } catch {
       Issue.record("operation \(run.operation): \(error); repeat it with MCP_SESSION_STORE_SEED=\(seed)")
     }
-    // Otherwise the run says less than it seems to.
+    // Otherwise the run says less than it seems to. What comes by chance alone, such as a cap, has tests of its own.
     for name in WorkRun.outcomesToSee where operations >= 10_000 {
       #expect(run.outcomes[name, default: 0] > 0, "\(name) was never seen (seed \(seed))")
     }
@@ -34,9 +34,8 @@ private final class WorkRun {
   struct Refuse: Error {}
 
   static let outcomesToSee = [
-    "enqueue", "claim", "renew", "settle", "cancel", "revive", "list", "put", "get", "delete", "maxWorkReached",
-    "maxPrincipalWorkReached", "maxEventSubscriptionsReached", "maxPrincipalEventSubscriptionsReached",
-    "eventSubscriptionExists", "dead at once", "lapsed", "repeated", "stale", "ordered", "stopped",
+    "enqueue", "claim", "renew", "settle", "cancel", "revive", "list", "put", "get", "delete", "lapsed", "repeated",
+    "stale", "ordered", "stopped",
   ]
 
   let directory: TemporaryDirectory
@@ -197,16 +196,15 @@ private final class WorkRun {
     new.due.delay = chance(20) ? Int64(below(400)) : nil
     new.maxAttempts = chance(50) ? Int64(1 + below(3)) : nil
     let owner = owner()
-    var status: WorkStatus?
+    var isStored = false
     try both("enqueue") {
       let made = try store.enqueueWork(new, owner: owner)
-      if made.stored { status = made.status }
+      isStored = made.stored
       return "\(made)"
     } _: { model in
       "\(try model.enqueue(new, owner: owner))"
     }
-    if status == .dead { outcomes["dead at once", default: 0] += 1 }
-    if new.isOrdered, status != nil { outcomes["ordered", default: 0] += 1 }
+    if new.isOrdered, isStored { outcomes["ordered", default: 0] += 1 }
   }
 
   private func claim(_ store: Store) throws {

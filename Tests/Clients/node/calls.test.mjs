@@ -204,8 +204,9 @@ test('bytes are given back however a call ends, and the next one is let in', asy
   assert.deepEqual(written.map(({ method }) => method), ['first', 'refused', 'next'])
   queue.answer({ id: written[1].id, error: { code: 1, message: 'no', data: { kind: 'x' } } })
   queue.answerUnreadable(written[2].id, 'it is odd')
-  assert.deepEqual(ends, ['too long RequestTooLarge', 'aborted AbortError', 'late CallTimeout', 'first answered',
-    'refused RequestError', 'next AnswerError'])
+  // Which of the two came first is for the machine to say.
+  assert.deepEqual(ends.splice(1, 2).sort(), ['aborted AbortError', 'late CallTimeout'])
+  assert.deepEqual(ends, ['too long RequestTooLarge', 'first answered', 'refused RequestError', 'next AnswerError'])
   assert.deepEqual(queue.bytes, { inFlight: 0, waiting: 0 })
   assert.equal(queue.unsettled, 0)
 })
