@@ -294,6 +294,8 @@ class Pair:
 
     def tick(self, pick: random.Random) -> None:
         """Time, the server's own calls, and other processes."""
+        for world in self.worlds:  # what was deleted before its time is told before that has come
+            world.settle()
         match pick.randrange(8):
             case 0:
                 for world in self.worlds:
