@@ -30,10 +30,10 @@ extension Sidecar {
     advanceJobs(room: room)
     guard phase == .serving else { return }
     let now = store.currentTime()
-    if now >= nextPoll || nextPoll - now > Self.pollInterval
+    if now >= nextPoll || nextPoll - now > pollInterval
       || group.answers.subscriptions.nextDeadline.map({ $0 <= now }) == true
     {
-      nextPoll = now + Self.pollInterval
+      nextPoll = now + pollInterval
       poll(now)
     }
     if now >= nextSweep || nextSweep - now > Self.sweepInterval { sweepSlice(now) }
