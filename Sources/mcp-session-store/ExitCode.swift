@@ -11,7 +11,7 @@ enum ExitCode: Int32 {
   case data = 65
   /// what was named is not there
   case missing = 66
-  /// The file was deleted, moved, replaced or written over while it was open, or libpq is not there.
+  /// The file was deleted, moved, replaced or written over while it was open, or libpq or zlib is not there.
   case replaced = 69
   /// a defect of this program
   case defect = 70
@@ -27,8 +27,8 @@ enum ExitCode: Int32 {
   /// what help says of them
   static let sentence = """
     Exit codes: 0 done, 1 doctor or check found a problem, 64 usage, 65 not our file or damaged, 66 no such file or
-    session, 69 file deleted or replaced while open, or no libpq, 70 a defect here, 73 cannot create or open, 74 disk or
-    reader failed, 75 locked by another process or out of reach, 78 configuration.
+    session, 69 file deleted or replaced while open, no libpq or no zlib, 70 a defect here, 73 cannot create or open, 74
+    disk or reader failed, 75 locked by another process or out of reach, 78 configuration.
     """
 }
 
