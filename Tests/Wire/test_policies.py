@@ -13,7 +13,7 @@ import pytest
 
 from engine import Place, contents
 from shell import output
-from sidecar import BINARY, PATIENCE, Sidecar
+from sidecar import BINARY, PATIENCE, Sidecar, request
 
 Spawn = Callable[..., Sidecar]
 ADA = {"tenant_id": "acme", "principal": "ada"}
@@ -187,6 +187,22 @@ def test_what_is_taken_back_holds_nothing(sidecar: Sidecar) -> None:
     assert (error["data"]["kind"], error["data"]["call_index"]) == (HELD, 2)
     assert sidecar.call("list_legal_holds")["holds"] == sidecar.call("list_retention")["tenants"] == []
     assert sidecar.call("delete_session", session_id="s-ada")["deleted"]
+
+
+def test_a_session_that_its_group_has_made_is_there_behind_a_new_hold(sidecar: Sidecar) -> None:
+    """A hold makes all that is remembered of sessions unsure. On a server it was then still known that, when the group
+    began, there was none of that id."""
+    for number in range(20):
+        session, hold = f"s{number}", f"h{number}"
+        sidecar.send(
+            request("create_session", "made", session_id=session),
+            request("place_legal_hold", "held", name=hold, principal="nobody"),
+            request("store_event", "stored", session_id=session, data=number),
+            request("lift_legal_hold", "lifted", name=hold),
+            request("get_session", "read", session_id=session),
+        )
+        answers = {answer["id"]: answer for answer in (sidecar.receive_answer() for _ in range(5))}
+        assert answers["stored"]["result"]["id"] == 1 and answers["read"]["result"]["session_id"] == session, answers
 
 
 def test_holds_and_retention_are_listed_dumped_and_loaded(spawn: Spawn, database: Path | str, place: Place) -> None:

@@ -267,6 +267,7 @@ extension Store {
     done.sessionsCreated += 1
     note(made)
     noteMade(Self.sessionRows)
+    if !absentSessions.isEmpty { absentSessions.remove(sessionID) }
     let slot = cache.insert(underPolicies(row))
     try audit(.created, row, userID: new.userID, from: nil, to: new.status, reason: nil)
     // What was just written need not be read.
