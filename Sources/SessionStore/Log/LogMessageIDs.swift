@@ -333,7 +333,7 @@ extension Store {
 
   /// The message ids of the entries behind one.
   private func readEntries(_ row: SessionRow, behind seq: Int64) throws -> [(seq: Int64, messageID: String)] {
-    try writeChunks()
+    try writeChunks(of: row)
     var select = try tables.statement(
       of: row.number,
       "SELECT seq, kind, entry, first_seq FROM log_entries WHERE session = $1 AND seq > $2 ORDER BY seq")

@@ -118,8 +118,10 @@ extension Store {
 
   /// Makes rows of what was added to the session; needed before SQL that reads or deletes its events or log entries.
   func writeChunks(of slot: SessionSlot) throws {
-    if openChunks.count == 0 { return }
-    let row = cache.rows[slot]
+    if openChunks.count > 0 { try writeChunks(of: cache.rows[slot]) }
+  }
+
+  func writeChunks(of row: SessionRow) throws {
     if let index = openChunks.index(row.openChunk, of: row.number) { try writeChunk(index) }
   }
 
