@@ -5,7 +5,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { AbortError, CallTimeout, Overloaded } from '../../../protocol/clients/node/index.mjs'
 import { CallQueue } from '../../../protocol/clients/node/calls.mjs'
-import { LineSplitter } from '../../../protocol/clients/node/child.mjs'
+import { LineSplitter, takeInPieces } from '../../../protocol/clients/node/child.mjs'
+import { isBusy } from '../../../protocol/clients/node/event-loop.mjs'
 import { freeze, openStore, signal } from './fixture.mjs'
 
 /** A turn of the event loop, in which what was called is written. */
@@ -327,4 +328,56 @@ test('lines are cut at newlines alone, wherever the chunks end', () => {
     assert.deepEqual(lines, text.split('\n').slice(0, -1))
     assert.equal(splitter.pendingBytes, 4)
   }
+})
+
+/** What happens when forty answers come at once, each of which leads to something after two turns of promises. */
+async function fortyAnswers(isLoopBusy) {
+  const told = []
+  const lines = Array.from({ length: 40 }, (_, number) => [String(number), number]).flat()
+  const take = (text, bytes) => {
+    assert.equal(text, String(bytes))
+    told.push(text)
+    void Promise.resolve().then(() => {}).then(() => told.push(`behind ${text}`))
+  }
+  setImmediate(() => told.push('turn'))
+  takeInPieces(lines, take, () => told.push('pause'), () => isLoopBusy)
+  await turn()
+  return told
+}
+
+const numbers = (from, to) => Array.from({ length: to - from }, (_, number) => String(from + number))
+const whole = (from, to) => [...numbers(from, to), ...numbers(from, to).map((number) => `behind ${number}`)]
+
+test('of many answers the first ones have led to what they lead to when the next are taken', async () => {
+  const expected = [...whole(0, 16), 'pause', ...whole(16, 32), 'pause', ...whole(32, 40), 'turn']
+  assert.deepEqual(await fortyAnswers(true), expected)
+})
+
+test('where the event loop waits for the disk many answers are taken together', async () => {
+  assert.deepEqual(await fortyAnswers(false), [...whole(0, 40), 'turn'])
+})
+
+test('what the first of many answers lead to is written before the last is taken', async () => {
+  const { queue, written, add } = openQueue({ bytes: 1e6, waitingBytes: 1e6 })
+  for (let number = 0; number < 20; number++) add(request('first', 1))
+  await turn()
+  const answers = written.splice(0).flatMap(({ id }) => [id, 0])
+  const seen = []
+  const take = (id) => {
+    seen.push(written.length)
+    queue.answer({ id, result: null }, 0)
+    void Promise.resolve().then(() => add(request('second', 1)))
+  }
+  takeInPieces(answers, take, () => queue.flush(), () => true)
+  await turn()
+  assert.deepEqual(seen, [...Array(16).fill(0), ...Array(4).fill(16)])
+  assert.equal(written.length, 20)
+})
+
+test('an event loop is busy that has worked, and not one that has waited', async () => {
+  isBusy()
+  for (const begun = performance.now(); performance.now() - begun < 250; ) /* it works */ ;
+  assert.equal(isBusy(), true)
+  do await new Promise((resolve) => setTimeout(resolve, 300))
+  while (isBusy())
 })

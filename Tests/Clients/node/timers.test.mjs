@@ -75,7 +75,7 @@ test('all parts of the client take their timers from one place', () => {
   for (const name of readdirSync(folder).filter((name) => name.endsWith('.mjs'))) {
     if (name === 'timers.mjs' || name === 'example.mjs') continue
     const text = readFileSync(join(folder, name), 'utf8')
-    const used = text.match(/(?<![\w.])(?:set|clear)(?:Timeout|Interval|Immediate)(?=\()/g) ?? []
+    const used = text.match(/(?<![\w.])(?:(?:set|clear)(?:Timeout|Interval|Immediate)|nextTick)(?=\()/g) ?? []
     const [, imported = ''] = /import \{ ([^}]+) \} from '\.\/timers\.mjs'/.exec(text) ?? []
     assert.deepEqual([...new Set(used)].sort(), imported.split(', ').filter(Boolean).sort(), name)
   }

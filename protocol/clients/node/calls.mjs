@@ -172,7 +172,7 @@ export class CallQueue {
     const { waitingBytes } = this.#limits
     const isOver = () => this.#waitingBytes > 0 && this.#waitingBytes + bytes > waitingBytes
     // What only waits for the end of this turn of the event loop does not count.
-    if (isOver()) this.#flush()
+    if (isOver()) this.flush()
     if (!isOver()) return undefined
     const text = `${this.#waitingBytes} bytes of requests wait, and ${waitingBytes} may: wait for answers before you ` +
       'call more, or raise `maxWaiting`.'
@@ -343,11 +343,12 @@ export class CallQueue {
     // All that is asked for in this turn of the event loop goes in one write, and shares a commit.
     setImmediate(() => {
       this.#isScheduled = false
-      this.#flush()
+      this.flush()
     })
   }
 
-  #flush() {
+  /** Writes what waits, as far as there is room: at the end of a turn, or before, so that the process does not idle. */
+  flush() {
     if (this.#child === null || this.#isFull || this.#isDraining) return
     const lines = []
     for (const call of this.#waiting.values()) {

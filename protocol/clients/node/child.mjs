@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
 import { ChildError } from './errors.mjs'
+import { isBusy } from './event-loop.mjs'
 import { explainFailure } from './program.mjs'
-import { clearTimeout, setTimeout } from './timers.mjs'
+import { clearTimeout, nextTick, setTimeout } from './timers.mjs'
 
 const NEWLINE = 0x0a
 /** A longer line is none of the sidecar's: V8 could not hold it as one string. */
@@ -10,6 +11,8 @@ const LONGEST_REMARK = 4096
 const REMARKS_KEPT = 5
 /** After the exit the pipes end at once, unless somebody else holds them. */
 const PIPES_END_WITHIN = 1000
+/** Lines that are taken at once. */
+const PIECE = 16
 /** What a process gets between a signal and the next harder one, or until it is taken for gone. */
 export const GRACE = 1000
 
@@ -68,6 +71,24 @@ export class LineSplitter {
 }
 
 /**
+ * Hands out lines, `[text, bytes, text, bytes, …]`. Where there are many, `between` is called behind each piece of
+ * them, once all has run that they led to: so that it is written, and the process works while the next ones are taken.
+ * Not where the event loop waits most of the time: it waits for the disk then, and what is written together shares a
+ * sync.
+ */
+export function takeInPieces(lines, take, between, isLoopBusy = isBusy) {
+  let next = 0
+  const goOn = () => {
+    if (next > 0) between()
+    const end = next + 2 * PIECE < lines.length && isLoopBusy() ? next + 2 * PIECE : lines.length
+    for (; next < end; next += 2) take(lines[next], lines[next + 1])
+    // Behind all that waits for promises by now. A host's fake timers, which have a queueMicrotask too, cannot hold it.
+    if (next < lines.length) Promise.resolve().then(() => nextTick(goOn))
+  }
+  goOn()
+}
+
+/**
  * One process of the sidecar: lines in, lines out. It knows nothing of JSON-RPC. Nothing here throws or emits later:
  * whatever goes wrong ends in `onGone`, once.
  */
@@ -83,8 +104,11 @@ export class Child {
   /** For what should have ended by now. */
   #timer = null
 
-  /** `onLine(text, bytes)`, `onDrain()`, `onRemark(line)` for standard error, `onGone(ChildError)`. */
-  constructor(binary, args, { cwd, env, onLine, onDrain, onRemark, onGone }) {
+  /**
+   * `onLine(text, bytes)`, `onPause()` between lines that came together, `onDrain()`, `onRemark(line)` for standard
+   * error, `onGone(ChildError)`.
+   */
+  constructor(binary, args, { cwd, env, onLine, onPause, onDrain, onRemark, onGone }) {
     this.#binary = binary
     this.onGone = onGone
     this.onRemark = onRemark
@@ -125,7 +149,9 @@ export class Child {
     stdout?.on('data', (chunk) => {
       if (this.#isGone) return
       this.#hasSpoken = true
-      answers.push(chunk, take)
+      const lines = []
+      answers.push(chunk, (text, bytes) => lines.push(text, bytes))
+      takeInPieces(lines, take, onPause)
       if (answers.pendingBytes > LONGEST_LINE) {
         const text = `'${binary}' wrote a line without end: is it mcp-session-store?`
         this.fail(new ChildError(text, { reason: 'not_a_sidecar' }))

@@ -284,6 +284,7 @@ export class SessionStore extends Methods {
       cwd: this.#options.cwd,
       env: this.#options.env,
       onLine: (text, bytes) => this.#receive(child, text, bytes),
+      onPause: () => this.#calls.flush(),
       onDrain: () => this.#calls.drained(),
       onRemark: (line) => this.#log(line),
       onGone: (error) => this.#gone(error),

@@ -1,4 +1,5 @@
 // Not those of the global object, which tests of a host replace by some that stand still.
+import { nextTick } from 'node:process'
 import {
   clearInterval,
   clearTimeout,
@@ -7,7 +8,7 @@ import {
   setTimeout as callAfter,
 } from 'node:timers'
 
-export { clearInterval, clearTimeout, setImmediate }
+export { clearInterval, clearTimeout, nextTick, setImmediate }
 
 /** Node's timers take no longer delay: a longer one would fire at once. */
 const LONGEST_DELAY = 2 ** 31 - 1
