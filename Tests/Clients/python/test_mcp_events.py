@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -125,6 +126,75 @@ def test_a_replay_takes_as_many_pages_as_it_needs(binary: Path, database: Path) 
             assert connection.messages == [progress(number) for number in range(2_500)]
 
     asyncio.run(run())
+
+
+class Reading(EventStore):
+    """Counts the pages that it asks for."""
+
+    pages = 0
+
+    async def _read(self, name: str, after: int) -> Any:
+        self.pages += 1
+        return await super()._read(name, after)
+
+
+async def twelve_events(store: Store) -> tuple[Reading, str]:
+    await store.create_session(session_id="one", status="active")
+    events = Reading(store, "one")
+    first = await events.store_event("7", None)
+    for number in range(12):
+        await events.store_event("7", progress(number))
+    return events, first
+
+
+def test_the_next_page_is_read_while_one_is_sent(
+    binary: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_session_store.mcp_events.PAGE", 5)
+
+    async def run() -> None:
+        async with Store(database, binary=binary) as store:
+            events, first = await twelve_events(store)
+            asked: list[int] = []
+
+            async def send(event: EventMessage) -> None:
+                asked.append(events.pages)
+
+            await events.replay_events_after(first, send)
+            # The first page begins with the event that the client has; behind the last one nothing is known to be.
+            assert asked == [2] * 4 + [3] * 5 + [3] * 3
+            assert events.pages == 4
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_replay_that_is_broken_off_leaves_nothing_behind(
+    binary: Path, database: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    monkeypatch.setattr("mcp_session_store.mcp_events.PAGE", 5)
+    told: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        async with Store(database, binary=binary, restart=None) as store:
+            events, first = await twelve_events(store)
+
+            async def send(event: EventMessage) -> None:
+                if is_killed:
+                    os.kill(store.info["pid"], signal.SIGKILL)
+                    await store.ended()
+                raise BrokenPipeError
+
+            with pytest.raises(BrokenPipeError):
+                await events.replay_events_after(first, send)
+            assert events.pages == 2
+            while len(asyncio.all_tasks()) > 1:
+                await asyncio.sleep(0)
+        gc.collect()
+
+    asyncio.run(run())
+    assert told == []
 
 
 def test_what_is_stored_during_a_replay_is_replayed_too(binary: Path, database: Path) -> None:

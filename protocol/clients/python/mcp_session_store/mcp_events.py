@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -27,7 +28,6 @@ from .store import sent
 from .unset import UNSET, Unset
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncGenerator
 
     from mcp.server.streamable_http import EventCallback, EventId, StreamId
@@ -204,17 +204,18 @@ class EventStore(SDKEventStore):
         elif _is_answer(page["events"].pop(0)):
             return None
         mark = _mark(self.session_id, cursor.name, cursor.tag)  # of all of them
-        async with aclosing(self._events(cursor, page)) as events:
-            async for event in events:
-                if event["event_type"] in NOT_REPLAYED:
-                    continue
-                message = _read_message(event["data"])
-                if message is None:
-                    self._logger.error("Event %d of the session is no message, and is not replayed.", event["id"])
-                    continue
-                await send_callback(EventMessage(message, f"{event['id']}.{mark}"))
-                if _is_answer(event):
-                    break
+        async with aclosing(self._pages(cursor, page)) as pages:
+            async for events in pages:
+                for event in events:
+                    if event["event_type"] in NOT_REPLAYED:
+                        continue
+                    message = _read_message(event["data"])
+                    if message is None:
+                        self._logger.error("Event %d of the session is no message, and is not replayed.", event["id"])
+                        continue
+                    await send_callback(EventMessage(message, f"{event['id']}.{mark}"))
+                    if _is_answer(event):
+                        return self._stream_of(cursor.name)
         return self._stream_of(cursor.name)
 
     def stream_of(self, event_id: EventId) -> StreamId | None:
@@ -241,8 +242,8 @@ class EventStore(SDKEventStore):
         return await self._store.get_events_after(
             self.session_id, after_event_id=after, stream_id=name, limit=PAGE, **self._owners)
 
-    async def _events(self, cursor: Cursor, page: EventPage) -> AsyncGenerator[Event, None]:
-        """The page and what is behind it, until a page comes back empty: more may be stored while one is sent.
+    async def _pages(self, cursor: Cursor, page: EventPage) -> AsyncGenerator[list[Event], None]:
+        """The events of the page and of those behind it, until one comes back empty: more may be stored meanwhile.
 
         Then, when following, what comes until the session ends or another replay takes the stream over.
         """
@@ -251,13 +252,18 @@ class EventStore(SDKEventStore):
         replay = _Replay()
         if self._follow:
             self._replays[name] = replay
+        ahead: asyncio.Task[EventPage] | None = None
         try:
             after = page["next_after"]
             while page["events"] or page["has_more"] or page["gap"]:
                 self._tell_gap(name, page["gap"]["dropped"] if page["gap"] else 0)
-                for event in page["events"]:
-                    yield event
-                page = await self._read(name, after)
+                if page["has_more"]:
+                    # The store reads the next page while this one is sent.
+                    ahead = asyncio.Task(self._read(name, after))
+                    await asyncio.sleep(0)  # in which it is asked
+                yield page["events"]
+                page = await (ahead or self._read(name, after))
+                ahead = None
                 after = page["next_after"]
             if not self._follow or replay.is_over:
                 return
@@ -270,10 +276,13 @@ class EventStore(SDKEventStore):
             async for event in replay.live:
                 self._tell_gap(name, replay.live.lost - lost)
                 lost = replay.live.lost
-                yield event
+                yield [event]
         finally:
             if self._replays.get(name) is replay:
                 del self._replays[name]
+            if ahead is not None:
+                ahead.cancel()
+                ahead.add_done_callback(_let_go)
             if replay.beside is not None:
                 replay.beside.cancel()
             if replay.live is not None:
@@ -309,6 +318,12 @@ class EventStore(SDKEventStore):
             return None
         cursor = Cursor(int(number), unquote(quoted), check[16:])
         return cursor if cursor.number and event_id == self._event_id(cursor) else None
+
+
+def _let_go(ahead: asyncio.Task[EventPage]) -> None:
+    """Nobody wants to know any more how it ended."""
+    if not ahead.cancelled():
+        ahead.exception()
 
 
 def name_of(stream_id: StreamId) -> str:
