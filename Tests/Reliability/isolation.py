@@ -14,7 +14,6 @@ import random
 import re
 import resource
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,13 +211,24 @@ class Tally:
 class World:
     """A store full of what belongs to others, and the process on it that strangers call."""
 
-    def __init__(self, form: Form, directory: Path, clock: Clock, *options: str) -> None:
-        self.options = options
-        directory.mkdir(exist_ok=True)
-        self.database: Path | str = directory / "sessions.db"
-        self.binary = str(form.binary)
-        self.clock = clock
-        self.statements: Statements | ServerStatements = Statements(directory, clock)
+    def __init__(self, form: Form, name: str, clock: Clock, *options: str, server: PostgresServer | None = None) -> None:
+        """On a file, or on a server that has the clock too and was started with `ServerStatements.SETTINGS`."""
+        self.options, self.binary = options, str(form.binary)
+        self.is_on_server = server is not None
+        self.database: Path | str
+        self.statements: Statements | ServerStatements
+        if server is None:
+            directory = form.directory / name
+            directory.mkdir()
+            self.database = directory / "sessions.db"
+            self.statements = Statements(directory, clock)
+            self.environment = clock.environment()
+        else:
+            database = server.new_database()
+            self.database = server.address(database)
+            # It compares the server's clock with its own.
+            self.environment = clock.environment(TEST_CLOCK_IS_ALL="1")
+            self.statements = ServerStatements(server, database, self.environment)
         self.sidecar = self.start()
 
     def start(self) -> Sidecar:
@@ -246,24 +256,25 @@ class World:
         return answer, self.statements.take()
 
     def dump(self) -> bytes:
-        """Everything in the file; for when no process runs on it."""
+        """Everything in the store; for when no process runs on it."""
         done = subprocess.run([self.binary, "dump", "--database", self.database], capture_output=True, check=True,
-                              env=self.clock.environment())  # fmt: skip
+                              env=self.environment)  # fmt: skip
         return done.stdout
 
 
 class ServerStatements:
     """What the sidecars on a database of a server give to it: the server writes it down before it does it."""
 
-    environment = None
+    #: of such a server
+    SETTINGS = QUICK | {"log_statement": "all", "log_line_prefix": "%d "}
     #: how a line of the log begins when it does not go on with the one before
     FIRST = re.compile(rb"^(\S*) [A-Z]+:  ", re.MULTILINE)
     #: What differs with the moment: when the time is asked for and a block of numbers drawn, and whether the end of a
     #: snapshot goes out before the answer or behind it.
     BY_TIME = (b"clock_timestamp()", b"nextval(", b"COMMIT")
 
-    def __init__(self, server: PostgresServer, database: str) -> None:
-        self.database = database.encode()
+    def __init__(self, server: PostgresServer, database: str, environment: dict[str, str]) -> None:
+        self.database, self.environment = database.encode(), environment
         self._read = server.log.open("rb")
         self.take()
 
@@ -275,36 +286,24 @@ class ServerStatements:
                         if not any(word in text for word in self.BY_TIME))  # fmt: skip
 
 
-class ServerWorld(World):
-    """The same on a server that writes its statements down, and whose time is its own."""
-
-    SETTINGS = QUICK | {"log_statement": "all", "log_line_prefix": "%d "}
-
-    def __init__(self, form: Form, server: PostgresServer) -> None:
-        self.options, self.binary, self.clock = (), str(form.binary), Clock(form.directory)
-        name = server.new_database()
-        self.database = server.address(name)
-        self.statements = ServerStatements(server, name)
-        self.sidecar = self.start()
-
-    def dump(self) -> bytes:
-        return subprocess.run([self.binary, "dump", "--database", self.database], capture_output=True, check=True,
-                              env=clean_environment()).stdout  # fmt: skip
-
-
 def show(method: str, claim: Claim, params: Params) -> str:
     return f"{method} {json.dumps(params | said(claim), ensure_ascii=False)}"
+
+
+def without(id: str, text: bytes) -> bytes:
+    """A text with the id taken off, also where numbers are taken off."""
+    return text.replace(re.sub(rb"\d+", b"N", id.encode()), b"ID").replace(id.encode(), b"ID")
 
 
 def compare(world: World, tally: Tally, method: str, thing: Thing, claim: Claim, make: Any) -> None:
     """The same call with the id of the thing and with one that nothing has."""
     # On a server a sweep may come in between: what differs each time differs.
-    for _ in range(5 if isinstance(world, ServerWorld) else 1):
+    for _ in range(5 if world.is_on_server else 1):
         answers, statements = [], []
         for id in (thing.id, thing.missing):
             answer, taken = world.ask(method, make(id))
-            answers.append(answer.replace(id.encode(), b"ID"))
-            statements.append(taken.replace(re.sub(rb"\d+", b"N", id.encode()), b"ID").replace(id.encode(), b"ID"))
+            answers.append(without(id, answer))
+            statements.append(without(id, taken))
         tally.calls += 2
         if statements[0] == statements[1]:
             break
@@ -336,7 +335,7 @@ def try_ids(world: World, things: list[Thing], form: Form, tally: Tally) -> list
                     continue
                 # What a variant changes, and what is remembered, has little to do with who calls: the short form tries
                 # all of that with some.
-                is_short = (is_remembered or isinstance(world, ServerWorld)) and not form.is_long
+                is_short = (is_remembered or world.is_on_server) and not form.is_long
                 strangers = thing.strangers[:: 4 if is_short else 1]
                 for number, claim in enumerate(strangers):
                     every = list(variants(method)) if form.is_long or number == 0 else [base(method)]
@@ -366,14 +365,14 @@ def difference(before: bytes, after: bytes) -> str:
     return f"gone {gone}, new {came}"
 
 
-def try_trail(form: Form, directory: Path, clock: Clock) -> list[Finding]:
+def try_trail(form: Form, clock: Clock, server: PostgresServer | None = None, some: int | None = None) -> list[Finding]:
     """With --audit-unauthorized a foreign id leaves the same event as a missing one, by the same statements, and both
-    leave none once the caller's minute is used up."""
+    leave none once the caller's minute is used up. With so many things of each kind; None: all."""
     calls, differ, left, surplus = 0, [], [], []
     for limit in (1_000_000, 1):
-        world = World(form, directory / f"trail-{limit}", clock, "--audit-unauthorized", str(limit))
+        world = World(form, f"trail-{limit}", clock, "--audit-unauthorized", str(limit), server=server)
         fill_openly(world.sidecar)
-        things = fill(world.sidecar, clock)
+        things = chosen(fill(world.sidecar, clock), form, some)
         world.restart()
         for method, thing in itertools.product(filter(takes_owners, METHODS), things):
             for place in places(method):
@@ -385,7 +384,7 @@ def try_trail(form: Form, directory: Path, clock: Clock) -> list[Finding]:
                     ask("y" + thing.id[1:])
                 found = []
                 for id in (thing.id, thing.missing):
-                    answer, statements = (text.replace(id.encode(), b"ID") for text in ask(id))
+                    answer, statements = (without(id, text) for text in ask(id))
                     # Events are counted, each has the next number and its hash; the first asks for that of the last.
                     taken = re.sub(rb"SELECT (seal|begins_after, hash) FROM audit_[^\n]*\n", b"", statements)
                     found.append((answer, re.sub(rb"\d+", b"N", re.sub(rb"'[0-9a-f]{96}'", b"SEAL", taken))))
@@ -406,6 +405,12 @@ def try_trail(form: Form, directory: Path, clock: Clock) -> list[Finding]:
         Finding("every call that names one leaves it", tried, left),
         Finding("and none does once the caller's minute is used up", tried, surplus),
     ]
+
+
+def chosen(things: list[Thing], form: Form, some: int | None) -> list[Thing]:
+    """So many of each kind."""
+    kinds = ([thing for thing in things if thing.kind == kind] for kind in IDS)
+    return [thing for kind in kinds for thing in random.Random(form.seed).sample(kind, some or len(kind))]
 
 
 def try_lists(world: World, twin: World, tally: Tally) -> list[str]:
@@ -562,24 +567,37 @@ def damaged(text: bytes, pick: random.Random) -> Iterator[bytes]:
         yield text[:at] + text[at + pick.randrange(1, 4) :]
 
 
-def try_errors(form: Form, directory: Path) -> Finding:
-    pick = random.Random(form.seed)
-    broken: list[str] = []
-    errors = 0
+class Errors:
+    """Looks for payloads where none should be."""
 
-    def look(what: str, answer: bytes) -> None:
-        nonlocal errors
+    def __init__(self) -> None:
+        self.seen = 0
+        self.broken: list[str] = []
+
+    def look(self, what: str, answer: bytes) -> None:
         if not answer.startswith(b"[") and b'"error"' in answer[:60]:
-            errors += 1
+            self.seen += 1
             if CANARY.encode() in answer:
-                broken.append(f"{what[:200]}: {answer[:500]!r}")
+                self.broken.append(f"{what[:200]}: {answer[:500]!r}")
 
-    # With the usual limits, and with limits that are soon met.
-    small = ("--max-payload-bytes", "64", "--max-state-bytes", "64", "--max-tasks", "1", "--max-sessions", "1",
+    def end(self, sidecar: Sidecar) -> None:
+        if CANARY in sidecar.stderr():
+            self.broken.append(f"on standard error: {sidecar.stderr()[:500]}")
+        sidecar.kill()
+
+
+#: with the usual limits, and with limits that are soon met
+ROOM = ((), ("--max-payload-bytes", "64", "--max-state-bytes", "64", "--max-tasks", "1", "--max-sessions", "1",
              "--max-values", "1", "--max-task-messages", "1", "--event-overflow", "error",
-             "--max-events-per-session", "1")  # fmt: skip
-    for options in ((), small):
-        sidecar = Sidecar(*options, database=directory / f"errors-{len(options)}.db", binary=str(form.binary))
+             "--max-events-per-session", "1"))  # fmt: skip
+
+
+def try_errors(form: Form, server: PostgresServer | None = None, every: int = 1) -> Finding:
+    """On files, or on databases of a server; one in so many of the calls."""
+    pick, errors = random.Random(form.seed), Errors()
+    for options in ROOM:
+        where = server.address(server.new_database()) if server else form.directory / f"errors-{len(options)}.db"
+        sidecar = Sidecar(*options, database=where, binary=str(form.binary))
         text = canaries()
         for id in ("session-1", "task-1"):
             kind = id.partition("-")[0]
@@ -587,29 +605,39 @@ def try_errors(form: Form, directory: Path) -> Finding:
         for name in METHODS:
             if name in ("shutdown", "backup", "archive", "maintenance"):
                 continue
-            for params in bad_calls(name, text):
+            for params in itertools.islice(bad_calls(name, text), pick.randrange(every), None, every):
                 sent = line(request(name, 1, **params))
                 sidecar.send_bytes(sent)
                 shown = json.dumps(sidecar.receive_answer(), separators=(",", ":"), ensure_ascii=False)
                 for value in told_back(params):
                     shown = shown.replace(value, "")
-                look(sent[:200].decode(), shown.encode())
-            for spoilt in damaged(line(request(name, 1, **next(bad_calls(name, text))))[:-1], pick):
-                has_effect = any(name in spoilt for name in (b"shutdown", b"backup", b"archive"))
-                if has_effect or not spoilt.strip() or spoilt[:1] == b"[":
-                    continue
-                sidecar.send_bytes(spoilt + b"\n" + line(request("server_info", "next")))
-                while (text_line := sidecar.read_line()) is not None and b'"id":"next"' not in text_line[:60]:
-                    # What is a request all the same is tried above.
-                    if b"parse_error" in text_line or b"invalid_request" in text_line:
-                        look(spoilt[:200].decode(errors="replace"), text_line)
-        if CANARY in sidecar.stderr():
-            broken.append(f"on standard error: {sidecar.stderr()[:500]}")
-        sidecar.kill()
+                errors.look(sent[:200].decode(), shown.encode())
+            if server is None:  # a line that cannot be read has nothing to do with a server
+                look_at_spoilt(sidecar, name, line(request(name, 1, **next(bad_calls(name, text))))[:-1], pick, errors)
+        errors.end(sidecar)
+    if server is None:
+        look_at_failing_disk(form, errors)
+    else:
+        look_at_refused_rows(form, server, every, errors)
+    return Finding("no payload is in an error of a call or on standard error", f"{errors.seen:,} errors", errors.broken)
 
-    # A disk that fails in the middle: the file may not grow any more.
+
+def look_at_spoilt(sidecar: Sidecar, name: str, good: bytes, pick: random.Random, errors: Errors) -> None:
+    for spoilt in damaged(good, pick):
+        has_effect = any(name in spoilt for name in (b"shutdown", b"backup", b"archive"))
+        if has_effect or not spoilt.strip() or spoilt[:1] == b"[":
+            continue
+        sidecar.send_bytes(spoilt + b"\n" + line(request("server_info", "next")))
+        while (text_line := sidecar.read_line()) is not None and b'"id":"next"' not in text_line[:60]:
+            # What is a request all the same is tried above.
+            if b"parse_error" in text_line or b"invalid_request" in text_line:
+                errors.look(spoilt[:200].decode(errors="replace"), text_line)
+
+
+def look_at_failing_disk(form: Form, errors: Errors) -> None:
+    """A disk that fails in the middle: the file may not grow any more."""
     sidecar = Sidecar(
-        database=directory / "failing.db", binary=str(form.binary), restore_signals=False,  # SIGXFSZ is ignored here
+        database=form.directory / "failing.db", binary=str(form.binary), restore_signals=False,  # SIGXFSZ is ignored
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)),
     )  # fmt: skip
     sidecar.call("create_session", session_id="session-1")
@@ -621,11 +649,36 @@ def try_errors(form: Form, directory: Path) -> Finding:
         pass
     sidecar.wait()
     for answer in sidecar.remains():
-        look("store_event on a disk that fails", json.dumps(answer, separators=(",", ":")).encode())
-    if CANARY in sidecar.stderr():
-        broken.append(f"on standard error: {sidecar.stderr()[:500]}")
-    sidecar.kill()
-    return Finding("no payload is in an error of a call or on standard error", f"{errors:,} errors", broken)
+        errors.look("store_event on a disk that fails", json.dumps(answer, separators=(",", ":")).encode())
+    errors.end(sidecar)
+
+
+def look_at_refused_rows(form: Form, server: PostgresServer, every: int, errors: Errors) -> None:
+    """A server that takes no more rows, and quotes each in what it says of that."""
+    database = server.new_database()
+    sidecar = Sidecar(database=server.address(database), binary=str(form.binary))
+    for id in ("session-1", "task-1"):
+        kind = id.partition("-")[0]
+        sidecar.ask(f"create_{kind}", **{f"{kind}_id": id})
+    for (table,) in server.query("SELECT tablename FROM pg_tables WHERE schemaname = 'mcp_session_store'",
+                                 database=database):  # fmt: skip
+        # Of a process it says only when it was there.
+        if table != "store":
+            server.query(f"ALTER TABLE mcp_session_store.{table} ADD CHECK (false) NOT VALID", database=database)
+    text, refused = canaries(), 0
+    for name in METHODS:
+        if name in ("shutdown", "backup", "archive", "maintenance"):
+            continue
+        good = next(bad_calls(name, text))
+        answer = sidecar.ask(name, **good)
+        refused += "error" in answer and answer["error"]["data"]["kind"].startswith("database_")
+        shown = json.dumps(answer, separators=(",", ":"), ensure_ascii=False)
+        for value in told_back(good):
+            shown = shown.replace(value, "")
+        errors.look(f"{name} on a server that refuses rows", shown.encode())
+    if not refused:
+        errors.broken.append("a server that refuses every row was never met")
+    errors.end(sidecar)
 
 
 def try_dumps(form: Form, dump: bytes, directory: Path) -> Finding:
@@ -647,40 +700,48 @@ def try_dumps(form: Form, dump: bytes, directory: Path) -> Finding:
     return Finding("a dump that is refused is not quoted", f"{refused} spoilt dumps", broken)
 
 
-def on_server(form: Form, server: PostgresServer, some: int | None) -> list[Finding]:
-    """The heart of it on a server that was started with ServerWorld.SETTINGS, with so many things of each kind."""
-    world = ServerWorld(form, server)
-    fill_openly(world.sidecar)
-    things = fill(world.sidecar, world.clock, lifetime=86_400_000)
-    for thing in things:  # what is over is over because it is said: nobody holds the server's clock
-        if thing.status == "expired":
-            world.sidecar.call("update_session", session={"session_id": thing.id, "expires_at": 1})
-        elif thing.status == "lapsed":
-            world.sidecar.call("update_task", task={"task_id": thing.id, "ttl": 1})
-    time.sleep(0.05)
-    while world.sidecar.call("maintenance")["has_more"]:
-        pass
-    kinds = ([thing for thing in things if thing.kind == kind] for kind in IDS)
-    chosen = [thing for kind in kinds for thing in random.Random(form.seed).sample(kind, some or len(kind))]
-    tally = Tally()
-    methods = try_ids(world, chosen, form, tally)
-    tried = f"{tally.calls:,} calls of {len(methods)} methods"
-    findings = [
-        Finding("what is foreign is answered as what is missing", tried, tally.broken["answer"]),
-        Finding("and by the same statements", tried, tally.broken["statements"]),
-        Finding("and stays as it is", tried, tally.broken["change"]),
-        try_taken_ids(world, things),
-        try_subscriptions(world),
-    ]
-    world.stop()
-    return findings
+@dataclass(frozen=True)
+class ServerLengths:
+    """How much of it is tried on a server."""
+
+    #: things of each kind that strangers ask for; None: all
+    things: int | None
+    #: steps of each pair of neighbours
+    steps: int
+    #: one in so many of the calls that are wrong
+    bad_calls: int
+
+
+def on_server(form: Form, binaries: Path | None, lengths: ServerLengths) -> list[Finding]:
+    """The same on a server that writes down what it is asked, and has the clock. The directory must be open to it."""
+    clock = Clock(form.directory)
+    with PostgresServer(ServerStatements.SETTINGS, binaries, clock.variables()) as server:
+        world = World(form, "world", clock, server=server)
+        fill_openly(world.sidecar)
+        things = fill(world.sidecar, clock)
+        tally = Tally()
+        methods = try_ids(world, chosen(things, form, lengths.things), form, tally)
+        tried = f"{tally.calls:,} calls of {len(methods)} methods"
+        findings = [
+            Finding("what is foreign is answered as what is missing", tried, tally.broken["answer"]),
+            Finding("and by the same statements", tried, tally.broken["statements"]),
+            Finding("and stays as it is", tried, tally.broken["change"]),
+            try_taken_ids(world, things),
+            try_subscriptions(world),
+            *try_trail(form, clock, server, lengths.things),
+        ]
+        world.stop()
+    with PostgresServer(QUICK, binaries, clock.variables()) as server:
+        findings.append(neighbours.run(form, clock, server, lengths.steps))
+    with PostgresServer(QUICK, binaries) as server:
+        return [*findings, try_errors(form, server, lengths.bad_calls)]
 
 
 def run(form: Form) -> list[Finding]:
     if not can_preload(form.binary):
         raise RuntimeError("the program is linked statically: build it so that SQLite and libc are libraries")
     clock = Clock(form.directory)
-    world, twin = (World(form, form.directory / name, clock) for name in ("world", "twin"))
+    world, twin = (World(form, name, clock) for name in ("world", "twin"))
     for place in (world, twin):
         fill_openly(place.sidecar)
         # What is another's and held besides is answered no differently, and holds nobody up.
@@ -708,8 +769,8 @@ def run(form: Form) -> list[Finding]:
         try_taken_ids(world, things),
         try_subscriptions(world),
         neighbours.run(form, clock),
-        *try_trail(form, form.directory, clock),
+        *try_trail(form, clock),
     ]
     world.stop()
     twin.stop()
-    return [*findings, try_errors(form, form.directory), try_dumps(form, dump, form.directory)]
+    return [*findings, try_errors(form), try_dumps(form, dump, form.directory)]

@@ -1,7 +1,7 @@
 """Two owners on one store, each beside itself alone: what one of them is answered and told is byte for byte what it
 would be if the other had never been there.
 
-Three processes run on files of their own. In the first both owners call, in the second and third only one of them does.
+Three processes run on files of their own, or on databases of a server. In the first both owners call, in the second and third only one of them does.
 Calls are made of every method that takes owners, with the other's ids too, and with ids that the other had before. What
 numbers and ids look like may differ, as they are counted for the whole store: so each world's calls are made from its
 own answers, and compared with these numbers taken off.
@@ -19,6 +19,7 @@ from typing import Any
 
 from calls import METHODS, OWNERS, SAFE, TRANSACTIONAL, Calls, parameters
 from part import Finding, Form
+from postgres_server import PostgresServer
 from preloaded import Clock
 from sidecar import Sidecar
 
@@ -73,10 +74,9 @@ def calls_of(method: str, params: Params) -> list[tuple[str, Params]]:
 class World:
     """One store, and what each owner has seen of it."""
 
-    def __init__(self, form: Form, directory: Path, clock: Clock, owners: tuple[Params, Params]) -> None:
-        self.database = directory / "sessions.db"
+    def __init__(self, form: Form, database: Path | str, clock: Clock, owners: tuple[Params, Params]) -> None:
+        self.database = database
         self.form, self.clock = form, clock
-        directory.mkdir(parents=True)
         self.calls = [Calls(random.Random(), lambda: clock.now) for _ in owners]
         for calls in self.calls:  # each world has others of those that subscribe_events gives
             calls.made_up = {"subscription_id"}
@@ -87,8 +87,10 @@ class World:
         self.start()
 
     def start(self) -> None:
+        # It compares a server's clock with its own.
+        clocks = {} if isinstance(self.database, Path) else {"TEST_CLOCK_IS_ALL": "1"}
         self.sidecar = Sidecar("--durability", "normal", "--max-tasks", "0", database=self.database,
-                               binary=str(self.form.binary), env=self.clock.environment())  # fmt: skip
+                               binary=str(self.form.binary), env=self.clock.environment(**clocks))  # fmt: skip
 
     def restart(self) -> None:
         self.end()
@@ -326,15 +328,18 @@ class Pair:
                     self.broken.append(f"{owners}, {name}: what is told: {found}")
 
 
-def run(form: Form, clock: Clock) -> Finding:
+def run(form: Form, clock: Clock, server: PostgresServer | None = None, steps: int | None = None) -> Finding:
+    """On files, or on databases of a server that has the clock too; so many steps of each pair."""
     pick = random.Random(form.seed)
     calls, told, broken = 0, 0, []
     for number, owners in enumerate(PAIRS):
-        home = form.directory / f"pair-{number}"
-        together, *alone = (World(form, home / name, clock, owners) for name in ("together", "first", "second"))
+        together, *alone = (
+            World(form, server.address(server.new_database()) if server else form.directory / f"pair-{number}-{name}.db",
+                  clock, owners)
+            for name in ("together", "first", "second"))  # fmt: skip
         pair = Pair(owners, together, alone)
         pair.share()
-        for step in range(LONG if form.is_long else SHORT):
+        for step in range(steps or (LONG if form.is_long else SHORT)):
             pair.step(pick)
             if step % 40 == 39:
                 pair.tick(pick)
