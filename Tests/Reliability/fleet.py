@@ -106,20 +106,31 @@ class Writer(threading.Thread):
             ledger.answered[data] = (params["session_id"], result["id"])
 
 
+def started(address: str, binary: str, *options: str) -> Sidecar:
+    """A sidecar that has found its server. One that is to wait for it hardly may have to try again on a busy machine."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        sidecar = Sidecar(*options, database=address, binary=binary)
+        try:
+            sidecar.call("session_count")
+            return sidecar
+        except (AssertionError, BrokenPipeError):
+            if sidecar.process.wait(PATIENCE) != 75 or time.monotonic() > deadline:
+                raise
+            sidecar.kill()
+
+
 class Fleet:
     """So many sidecars, each at an address of its own choice."""
 
     def __init__(self, binary: str, addresses: list[str], seed: str, *options: str) -> None:
         options = ("--max-events-per-session", "0", *options)
-        self.sidecars = [Sidecar(*options, database=addresses[0], binary=binary)]
         self.pick = random.Random(seed)
         self.until = threading.Event()
+        # All are there before anything happens to the way to the server: one that cannot start ends, as it should.
+        self.sidecars = [started(address, binary, *options) for address in addresses]
         for number in range(SESSIONS):
             self.sidecars[0].call("create_session", session_id=f"s{number}", status="active", inactivity_timeout=0)
-        # All are there before anything happens to the way to the server: one that cannot start ends, as it should.
-        self.sidecars += [Sidecar(*options, database=address, binary=binary) for address in addresses[1:]]
-        for sidecar in self.sidecars:
-            sidecar.call("session_count")
         self.writers = [
             Writer(number, sidecar, random.Random(self.pick.random()), self.until)
             for number, sidecar in enumerate(self.sidecars)]

@@ -17,7 +17,9 @@ import pytest
 from engine import Place
 from sidecar import Sidecar, line, notification, request
 
-TIMES = {"created_at", "last_activity", "expires_at", "timestamp", "suspended_at", "suspended_ms", "last_updated_at"}
+TIMES = {"created_at", "last_activity", "expires_at", "timestamp", "suspended_at", "suspended_ms", "last_updated_at",
+         "lease_until", "next_due", "enqueued_at", "finished_at", "give_up_at", "inactive_since", "failed_since",
+         "inactive_ms"}  # fmt: skip
 
 
 def comparable(message: Any) -> Any:
@@ -159,6 +161,82 @@ def test_grouping_is_never_visible(seed: int, spawn: Callable[..., Sidecar], pla
         assert left == right, f"seed {seed}, answer {number}"
     assert len(found) == len(expected)
     assert sum("result" in answer for answer in found if isinstance(answer, dict)) > 100
+
+
+class QueueScript:
+    """Random calls about work and about messages of tasks. Workers settle what they were given, and what they were not:
+    so each call is made from the answers to those before it."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.held: list[dict[str, Any]] = []
+        self.count = 0
+
+    def one(self) -> tuple[str, dict[str, Any]]:
+        pick = self.random
+        queue = {"queue": pick.choice(["one", "two"])}
+        item = {**queue, "work_id": f"w-{pick.randrange(self.count + 2)}"}
+        group = pick.choice([{}, {"group": "g"}, {"group": "o", "ordered": True}, {"subscription_id": "s"}])
+        position = {"position": self.count + 1} if group and pick.random() < 0.5 else {}
+        held = pick.choice(self.held) if self.held and pick.random() < 0.9 else {**item, "fence": 3}
+        task = {"task_id": pick.choice(["t-1", "t-2"])}
+        active = {"active": pick.choice([True, False])}
+        choices: list[tuple[int, str, dict[str, Any]]] = [
+            (12, "enqueue_work", {**item, "payload": self.count, **group, **position}),
+            (8, "claim_work", {**queue, "limit": pick.choice([1, 1, 3, 70]), "per_group": pick.choice([1, 1, 2])}),
+            (14, "settle_work", {**held, "outcome": pick.choice(["done", "done", "dead", "retry", "release"])}),
+            (3, "renew_work", held),
+            (2, "cancel_work", pick.choice([item, {**queue, "group": "g"}])),
+            (2, "revive_work", queue),
+            (2, "list_work", queue),
+            (1, "put_event_subscription", {"subscription_id": "s", "topic": "t", **active}),
+            (1, "delete_event_subscription", {"subscription_id": "s"}),
+            (8, "enqueue_task_message", {**task, "message": "x" * pick.choice([1, 10, 100])}),
+            (8, "dequeue_task_message", task),
+            (1, "dequeue_all_task_messages", task),
+            (1, "peek_task_messages", task),
+            (1, "delete_task", task),
+            (2, "create_task", task),
+        ]
+        _, method, params = pick.choices(choices, [choice[0] for choice in choices])[0]
+        self.count += 1
+        return method, params
+
+    def learn(self, answer: dict[str, Any]) -> None:
+        for item in answer.get("result", {}).get("work", []):
+            if item["fence"]:
+                self.held.append({name: item[name] for name in ("queue", "work_id", "fence")})
+        del self.held[:-8]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_grouping_of_what_queues_hold_is_never_visible(seed: int, spawn: Callable[..., Sidecar], place: Place) -> None:
+    """One at a time, then the same in writes of all lengths."""
+    single, piped = spawn(database=place("single")), spawn(database=place("piped"))
+    script = QueueScript(seed)
+    lines, expected = [], []
+    for number in range(300):
+        method, params = script.one()
+        lines.append(line(request(method, number, **params)))
+        single.send_bytes(lines[-1])
+        expected.append(single.receive())
+        script.learn(expected[-1])
+    found: list[Any] = []
+    while len(found) < len(lines):
+        some = lines[len(found) : len(found) + script.random.choice([1, 2, 5, 50])]
+        piped.send_bytes(b"".join(some))
+        found += [piped.receive() for _ in some]
+    for text, left, right in zip(lines, expected, found):
+        assert without_made_up(comparable(left)) == without_made_up(comparable(right)), f"seed {seed}, {text!r}"
+    assert sum("result" in answer for answer in found) > 200
+
+
+def without_made_up(value: Any) -> Any:
+    """Without ids that the store makes: items that tell of the end of a subscription, and cursors."""
+    if isinstance(value, dict):
+        return {name: None if name in ("next_cursor", "secret") else without_made_up(member)
+                for name, member in value.items()}  # fmt: skip
+    return [without_made_up(element) for element in value] if isinstance(value, list) else value
 
 
 def test_ids_are_not_burnt_by_requests_that_fail_in_a_group(sidecar: Sidecar) -> None:

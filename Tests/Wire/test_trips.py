@@ -106,6 +106,67 @@ def test_what_a_call_names_costs_no_trip_of_its_own(counting: Counting) -> None:
     assert found == [(call, trips) for trips, call, _ in wanted]
 
 
+#: an item of work as it is enqueued
+KINDS: dict[str, dict[str, Any]] = {
+    "lone": {}, "grouped": {"group": "g"}, "ordered": {"group": "o", "ordered": True},
+}  # fmt: skip
+#: by what is done: what is in the queue before, and the trips that it takes
+QUEUES: list[tuple[str, dict[str, Any], list[str], int]] = [
+    ("enqueue_work", {}, [], 2),
+    ("enqueue_work", KINDS["grouped"], [], 2),
+    ("enqueue_work", KINDS["grouped"], ["grouped"], 2),
+    ("claim_work", {}, [], 2),
+    ("claim_work", {}, ["lone", "lone"], 2),
+    ("claim_work", {"limit": 5}, ["lone"] * 6, 2),
+    ("claim_work", {}, ["grouped", "lone"], 2),
+    # When the next one wakes shows once the last was taken.
+    ("claim_work", {}, ["lone"], 3),
+    ("renew_work", {}, ["lone"], 2),
+    ("settle_work", {"outcome": "done"}, ["lone"], 2),
+    ("settle_work", {"outcome": "retry"}, ["lone"], 2),
+    ("settle_work", {"outcome": "done"}, ["grouped", "grouped"], 2),
+    # Whose turn it is in a group that had nothing else ready.
+    ("settle_work", {"outcome": "done"}, ["grouped"], 3),
+    ("settle_work", {"outcome": "done"}, ["ordered", "ordered"], 3),
+]
+
+
+@pytest.mark.parametrize("case", range(len(QUEUES)))
+def test_work_is_claimed_and_settled_in_two_trips(case: int, counting: Counting) -> None:
+    method, params, before, wanted = QUEUES[case]
+    sidecar, found = counting.sidecar, []
+    for count in range(3):
+        queue = {"queue": f"q-{count}"}
+        for number, kind in enumerate(before):
+            sidecar.call("enqueue_work", **queue, work_id=f"w-{number}", payload=LARGE, **KINDS[kind])
+        if method in ("renew_work", "settle_work"):
+            [item] = sidecar.call("claim_work", **queue)["work"]
+            params = params | {"work_id": item["work_id"], "fence": item["fence"]}
+        elif method == "enqueue_work":
+            params = params | {"work_id": "new", "payload": 1}
+        first, second = counting.trips(), counting.trips()
+        sidecar.call(method, **queue, **params)
+        found.append((counting.trips() - second) - (second - first))
+    assert min(found) == wanted, found
+
+
+def test_messages_are_taken_in_two_trips(counting: Counting) -> None:
+    sidecar = counting.sidecar
+    sidecar.call("create_task", task_id="t")
+    put = ("enqueue_task_message", {"task_id": "t", "message": LARGE})
+    assert counting.cost(("dequeue_task_message", {"task_id": "t"}), before=put) == 2
+    assert counting.cost(("dequeue_task_message", {"task_id": "t"})) == 2
+    # They are read one after the other, however many and large they are.
+    assert counting.cost(("dequeue_all_task_messages", {"task_id": "t"}), before=put) == 3
+    for number in range(20):
+        sidecar.call("enqueue_task_message", task_id="t", message=number)
+    sidecar.send(*(request("dequeue_task_message", n, task_id="t") for n in range(20)))
+    assert [sidecar.receive()["result"]["message"] for _ in range(20)] == list(range(20))
+    for number in range(60):
+        sidecar.call("enqueue_task_message", task_id="t", message=number)
+    assert counting.cost(*[("dequeue_task_message", {"task_id": "t"})] * 20) <= 3
+
+
 def test_a_page_costs_the_same_however_much_it_shows(counting: Counting) -> None:
     for number in range(60):
         counting.sidecar.call("create_session", session_id=f"s{number}", state={"n": number}, metadata={"m": number})

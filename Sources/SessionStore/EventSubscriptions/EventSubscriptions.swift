@@ -227,6 +227,8 @@ extension Store {
   /// Suspends a subscription or revives it: its work is not claimed meanwhile, and its clocks stand still.
   private func turn(_ subscription: inout EventSubscription, isActive: Bool) throws {
     subscription.isActive = isActive
+    // The time for which it is not active does not count for its work.
+    foreseen.work.forgetItems()
     if isActive {
       subscription.inactiveTime = subscription.pause(at: now)
       subscription.inactiveSince = nil

@@ -20,6 +20,9 @@ struct Foreseen {
   private var expiries: [[[UInt8]]: Int64] = [:]
   /// by queues and ids: items of work that there are not
   private var absentWork: Set<[[UInt8]]> = []
+  var work = ForeseenWork()
+  /// by task, what stands at the front of its queue, the last first; there may be more behind it
+  private var messages: [TaskNumber: [QueuedMessage]] = [:]
 
   /// rows of each kind at most
   static let rows = 4_000
@@ -36,6 +39,8 @@ struct Foreseen {
     if !arrivals.isEmpty { arrivals.removeAll() }
     if !expiries.isEmpty { expiries.removeAll() }
     if !absentWork.isEmpty { absentWork.removeAll() }
+    if !messages.isEmpty { messages.removeAll() }
+    if !work.isEmpty { work = ForeseenWork() }
   }
 
   // MARK: - Tasks
@@ -107,6 +112,18 @@ struct Foreseen {
 
   mutating func forgetExpiries() { if !expiries.isEmpty { expiries.removeAll() } }
 
+  // MARK: - Messages
+
+  /// Takes the message at the front of the queue; nil when it is to be looked for.
+  mutating func takeMessage(of task: TaskNumber) -> QueuedMessage? {
+    messages.isEmpty ? nil : messages[task]?.popLast()
+  }
+
+  /// - Parameter new: the first of them first
+  mutating func note(_ new: [QueuedMessage], of task: TaskNumber) { messages[task] = new.reversed() }
+
+  mutating func forgetMessages() { if !messages.isEmpty { messages.removeAll() } }
+
   // MARK: - Work
 
   func lacks(work id: String, in queue: String) -> Bool {
@@ -131,7 +148,9 @@ struct ForeseenStatements: ~Copyable {
   fileprivate var states: Statement?
   fileprivate var arrivals: Statement?
   fileprivate var expiries: Statement?
-  fileprivate var work: Statement?
+  fileprivate var absentWork: Statement?
+  fileprivate var messages: Statement?
+  fileprivate var work = ForeseenWorkStatements()
 }
 
 extension Store {
@@ -144,7 +163,9 @@ extension Store {
     if !needs.states.isEmpty { asked.states = try askForStates(needs.states.prefix(Foreseen.rows)) }
     if !needs.rateKeys.isEmpty { asked.arrivals = try askForArrivals(needs.rateKeys.prefix(Foreseen.rows)) }
     if !needs.nonces.isEmpty { asked.expiries = try askForExpiries(needs.nonces.prefix(Foreseen.rows)) }
-    if !needs.work.isEmpty { asked.work = try askForWork(needs.work.prefix(Foreseen.rows)) }
+    if !needs.work.isEmpty { asked.absentWork = try askForAbsentWork(needs.work.prefix(Foreseen.rows)) }
+    if !needs.messages.isEmpty { asked.messages = try askForMessages(needs.messages) }
+    try askForWork(needs, &asked.work)
     return asked
   }
 
@@ -267,7 +288,30 @@ extension Store {
     return select
   }
 
-  private func askForWork(_ names: ArraySlice<(queue: String, workID: String)>) throws -> Statement {
+  /// The first messages of queues: as many as are going to be taken, up to one that is large.
+  private func askForMessages(_ counts: [String: Int]) throws -> Statement {
+    let counts = counts.prefix(Foreseen.rows).map { ($0.key, min($0.value, Foreseen.rows / counts.count + 1)) }
+    var select = try tables.statement(
+      .server,
+      composed: """
+        SELECT t.number, m.number, CASE WHEN octet_length(m.message) <= $3 THEN m.message END
+        FROM (
+          SELECT id, CAST(n AS BIGINT) AS most FROM unnest(CAST($1 AS TEXT[]), CAST($2 AS TEXT[])) AS texts (id, n)
+        ) AS wanted
+        JOIN tasks AS t ON t.task_id = wanted.id
+        JOIN LATERAL (
+          SELECT number, message FROM task_messages WHERE task = t.number ORDER BY number LIMIT wanted.most
+        ) AS m ON true
+        ORDER BY t.number, m.number
+        """)
+    select.bind(1, texts: counts.map(\.0))
+    select.bind(2, texts: counts.map { "\($0.1)" })
+    select.bind(3, Foreseen.largest(of: counts.reduce(0) { $0 + $1.1 }))
+    try select.send()
+    return select
+  }
+
+  private func askForAbsentWork(_ names: ArraySlice<(queue: String, workID: String)>) throws -> Statement {
     var select = try tables.statement(
       .server,
       composed: """
@@ -290,18 +334,33 @@ extension Store {
     if asked.arrivals != nil {
       while try asked.arrivals!.step() { foreseen.note(arrival: asked.arrivals!.integer(1), asked.arrivals!.string(0)) }
     }
-    if asked.work != nil {
+    if asked.absentWork != nil {
       for name in needs.work.prefix(Foreseen.rows) { foreseen.note(absentWork: name.workID, in: name.queue) }
-      while try asked.work!.step() {
-        foreseen.forget(absentWork: asked.work!.string(1), in: asked.work!.string(0))
+      while try asked.absentWork!.step() {
+        foreseen.forget(absentWork: asked.absentWork!.string(1), in: asked.absentWork!.string(0))
       }
     }
+    if asked.messages != nil { try takeMessages(&asked.messages!) }
+    try takeWork(&asked.work, needs)
     if asked.expiries != nil {
       while try asked.expiries!.step() {
         foreseen.note(
           expiry: asked.expiries!.integer(2), asked.expiries!.string(0), of: asked.expiries!.string(1))
       }
     }
+  }
+
+  private func takeMessages(_ rows: inout Statement) throws {
+    var (messages, large) = ([TaskNumber: [QueuedMessage]](), Set<TaskNumber>())
+    while try rows.step() {
+      let task = TaskNumber(rows, 0)
+      if let message = rows.json(2), !large.contains(task) {
+        messages[task, default: []].append(QueuedMessage(number: rows.integer(1), message: message))
+      } else {
+        large.insert(task)
+      }
+    }
+    for (task, messages) in messages { foreseen.note(messages, of: task) }
   }
 
   private func stateEntries(_ states: inout Statement) throws -> [SessionNumber: [StateEntry]] {

@@ -1,6 +1,12 @@
 import Database
 package import JSON
 
+/// A message in the queue of a task.
+struct QueuedMessage {
+  let number: Int64
+  let message: JSONText
+}
+
 /// The durable first-in-first-out queue of a task. How many messages it holds stands in the task's row, so that no
 /// call counts them.
 extension Store {
@@ -32,7 +38,8 @@ extension Store {
     _ taskID: String, limit: Int64 = .max, scope: TaskScope, visit: (JSONText) throws -> Bool
   ) throws -> Int64 {
     let task = try task(taskID, scope: scope)
-    let read = try readMessages(task, after: 0, limit: limit) { message, _ in try visit(message) }
+    let read = try takeForeseen(task, limit, visit)
+      ?? readMessages(task, after: 0, limit: limit) { message, _ in try visit(message) }
     guard let last = read.last else { return task.queueSize }
     var delete = try tables.statement(
       of: task.number, "DELETE FROM task_messages WHERE task = $1 AND number <= $2")
@@ -56,10 +63,24 @@ extension Store {
     return (task.queueSize, read.hasMore)
   }
 
+  private typealias ReadMessages = (last: Int64?, count: Int64, hasMore: Bool)
+
+  /// The one at the front, where that is all that is wanted and it was read ahead.
+  private func takeForeseen(
+    _ task: TaskRecord, _ limit: Int64, _ visit: (JSONText) throws -> Bool
+  ) throws -> ReadMessages? {
+    if isShared, limit == 1, let first = foreseen.takeMessage(of: task.number), try visit(first.message) {
+      return (first.number, 1, false)
+    }
+    // What is taken otherwise is not at the front any more.
+    foreseen.forgetMessages()
+    return nil
+  }
+
   /// One message after the other: only the one that is visited is in memory.
   private func readMessages(
     _ task: TaskRecord, after: Int64, limit: Int64, visit: (JSONText, Int64) throws -> Bool
-  ) throws -> (last: Int64?, count: Int64, hasMore: Bool) {
+  ) throws -> ReadMessages {
     var (last, count) = (Int64?.none, Int64(0))
     if task.queueSize == 0 { return (nil, 0, false) }
     var select = try tables.cursor(
@@ -99,6 +120,7 @@ extension Store {
     update.bind(1, deleted)
     try update.run()
     foreseen.forgetTasks()
+    foreseen.forgetMessages()
     return deleted
   }
 

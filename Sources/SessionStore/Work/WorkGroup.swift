@@ -55,6 +55,7 @@ extension Store {
   // MARK: - Rows
 
   func workGroup(named name: String, in queue: String) throws -> WorkGroup? {
+    if isShared, let known = foreseen.work.group(named: name, in: queue) { return known }
     var select = try tables.statement(
       .server,
       composed: "SELECT number, \(WorkGroup.columns) FROM work_groups WHERE queue = $1 AND name = $2" + locking)
@@ -64,6 +65,7 @@ extension Store {
   }
 
   func workGroup(_ number: Int64) throws -> WorkGroup? {
+    if isShared, let known = foreseen.work.group(number) { return known }
     var select = try tables.statement(
       .server, composed: "SELECT \(WorkGroup.columns) FROM work_groups WHERE number = $1" + locking)
     select.bind(1, number)
@@ -98,6 +100,7 @@ extension Store {
     insert.bind(4, subscription?.number)
     insert.bind(5, group.isStopped)
     try insert.run()
+    if isShared, let name { foreseen.work.note(group, named: name, in: queue) }
     return group
   }
 
@@ -119,6 +122,7 @@ extension Store {
     update.bind(7, group.isStopped)
     update.bind(8, group.number)
     try update.run()
+    foreseen.work.note(group)
   }
 
   /// Takes rows off a group that are gone; without any it goes too.
@@ -130,6 +134,7 @@ extension Store {
     var delete = try tables.statement(.server, "DELETE FROM work_groups WHERE number = $1 AND items = 0")
     delete.bind(1, number)
     try delete.run()
+    foreseen.work.forget(group: number)
   }
 
   // MARK: - Turns

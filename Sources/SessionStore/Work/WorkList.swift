@@ -140,6 +140,7 @@ extension Store {
       var delete = try tables.statement(.server, "DELETE FROM work WHERE number = $1")
       delete.bind(1, row.number)
       try delete.run()
+      foreseen.work.forget(item: row.number)
       switch row.status {
       case .waiting, .leased: counters.work -= 1
       case .done: counters.workDone -= 1
@@ -203,6 +204,7 @@ extension Store {
       update.bind(2, work.giveUpAfter.map { (Saturating(now) - pause + $0).time })
       update.bind(3, work.number)
       try update.run()
+      foreseen.work.forget(item: work.number)
       counters.work += 1
       counters.workDead -= 1
       if let number = work.groupNumber, var group = try workGroup(number) {

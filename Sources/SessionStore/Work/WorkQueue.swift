@@ -6,12 +6,8 @@ import Database
 /// What is ready stands in a line, and what is not wakes at a time, when it gets its place there: so a claim looks only
 /// at what it takes, however much waits, is leased or has lapsed. Waking goes on in slices with the claims.
 extension Store {
-  /// items that one claim wakes beside twice as many as it takes
-  private static let wakingSlice = 32
   /// items that one claim gives up at most; then it says that there is more
   private static let givenUpAtMost = 256
-  /// rows that a claim holds in memory
-  private static let candidatesAtOnce = 64
   /// why something died whose worker was not heard of any more
   private static let lapsed = "lease_lapsed"
   private static let tooLate = "given_up"
@@ -72,6 +68,7 @@ extension Store {
     insert.bind(18, isTooMuch ? now : nil)
     try insert.run(binding: 19, payload)
     foreseen.forget(absentWork: new.workID, in: new.queue)
+    foreseen.work.forget(new.workID, in: new.queue)
     if var group {
       if new.isOrdered { group.isOrdered = true }
       if let position = new.position { group.lastPosition = max(group.lastPosition ?? position, position) }
@@ -130,17 +127,32 @@ extension Store {
       let swept = try sweepEventSubscriptions(limit: Self.wakingSlice, endingIn: claim.queue)
       if swept == Int64(Self.wakingSlice) { isAwake = false }
     }
-    if try !wakeWork(in: claim.queue, limit: 2 * claim.limit + Self.wakingSlice) { isAwake = false }
+    let wakesAtMost = Self.wakesAtMost(claim.limit)
+    // A server is asked for all at once that a claim usually wants to know.
+    var look = isShared ? try foreseen.work.takeLook() ?? lookAtLine(claim.queue, limit: claim.limit) : nil
+    let woken = try look?.woken ?? wokenWork(in: claim.queue, limit: wakesAtMost)
+    if woken.count == wakesAtMost { isAwake = false }
+    if !woken.isEmpty {
+      try wake(woken)
+      if isShared { look = try lookAtLine(claim.queue, limit: claim.limit) }
+    }
     var (rest, givenUp, level) = (claim.limit, 0, Int64(0))
-    var isFull = false
+    var (isFull, hasMore) = (false, false)
+    /// whether all is as the look has found it
+    var isUnchanged: Bool { rest == claim.limit && givenUp == 0 }
     while rest > 0, !isFull, givenUp < Self.givenUpAtMost {
-      let candidates = try candidates(claim.queue, inFlight: level, limit: min(rest, Self.candidatesAtOnce))
-      if candidates.isEmpty {
-        guard let next = try nextLevel(in: claim.queue, from: level + 1), next < claim.perGroup else { break }
+      let found =
+        try look?.takeCandidates()
+        ?? candidates(claim.queue, inFlight: level, limit: min(rest, Self.candidatesAtOnce))
+      hasMore = found.hasMore
+      if found.first.isEmpty {
+        let next =
+          if level == 0, isUnchanged, let look { look.level } else { try nextLevel(in: claim.queue, from: level + 1) }
+        guard let next, next < claim.perGroup else { break }
         level = next
         continue
       }
-      for candidate in candidates {
+      for candidate in found.first {
         if try hasLapsed(candidate) {
           givenUp += 1
           continue
@@ -157,12 +169,13 @@ extension Store {
         rest -= 1
       }
     }
-    if !isAwake || isFull || givenUp >= Self.givenUpAtMost { return now }
+    if !isAwake || isFull || hasMore || givenUp >= Self.givenUpAtMost { return now }
+    if let look, isUnchanged { return look.waking.map { max($0, now) } }
     return try nextWork(in: claim.queue, perGroup: claim.perGroup)
   }
 
   /// Whether the event subscription that it is for is over; then it is gone with it.
-  private func hasLapsed(_ candidate: Candidate) throws -> Bool {
+  private func hasLapsed(_ candidate: WorkCandidate) throws -> Bool {
     guard candidate.group != nil, let number = candidate.work.subscriptionNumber,
       let subscription = try eventSubscription(number), subscription.hasLapsed(at: now)
     else { return false }
@@ -174,77 +187,8 @@ extension Store {
     return true
   }
 
-  private struct Candidate {
-    var work: Work
-    var group: WorkGroup?
-    /// whether something of its group is ready behind it
-    var hasMore = false
-  }
-
-  private static let firstInLine = """
-    SELECT \(Work.columns) FROM work w
-    WHERE w.queue = $1 AND w.line IS NOT NULL AND w.work_group IS NULL ORDER BY w.line LIMIT $2
-    """
-
-  private static let firstOfGroups = """
-    SELECT \(Work.columns), g.is_ordered, g.in_flight, g.last_seq, g.last_position, g.line, g.stopped,
-      (SELECT count(*) FROM (
-        SELECT 1 FROM work AS ready WHERE ready.work_group = g.number AND ready.line IS NOT NULL LIMIT 2) AS few)
-    FROM (
-      SELECT number, \(WorkGroup.columns),
-        CASE WHEN is_ordered = 1
-          THEN (SELECT first.number FROM work AS first
-            WHERE first.work_group = work_groups.number AND first.finished_at IS NULL ORDER BY first.seq LIMIT 1)
-          ELSE (SELECT first.number FROM work AS first
-            WHERE first.work_group = work_groups.number AND first.line IS NOT NULL ORDER BY first.line LIMIT 1)
-          END AS head
-      FROM work_groups WHERE queue = $1 AND in_flight = $2 AND line IS NOT NULL ORDER BY line LIMIT $3
-    ) AS g JOIN work AS w ON w.number = g.head ORDER BY g.line
-    """
-
-  /// The first of what is ready: of groups with so many leases each the item whose turn it is, and where that is none
-  /// items without a group too.
-  private func candidates(_ queue: String, inFlight: Int64, limit: Int) throws -> [Candidate] {
-    var candidates: [Candidate] = []
-    if inFlight == 0 {
-      var select = try tables.statement(.server, composed: Self.firstInLine)
-      select.bind(1, queue)
-      select.bind(2, Int64(limit))
-      while try select.step() { candidates.append(Candidate(work: Work(select), group: nil)) }
-    }
-    let ungrouped = candidates.count
-    var select = try tables.statement(.server, composed: Self.firstOfGroups)
-    select.bind(1, queue)
-    select.bind(2, inFlight)
-    select.bind(3, Int64(limit))
-    while try select.step() {
-      let work = Work(select)
-      guard let number = work.groupNumber else { continue }
-      let group = WorkGroup(select, number: number, from: Work.columnCount)
-      candidates.append(
-        Candidate(
-          work: work, group: group, hasMore: !group.isOrdered && select.integer(Work.columnCount + 6) > 1))
-    }
-    if ungrouped == 0 || ungrouped == candidates.count { return candidates }
-    func place(_ candidate: Candidate) -> Int64 { candidate.group?.line ?? candidate.work.line ?? 0 }
-    return Array(candidates.sorted { place($0) < place($1) }.prefix(limit))
-  }
-
-  /// The next number of leases that groups in the line have.
-  func nextLevel(in queue: String, from inFlight: Int64) throws -> Int64? {
-    var select = try tables.statement(
-      .server,
-      """
-      SELECT in_flight FROM work_groups WHERE queue = $1 AND in_flight >= $2 AND line IS NOT NULL
-      ORDER BY in_flight LIMIT 1
-      """)
-    select.bind(1, queue)
-    select.bind(2, inFlight)
-    return try select.step() ? select.integer(0) : nil
-  }
-
   private func lease(
-    _ candidate: Candidate, _ claim: WorkClaim, _ visit: (Work) throws -> Bool
+    _ candidate: WorkCandidate, _ claim: WorkClaim, _ visit: (Work) throws -> Bool
   ) throws -> Bool {
     var work = candidate.work
     work.status = .leased
@@ -269,6 +213,7 @@ extension Store {
     update.bind(4, work.worker)
     update.bind(5, work.number)
     try update.run()
+    foreseen.work.forget(item: work.number)
     if var group = candidate.group {
       group.inFlight += 1
       group.line = candidate.hasMore ? endOfLine() : nil
@@ -279,23 +224,8 @@ extension Store {
     return true
   }
 
-  private static let woken = """
-    SELECT \(Work.columnsOfState) FROM work w
-    WHERE w.queue = $1 AND w.wakes_at IS NOT NULL AND w.wakes_at <= $2 ORDER BY w.wakes_at, w.number LIMIT $3
-    """
-
   /// Gives what has woken its place in the line; or an end, where that was its last attempt.
-  /// - Returns: false when there may be more
-  @discardableResult
-  private func wakeWork(in queue: String, limit: Int) throws -> Bool {
-    var woken: [Work] = []
-    do {
-      var select = try tables.statement(.server, composed: Self.woken)
-      select.bind(1, queue)
-      select.bind(2, now)
-      select.bind(3, Int64(limit))
-      while try select.step() { woken.append(Work(select)) }
-    }
+  private func wake(_ woken: [Work]) throws {
     for work in woken {
       if work.status == .leased, work.maxAttempts.map({ work.attempt >= $0 }) == true {
         try die(work, Self.lapsed)
@@ -307,43 +237,17 @@ extension Store {
       update.bind(1, line)
       update.bind(2, work.number)
       try update.run()
+      foreseen.work.forget(item: work.number)
       guard let number = work.groupNumber, var group = try workGroup(number) else { continue }
       if work.status == .leased { group.inFlight -= 1 }
       try queueUp(&group, withItemAt: line)
       try save(group)
     }
-    return woken.count < limit
   }
 
   /// An item that nobody is going to settle.
   private func die(_ work: Work, _ error: String) throws {
     try finish(work, as: .dead, error: error)
-  }
-
-  // MARK: - What there is to claim
-
-  /// When something of a queue can be claimed: now, or when the first of it wakes; nil when nothing waits and nothing
-  /// is leased.
-  func nextWork(in queue: String, perGroup: Int64) throws -> Int64? {
-    var first = try tables.statement(
-      .server, "SELECT line FROM work WHERE queue = $1 AND line IS NOT NULL AND work_group IS NULL LIMIT 1")
-    first.bind(1, queue)
-    if try first.step() { return now }
-    if let level = try nextLevel(in: queue, from: 0), level < perGroup { return now }
-    return try nextWaking(in: queue, after: .min).map { max($0, now) }
-  }
-
-  func nextWaking(in queue: String, after time: Int64) throws -> Int64? {
-    var select = try tables.statement(
-      .server,
-      """
-      SELECT wakes_at FROM work WHERE queue = $1 AND wakes_at IS NOT NULL AND wakes_at > $2 ORDER BY wakes_at LIMIT 1
-      """)
-    select.bind(1, queue)
-    select.bind(2, time)
-    let waking = try select.step() ? select.integer(0) : nil
-    guard Self.tellsEnds(queue), let lapse = try nextLapse(after: time, endingIn: queue) else { return waking }
-    return min(waking ?? lapse, lapse)
   }
 
   // MARK: - Holding on and settling
@@ -357,6 +261,7 @@ extension Store {
     update.bind(1, end)
     update.bind(2, work.number)
     try update.run()
+    foreseen.work.forget(item: work.number)
     noteChange(ofQueue: queue, wakesAt: end)
     return end
   }
@@ -429,6 +334,7 @@ extension Store {
     update.bind(4, error)
     update.bind(5, work.number)
     try update.run()
+    foreseen.work.forget(item: work.number)
     return try leave(work, isGone: false)
   }
 
@@ -454,6 +360,7 @@ extension Store {
     update.bind(2, now)
     update.bind(3, work.number)
     try update.run()
+    foreseen.work.forget(item: work.number)
     counters.work -= 1
     if isDone { counters.workDone += 1 } else { counters.workDead += 1 }
     if isDone { done.workDone += 1 } else { done.workDead += 1 }
@@ -484,6 +391,7 @@ extension Store {
 
   /// Where an item stands.
   private func findWork(_ queue: String, _ workID: String) throws -> Work? {
+    if isShared, let known = foreseen.work.item(workID, in: queue) { return known }
     var select = try tables.statement(.server, composed: Self.workByID)
     select.bind(1, queue)
     select.bind(2, workID)

@@ -53,7 +53,7 @@ final class Method: Sendable {
   init(
     name: String, summary: String, access: Access, isTransactional: Bool = true, isRepeatable: Bool? = nil,
     isWatched: Bool = false, countsViolations: Bool = false, holdsOthersUp: Bool = false,
-    parameters: [Parameter], result: Schema, errors: [ErrorKind] = [], example: (params: String, result: String),
+    takesMessage: Bool = false, parameters: [Parameter], result: Schema, errors: [ErrorKind] = [], example: (params: String, result: String),
     run: @escaping Handler
   ) {
     self.name = name
@@ -72,7 +72,7 @@ final class Method: Sendable {
     takesOwner = parameters.contains { parameter in
       if case .owner = parameter.type { parameter.name == .principal } else { false }
     }
-    need = Need(parameters, result: result, holdsOthersUp: holdsOthersUp)
+    need = Need(parameters, result: result, holdsOthersUp: holdsOthersUp, takesMessage: takesMessage)
   }
 }
 

@@ -19,11 +19,18 @@ struct Need: Sendable {
   private let queue: Bool
   /// whether it makes an item of work
   private let work: Bool
+  private let workGroup: Bool
+  /// whether it is about an item of work that is somebody's
+  private let lease: Bool
+  private let claim: Bool
+  /// whether it takes the message at the front of a queue
+  private let takesMessage: Bool
   /// whether nobody else may write meanwhile
   private let holdsOthersUp: Bool
 
-  init(_ parameters: [Parameter], result: Schema, holdsOthersUp: Bool) {
+  init(_ parameters: [Parameter], result: Schema, holdsOthersUp: Bool, takesMessage: Bool) {
     self.holdsOthersUp = holdsOthersUp
+    self.takesMessage = takesMessage
     func takes(_ name: ParameterName) -> Bool { parameters.contains { $0.name == name } }
     session = takes(.sessionID)
     isOfOneSession = takes(.session) || parameters.contains { $0.name == .sessionID && $0.isRequired }
@@ -38,6 +45,9 @@ struct Need: Sendable {
     shows = result.isRecord("Session")
     queue = takes(.queue)
     work = takes(.workID) && takes(.payload)
+    workGroup = work && takes(.group)
+    lease = takes(.workID) && takes(.fence)
+    claim = takes(.queue) && takes(.lease) && takes(.limit)
   }
 
   /// Whether a method is about one task, be it one that it makes.
@@ -48,6 +58,7 @@ struct Need: Sendable {
 
   /// Adds what a call of the method names.
   func add(_ call: Call, to needs: inout Needs) {
+    needs.addCall()
     if holdsOthersUp { needs.holdsOthersUp = true }
     if session, let id = call.optionalString(.sessionID) { add(session: id, call, to: &needs) }
     if task, let id = call.optionalString(.taskID) { needs.add(task: id) }
@@ -59,6 +70,10 @@ struct Need: Sendable {
     if rateKey { needs.add(rateKey: call.string(.key)) }
     if queue, call.has(.queue) { needs.add(queue: call.string(.queue)) }
     if work { needs.add(work: call.string(.workID), in: call.string(.queue)) }
+    if workGroup, let name = call.optionalString(.group) { needs.add(workGroup: name, in: call.string(.queue)) }
+    if lease { needs.add(lease: call.string(.workID), in: call.string(.queue)) }
+    if claim { needs.add(claimOf: Int(call.integer(.limit, default: 1)), in: call.string(.queue)) }
+    if takesMessage { needs.add(messageOf: call.string(.taskID)) }
     if nonce { needs.add(nonce: call.string(.nonce), of: call.owner.principal) }
   }
 

@@ -349,7 +349,8 @@ enum TaskMethods {
 
   private static let dequeue = Method(
     name: "dequeue_task_message", summary: "Takes the message at the front of a task's queue.", access: .write,
-    parameters: [taskID] + scope, result: .members([("exists", .boolean), ("message", .anyPayload), left]),
+    takesMessage: true, parameters: [taskID] + scope,
+    result: .members([("exists", .boolean), ("message", .anyPayload), left]),
     errors: [.taskNotFound],
     example: (#"{"task_id":"task-1"}"#, #"{"exists":true,"message":{"method":"ping"},"size":0}"#)
   ) { sidecar, call, writer in
