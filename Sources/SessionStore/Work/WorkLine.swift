@@ -245,7 +245,7 @@ extension Store {
   }
 
   /// That, or when the next event subscription lapses whose end is told there.
-  private func sooner(_ waking: Int64?, after time: Int64, in queue: String) throws -> Int64? {
+  func sooner(_ waking: Int64?, after time: Int64, in queue: String) throws -> Int64? {
     guard Self.tellsEnds(queue), let lapse = try nextLapse(after: time, endingIn: queue) else { return waking }
     return min(waking ?? lapse, lapse)
   }

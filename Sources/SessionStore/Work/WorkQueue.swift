@@ -170,7 +170,7 @@ extension Store {
       }
     }
     if !isAwake || isFull || hasMore || givenUp >= Self.givenUpAtMost { return now }
-    if let look, isUnchanged { return look.waking.map { max($0, now) } }
+    if let look, isUnchanged { return try sooner(look.waking, after: .min, in: claim.queue).map { max($0, now) } }
     return try nextWork(in: claim.queue, perGroup: claim.perGroup)
   }
 
