@@ -107,7 +107,7 @@ class Writer(threading.Thread):
 
 
 def started(address: str, binary: str, *options: str) -> Sidecar:
-    """A sidecar that has found its server. One that is to wait for it hardly may have to try again on a busy machine."""
+    """A sidecar that has found its server. One that hardly waits for it may have to try again on a busy machine."""
     deadline = time.monotonic() + PATIENCE
     while True:
         sidecar = Sidecar(*options, database=address, binary=binary)

@@ -211,7 +211,9 @@ class Tally:
 class World:
     """A store full of what belongs to others, and the process on it that strangers call."""
 
-    def __init__(self, form: Form, name: str, clock: Clock, *options: str, server: PostgresServer | None = None) -> None:
+    def __init__(
+        self, form: Form, name: str, clock: Clock, *options: str, server: PostgresServer | None = None
+    ) -> None:
         """On a file, or on a server that has the clock too and was started with `ServerStatements.SETTINGS`."""
         self.options, self.binary = options, str(form.binary)
         self.is_on_server = server is not None

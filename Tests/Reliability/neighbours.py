@@ -1,10 +1,10 @@
 """Two owners on one store, each beside itself alone: what one of them is answered and told is byte for byte what it
 would be if the other had never been there.
 
-Three processes run on files of their own, or on databases of a server. In the first both owners call, in the second and third only one of them does.
-Calls are made of every method that takes owners, with the other's ids too, and with ids that the other had before. What
-numbers and ids look like may differ, as they are counted for the whole store: so each world's calls are made from its
-own answers, and compared with these numbers taken off.
+Three processes run on files of their own, or on databases of a server. In the first both owners call, in the second and
+third only one of them does. Calls are made of every method that takes owners, with the other's ids too, and with ids
+that the other had before. What numbers and ids look like may differ, as they are counted for the whole store: so each
+world's calls are made from its own answers, and compared with these numbers taken off.
 """
 
 from __future__ import annotations
@@ -333,10 +333,10 @@ def run(form: Form, clock: Clock, server: PostgresServer | None = None, steps: i
     pick = random.Random(form.seed)
     calls, told, broken = 0, 0, []
     for number, owners in enumerate(PAIRS):
-        together, *alone = (
-            World(form, server.address(server.new_database()) if server else form.directory / f"pair-{number}-{name}.db",
-                  clock, owners)
-            for name in ("together", "first", "second"))  # fmt: skip
+        names = ("together", "first", "second")
+        places = ([server.address(server.new_database()) for _ in names] if server
+                  else [form.directory / f"pair-{number}-{name}.db" for name in names])  # fmt: skip
+        together, *alone = (World(form, place, clock, owners) for place in places)
         pair = Pair(owners, together, alone)
         pair.share()
         for step in range(steps or (LONG if form.is_long else SHORT)):

@@ -53,7 +53,8 @@ final class Method: Sendable {
   init(
     name: String, summary: String, access: Access, isTransactional: Bool = true, isRepeatable: Bool? = nil,
     isWatched: Bool = false, countsViolations: Bool = false, holdsOthersUp: Bool = false,
-    takesMessage: Bool = false, parameters: [Parameter], result: Schema, errors: [ErrorKind] = [], example: (params: String, result: String),
+    takesMessage: Bool = false, parameters: [Parameter], result: Schema, errors: [ErrorKind] = [],
+    example: (params: String, result: String),
     run: @escaping Handler
   ) {
     self.name = name
