@@ -235,6 +235,59 @@ def test_what_cannot_be_reached_is_told_in_one_line(postgres: PostgresServer, na
     assert PASSWORD not in done.stderr
 
 
+#: a server of another version, as far as it tells
+OLDER = """
+CREATE SCHEMA older;
+CREATE FUNCTION older.current_setting(name text) RETURNS text LANGUAGE sql AS $$
+  SELECT CASE name WHEN 'server_version_num' THEN '130014' WHEN 'server_version' THEN '13.14'
+    ELSE pg_catalog.current_setting(name) END
+$$
+"""
+
+
+def test_a_server_that_is_too_old_is_told(postgres: PostgresServer, name: str) -> None:
+    postgres.query(OLDER, database=name)
+    postgres.query(f"ALTER DATABASE {name} SET search_path = older, pg_catalog")
+    is_refused(answer("--database", postgres.address(name)), 73, "13.14", "14 or newer")
+    is_refused(command("status", "--database", postgres.address(name)), 73, "13.14", "14 or newer")
+
+
+def test_a_database_of_another_encoding_is_told(postgres: PostgresServer) -> None:
+    postgres.query("CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'")
+    is_refused(answer("--database", postgres.address("bytes")), 73, "SQL_ASCII", "createdb --encoding=UTF8")
+    postgres.drop("bytes")
+
+
+def test_the_way_to_it_is_encrypted_where_that_is_asked_for(tmp_path: Path) -> None:
+    """The server shows who it is by a certificate that somebody signed whom the address trusts, or it is not used."""
+    with PostgresServer() as server:
+        made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        for place in (server.data, tmp_path):
+            files = ["-keyout", place / "server.key", "-out", place / "server.crt"]
+            name = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+            subprocess.run([*made, *files, *name], check=True, capture_output=True)
+        for file in ("server.key", "server.crt"):
+            server.own(server.data / file)
+        server.stop()
+        server.settings["ssl"] = "on"
+        server.start()
+        database = server.new_database()
+        trusted = tmp_path / "trusted.crt"
+        trusted.write_bytes((server.data / "server.crt").read_bytes())
+        right = server.address(database, by_tcp=True, sslmode="verify-full", sslrootcert=str(trusted))
+        with closing(server.connect(database)) as watching, Sidecar(database=right).process as process:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(line(request("create_session", 1)))
+            assert b'"result"' in process.stdout.readline()
+            [(encrypted,)] = watching.execute(
+                "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+                "WHERE application_name LIKE 'mcp-session-store%'").fetchall()  # fmt: skip
+            assert encrypted
+            process.stdin.close()
+        wrong = right.replace(str(trusted), str(tmp_path / "server.crt"))
+        is_refused(answer("--database", wrong, "--busy-timeout", "100ms"), 75, "certificate verify failed")
+
+
 def test_without_libpq_it_says_what_to_install(postgres: PostgresServer, name: str, tmp_path: Path) -> None:
     (tmp_path / "none.c").write_text(
         "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <string.h>\n"
@@ -309,6 +362,38 @@ def test_a_backend_that_is_ended_is_replaced(postgres: PostgresServer, name: str
         until(lambda: not postgres.backends(name), "the backend is gone")
         assert sidecar.call("store_event", session_id="s", data=number)["id"] == number
         assert sidecar.call("event_count", session_id="s") == {"count": number}
+    assert sidecar.finish() == [] and sidecar.stderr() == ""
+
+
+#: fails so many times with the state that it is given
+IN_THE_WAY = """
+CREATE SEQUENCE {schema}.tries;
+CREATE FUNCTION {schema}.fail() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF nextval('{schema}.tries') <= {times} THEN RAISE EXCEPTION 'in the way' USING ERRCODE = '{state}'; END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER fail BEFORE INSERT ON {schema}.events FOR EACH ROW EXECUTE FUNCTION {schema}.fail()
+"""
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_what_others_were_in_the_way_of_is_done_again(
+    postgres: PostgresServer, name: str, spawn: Spawn, state: str
+) -> None:
+    """A serialization failure and a deadlock: the whole group again, then each request alone, and not for ever."""
+    sidecar = spawn(database=postgres.address(name))
+    sidecar.call("create_session", session_id="s", status="active")
+    postgres.query(IN_THE_WAY.format(schema=SCHEMA, times=3, state=state), database=name)
+    sidecar.send(*(request("store_event", number, session_id="s", data=number) for number in range(1, 6)))
+    assert [sidecar.receive()["result"]["id"] for _ in range(5)] == [1, 2, 3, 4, 5]
+    [(tries,)] = postgres.query(f"SELECT last_value FROM {SCHEMA}.tries", database=name)
+    assert tries > 3
+    postgres.query(f"ALTER SEQUENCE {SCHEMA}.tries MINVALUE -1000000 RESTART -1000000", database=name)
+    refused = sidecar.refusal("store_event", session_id="s", data=6)
+    assert (refused.kind, refused.data["outcome"]) == ("database_busy", "not_applied")
+    postgres.query(f"DROP TRIGGER fail ON {SCHEMA}.events", database=name)
+    assert sidecar.call("store_event", session_id="s", data=6)["id"] == 6
     assert sidecar.finish() == [] and sidecar.stderr() == ""
 
 
