@@ -19,6 +19,7 @@ enum StoreRules {
     "Tasks/Tasks.swift": "the look-up by id, which compares the owners, and what has lapsed",
     "EventSubscriptions/EventSubscriptions.swift": "the look-up by id, which compares the owners, and what has lapsed",
     "Work/WorkGroup.swift": "groups belong to the queues, which are the server's",
+    "Work/WorkLine.swift": "what is ready is for whichever worker asks first",
     "Work/WorkList.swift": "what is settled goes whoever's it was, and rows that were found for an owner",
     "Work/WorkReader.swift": "whoever waits for work is a worker",
     "Work/WorkQueue.swift": "workers are the server's own, and a fence is a key",
