@@ -96,7 +96,7 @@ struct Parameters {
   mutating func set(_ index: Int32, _ array: ArrayValue) {
     guard let kind = array.kind.array else { return }
     let start = bytes.count
-    bytes += array.value
+    array.append(to: &bytes)
     note(index, kind, from: start)
   }
 
@@ -159,11 +159,9 @@ struct ArrayValue {
 
   /// https://github.com/postgres/postgres/blob/master/src/backend/utils/adt/arrayfuncs.c, array_recv: dimensions,
   /// whether there are NULLs, the type of the elements, how many, the index of the first.
-  var value: [UInt8] {
-    var value: [UInt8] = []
-    value.reserveCapacity(20 + elements.count)
-    for field in [1, hasNull ? 1 : 0, Int32(bitPattern: kind.rawValue), count, 1] { value.append(bigEndian: field) }
-    return value + elements
+  func append(to bytes: inout [UInt8]) {
+    for field in [1, hasNull ? 1 : 0, Int32(bitPattern: kind.rawValue), count, 1] { bytes.append(bigEndian: field) }
+    bytes += elements
   }
 }
 

@@ -83,8 +83,9 @@ struct Server {
       // A copy of just what came: the group keeps it, and a parent that writes little at a time must not make it keep
       // whole buffers.
       case .bytes(let count):
-        sidecar.receive(Array(buffer[..<count]))
-        if sidecar.collects { try readMore(behind: count) }
+        var bytes = Array(buffer[..<count])
+        if sidecar.collects { readMore(behind: &bytes) }
+        sidecar.receive(bytes)
         try runLines()
       case .wouldBlock: break
       case .ended: inputEnded = true
@@ -99,11 +100,11 @@ struct Server {
   }
 
   /// Where nothing may join a group that has begun, all that is at hand is read before it does.
-  private mutating func readMore(behind count: Int) throws(Failure) {
-    var count = count
-    while count < Sidecar.collectedBytes, inputIsWaiting, case .bytes(let more) = System.read(input, into: &buffer) {
-      sidecar.receive(Array(buffer[..<more]))
-      count += more
+  private mutating func readMore(behind bytes: inout [UInt8]) {
+    while bytes.count < Sidecar.collectedBytes, inputIsWaiting,
+      case .bytes(let more) = System.read(input, into: &buffer)
+    {
+      bytes += buffer[..<more]
     }
   }
 

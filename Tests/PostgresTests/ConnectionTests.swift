@@ -467,6 +467,15 @@ final class TestDatabase: Sendable {
     #expect(error?.kind == .unfit && error?.sentence.contains("SQL_ASCII") == true)
   }
 
+  /// PostgreSQL's own compression takes as long as all else that a backend does for what is stored.
+  @Test func rowsAreCompressedWithLZ4UnlessSomebodyHasSaidOtherwise() throws {
+    let knows = try connection.texts(
+      "SELECT 1::text FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)")
+    #expect(try connection.compression == (knows.isEmpty ? "pglz" : "lz4"))
+    try connection.run("ALTER DATABASE \(database.name) SET default_toast_compression = 'pglz'")
+    #expect(try database.connect().compression == "pglz")
+  }
+
   @Test func aLibraryThatIsNotThereIsNamedWithItsPackage() {
     let error = #expect(throws: PostgresError.self) { try Libpq(named: "libpq.so.nowhere") }
     #expect(error?.kind == .noLibrary && error?.sentence.contains("apt-get install libpq5") == true)

@@ -58,6 +58,7 @@ final class Pooler {
   private func group(_ connection: PostgresConnection, _ values: Range<Int64>) throws {
     try connection.begin(.group)
     #expect(try connection.texts("SELECT current_setting('lock_timeout')") == ["5s"])
+    #expect(try connection.compression == "lz4")
     for value in values {
       let insert = connection.statement("INSERT INTO t (a, b) VALUES ($1, $2)")
       insert.bind(1, value)

@@ -91,6 +91,11 @@ extension PostgresConnection {
     return texts
   }
 
+  /// with what rows are compressed
+  var compression: String? {
+    get throws { try texts("SELECT current_setting('default_toast_compression')").first ?? nil }
+  }
+
   func integers(_ sql: String) throws -> [Int64] {
     let select = statement(composed: sql)
     var integers: [Int64] = []

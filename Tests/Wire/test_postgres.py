@@ -53,6 +53,28 @@ def is_answered(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0 and done.stderr == "" and '"result":{"session_id"' in done.stdout, done
 
 
+# --- Rows
+
+
+def test_rows_are_compressed_with_what_is_quick(name: str, postgres: PostgresServer) -> None:
+    """With PostgreSQL's own only where somebody has said so, or the server can do nothing else."""
+
+    def stored(session: str) -> object:
+        sidecar = Sidecar(database=postgres.address(name))
+        try:
+            sidecar.call("create_session", session_id=session)
+            sidecar.call("store_event", session_id=session, data="again and " * 1_000)
+        finally:
+            sidecar.kill()
+        sql = f"SELECT pg_column_compression(data) FROM {SCHEMA}.events ORDER BY session DESC LIMIT 1"
+        return postgres.query(sql, database=name)[0][0]
+
+    known = postgres.query("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")[0][0]
+    assert stored("a") == ("lz4" if "lz4" in known else "pglz")
+    postgres.query(f"ALTER DATABASE {name} SET default_toast_compression = 'pglz'")
+    assert stored("b") == "pglz"
+
+
 # --- Numbers
 
 

@@ -10,12 +10,18 @@ final class Call {
   /// which of `given` is each parameter, by the raw value of its name, and one more; 0: none. Of bytes, since each
   /// record of a list gets a table of its own.
   private var places = [UInt8](repeating: 0, count: ParameterName.allCases.count)
-  private var given: [(name: ParameterName, range: Range<Int>)] = []
+  private var given: [Given] = []
   private var path = ""
   private var payloadLimit = 0
   /// for ``openRecord(_:_:)``: every append to a log reads one
   private lazy var inner = Call()
   private var members: [JSONMember] = []
+
+  /// A parameter, and where its value stands.
+  struct Given {
+    let name: ParameterName
+    let range: Range<Int>
+  }
 
   init() {}
 
@@ -29,10 +35,7 @@ final class Call {
     _ members: [JSONMember], of text: ArraySlice<UInt8>, _ parameters: [Parameter], path: String = "",
     isOpen: Bool = false, payloadLimit: Int
   ) throws {
-    while let last = given.popLast() { places[last.name.rawValue] = 0 }
-    self.text = text
-    self.path = path
-    self.payloadLimit = payloadLimit
+    begin(text, path, payloadLimit)
     let span = text.span
     for member in members {
       guard let parameter = Self.find(member.name, span, in: parameters) else {
@@ -43,13 +46,38 @@ final class Call {
         throw StoreError.invalidParameter(name: path + parameter.name.wire, expected: "each parameter once")
       }
       try check(parameter, member.value, span)
-      given.append((parameter.name, member.value))
-      places[parameter.name.rawValue] = UInt8(given.count)
+      take(Given(name: parameter.name, range: member.value))
     }
     for parameter in parameters where parameter.isRequired && !isOpen && isMissing(parameter) {
       throw StoreError.invalidParameter(
         name: path + parameter.name.wire, expected: parameter.type.expectation + "; it is required")
     }
+  }
+
+  /// Takes parameters that were taken and checked before: see ``append(to:)``.
+  func load(_ given: ArraySlice<Given>, of text: ArraySlice<UInt8>, payloadLimit: Int) {
+    begin(text, "", payloadLimit)
+    for parameter in given { take(parameter) }
+  }
+
+  /// Appends the parameters to others that are kept.
+  /// - Returns: which of them they are
+  func append(to kept: inout [Given]) -> Range<Int> {
+    let start = kept.count
+    for parameter in given { kept.append(parameter) }
+    return start..<kept.count
+  }
+
+  private func begin(_ text: ArraySlice<UInt8>, _ path: String, _ payloadLimit: Int) {
+    while let last = given.popLast() { places[last.name.rawValue] = 0 }
+    self.text = text
+    self.path = path
+    self.payloadLimit = payloadLimit
+  }
+
+  private func take(_ parameter: Given) {
+    given.append(parameter)
+    places[parameter.name.rawValue] = UInt8(given.count)
   }
 
   /// The parameter that a member names, however it is spelled.

@@ -169,15 +169,16 @@ package final class Sidecar {
 
   /// Runs the units of one line: within the answer to a batch nothing else may stand.
   private func runCollectedLine() {
-    while let unit = collected.units.popFirst() {
-      run(unit)
+    while let next = collected.popFirst() {
+      let unit = next.unit
+      run(unit, next.request)
       if !unit.isInBatch || unit.closesBatch { return }
     }
   }
 
   /// Runs a last line that had no newline, and closes the group. Only when there are no lines left.
   package func endInput() {
-    if phase != .failed, let line = lines.finish() { for unit in Self.units(of: line) { run(unit) } }
+    if phase != .failed, let line = lines.finish() { run(line) }
     closeGroup()
   }
 
@@ -190,18 +191,12 @@ package final class Sidecar {
     }
   }
 
-  static func units(of line: LineReader.Line) -> [Unit] {
-    switch line {
-    case .tooLong(let prefix): [.tooLong(prefix)]
-    case .complete(let text): Unit.batch(text) ?? [Unit(text)]
-    }
-  }
-
   // MARK: - Groups
 
-  private func run(_ unit: Unit) {
+  /// - Parameter collected: what it turned out to be, if that is known
+  private func run(_ unit: Unit, _ collected: CollectedRequest? = nil) {
     let start = host.monotonic()
-    let (request, targets) = parseForGroup(unit)
+    let (request, targets) = parseForGroup(unit, collected)
     // The commit before it failed, or one earlier in its batch: it is answered, but nothing is run any more.
     if phase == .failed, let failure { return refuse([unit], RPCError.of(failure)) }
     let mark = group.answers.mark
@@ -223,8 +218,8 @@ package final class Sidecar {
   }
 
   /// Parses a unit, and closes the group first when the unit may not share it.
-  private func parseForGroup(_ unit: Unit) -> (ParsedRequest, Watched.Targets?) {
-    let request = parse(unit)
+  private func parseForGroup(_ unit: Unit, _ collected: CollectedRequest?) -> (ParsedRequest, Watched.Targets?) {
+    let request = parse(unit, collected)
     let targets = targets(request.method)
     guard group.state == .open else {
       watched.removeAll()
@@ -233,7 +228,7 @@ package final class Sidecar {
     if !standsApart(request.method, targets), targets.map(watched.admits) ?? true { return (request, targets) }
     closeGroup(before: unit)
     watched.removeAll()
-    let again = parse(unit)
+    let again = parse(unit, collected)
     return (again, self.targets(again.method))
   }
 
