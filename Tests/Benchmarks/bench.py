@@ -37,7 +37,7 @@ class Sizes:
     client_lone_events: int = 2_000
     client_batches: int = 20
     client_replayed: int = 1_000
-    client_replays: int = 10
+    client_replays: int = 20
     event_loop_seconds: int = 10
     #: whatever a measure asks for
     most_sessions: int = 10_000_000

@@ -206,7 +206,10 @@ class EventStore(SDKEventStore):
         mark = _mark(self.session_id, cursor.name, cursor.tag)  # of all of them
         async with aclosing(self._pages(cursor, page)) as pages:
             async for events in pages:
-                for event in events:
+                events.reverse()
+                while events:
+                    # What is sent lives no longer: of what lives together Python looks for garbage more often.
+                    event = events.pop()
                     if event["event_type"] in NOT_REPLAYED:
                         continue
                     message = _read_message(event["data"])
