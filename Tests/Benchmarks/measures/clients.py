@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 
 from bench import Bench, Failed
 from event_stores import CONTENDERS, Contender
@@ -96,23 +97,25 @@ def rows(figure: str, goal: Goal) -> tuple[Row, ...]:
 
 class LoneEvents(EventMeasure):
     name = "client_one_at_a_time"
-    rows = rows("store_event through the Python adapter, one at a time", at_least(1.6))
+    rows = rows("store_event through the Python adapter, one at a time, p50", at_least(1.6))
 
     async def measured(self, contender: type[Contender]) -> float:
         count = self.bench.sizes.client_lone_events
         async with self.opened(contender) as opened:
             store, stream = opened.store(0), opened.stream(0, 1)
             await store.store_event(stream, None)
-            begun = time.perf_counter()
-            ids = [await store.store_event(stream, message(number)) for number in range(count)]
-            seconds = time.perf_counter() - begun
+            ids, samples = [], []
+            for number in range(count):
+                begun = time.perf_counter()
+                ids.append(await store.store_event(stream, message(number)))
+                samples.append(time.perf_counter() - begun)
             await check(opened, ids, -10, 9)
-        return count / seconds
+        return 1 / median(samples)
 
 
 class ConcurrentEvents(EventMeasure):
     name = "client_at_once"
-    rows = rows("store_event through the Python adapter, 500 at once on streams of their own", at_least(4))
+    rows = rows("store_event through the Python adapter, 500 at once on streams of their own, p50", at_least(4))
 
     async def measured(self, contender: type[Contender]) -> float:
         sizes = self.bench.sizes
@@ -121,19 +124,20 @@ class ConcurrentEvents(EventMeasure):
             for session in range(SESSIONS):
                 await opened.store(session).store_event(opened.stream(session, 0), None)
             ids: list[str] = []
-            begun = time.perf_counter()
+            samples = []
             for batch in range(sizes.client_batches):
+                begun = time.perf_counter()
                 ids += await asyncio.gather(*(
                     opened.store(session).store_event(opened.stream(session, number), message(batch))
                     for session, number in streams))
-            seconds = time.perf_counter() - begun
+                samples.append(time.perf_counter() - begun)
             await check(opened, ids, 0, sizes.client_batches - 1)
-        return sizes.client_batches * AT_ONCE / seconds
+        return AT_ONCE / median(samples)
 
 
 class Replays(EventMeasure):
     name = "client_replay"
-    rows = rows("replay of 1,000 events through the Python adapter", at_least(2.5))
+    rows = rows("replay of 1,000 events through the Python adapter, p50", at_least(2.5))
 
     async def measured(self, contender: type[Contender]) -> float:
         sizes = self.bench.sizes
@@ -143,14 +147,14 @@ class Replays(EventMeasure):
             for number in range(1, sizes.client_replayed + 1):
                 await opened.store(0).store_event(stream, message(number))
             expected = [message(number).params for number in range(1, sizes.client_replayed + 1)]
-            seconds = 0.0
+            samples = []
             for _ in range(sizes.client_replays):
                 begun = time.perf_counter()
                 found = await replay(opened, 0, first)
-                seconds += time.perf_counter() - begun
+                samples.append(time.perf_counter() - begun)
                 if [event.message.params for event in found] != expected:
                     raise Failed(f"{opened.name}: the replay is not what was stored")
-        return sizes.client_replays * sizes.client_replayed / seconds
+        return sizes.client_replayed / median(samples)
 
 
 class EventLoopDelay:
