@@ -358,6 +358,33 @@ import Testing
     #expect(try restarted.event("s") == 101)
   }
 
+  /// A page that is written twice between two checkpoints is copied once, and in a large file that takes longer.
+  @Test func theLogOfALargeFileMayGrowLonger() throws {
+    let test = try open(path)
+    let file = try #require(test.store.file)
+    try file.connection.execute("CREATE TABLE filler (bytes BLOB)")
+    /// Fills the log, and the file behind it by as many pages.
+    func fill(to pages: Int) throws {
+      while file.connection.walPages < pages {
+        let left = (pages - file.connection.walPages) * 4_000
+        try file.connection.execute("INSERT INTO filler VALUES (zeroblob(\(left)))")
+      }
+    }
+    for _ in 0..<5 {
+      #expect(!test.store.checkpointIsDue)
+      try fill(to: 4_000)
+      #expect(test.store.checkpointIsDue)
+      #expect(try test.store.checkpoint() >= 4_000)
+    }
+    let limit = try Int(file.connection.pragma("page_count")) / 4
+    #expect(limit > 4_600)
+    try fill(to: 4_500)
+    #expect(!test.store.checkpointIsDue)
+    try fill(to: limit)
+    #expect(test.store.checkpointIsDue)
+    #expect(OpenedFile.checkpointPages(inDatabaseOf: .max) == 15_000)
+  }
+
   // MARK: - Migrations
 
   private static let addsANote = """

@@ -593,9 +593,6 @@ package final class Store {
   /// such as "15.18"; nil on a file
   package var serverVersion: String? { writer?.server.version }
 
-  /// pages that the write-ahead log may hold before a checkpoint is due
-  package static var checkpointPages: Int { OpenedFile.checkpointPages }
-
   package var checkpointIsDue: Bool { file?.checkpointIsDue ?? false }
 
   /// Copies the write-ahead log into the file, unless another process holds the lock right now or a group is open.
