@@ -31,6 +31,8 @@ from sidecar import Sidecar
 SIDECARS = 4
 #: seconds that a sidecar tries to reach the server again before it refuses what it was asked
 PATIENT = ("--busy-timeout", "60s")
+#: faults that come one after the other, whether the sidecars have found their server again or not
+IN_A_ROW = 20
 
 
 @dataclass
@@ -84,11 +86,13 @@ class Machines:
         return Finding(promise, f"{tried}; {ledger.tried()}", broken)
 
     def under(self, count: int, pause: float, fault: Callable[[], object], fleet: Fleet) -> None:
-        """Does it so often while the fleet writes, then lets it go on in peace."""
-        for _ in range(count):
+        """Does it so often while the fleet writes, and lets it go on in peace then and in between: however slow the
+        machine is, the server is never away for as long as a sidecar waits."""
+        for number in range(1, count + 1):
             time.sleep(self.pick.random() * pause)
             fault()
-        fleet.goes_on()
+            if number % IN_A_ROW == 0 or number == count:
+                fleet.goes_on()
 
 
 def races(machines: Machines) -> list[Finding]:

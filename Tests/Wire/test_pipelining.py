@@ -163,6 +163,10 @@ def test_grouping_is_never_visible(seed: int, spawn: Callable[..., Sidecar], pla
     assert sum("result" in answer for answer in found if isinstance(answer, dict)) > 100
 
 
+#: so that no lease lapses meanwhile, however slow the machine is
+LONG_LEASE = {"lease": 86_400_000}
+
+
 class QueueScript:
     """Random calls about work and about messages of tasks. Workers settle what they were given, and what they were not:
     so each call is made from the answers to those before it."""
@@ -183,9 +187,10 @@ class QueueScript:
         active = {"active": pick.choice([True, False])}
         choices: list[tuple[int, str, dict[str, Any]]] = [
             (12, "enqueue_work", {**item, "payload": self.count, **group, **position}),
-            (8, "claim_work", {**queue, "limit": pick.choice([1, 1, 3, 70]), "per_group": pick.choice([1, 1, 2])}),
+            (8, "claim_work", {**queue, "limit": pick.choice([1, 1, 3, 70]), "per_group": pick.choice([1, 1, 2]),
+                                **LONG_LEASE}),
             (14, "settle_work", {**held, "outcome": pick.choice(["done", "done", "dead", "retry", "release"])}),
-            (3, "renew_work", held),
+            (3, "renew_work", {**held, **LONG_LEASE}),
             (2, "cancel_work", pick.choice([item, {**queue, "group": "g"}])),
             (2, "revive_work", queue),
             (2, "list_work", queue),

@@ -275,7 +275,7 @@ def test_a_server_that_is_too_old_is_told(postgres: PostgresServer, name: str) -
 
 
 def test_a_database_of_another_encoding_is_told(postgres: PostgresServer) -> None:
-    postgres.query("CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'")
+    postgres.query("CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'")
     is_refused(answer("--database", postgres.address("bytes")), 73, "SQL_ASCII", "createdb --encoding=UTF8")
     postgres.drop("bytes")
 
@@ -297,17 +297,16 @@ def test_the_way_to_it_is_encrypted_where_that_is_asked_for(tmp_path: Path) -> N
         trusted = tmp_path / "trusted.crt"
         trusted.write_bytes((server.data / "server.crt").read_bytes())
         right = server.address(database, by_tcp=True, sslmode="verify-full", sslrootcert=str(trusted))
-        with closing(server.connect(database)) as watching, Sidecar(database=right).process as process:
-            assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(line(request("create_session", 1)))
-            assert b'"result"' in process.stdout.readline()
-            [(encrypted,)] = watching.execute(
+        sidecar = Sidecar(database=right)
+        try:
+            sidecar.call("create_session")
+            assert server.query(
                 "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
-                "WHERE application_name LIKE 'mcp-session-store%'").fetchall()  # fmt: skip
-            assert encrypted
-            process.stdin.close()
+                "WHERE application_name LIKE 'mcp-session-store%'") == [(True,)]  # fmt: skip
+        finally:
+            sidecar.kill()
         wrong = right.replace(str(trusted), str(tmp_path / "server.crt"))
-        is_refused(answer("--database", wrong, "--busy-timeout", "100ms"), 75, "certificate verify failed")
+        is_refused(answer("--database", wrong), 73, "certificate verify failed")
 
 
 def test_without_libpq_it_says_what_to_install(postgres: PostgresServer, name: str, tmp_path: Path) -> None:
