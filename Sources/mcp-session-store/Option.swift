@@ -200,6 +200,10 @@ extension Option {
       "Log and audit",
       [
         Option(
+          name: "--max-log-entries-per-session", placeholder: "N", defaultText: "0",
+          summary: "entries kept of one session's log, the newest; 0: no cap",
+          value: .count(\.limits.maxLogEntriesPerSession, minimum: 0)),
+        Option(
           name: "--log-dedup-window", placeholder: "N", defaultText: "10000",
           summary: "message ids of a session's log that stay known; 0: 1,000,000, the most",
           value: .count(\.limits.logDedupWindow, minimum: 0)),
@@ -223,6 +227,10 @@ extension Option {
           name: "--max-audit-events", placeholder: "N", defaultText: "10000",
           summary: "lifecycle changes kept, and as many security events; 0: no cap",
           value: .count(\.limits.maxAuditEvents, minimum: 0)),
+        Option(
+          name: "--audit-retention", placeholder: "TIME", defaultText: "0",
+          summary: "how long an event of the audit trail is kept from being erased; 0: up to that cap",
+          value: .duration(\.limits.auditRetention)),
       ])
   }
 
@@ -295,6 +303,14 @@ extension Option {
       name: "--retain-ended", placeholder: "TIME", defaultText: "0",
       summary: "how long a session that ended is kept, as the sidecar has it",
       value: .duration(\.limits.retainEnded), hasVariable: true)
+  }
+
+  /// what decides how many events of the audit trail are due
+  static var auditRetention: Option {
+    Option(
+      name: "--audit-retention", placeholder: "TIME", defaultText: "0",
+      summary: "how long an event of the audit trail is kept, as the sidecar has it",
+      value: .duration(\.limits.auditRetention), hasVariable: true)
   }
 
   static var tenant: Option {

@@ -163,8 +163,8 @@ import Testing
     let again = try test.store.maintain()
     #expect(again.swept.sessions == 0 && again.swept.tasks == 0)
     let waiting = try test.read { try $0.summary(waiting: true).waiting }
-    #expect(waiting?.held.map(\.count) == [Int64(many), Int64(many), Int64(many)])
-    #expect(waiting?.due.map(\.count) == [0, 0, 0])
+    #expect(waiting?.held.map(\.count) == [Int64(many), Int64(many), Int64(many), 0, 0, 0])
+    #expect(waiting?.due.map(\.count) == [0, 0, 0, 0, 0, 0])
     #expect(try test.problems().isEmpty)
     try lift(test)
     try sweep(test)
@@ -393,7 +393,272 @@ import Testing
     try sweep(test)
     #expect(try test.rows("tasks") == 0)
     #expect(try test.read { $0.effectiveRetention(of: "acme") }.maxTaskTTL == 1_000)
-    let usual = Retention(retainEnded: 0, maxEventsPerSession: 10_000)
+    let usual = Retention(
+      retainEnded: 0, maxEventsPerSession: 10_000, maxLogEntriesPerSession: 0, auditRetention: 0)
     #expect(try test.read { $0.effectiveRetention(of: "other") } == usual)
+  }
+
+  // MARK: - Of the log
+
+  private func append(
+    _ id: String, _ message: String? = nil, checkpoint: Bool = false, large: Bool = false, to test: TestStore
+  ) throws -> (seq: Int64, isDuplicate: Bool) {
+    let text = String(repeating: "x", count: large ? PayloadLines.maxBytes : 0)
+    let entry = try JSONText(#"{"message_id":"\#(message ?? "")","text":"\#(text)"}"#)
+    return try test.write {
+      try $0.appendLogEntry(
+        id, NewLogEntry(entry, messageID: message, kind: checkpoint ? .checkpoint : nil), deduplicate: true,
+        owner: .server)
+    }
+  }
+
+  private func log(
+    _ id: String, fromCheckpoint: Bool = false, in test: TestStore
+  ) throws -> (seqs: [Int64], page: LogPage) {
+    var seqs: [Int64] = []
+    let page = try test.read { store in
+      try store.loadLog(
+        id, after: 0, kind: nil, fromCheckpoint: fromCheckpoint, limit: 10_000, owner: .server
+      ) { row in
+        seqs.append(row.seq)
+        return true
+      }
+    }
+    return (seqs, page)
+  }
+
+  @Test func logEntriesAreCountedAsTheirTenantSays() throws {
+    let test = try TestStore { $0.maxLogEntriesPerSession = 4 }
+    try test.write { try $0.setRetention(of: "acme", Retention(maxLogEntriesPerSession: 2)) }
+    for (id, owner) in [("s", Self.ada), ("other", .server)] {
+      try test.create(id, owner: owner)
+      for number in 1...6 { _ = try append(id, "m\(number)", to: test) }
+    }
+    #expect(try log("s", in: test).seqs == [5, 6])
+    #expect(try log("other", in: test).seqs == [3, 4, 5, 6])
+    #expect(try log("s", in: test).page.oldestSeq == 5)
+    #expect(test.store.counters.logEntries == 6)
+    // A message whose entry is gone is known, in this process and in the next.
+    for _ in 0..<2 {
+      #expect(try append("s", "m1", to: test) == (1, true))
+      #expect(try append("s", "m6", to: test) == (6, true))
+      if test.path != ":memory:" { try test.reopen { $0.maxLogEntriesPerSession = 4 } }
+    }
+    // 0: any number, whatever the option says.
+    try test.write { try $0.setRetention(of: "acme", Retention(maxLogEntriesPerSession: 0)) }
+    for _ in 0..<9 { _ = try append("s", to: test) }
+    #expect(try log("s", in: test).seqs.count == 11)
+    #expect(try test.problems().isEmpty)
+  }
+
+  @Test func aCheckpointGoesAsAnyOtherEntryDoes() throws {
+    let test = try TestStore()
+    try test.write { try $0.setRetention(of: "acme", Retention(maxLogEntriesPerSession: 3)) }
+    try test.create("s", owner: Self.ada)
+    _ = try append("s", to: test)
+    _ = try append("s", checkpoint: true, to: test)
+    _ = try append("s", to: test)
+    #expect(try log("s", fromCheckpoint: true, in: test).seqs == [2, 3])
+    for _ in 0..<2 { _ = try append("s", to: test) }
+    #expect(try log("s", fromCheckpoint: true, in: test).seqs == [3, 4, 5])
+    let checkpoint = NewLogEntry("{}", kind: .checkpoint)
+    let compacted = try test.write { try $0.compactLog("s", checkpoint, owner: Self.ada) }
+    #expect(compacted == (3, 6))
+    let entries = (0..<5).map { _ in NewLogEntry("{}") }
+    let replaced = try test.write { try $0.replaceLog("s", entries, owner: Self.ada) }
+    #expect(replaced?.first == 7 && replaced?.last == 11)
+    #expect(try log("s", in: test).seqs == [9, 10, 11])
+    #expect(try test.problems().isEmpty)
+  }
+
+  /// In rows of several, with rows of one among them, over many batches: what is gone is never read again, and its rows
+  /// do not stay.
+  @Test func rowsOfALogGoInBulk() throws {
+    let test = try TestStore()
+    try test.write { try $0.setRetention(of: "acme", Retention(maxLogEntriesPerSession: 40)) }
+    try test.create("s", owner: Self.ada)
+    for group in 0..<40 {
+      try test.write { store in
+        for number in 0..<25 {
+          let large = group % 7 == 3 && number == 9
+          let text = String(repeating: "x", count: large ? PayloadLines.maxBytes : 3)
+          let id = "\(group)-\(number)"
+          let entry = try JSONText(#"{"message_id":"\#(id)","text":"\#(text)"}"#)
+          _ = try store.appendLogEntry(
+            "s", NewLogEntry(entry, messageID: id), deduplicate: true, owner: .server)
+        }
+      }
+      let last = Int64(group + 1) * 25
+      #expect(try log("s", in: test).seqs == Array(max(1, last - 39)...last))
+      #expect(test.store.counters.logEntries == min(last, 40))
+      #expect(try test.problems().isEmpty)
+    }
+    #expect(try Int64(test.storedLogEntries().count) < 40 + Store.trimBatch + 25)
+    #expect(try append("s", "0-0", to: test) == (1, true))
+    #expect(try append("s", "39-24", to: test) == (1_000, true))
+    try test.write { _ = try $0.deleteSession("s", owner: .server, deleteTasks: true) }
+    #expect(try test.rows("log_entries") == 0 && test.rows("log_message_ids") == 0)
+    #expect(test.store.counters.logEntries == 0)
+  }
+
+  // MARK: - What a sweep lets go
+
+  /// Whoever has a retention from now on, or a lower one, keeps to it with the next sweep, however much that is, and
+  /// what is held stays until it is not.
+  @Test func sweepsLetGoWhatIsBeyondTheCounts() throws {
+    let test = try TestStore()
+    let others = Owner(tenant: .named("other"), principal: .unspecified)
+    let sessions = [("ada", Self.ada), ("bob", Self.bob), ("other", others), ("nobody", .server)]
+    for (id, owner) in sessions {
+      try test.create(id, owner: owner)
+      try test.write { store in
+        for number in 0..<700 {
+          _ = try store.storeEvent(
+            id, NewEvent(data: "1", streamID: number % 100 == 0 ? "rare" : "stream"), owner: .server)
+          _ = try store.appendLogEntry(
+            id, NewLogEntry("{}", messageID: "m\(number)"), deduplicate: false, owner: .server)
+        }
+      }
+    }
+    try hold(test)
+    let retention = Retention(maxEventsPerSession: 3, maxLogEntriesPerSession: 5)
+    try test.write { try $0.setRetention(of: "acme", retention) }
+    let waiting = try test.read { try $0.summary(waiting: true).waiting }
+    #expect(waiting?.due.suffix(3).map(\.count) == [697, 695, 0])
+    #expect(waiting?.held.suffix(3).map(\.count) == [697, 695, 0])
+    var slices = 0
+    while slices < 2_000 {
+      slices += 1
+      test.store.beginRequest()
+      if try !test.store.sweepSlice().hasMore { break }
+    }
+    #expect(slices < 2_000)
+    for (id, _) in sessions {
+      let (events, entries) = id == "bob" ? (3, 5) : (700, 700)
+      #expect(try test.events(id).ids == Array(Int64(701 - events)...700), "\(id)")
+      #expect(try log(id, in: test).seqs == Array(Int64(701 - entries)...700), "\(id)")
+    }
+    let gap = try test.events("bob", stream: "rare").page.gap
+    #expect(gap == EventGap(dropped: 7, oldestAvailable: nil))
+    #expect(try test.storedLogEntries().filter { $0.seq == 700 }.count == 4)
+    #expect(try test.problems().isEmpty)
+    #expect(try append("bob", "m3", to: test) == (4, true))
+    try lift(test)
+    try sweep(test)
+    #expect(try test.events("ada").ids == [698, 699, 700])
+    #expect(try log("ada", in: test).seqs == [696, 697, 698, 699, 700])
+    #expect(try test.problems().isEmpty)
+  }
+
+  @Test func aSearchGoesThroughAllSessionsAndThenNoMore() throws {
+    let test = try TestStore()
+    let many = Store.lookedAtOnce + 30
+    try test.write { store in
+      for number in 0..<many {
+        var new = NewSession()
+        new.sessionID = "s\(number)"
+        _ = try store.createSession(new, owner: number % 2 == 0 ? Self.ada : Self.bob)
+        for _ in 0..<(number % 50 == 0 ? 3 : 1) {
+          _ = try store.appendLogEntry("s\(number)", NewLogEntry("{}"), deduplicate: false, owner: .server)
+        }
+      }
+      try store.setRetention(of: "acme", Retention(maxLogEntriesPerSession: 1))
+    }
+    try sweep(test)
+    #expect(test.store.counters.logEntries == Int64(many))
+    #expect(test.store.countSearch.tenants?.isEmpty == true)
+    #expect(try test.problems().isEmpty)
+  }
+
+  // MARK: - Of the audit trail
+
+  private func trail(_ test: TestStore) throws -> [String] {
+    var found: [String] = []
+    _ = try test.read { store in
+      try store.listAuditEvents(AuditFilter(), after: 0, limit: 10_000) { event in
+        found.append("\(event.type) \(event.sessionID ?? event.message ?? "")")
+        return true
+      }
+    }
+    return found
+  }
+
+  @Test func auditEventsAreErasedAtTheAgeThatTheirTenantSays() throws {
+    let test = try TestStore { $0.auditRetention = 100_000 }
+    let others = Owner(tenant: .named("other"), principal: .unspecified)
+    try test.write { try $0.setRetention(of: "acme", Retention(auditRetention: 10_000)) }
+    try test.write { try $0.setRetention(of: "other", Retention(auditRetention: 0)) }
+    try hold(test)
+    for (id, owner) in [("ada", Self.ada), ("bob", Self.bob), ("other", others), ("nobody", .server)] {
+      try test.create(id, owner: owner)
+    }
+    let all = try trail(test)
+    #expect(all.count == 7)
+    let rows = try test.rows("audit_events")
+    let head = try test.read { try $0.auditHead() }
+    test.now += 9_999
+    try sweep(test)
+    #expect(try trail(test) == all)
+    test.now += 10_001
+    #expect(try test.read { try $0.summary(waiting: true).waiting?.due.last?.count } == 2)
+    #expect(try test.read { try $0.summary(waiting: true).waiting?.held.last?.count } == 1)
+    try sweep(test)
+    let left = try trail(test)
+    #expect(left == all.filter { !$0.contains("bob") && $0 != "retention_set audit_retention=10000" })
+    // The chain holds, and goes on from where it was.
+    if let head {
+      #expect(try test.rows("audit_events") == rows)
+      let check = try AuditCheck.run(in: test.store.tables, expecting: head)
+      #expect(check.problems.isEmpty && check.chains.map(\.erased) == [1, 1])
+      #expect(check.chains.map(\.expected) == [.extended, .extended])
+      // Of what is left nothing can be changed, and what was erased cannot be filled in.
+      for change in ["session_id = 'x' WHERE session_id = 'other'", "type = 'created' WHERE type = 'erased'"] {
+        try test.store.beginGroup(waiting: 0)
+        var update = try test.store.tables.statement(.server, composed: "UPDATE audit_events SET " + change)
+        try update.run()
+        #expect(try AuditCheck.run(in: test.store.tables).problems.count >= 1, "\(change)")
+        test.store.abandonGroup()
+      }
+    }
+    test.now += 100_000
+    try sweep(test)
+    #expect(try !trail(test).contains("created nobody") && trail(test).contains("created other"))
+    #expect(try trail(test).contains("created ada"))
+    try lift(test)
+    test.now += 10_000
+    try sweep(test)
+    #expect(try !trail(test).contains("created ada"))
+    #expect(try test.problems().isEmpty)
+  }
+
+  @Test func aSearchOfTheTrailIsRareAndGoesThroughAllOfIt() throws {
+    let test = try TestStore { $0.auditRetention = 7_200_000 }
+    let many = Store.lookedAtOnce + 50
+    func make(_ name: String) throws {
+      try test.write { store in
+        for number in 0..<many {
+          var new = NewSession()
+          new.sessionID = "\(name)\(number)"
+          _ = try store.createSession(new, owner: .server)
+        }
+      }
+    }
+    try make("a")
+    try sweep(test)
+    let next = test.store.auditSearch.next
+    #expect(next == test.now + 3_600_000)
+    test.now += 7_200_000
+    try make("b")
+    try sweep(test)
+    #expect(try trail(test).count == many)
+    // Within the hour it does not look again.
+    test.now += 3_599_999
+    try sweep(test)
+    #expect(test.store.auditSearch.next == next + 7_200_000)
+    // A clock that was set back begins anew.
+    test.now -= 7_200_000
+    try sweep(test)
+    #expect(test.store.auditSearch.next == test.now + 3_600_000)
+    #expect(try trail(test).count == many)
   }
 }

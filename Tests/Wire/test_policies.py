@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ Spawn = Callable[..., Sidecar]
 ADA = {"tenant_id": "acme", "principal": "ada"}
 BOB = {"tenant_id": "acme", "principal": "bob"}
 HELD = "held_by_legal_hold"
+LIMITS = ("retain_ended", "max_events_per_session", "max_task_ttl", "max_log_entries_per_session", "audit_retention")
 PEOPLE = {"ada": ADA, "bob": BOB}
 
 
@@ -148,8 +151,8 @@ def test_what_lapses_under_a_hold_is_over_and_stays(spawn: Spawn, database: Path
     assert export(sidecar, "bob") == {"event_subscription", "work"}
     status = json.loads(output("status", "--json", "--database", database))
     assert status["legal_holds"] == 1
-    assert (status["held"], status["due"]) == ({"sessions": 1, "tasks": 1, "values": 1}, {
-        "sessions": 0, "tasks": 0, "values": 0})  # fmt: skip
+    nothing = {"sessions": 0, "tasks": 0, "values": 0, "events": 0, "log_entries": 0, "audit_events": 0}
+    assert status["held"] == nothing | {"sessions": 1, "tasks": 1, "values": 1} and status["due"] == nothing
     assert "held" in output("status", "--database", database)
     assert "1 legal holds" in output("doctor", "--database", database)
     assert "legal holds" in output("report", "--database", database, "--output", "-")
@@ -218,10 +221,16 @@ def test_holds_and_retention_are_listed_dumped_and_loaded(spawn: Spawn, database
     tenants = sidecar.call("list_retention")["tenants"]
     assert [(row["tenant_id"], row["max_events_per_session"]) for row in tenants] == [
         ("t-0", 0), ("t-1", 1), ("t-2", 2), ("t-3", 3)]  # fmt: skip
-    assert sidecar.call("get_retention", tenant_id="t-4") == {
-        "tenant_id": "t-4", "retain_ended": None, "max_events_per_session": None, "max_task_ttl": None,
-        "effective": {"retain_ended": 0, "max_events_per_session": 10_000, "max_task_ttl": None},
-    }  # fmt: skip
+    assert set(tenants[0]) == {"tenant_id", *LIMITS}
+    nothing = dict.fromkeys(LIMITS)
+    assert sidecar.call("get_retention", tenant_id="t-4") == {"tenant_id": "t-4", **nothing, "effective": nothing | {
+        "retain_ended": 0, "max_events_per_session": 10_000, "max_log_entries_per_session": 0, "audit_retention": 0,
+    }}  # fmt: skip
+    several = {"max_events_per_session": 1, "max_task_ttl": 2, "max_log_entries_per_session": 3, "audit_retention": 4}
+    assert sidecar.call("set_retention", tenant_id="t-0", **several) == {"tenant_id": "t-0", **nothing, **several}
+    assert sidecar.call("get_retention", tenant_id="t-0")["effective"] == nothing | several | {"retain_ended": 0}
+    (last,) = sidecar.call("list_audit_events", type="retention_set", limit=1_000)["events"][-1:]
+    assert last["message"] == " ".join(f"{name}={value}" for name, value in several.items())
     fill(sidecar, "ada")
     sidecar.call("place_legal_hold", name="case", principal="ada")
     sidecar.finish()
@@ -255,3 +264,140 @@ def test_an_archive_leaves_what_is_held(spawn: Spawn, database: Path | str, tmp_
     output("archive", "--database", database, "--before", "0", "--to", tmp_path / "archive.gz")
     ids = sidecar.call("list_session_ids", include_ended=True)["session_ids"]
     assert ids == ["s-ada"]
+
+
+# --- The log and the audit trail by tenant
+
+
+def entries(sidecar: Sidecar, session_id: str, **params: Any) -> list[int]:
+    return [one["seq"] for one in sidecar.call("load_log", session_id=session_id, **params)["entries"]]
+
+
+def test_a_log_keeps_the_newest_entries_as_its_tenant_says(
+    spawn: Spawn, database: Path | str, place: Place
+) -> None:
+    """In a group of many, in groups of one, in two processes, in an export and through a dump."""
+    one, other = spawn("--max-log-entries-per-session", "5"), spawn("--max-log-entries-per-session", "5")
+    assert one.call("server_info")["limits"]["max_log_entries_per_session"] == 5
+    one.call("set_retention", tenant_id="acme", max_log_entries_per_session=3)
+    for session, owner in (("s", ADA), ("usual", {"tenant_id": "other", "principal": "ada"})):
+        one.call("create_session", session_id=session, status="active", **owner)
+        several = [request("append_log_entry", number, session_id=session,
+                           entry={"message_id": f"m-{number}", "n": number}) for number in range(1, 11)]  # fmt: skip
+        one.send(*several)
+        for _ in several:
+            one.receive_answer()
+        # The row that they lie in holds others as well.
+        assert entries(one, session) == (list(range(8, 11)) if session == "s" else list(range(6, 11)))
+        for number in (11, 12):
+            other.call("append_log_entry", session_id=session, entry={"message_id": f"m-{number}", "n": number})
+            assert other.call("append_log_entry", session_id=session, entry={"message_id": "m-1"})["duplicate"]
+    assert entries(one, "s") == [10, 11, 12] and one.call("load_log", session_id="s")["oldest_seq"] == 10
+    assert entries(one, "s", after_seq=4, limit=2) == [10, 11]
+    records = [record["log_entry"] for limit in (1, 2, 1_000)
+               for record in pages(one, limit) if "log_entry" in record]  # fmt: skip
+    assert [record["entry"]["n"] for record in records] == 3 * [10, 11, 12, 8, 9, 10, 11, 12]
+    assert one.call("check_integrity")["ok"]
+    one.finish()
+    other.finish()
+    dump = output("dump", "--database", database)
+    assert [json.loads(line)["log_entry"]["entry"]["n"] for line in dump.split("\n") if line.startswith('{"log_e')] == [
+        10, 11, 12, 8, 9, 10, 11, 12]  # fmt: skip
+    copy = place("copy")
+    subprocess.run([BINARY, "load", "--database", str(copy)], input=dump.encode(), check=True, timeout=PATIENCE)
+    assert output("dump", "--database", copy) == dump
+    loaded = spawn(database=copy)
+    assert entries(loaded, "s") == [10, 11, 12] and loaded.call("check_integrity")["ok"]
+    for number in range(1, 13):
+        seq = loaded.call("append_log_entry", session_id="s", entry={"message_id": f"m-{number}"})
+        assert (seq["seq"], seq["duplicate"]) == (number, True)
+    loaded.call("append_log_entry", session_id="s", entry={"message_id": "m-13"})
+    assert entries(loaded, "s") == [11, 12, 13]
+
+
+def pages(sidecar: Sidecar, limit: int) -> list[dict[str, Any]]:
+    """An export in pages of so many."""
+    records: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while True:
+        page = sidecar.call("export_user_data", principal="ada", limit=limit, **({"cursor": cursor} if cursor else {}))
+        records += page["records"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return records
+
+
+def test_sweeps_obey_a_retention_that_is_new(spawn: Spawn, database: Path | str) -> None:
+    sidecar = spawn()
+    for name, owner in PEOPLE.items():
+        sidecar.call("create_session", session_id=f"s-{name}", status="active", **owner)
+        sidecar.call("store_events", session_id=f"s-{name}", events=[{"data": n} for n in range(6)])
+        sidecar.call("replace_log", session_id=f"s-{name}", entries=[{"message_id": f"m-{n}"} for n in range(6)])
+    sidecar.call("place_legal_hold", name="case", principal="ada")
+    sidecar.call("set_retention", tenant_id="acme", max_events_per_session=2, max_log_entries_per_session=1)
+    status = json.loads(output("status", "--json", "--database", database))
+    nothing = {"sessions": 0, "tasks": 0, "values": 0, "audit_events": 0}
+    assert status["due"] == status["held"] == nothing | {"events": 4, "log_entries": 5}
+    assert "4 events, 5 log entries" in output("status", "--database", database)
+    assert "due for a sweep" in output("report", "--database", database, "--output", "-")
+    swept(sidecar)
+    status = json.loads(output("status", "--json", "--database", database))
+    assert status["due"] == nothing | {"events": 0, "log_entries": 0}
+    assert status["held"] == nothing | {"events": 4, "log_entries": 5}
+    assert [entries(sidecar, f"s-{name}") for name in PEOPLE] == [[1, 2, 3, 4, 5, 6], [6]]
+    assert [sidecar.call("event_count", session_id=f"s-{name}")["count"] for name in PEOPLE] == [6, 2]
+    assert refused(sidecar, "replace_log", session_id="s-ada", entries=[])["data"]["kind"] == HELD
+    sidecar.call("append_log_entry", session_id="s-ada", entry={})
+    assert entries(sidecar, "s-ada") == [1, 2, 3, 4, 5, 6, 7]
+    sidecar.call("lift_legal_hold", name="case")
+    swept(sidecar)
+    assert entries(sidecar, "s-ada") == [7] and sidecar.call("event_count", session_id="s-ada")["count"] == 2
+    assert sidecar.call("check_integrity")["ok"]
+
+
+def created(sidecar: Sidecar) -> list[str]:
+    events = sidecar.call("list_audit_events", type="created", limit=1_000)["events"]
+    return sorted(event["session_id"] for event in events)
+
+
+def test_audit_events_are_erased_at_the_age_that_their_tenant_says(
+    spawn: Spawn, database: Path | str, place: Place
+) -> None:
+    sidecar = spawn("--audit-retention", "1h")
+    sidecar.call("set_retention", tenant_id="acme", audit_retention=1)
+    sidecar.call("place_legal_hold", name="case", principal="ada")
+    owners = {**PEOPLE, "other": {"tenant_id": "other"}, "nobody": {}}
+    for name, owner in owners.items():
+        sidecar.call("create_session", session_id=f"s-{name}", **owner)
+    head = sidecar.call("get_audit_head")["head"] if isinstance(database, Path) else None
+    time.sleep(0.05)
+    status = json.loads(output("status", "--json", "--audit-retention", "1h", "--database", database))
+    assert status["due"]["audit_events"] == 2 and status["held"]["audit_events"] == 1
+    swept(sidecar)
+    assert created(sidecar) == ["s-ada", "s-nobody", "s-other"]
+    found = sidecar.call("check_integrity", **({"expected_head": head} if head else {}))
+    assert found["ok"], found["problems"]
+    if head:
+        both = found["audit"]["chains"]
+        assert [(chain["erased"], chain["expected_head"]) for chain in both] == [(1, "extended"), (1, "extended")]
+    sidecar.finish()
+    dump = output("dump", "--database", database)
+    assert "s-bob" not in "".join(line for line in dump.split("\n") if line.startswith('{"audit_event"'))
+    copy = place("copy")
+    subprocess.run([BINARY, "load", "--database", str(copy)], input=dump.encode(), check=True, timeout=PATIENCE)
+    assert output("dump", "--database", copy) == dump
+    if head:
+        assert isinstance(database, Path)
+        with closing(sqlite3.connect(database)) as file:
+            file.execute("UPDATE audit_events SET type = 'created' WHERE type = 'erased'")
+            file.commit()
+        broken = spawn().call("check_integrity")
+        assert not broken["ok"] and any("is broken at event" in problem for problem in broken["problems"])
+    # What comes after an event was erased is chained behind it.
+    loaded = spawn("--audit-retention", "1ms", database=copy)
+    loaded.call("lift_legal_hold", name="case")
+    time.sleep(0.05)
+    swept(loaded)
+    # What is older than a millisecond by now, and is not held.
+    assert created(loaded) == []
+    assert loaded.call("check_integrity")["ok"]

@@ -329,16 +329,7 @@ extension Store {
         conditions.add("number > ?", last)
         var select = try tables.statement(
           conditions, "SELECT \(AuditEvent.columns), session, seal FROM audit_events", limit: Self.changedAtOnce)
-        while try select.step() {
-          let event = AuditEvent(select)
-          let seal = AuditChain.Seal(select, 14)
-          let digest = seal?.digest(of: event, session: select.optionalInteger(13))
-          seals.append(
-            (
-              event.number, AuditRing(ofType: event.type),
-              digest.flatMap { digest in seal.map { AuditChain.Seal.text(erased: digest, $0.hash) } }
-            ))
-        }
+        while try select.step() { seals.append(Self.erased(select)) }
       }
       for (number, ring, seal) in seals { try eraseAuditEvent(number, ring, seal) }
       erased += Int64(seals.count)
@@ -347,12 +338,37 @@ extension Store {
     }
   }
 
+  /// The same of one event, unless another process is writing it.
+  func eraseAuditEvent(_ number: Int64) throws {
+    var erased: (number: Int64, ring: AuditRing, seal: String?)?
+    do {
+      var select = try tables.statement(
+        .server,
+        composed: "SELECT \(AuditEvent.columns), session, seal FROM audit_events WHERE number = $1"
+          + tables.dialect.lockingWhatIsFree)
+      select.bind(1, number)
+      if try select.step() { erased = Self.erased(select) }
+    }
+    if let (number, ring, seal) = erased { try eraseAuditEvent(number, ring, seal) }
+  }
+
+  /// - Returns: what stands in the place of an event; no seal: nothing does
+  private static func erased(_ row: borrowing Statement) -> (number: Int64, ring: AuditRing, seal: String?) {
+    let event = AuditEvent(row)
+    let seal = AuditChain.Seal(row, 14)
+    let digest = seal?.digest(of: event, session: row.optionalInteger(13))
+    return (
+      event.number, AuditRing(ofType: event.type),
+      digest.flatMap { digest in seal.map { AuditChain.Seal.text(erased: digest, $0.hash) } }
+    )
+  }
+
   private func eraseAuditEvent(_ number: Int64, _ ring: AuditRing, _ seal: String?) throws {
     guard let seal else {
       var delete = try tables.statement(.server, "DELETE FROM audit_events WHERE number = $1")
       delete.bind(1, number)
       try delete.run()
-      counters[ring] -= 1
+      counters[ring] -= tables.changes
       return
     }
     var update = try tables.statement(

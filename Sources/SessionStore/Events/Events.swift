@@ -45,7 +45,7 @@ package struct EventPage: Equatable {
 
 extension Store {
   /// deleted rows are worth a statement of their own only in bulk
-  private static let trimBatch: Int64 = 256
+  static let trimBatch: Int64 = 256
 
   // MARK: - Storing
 

@@ -132,7 +132,54 @@ extension Store {
       waiting.due.append((name, select.integer(0) - select.integer(1)))
       waiting.held.append((name, select.integer(1)))
     }
+    try countExcess(&waiting)
+    try countOldAuditEvents(&waiting)
     return waiting
+  }
+
+  /// What sessions hold beyond the counts of their tenant.
+  private func countExcess(_ waiting: inout Summary.Waiting) throws {
+    for (name, count, limit) in [
+      ("events", "last_event_id - event_floor", "max_events_per_session"),
+      ("log_entries", "last_log_seq - log_floor", "max_log_entries_per_session"),
+    ] {
+      var (due, held): (Int64, Int64) = (0, 0)
+      if policies.retentionCount > 0 {
+        let excess = "\(count) - said.\(limit)"
+        var select = try tables.statement(
+          .server,
+          composed: """
+            SELECT coalesce(CAST(sum(\(excess)) AS BIGINT), 0),
+              coalesce(CAST(sum(CASE WHEN \(Self.isHeld("sessions")) THEN \(excess) ELSE 0 END) AS BIGINT), 0)
+            FROM sessions JOIN retention AS said ON said.tenant_id = sessions.tenant_id
+            WHERE said.\(limit) > 0 AND \(count) > said.\(limit)
+            """)
+        if try select.step() { (due, held) = (select.integer(0) - select.integer(1), select.integer(1)) }
+      }
+      waiting.due.append((name, due))
+      waiting.held.append((name, held))
+    }
+  }
+
+  private func countOldAuditEvents(_ waiting: inout Summary.Waiting) throws {
+    var (due, held): (Int64, Int64) = (0, 0)
+    if lowestAuditAge != nil {
+      var select = try tables.statement(
+        .server,
+        composed: """
+          SELECT count(*), coalesce(CAST(sum(CASE WHEN \(Self.isHeld("old")) THEN 1 ELSE 0 END) AS BIGINT), 0)
+          FROM (
+            SELECT tenant_id, principal, timestamp, coalesce(
+              (SELECT audit_retention FROM retention WHERE retention.tenant_id = audit_events.tenant_id),
+              \(limits.auditRetention)) AS age
+            FROM audit_events WHERE type <> '\(AuditEvent.erased)'
+          ) AS old WHERE age > 0 AND timestamp <= $1 - age
+          """)
+      select.bind(1, now)
+      if try select.step() { (due, held) = (select.integer(0) - select.integer(1), select.integer(1)) }
+    }
+    waiting.due.append(("audit_events", due))
+    waiting.held.append(("audit_events", held))
   }
 
   private func end(of order: String) throws -> Summary.End? {

@@ -90,10 +90,7 @@ enum Integrity {
     ("events", "SELECT (SELECT sum(events) FROM store), (SELECT sum(last_event_id - event_floor) FROM sessions)"),
     (
       "log entries",
-      """
-      SELECT (SELECT sum(log_entries) FROM store),
-        (SELECT coalesce(sum(seq - coalesce(first_seq, seq) + 1), 0) FROM log_entries)
-      """
+      "SELECT (SELECT sum(log_entries) FROM store), (SELECT sum(last_log_seq - log_floor) FROM sessions)"
     ),
     (
       "lifecycle changes in the audit trail",
@@ -163,8 +160,8 @@ enum Integrity {
           min(coalesce(first_seq, seq)) AS first, max(seq) AS last
         FROM log_entries GROUP BY session
       ) AS stored ON stored.session = number
-      WHERE coalesce(stored.count, 0) <> last_log_seq - log_floor OR stored.first <> log_floor + 1
-        OR stored.last <> last_log_seq
+      WHERE coalesce(stored.count, 0) < last_log_seq - log_floor OR stored.first > log_floor + 1
+        OR stored.last <> last_log_seq OR stored.count <> stored.last - stored.first + 1
       """
     ),
     (

@@ -287,7 +287,8 @@ extension Store {
 
   /// What a sweep looks through, one after the other.
   enum SweepStage: CaseIterable {
-    case sessions, tasks, nonces, values, eventSubscriptions, work, rateLimits, lifecycleAudit, securityAudit
+    case sessions, counts, tasks, nonces, values, eventSubscriptions, work, rateLimits, lifecycleAudit, securityAudit
+    case auditAges
   }
 
   /// Removes a bounded part of what has expired, in a group of its own that is not synced: were it lost, the rows would
@@ -334,6 +335,10 @@ extension Store {
       slice.sessions = swept.removed.count
       slice.events = events - counters.events
       slice.hasMore = swept.hasMore
+    case .counts:
+      let events = counters.events
+      slice.hasMore = try sweepCounts(&budget)
+      slice.events = events - counters.events
     case .tasks:
       let swept = try expireTasks(limit: max(1, rows / Self.taskRows), &budget)
       slice.tasks = swept.removed.count
@@ -359,6 +364,7 @@ extension Store {
       budget.spend(Int64(rows))
       let ring = stage == .lifecycleAudit ? AuditRing.lifecycle : .security
       slice.hasMore = try trimAudit(ring, over: 0, limit: Int64(rows))
+    case .auditAges: slice.hasMore = try eraseOldAuditEvents(&budget)
     }
     return slice
   }

@@ -371,7 +371,9 @@ extension Schema {
       tenant_id TEXT NOT NULL UNIQUE,
       retain_ended INTEGER,
       max_events_per_session INTEGER,
-      max_task_ttl INTEGER
+      max_task_ttl INTEGER,
+      max_log_entries_per_session INTEGER,
+      audit_retention INTEGER
     ) STRICT;
 
     -- What is bound to the owners that one names does not go.

@@ -391,7 +391,9 @@ package struct Schema {
       tenant_id TEXT NOT NULL UNIQUE,
       retain_ended INTEGER,
       max_events_per_session INTEGER,
-      max_task_ttl INTEGER
+      max_task_ttl INTEGER,
+      max_log_entries_per_session INTEGER,
+      audit_retention INTEGER
     ) STRICT;
 
     CREATE TABLE legal_holds (

@@ -99,13 +99,16 @@ extension Store {
     counters.logEntries += 1
     done.logEntriesAppended += 1
     noteMade(1)
-    cache.update(slot) { row in
+    let excess = cache.update(slot) { row in
       row.lastLogSeq = seq
       if entry.kind == .checkpoint { row.logCheckpoint = seq }
       if entry.messageKey != nil { row.logIDs += 1 }
       row.touch(now, limits)
+      let limit = row.ownMaxLogEntries < 0 ? Int64(limits.maxLogEntriesPerSession) : row.ownMaxLogEntries
+      return limit > 0 && !row.isHeld ? row.logCount - limit : 0
     }
     if entry.messageKey != nil, cache.rows[slot].logIDs % Self.blockIDs == 0 { try writeMessageIDs(slot) }
+    if excess > 0 { try evictLogEntries(slot, excess) }
     return seq
   }
 
@@ -128,6 +131,25 @@ extension Store {
     }
   }
 
+  /// Lets the oldest entries go. Their rows are deleted in bulk, and a row that holds later ones as well stays with it:
+  /// whoever reads passes over what is under the floor. A checkpoint goes as any other entry does.
+  /// - Parameter atOnce: whether no whole row is left for a later call
+  func evictLogEntries(_ slot: SessionSlot, _ count: Int64, atOnce: Bool = false) throws {
+    let before = cache.rows[slot].logFloor
+    let floor = before + count
+    // What tells a repeated message outlives its entry.
+    if cache.rows[slot].logIDsSeq < floor { try writeMessageIDs(slot) }
+    counters.logEntries -= count
+    cache.update(slot) { row in
+      row.logFloor = floor
+      if row.logCheckpoint <= floor { row.logCheckpoint = 0 }
+    }
+    guard atOnce || floor / Self.trimBatch > before / Self.trimBatch else { return }
+    if atOnce { try writeChunks(of: slot) }
+    try deleteLogEntries(session: cache.rows[slot].number, through: floor)
+  }
+
+  /// Deletes rows whose last entry is at most this one.
   func deleteLogEntries(session: SessionNumber, through seq: Int64) throws {
     var delete = try tables.statement(
       of: session, "DELETE FROM log_entries WHERE session = $1 AND seq <= $2")

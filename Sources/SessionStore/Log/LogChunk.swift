@@ -68,18 +68,28 @@ package struct LogRow: RowOfSeveral, ~Copyable {
   /// of ``columns``, the first
   private let column: Int32
   /// entries up to it are passed over
-  private let after: Int64
+  private var after: Int64
+  /// whether a column behind the others says that of each row
+  private let hasFloor: Bool
   private var lines = StoredLines()
 
   static let columns = "seq, kind, entry, first_seq"
+  /// up to where the entries of the row's session are gone
+  static let floor = "(SELECT log_floor FROM sessions WHERE number = session)"
 
   /// - Parameters:
   ///   - row: has ``columns``
   ///   - column: the first of them; the session's number stands before it, if it is not the first of all
   init(_ row: consuming Statement, from column: Int32 = 0, after: Int64 = 0) {
+    self.init(row, from: column, after: after, hasFloor: false)
+  }
+
+  /// - Parameter hasFloor: whether ``floor`` stands behind the columns
+  init(_ row: consuming Statement, from column: Int32, after: Int64, hasFloor: Bool) {
     self.row = row
     self.column = column
     self.after = after
+    self.hasFloor = hasFloor
   }
 
   package var seq: Int64 { lines.number }
@@ -102,6 +112,7 @@ package struct LogRow: RowOfSeveral, ~Copyable {
     repeat {
       if try lines.next() { continue }
       guard try row.step() else { return false }
+      if hasFloor { after = row.integer(column + 4) }
       try lines.begin(
         row, first: row.optionalInteger(column + 3), last: row.integer(column), payload: column + 2)
     } while seq <= after

@@ -17,6 +17,10 @@ final class Policies: Sendable {
   private let retentions: [[UInt8]: Retention]
   /// whether some tenant's ended sessions are kept for a time of their own
   let retainsByTenant: Bool
+  /// those whose sessions hold so many events or log entries at most
+  let tenantsWithCounts: [String]
+  /// of the ages at which audit events are erased the lowest; nil: there is none
+  let lowestAuditAge: Int64?
   let holdCount: Int
 
   static let none = Policies(version: 0, holds: [], retentions: [])
@@ -29,6 +33,10 @@ final class Policies: Sendable {
     self.retentions = Dictionary(uniqueKeysWithValues: retentions.map { ($0.tenantID.exact, $0.retention) })
     holdCount = holds.count
     retainsByTenant = retentions.contains { $0.retention.retainEnded != nil }
+    tenantsWithCounts = retentions.filter { entry in
+      (entry.retention.maxEventsPerSession ?? 0) > 0 || (entry.retention.maxLogEntriesPerSession ?? 0) > 0
+    }.map(\.tenantID)
+    lowestAuditAge = retentions.compactMap(\.retention.auditRetention).filter { $0 > 0 }.min()
   }
 
   var isEmpty: Bool { holds.isEmpty && retentions.isEmpty }
@@ -94,9 +102,16 @@ extension Store {
     try flushSessions()
     cache.removeAll()
     counters.policyChanges += 1
+    forgetSearches()
+    policies = try readPolicies()
+  }
+
+  /// Begins anew to look for what is due.
+  func forgetSearches() {
     duePositions.removeAll()
     heldEndedSessions = nil
-    policies = try readPolicies()
+    countSearch = CountSearch()
+    auditSearch = AuditSearch()
   }
 
   func readPolicies() throws -> Policies {
@@ -115,6 +130,7 @@ extension Store {
     if let retention = policies.retention(of: row.tenantID) {
       row.ownRetainEnded = retention.retainEnded ?? -1
       row.ownMaxEvents = retention.maxEventsPerSession ?? -1
+      row.ownMaxLogEntries = retention.maxLogEntriesPerSession ?? -1
     }
     return row
   }

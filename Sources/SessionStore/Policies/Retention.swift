@@ -7,21 +7,40 @@ package struct Retention: Equatable, Sendable {
   package var maxEventsPerSession: Int64?
   /// milliseconds that a task lives at most
   package var maxTaskTTL: Int64?
+  package var maxLogEntriesPerSession: Int64?
+  /// milliseconds after which an event of the audit trail is erased
+  package var auditRetention: Int64?
 
-  package init(retainEnded: Int64? = nil, maxEventsPerSession: Int64? = nil, maxTaskTTL: Int64? = nil) {
+  package init(
+    retainEnded: Int64? = nil, maxEventsPerSession: Int64? = nil, maxTaskTTL: Int64? = nil,
+    maxLogEntriesPerSession: Int64? = nil, auditRetention: Int64? = nil
+  ) {
     self.retainEnded = retainEnded
     self.maxEventsPerSession = maxEventsPerSession
     self.maxTaskTTL = maxTaskTTL
+    self.maxLogEntriesPerSession = maxLogEntriesPerSession
+    self.auditRetention = auditRetention
   }
 
   var isEmpty: Bool { self == Retention() }
 
-  fileprivate static let columns = "number, tenant_id, retain_ended, max_events_per_session, max_task_ttl"
+  /// those of the contract, in their order
+  package var members: [(name: String, value: Int64?)] {
+    [
+      ("retain_ended", retainEnded), ("max_events_per_session", maxEventsPerSession), ("max_task_ttl", maxTaskTTL),
+      ("max_log_entries_per_session", maxLogEntriesPerSession), ("audit_retention", auditRetention),
+    ]
+  }
+
+  fileprivate static let columns = """
+    number, tenant_id, retain_ended, max_events_per_session, max_task_ttl, max_log_entries_per_session, audit_retention
+    """
 
   fileprivate init(_ row: borrowing Statement) {
     self.init(
       retainEnded: row.optionalInteger(2), maxEventsPerSession: row.optionalInteger(3),
-      maxTaskTTL: row.optionalInteger(4))
+      maxTaskTTL: row.optionalInteger(4), maxLogEntriesPerSession: row.optionalInteger(5),
+      auditRetention: row.optionalInteger(6))
   }
 }
 
@@ -52,10 +71,7 @@ extension Store {
       try write(retention, of: tenantID)
     }
     try changePolicies()
-    let said = [
-      ("retain_ended", retention.retainEnded), ("max_events_per_session", retention.maxEventsPerSession),
-      ("max_task_ttl", retention.maxTaskTTL),
-    ].compactMap { name, value in value.map { "\(name)=\($0)" } }
+    let said = retention.members.compactMap { name, value in value.map { "\(name)=\($0)" } }
     try audit(
       .retentionSet, said.isEmpty ? "as the options say" : said.joined(separator: " "), tenantID: tenantID,
       principal: nil)
@@ -65,16 +81,20 @@ extension Store {
     var upsert = try tables.statement(
       .server,
       """
-      INSERT INTO retention (number, tenant_id, retain_ended, max_events_per_session, max_task_ttl)
-      VALUES ($1, $2, $3, $4, $5)
+      INSERT INTO retention (number, tenant_id, retain_ended, max_events_per_session, max_task_ttl,
+        max_log_entries_per_session, audit_retention)
+      VALUES ($1, $2, $3, $4, $5, $6, $7)
       ON CONFLICT (tenant_id) DO UPDATE SET retain_ended = excluded.retain_ended,
-        max_events_per_session = excluded.max_events_per_session, max_task_ttl = excluded.max_task_ttl
+        max_events_per_session = excluded.max_events_per_session, max_task_ttl = excluded.max_task_ttl,
+        max_log_entries_per_session = excluded.max_log_entries_per_session, audit_retention = excluded.audit_retention
       """)
     upsert.bind(1, try nextRevision())
     upsert.bind(2, tenantID)
     upsert.bind(3, retention.retainEnded)
     upsert.bind(4, retention.maxEventsPerSession)
     upsert.bind(5, retention.maxTaskTTL)
+    upsert.bind(6, retention.maxLogEntriesPerSession)
+    upsert.bind(7, retention.auditRetention)
     try upsert.run()
   }
 
@@ -88,7 +108,9 @@ extension Store {
     let own = retention(of: tenantID)
     return Retention(
       retainEnded: keepsEnded ? own.retainEnded ?? limits.retainEnded : 0,
-      maxEventsPerSession: own.maxEventsPerSession ?? Int64(limits.maxEventsPerSession), maxTaskTTL: own.maxTaskTTL)
+      maxEventsPerSession: own.maxEventsPerSession ?? Int64(limits.maxEventsPerSession), maxTaskTTL: own.maxTaskTTL,
+      maxLogEntriesPerSession: own.maxLogEntriesPerSession ?? Int64(limits.maxLogEntriesPerSession),
+      auditRetention: own.auditRetention ?? limits.auditRetention)
   }
 
   /// The next tenants that have one of their own, in the order in which they got it, after the one with the number

@@ -93,16 +93,17 @@ extension Store {
         try tables.statement(
           conditions, select, suffix: " ORDER BY " + kind.key.joined(separator: ", "), areLarge: true)
       }
-      func write<Rows: RowOfSeveral & ~Copyable>(_: Rows.Type) throws {
-        var records = Rows(try rows(kind.selectSeveral(Rows.self)), from: 1, after: 0)
+      func write(_ records: consuming some RowOfSeveral & ~Copyable) throws {
         while try records.step() {
           records.writeRecord(to: &writer)
           try end()
         }
       }
       switch kind.several {
-      case .events: try write(EventRow.self)
-      case .logEntries: try write(LogRow.self)
+      case .events: try write(EventRow(rows(kind.selectSeveral(EventRow.self)), from: 1, after: 0))
+      case .logEntries:
+        let select = "SELECT session, \(LogRow.columns), \(LogRow.floor) FROM \(kind.table)"
+        try write(LogRow(rows(select), from: 1, after: 0, hasFloor: true))
       case nil:
         var records = try rows(selection == nil ? kind.select : kind.select(without: ["seal"]))
         while try records.step() {

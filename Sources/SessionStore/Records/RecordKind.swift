@@ -246,7 +246,8 @@ struct RecordKind: Sendable {
     name: "retention", table: "retention",
     columns: [
       .number, .name("tenant_id"), .optional(.integer("retain_ended")), .optional(.integer("max_events_per_session")),
-      .optional(.integer("max_task_ttl")),
+      .optional(.integer("max_task_ttl")), .optional(.integer("max_log_entries_per_session")),
+      .optional(.integer("audit_retention")),
     ],
     key: ["number"], numbering: .revision)
 

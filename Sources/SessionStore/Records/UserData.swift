@@ -113,7 +113,7 @@ private struct ExportStage: Sendable {
     ExportStage(
       kind: .event, order: "id",
       ofSession: "session = ? AND id > (SELECT event_floor FROM sessions WHERE number = session)"),
-    ExportStage(kind: .logEntry, order: "seq", ofSession: "session = ?"),
+    ExportStage(kind: .logEntry, order: "seq", ofSession: "session = ? AND seq > \(LogRow.floor)"),
     ExportStage(kind: .logParticipant, ofSession: "session = ?"),
     ExportStage(kind: .task, ofSession: tasksOfSession),
     ExportStage(kind: .taskPayload, order: "field", ofSession: tasksOfSession, ofTasksWith: "payloads_apart"),
@@ -180,9 +180,11 @@ extension Store {
         }
         switch stage.kind.several {
         case .events:
-          let after = max(position.after, try eventFloor(position.session))
+          let after = max(position.after, try floor("event_floor", position.session))
           if try handOut(EventRow.self, after: after) { return true }
-        case .logEntries: if try handOut(LogRow.self, after: position.after) { return true }
+        case .logEntries:
+          let after = max(position.after, try floor("log_floor", position.session))
+          if try handOut(LogRow.self, after: after) { return true }
         case nil:
           leaveRecords(of: stage.kind, &filter)
           var rows = try tables.statement(
@@ -210,8 +212,8 @@ extension Store {
     return false
   }
 
-  private func eventFloor(_ session: Int64) throws -> Int64 {
-    var select = try tables.statement(.server, "SELECT event_floor FROM sessions WHERE number = $1")
+  private func floor(_ column: String, _ session: Int64) throws -> Int64 {
+    var select = try tables.statement(.server, composed: "SELECT \(column) FROM sessions WHERE number = $1")
     select.bind(1, session)
     return try select.step() ? select.integer(0) : 0
   }

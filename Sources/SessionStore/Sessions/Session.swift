@@ -81,6 +81,7 @@ struct SessionRow {
   /// milliseconds; -1: as the options say
   var ownRetainEnded: Int64 = -1
   var ownMaxEvents: Int64 = -1
+  var ownMaxLogEntries: Int64 = -1
 
   /// where ``OpenChunks`` has what was added to its events
   var openChunk: Int32 = -1

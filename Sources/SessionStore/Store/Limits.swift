@@ -14,6 +14,7 @@ package struct Limits: Sendable {
   package var maxSessionsPerUser = 0
   package var maxEventsPerSession = 10_000
   package var eventOverflow = EventOverflow.evict
+  package var maxLogEntriesPerSession = 0
   package var maxTasks = 10_000
   package var maxTaskMessages = 10_000
   /// keys that a task may ask its client for in its life
@@ -49,6 +50,8 @@ package struct Limits: Sendable {
   package var auditUnauthorized = 0
   /// lifecycle changes that are kept, and as many security events
   package var maxAuditEvents = 10_000
+  /// how long an event of the trail says what it says; 0: as long as it is kept
+  package var auditRetention: Int64 = 0
   /// writes that one session takes; nil: any number
   package var sessionWrites: Rate?
   /// the whole state of one session

@@ -101,6 +101,8 @@ package final class Store {
   var duePositions: [String: DuePosition] = [:]
   /// sessions that have ended and have to stay, as the last sweep found them
   var heldEndedSessions: Int64?
+  var countSearch = CountSearch()
+  var auditSearch = AuditSearch()
   /// what the running request leaves to be recorded
   var pending = PendingEvents()
   var auditHeads = AuditHeads()
@@ -240,8 +242,7 @@ package final class Store {
   private func refreshPolicies() throws {
     if policies.version != counters.policyChanges {
       policies = try readPolicies()
-      duePositions.removeAll()
-      heldEndedSessions = nil
+      forgetSearches()
     }
     committedPolicies = policies
   }
@@ -404,6 +405,7 @@ package final class Store {
 
   private func forget() {
     forgetRows()
+    forgetSearches()
     messageIDs.takeBack()
     file?.forget()
   }

@@ -22,7 +22,7 @@ enum ParameterName: Int, CaseIterable, Sendable {
   case queue, workID, payload, group, ordered, position, notBefore, delay, maxAttempts, giveUpAfter
   case worker, lease, perGroup, fence, outcome
   case topic, secret, secretGrace, startAfter, active, announce, includeSubscription, endedQueue
-  case retainEnded, maxEventsPerSession, maxTaskTTL
+  case retainEnded, maxEventsPerSession, maxTaskTTL, maxLogEntriesPerSession, auditRetention
 
   /// Written down, for to derive them took a quarter of the instructions of a start; a test compares the two.
   var wire: String {
@@ -164,6 +164,8 @@ enum ParameterName: Int, CaseIterable, Sendable {
     case .retainEnded: "retain_ended"
     case .maxEventsPerSession: "max_events_per_session"
     case .maxTaskTTL: "max_task_ttl"
+    case .maxLogEntriesPerSession: "max_log_entries_per_session"
+    case .auditRetention: "audit_retention"
     }
   }
 }

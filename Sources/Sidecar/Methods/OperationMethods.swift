@@ -48,7 +48,8 @@ enum OperationMethods {
     let limits = store.limits
     for (name, value) in [
       ("max_sessions", limits.maxSessions), ("max_sessions_per_user", limits.maxSessionsPerUser),
-      ("max_events_per_session", limits.maxEventsPerSession), ("max_tasks", limits.maxTasks),
+      ("max_events_per_session", limits.maxEventsPerSession),
+      ("max_log_entries_per_session", limits.maxLogEntriesPerSession), ("max_tasks", limits.maxTasks),
       ("max_task_messages", limits.maxTaskMessages), ("max_task_input_keys", limits.maxTaskInputKeys),
       ("max_values", limits.maxValues), ("max_work", limits.maxWork),
       ("max_work_per_principal", limits.maxWorkPerPrincipal),
@@ -60,7 +61,8 @@ enum OperationMethods {
       ("max_batch", Unit.maxBatch), ("max_subscriptions", sidecar.options.maxSubscriptions),
       ("session_ttl", Int(limits.sessionTTL)), ("inactivity_timeout", Int(limits.inactivityTimeout)),
       ("log_dedup_window", limits.logDedupWindow), ("max_violations", limits.maxViolations),
-      ("max_audit_events", limits.maxAuditEvents), ("max_suspension", Int(limits.maxSuspension)),
+      ("max_audit_events", limits.maxAuditEvents), ("audit_retention", Int(limits.auditRetention)),
+      ("max_suspension", Int(limits.maxSuspension)),
       ("busy_timeout", Int(limits.busyTimeout)), ("audit_unauthorized", limits.auditUnauthorized),
       ("max_writes_per_session", Int(limits.sessionWrites?.count ?? 0)),
       ("writes_window", Int(limits.sessionWrites?.window ?? 0)),

@@ -14,6 +14,8 @@ enum PolicyMethods {
     ("retain_ended", .nullable(.described(.integer, "Milliseconds."))),
     ("max_events_per_session", .nullable(.integer)),
     ("max_task_ttl", .nullable(.described(.integer, "Milliseconds."))),
+    ("max_log_entries_per_session", .nullable(.integer)),
+    ("audit_retention", .nullable(.described(.integer, "Milliseconds."))),
   ]
   private static let own: [(name: String, schema: Schema)] = [("tenant_id", .string)] + limits
 
@@ -29,16 +31,25 @@ enum PolicyMethods {
       .optional(.maxEventsPerSession, .integer(.safe), "Events that each of its sessions holds; 0: any number."),
       .optional(
         .maxTaskTTL, .integer(1...9_007_199_254_740_991), "Milliseconds that each of its tasks lives at most."),
+      .optional(
+        .maxLogEntriesPerSession, .integer(.safe),
+        "Entries that the log of each of its sessions holds; 0: any number."),
+      .optional(
+        .auditRetention, .integer(.safe),
+        "Milliseconds after which its events in the audit trail are erased; 0: never for their age."),
     ],
     result: .members(own), errors: [.maxRetentionsReached],
     example: (
-      #"{"tenant_id":"acme","max_events_per_session":500,"max_task_ttl":86400000}"#,
-      #"{"tenant_id":"acme","retain_ended":null,"max_events_per_session":500,"max_task_ttl":86400000}"#
+      #"{"tenant_id":"acme","max_events_per_session":500,"audit_retention":7776000000}"#,
+      #"{"tenant_id":"acme","retain_ended":null,"max_events_per_session":500,"max_task_ttl":null,"#
+        + #""max_log_entries_per_session":null,"audit_retention":7776000000}"#
     )
   ) { sidecar, call, writer in
     let retention = Retention(
       retainEnded: call.optionalInteger(.retainEnded), maxEventsPerSession: call.optionalInteger(.maxEventsPerSession),
-      maxTaskTTL: call.optionalInteger(.maxTaskTTL))
+      maxTaskTTL: call.optionalInteger(.maxTaskTTL),
+      maxLogEntriesPerSession: call.optionalInteger(.maxLogEntriesPerSession),
+      auditRetention: call.optionalInteger(.auditRetention))
     try sidecar.store.setRetention(of: call.string(.tenantID), retention)
     writer.beginObject()
     writer.member("tenant_id", call.string(.tenantID))
@@ -53,8 +64,10 @@ enum PolicyMethods {
       own + [("effective", .described(.members(limits), "With what the options say where nothing was said."))]),
     example: (
       #"{"tenant_id":"acme"}"#,
-      #"{"tenant_id":"acme","retain_ended":null,"max_events_per_session":500,"max_task_ttl":86400000,"#
-        + #""effective":{"retain_ended":0,"max_events_per_session":500,"max_task_ttl":86400000}}"#
+      #"{"tenant_id":"acme","retain_ended":null,"max_events_per_session":500,"max_task_ttl":null,"#
+        + #""max_log_entries_per_session":null,"audit_retention":7776000000,"effective":{"retain_ended":0,"#
+        + #""max_events_per_session":500,"max_task_ttl":null,"max_log_entries_per_session":0,"#
+        + #""audit_retention":7776000000}}"#
     )
   ) { sidecar, call, writer in
     let tenantID = call.string(.tenantID)
@@ -74,8 +87,8 @@ enum PolicyMethods {
     result: .members([("tenants", .array(.members(own))), ("next_cursor", .nullable(.string))]),
     example: (
       "{}",
-      #"{"tenants":[{"tenant_id":"acme","retain_ended":null,"max_events_per_session":500,"max_task_ttl":86400000}],"#
-        + #""next_cursor":null}"#
+      #"{"tenants":[{"tenant_id":"acme","retain_ended":null,"max_events_per_session":500,"max_task_ttl":null,"#
+        + #""max_log_entries_per_session":null,"audit_retention":7776000000}],"next_cursor":null}"#
     )
   ) { sidecar, call, writer in
     try sidecar.page(call, &writer, list: .retention, name: "tenants") { page in
@@ -185,8 +198,6 @@ enum PolicyMethods {
 
 extension JSONWriter {
   fileprivate mutating func members(of retention: Retention) {
-    member("retain_ended", retention.retainEnded)
-    member("max_events_per_session", retention.maxEventsPerSession)
-    member("max_task_ttl", retention.maxTaskTTL)
+    for (name, value) in retention.members { member(name, value) }
   }
 }

@@ -9,7 +9,7 @@ extension Command {
         "Ids and names are cut and texts are hidden, for whoever knows the id of a session may be able to use it.",
       ],
       options: [
-        .database, .schema, .busyTimeout, .maxSuspension, .retainEnded,
+        .database, .schema, .busyTimeout, .maxSuspension, .retainEnded, .auditRetention,
         Option(
           name: "--output", placeholder: "FILE", summary: "where to write it; - is standard output",
           value: .text { $0.output = $1 }),

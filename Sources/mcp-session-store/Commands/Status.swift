@@ -13,7 +13,7 @@ extension Command {
         """,
       ],
       options: [
-        .database, .schema, .busyTimeout, .maxSuspension, .retainEnded,
+        .database, .schema, .busyTimeout, .maxSuspension, .retainEnded, .auditRetention,
         .json("one JSON object; times are Unix milliseconds, sizes bytes"),
         Option(name: "--watch", summary: "look again every two seconds", value: .flag(\.watch)),
       ],
@@ -138,7 +138,7 @@ extension Command {
     add("retention", String(summary.retentions), "tenants with one of their own")
     if let waiting = summary.waiting {
       func text(_ counts: [(name: String, count: Int64)]) -> String {
-        counts.map { "\($0.count) \($0.name)" }.joined(separator: ", ")
+        counts.map { "\($0.count) \($0.name.spaced)" }.joined(separator: ", ")
       }
       add("due", String(waiting.due.reduce(0) { $0 + $1.count }), "\(text(waiting.due)) wait for a sweep")
       if summary.legalHolds > 0 {

@@ -345,5 +345,5 @@ struct Page {
 
 extension String {
   /// a name of the contract as words
-  fileprivate var spaced: String { String(map { $0 == "_" ? " " : $0 }) }
+  var spaced: String { String(map { $0 == "_" ? " " : $0 }) }
 }

@@ -2187,6 +2187,10 @@ export interface SetRetentionParams {
   max_events_per_session?: number | null
   /** Milliseconds that each of its tasks lives at most. */
   max_task_ttl?: number | null
+  /** Entries that the log of each of its sessions holds; 0: any number. */
+  max_log_entries_per_session?: number | null
+  /** Milliseconds after which its events in the audit trail are erased; 0: never for their age. */
+  audit_retention?: number | null
 }
 
 /** What `set_retention` answers. */
@@ -2197,6 +2201,9 @@ export interface SetRetentionResult {
   max_events_per_session: number | null
   /** Milliseconds. */
   max_task_ttl: number | null
+  max_log_entries_per_session: number | null
+  /** Milliseconds. */
+  audit_retention: number | null
 }
 
 /** What `get_retention` takes. */
@@ -2213,6 +2220,9 @@ export interface GetRetentionResult {
   max_events_per_session: number | null
   /** Milliseconds. */
   max_task_ttl: number | null
+  max_log_entries_per_session: number | null
+  /** Milliseconds. */
+  audit_retention: number | null
   /** With what the options say where nothing was said. */
   effective: {
     /** Milliseconds. */
@@ -2220,6 +2230,9 @@ export interface GetRetentionResult {
     max_events_per_session: number | null
     /** Milliseconds. */
     max_task_ttl: number | null
+    max_log_entries_per_session: number | null
+    /** Milliseconds. */
+    audit_retention: number | null
   }
 }
 
@@ -2240,6 +2253,9 @@ export interface ListRetentionResult {
     max_events_per_session: number | null
     /** Milliseconds. */
     max_task_ttl: number | null
+    max_log_entries_per_session: number | null
+    /** Milliseconds. */
+    audit_retention: number | null
   }[]
   next_cursor: string | null
 }

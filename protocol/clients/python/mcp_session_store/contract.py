@@ -842,6 +842,8 @@ class SetRetentionResult(TypedDict):
     retain_ended: int | None
     max_events_per_session: int | None
     max_task_ttl: int | None
+    max_log_entries_per_session: int | None
+    audit_retention: int | None
 
 
 class GetRetentionResult(TypedDict):
@@ -849,6 +851,8 @@ class GetRetentionResult(TypedDict):
     retain_ended: int | None
     max_events_per_session: int | None
     max_task_ttl: int | None
+    max_log_entries_per_session: int | None
+    audit_retention: int | None
     effective: GetRetentionResultEffective
     """With what the options say where nothing was said."""
 
@@ -859,6 +863,8 @@ class GetRetentionResultEffective(TypedDict):
     retain_ended: int | None
     max_events_per_session: int | None
     max_task_ttl: int | None
+    max_log_entries_per_session: int | None
+    audit_retention: int | None
 
 
 class ListRetentionResult(TypedDict):
@@ -871,6 +877,8 @@ class ListRetentionResultTenants(TypedDict):
     retain_ended: int | None
     max_events_per_session: int | None
     max_task_ttl: int | None
+    max_log_entries_per_session: int | None
+    audit_retention: int | None
 
 
 class PlaceLegalHoldResult(TypedDict):

@@ -1356,17 +1356,21 @@ class Methods:
 
     async def set_retention(
         self, tenant_id: str, *, retain_ended: int | None = None, max_events_per_session: int | None = None,
-        max_task_ttl: int | None = None, timeout: float | None | Unset = UNSET,
+        max_task_ttl: int | None = None, max_log_entries_per_session: int | None = None,
+        audit_retention: int | None = None, timeout: float | None | Unset = UNSET,
     ) -> SetRetentionResult:
         """Says how a tenant's data is kept, all of it anew; what is absent or null is as the options say.
 
         retain_ended: Milliseconds for which its sessions are kept when they have ended: only with --retain-ended.
         max_events_per_session: Events that each of its sessions holds; 0: any number.
         max_task_ttl: Milliseconds that each of its tasks lives at most.
+        max_log_entries_per_session: Entries that the log of each of its sessions holds; 0: any number.
+        audit_retention: Milliseconds after which its events in the audit trail are erased; 0: never for their age.
         """
         return await self.call("set_retention", {
             "tenant_id": tenant_id, "retain_ended": retain_ended, "max_events_per_session": max_events_per_session,
-            "max_task_ttl": max_task_ttl,
+            "max_task_ttl": max_task_ttl, "max_log_entries_per_session": max_log_entries_per_session,
+            "audit_retention": audit_retention,
         }, timeout=timeout)
 
     async def get_retention(self, tenant_id: str, *, timeout: float | None | Unset = UNSET) -> GetRetentionResult:
