@@ -9,6 +9,7 @@ enum StoreRules {
   static let servers: [String: String] = [
     "Audit/Audit.swift": "the trail belongs to the server",
     "Audit/AuditChain.swift": "so does its chain",
+    "Audit/AuditSearch.swift": "what is too old is erased whoever's it is, unless it is held",
     "Audit/AuditCheck.swift": "and whoever checks it",
     "Audit/RateLimits.swift": "so do the keys of rate limits",
     "Events/EventReader.swift": "a reader has the number of its session, and compares it",
@@ -23,6 +24,7 @@ enum StoreRules {
     "Work/WorkList.swift": "what is settled goes whoever's it was, and rows that were found for an owner",
     "Work/WorkReader.swift": "whoever waits for work is a worker",
     "Work/WorkQueue.swift": "workers are the server's own, and a fence is a key",
+    "Policies/CountSearch.swift": "what a tenant's sessions hold too much of goes whoever's it is, unless it is held",
     "Policies/LegalHolds.swift": "holds are the operator's",
     "Policies/Policies.swift": "what is due goes whoever's it is, unless it is held",
     "Policies/Retention.swift": "retention is the operator's",
