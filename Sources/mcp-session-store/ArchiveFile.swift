@@ -26,7 +26,8 @@ final class ArchiveFile: ArchiveTarget {
   /// the checksum and the length of the content
   private static let trailerBytes: Int64 = 8
 
-  private let path: String
+  let file: String
+  let path: String
   private let descriptor: Int32
   private let zlib: Zlib
   private(set) var size: Int64 = 0
@@ -37,14 +38,17 @@ final class ArchiveFile: ArchiveTarget {
   private var extras: [(offset: Int64, bytes: [UInt8])] = []
 
   /// Opens it to append, and takes away what was not finished.
-  init(appendingTo path: String) throws(ArchiveError) {
-    self.path = path
+  /// - Parameter known: which file it has to be, and it is there; nil: any, and it is made when it is missing
+  init(appendingTo path: String, known: String? = nil) throws(ArchiveError) {
     zlib = try Zlib()
-    descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0o600)
+    descriptor = unsafe open(path, O_RDWR | (known == nil ? O_CREAT : 0) | O_CLOEXEC | O_NOCTTY, 0o600)
+    file = Self.identity(descriptor)
+    self.path = System.resolved(path) ?? path
     guard descriptor >= 0 else {
       if [ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM, EIO].contains(errno) { throw failure("write to") }
       throw .unusable(path: path, reason: System.errorText())
     }
+    if let known, known != file { throw .missing(path: path, reason: "it is another file") }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw .busy(path: path) }
     try forEachMember { member in
       newest.append((member.sessionID, member.digest))
@@ -57,12 +61,22 @@ final class ArchiveFile: ArchiveTarget {
     self.path = path
     zlib = try Zlib()
     descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)
+    file = Self.identity(descriptor)
     guard descriptor >= 0 else {
       throw .missing(path: path, reason: System.errorText())
     }
   }
 
-  deinit { close(descriptor) }
+  deinit { if descriptor >= 0 { close(descriptor) } }
+
+  /// What tells a file from all others, also from those of other machines.
+  private static func identity(_ descriptor: Int32) -> String {
+    let error = errno
+    defer { errno = error }
+    var status = stat()
+    _ = unsafe fstat(descriptor, &status)
+    return "\(System.hostName) \(status.st_dev) \(status.st_ino)"
+  }
 
   private func failure(_ what: String) -> ArchiveError {
     .failed(path: path, what: "cannot " + what, isFull: errno == ENOSPC || errno == EDQUOT, reason: System.errorText())

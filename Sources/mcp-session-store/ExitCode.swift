@@ -74,6 +74,11 @@ extension Failure {
     case .foreign(let path, let offset):
       self.init(code: .data, message: "\(path) is no archive of this program, or is damaged at byte \(offset)")
     case .busy(let path): self.init(code: .locked, message: "another process writes to \(path)")
+    case .elsewhere(let path):
+      self.init(
+        code: .locked,
+        message: "sessions of this store are leaving for the archive at \(path): try again when that is done, or archive "
+          + "to it if whoever did so was killed")
     case .failed(let path, let what, _, let reason):
       self.init(code: .inputOutput, message: "\(what) \(path): \(reason)")
     case .noLibrary(let what, let instead): self.init(code: .replaced, message: "\(what); \(instead)")

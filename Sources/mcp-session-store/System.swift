@@ -390,6 +390,14 @@ enum System {
     return count > 0 ? String(decoding: buffer.prefix(count), as: UTF8.self) : nil
   }
 
+  static var hostName: String {
+    var name = [UInt8](repeating: 0, count: 256)
+    _ = unsafe name.withUnsafeMutableBytes { target in
+      unsafe target.withMemoryRebound(to: CChar.self) { unsafe gethostname($0.baseAddress!, $0.count - 1) }
+    }
+    return String(decoding: name.prefix { $0 != 0 }, as: UTF8.self)
+  }
+
   /// The path without links, dots and doubled slashes; nil when nothing is there.
   static func resolved(_ path: String) -> String? {
     guard let resolved = unsafe realpath(path, nil) else { return nil }

@@ -328,6 +328,91 @@ def test_a_machine_without_zlib_says_what_to_install(spawn: Spawn, database: Pat
     assert sidecar.call("list_session_ids", include_ended=True)["session_ids"] == ["a"]
 
 
+# --- Two at once
+
+
+def members(*files: Path) -> list[str]:
+    """The sessions that are in archives, as often as they are there."""
+    return sorted(name for file in files if file.exists() for name, _ in finished(file))
+
+
+@needs_strace
+def test_what_a_killed_archive_has_is_not_written_to_another(
+    spawn: Spawn, database: Path | str, tmp_path: Path
+) -> None:
+    """Killed with all on disk in one file and nothing deleted; the next archive is another file."""
+    sidecar = spawn(*KEEP)
+    for name in "ab":
+        end(sidecar, name)
+    one, other = tmp_path / "one.gz", tmp_path / "other.gz"
+    time.sleep(0.002)
+    words = [BINARY, "archive", "--before", "0", "--to", one, "--database", str(database)]
+    # The third is that of the directory.
+    wrapper = [*injecting(tmp_path / "log", "fsync", "signal=KILL:when=2"), "-P", f"{one}"]
+    assert subprocess.run([*wrapper, *words], capture_output=True, check=False).returncode != 0
+    assert members(one) == ["a", "b"]
+    assert sidecar.call("list_session_ids", include_ended=True)["session_ids"] == ["a", "b"]
+    # It is held by somebody: then it is not known to be dead.
+    with one.open() as held:
+        subprocess.run(["flock", "--nonblock", str(held.fileno())], pass_fds=[held.fileno()], check=True)
+        refusal = sidecar.refusal("archive", path=str(other), ended_before=EVER)
+        assert refusal.kind == "database_busy" and str(one) in refusal.message
+        done = command("archive", "--before", "0", "--to", other, "--database", database)
+        assert done.returncode == 75 and f"leaving for the archive at {one}" in done.stderr
+    # Moved away it cannot be asked.
+    away = one.rename(tmp_path / "away.gz")
+    assert sidecar.refusal("archive", path=str(other), ended_before=EVER).kind == "database_busy"
+    one.write_bytes(away.read_bytes())
+    assert sidecar.refusal("archive", path=str(other), ended_before=EVER).kind == "database_busy"
+    assert sidecar.call("list_session_ids", include_ended=True)["session_ids"] == ["a", "b"]
+    away.rename(one)
+    end(sidecar, "c")
+    time.sleep(0.002)
+    assert sidecar.call("archive", path=str(other), ended_before=EVER)["sessions"] == 1
+    assert members(one, other) == ["a", "b", "c"] and members(other) == ["c"]
+    assert sidecar.call("list_session_ids", include_ended=True)["session_ids"] == []
+    assert sidecar.call("check_integrity")["ok"]
+
+
+def test_two_archives_at_once_that_are_killed_write_each_session_once(
+    spawn: Spawn, database: Path | str, tmp_path: Path
+) -> None:
+    sidecar = spawn(*KEEP)
+    several = sorted(f"s-{number}" for number in range(40))
+    for name in several:
+        end(sidecar, name)
+    files = [tmp_path / "one.gz", tmp_path / "other.gz"]
+    chance = random.Random(11)
+
+    def begin(file: Path) -> subprocess.Popen[bytes]:
+        words = [BINARY, "archive", "--before", "0", "--to", file, "--database", str(database)]
+        return subprocess.Popen(
+            words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment()
+        )  # fmt: skip
+
+    time.sleep(0.002)
+    for _ in range(8):
+        both = [begin(file) for file in files]
+        time.sleep(chance.random() * 0.04)
+        for child in both:
+            child.kill()
+            child.wait()
+        there = sidecar.call("list_session_ids", include_ended=True)["session_ids"]
+        assert sorted({*there, *members(*files)}) == several
+        assert len(members(*files)) == len(set(members(*files)))
+    # Not killed: as a command and as a job, until both are through.
+    sidecar.send(request("archive", 1, path=str(files[0]), ended_before=EVER))
+    child = begin(files[1])
+    answer = sidecar.receive_answer()
+    assert "result" in answer or answer["error"]["data"]["kind"] == "database_busy", answer
+    assert child.wait() in (0, 75)
+    archive(database, files[1])
+    assert members(*files) == several
+    assert sidecar.call("list_session_ids", include_ended=True)["session_ids"] == []
+    assert sidecar.call("list_tasks", principal="p")["tasks"] == []
+    assert sidecar.call("check_integrity")["ok"]
+
+
 # --- Killed at each step
 
 

@@ -385,5 +385,13 @@ extension Schema {
       reason TEXT,
       placed_at INTEGER NOT NULL
     ) STRICT;
+
+    -- The archive that sessions are leaving for, or that whoever was killed has not finished: one row at most.
+    CREATE TABLE archive_claims (
+      id INTEGER PRIMARY KEY,          -- 1
+      file TEXT NOT NULL,              -- which file that is: machine, device, inode
+      path TEXT NOT NULL,
+      lapses_at INTEGER NOT NULL
+    ) STRICT;
     """
 }

@@ -35,7 +35,7 @@ package struct Schema {
     ["log_entries", "log_message_ids", "audit_events", "rate_limits"],
     [
       "task_payloads", "task_input_keys", "log_participants", "audit_chains", "work", "work_groups",
-      "event_subscriptions", "retention", "legal_holds",
+      "event_subscriptions", "retention", "legal_holds", "archive_claims",
     ],
   ]
 
@@ -403,6 +403,13 @@ package struct Schema {
       principal TEXT,
       reason TEXT,
       placed_at INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE archive_claims (
+      id INTEGER PRIMARY KEY,
+      file TEXT NOT NULL,
+      path TEXT NOT NULL,
+      lapses_at INTEGER NOT NULL
     ) STRICT;
     """
 

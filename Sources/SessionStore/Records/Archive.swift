@@ -3,6 +3,10 @@ import SHA256
 
 /// Where sessions go that leave the store.
 package protocol ArchiveTarget: AnyObject {
+  /// which file it is, wherever it is moved to on its machine
+  var file: String { get }
+  /// without links, so that it can be found from any directory
+  var path: String { get }
   /// those that are at its end, at most as many as may be in the store as well, with the digest of their lines
   var newest: [(sessionID: String, digest: String)] { get }
   /// bytes
@@ -26,6 +30,8 @@ package enum ArchiveError: Error {
   case foreign(path: String, offset: Int64)
   /// another process writes to it
   case busy(path: String)
+  /// sessions of the store are leaving for that one
+  case elsewhere(path: String)
   /// - Parameter what: for example "cannot write to"
   case failed(path: String, what: String, isFull: Bool, reason: String)
   /// what it takes is not there on this machine
@@ -44,7 +50,7 @@ package struct LeavingSession: Sendable {
 /// held up, and deleted by a later commit: whoever is killed finds them in both places, and the next pass to the same
 /// archive begins with deleting those that are the same.
 package struct ArchivePass {
-  private let target: any ArchiveTarget
+  let target: any ArchiveTarget
   private let endedBefore: Int64
   /// behind which session it goes on; nil: what an earlier pass has left comes first
   private var place: ArchivePlace?
@@ -220,11 +226,10 @@ extension Store {
 
   // MARK: - Deleting them
 
-  /// Deletes sessions that are in an archive, but for those that are not any more what was written there.
-  /// - Returns: how many
-  package func removeArchived(_ leaving: [LeavingSession]) throws -> Int {
+  func removeArchived(_ leaving: [LeavingSession], of file: String) throws -> Int {
     beginRequest()
     return try inOwnGroup(waiting: limits.busyTimeout) {
+      try renewArchive(file)
       var budget = SliceBudget(rows: .max, environment)
       var rest = leaving[...]
       return try removeArchived(&rest, &budget)

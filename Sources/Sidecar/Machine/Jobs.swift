@@ -89,35 +89,35 @@ extension Sidecar {
   /// - Parameter room: bytes that may be added to the output by what need not be told
   func advanceJobs(room: Int) {
     if room > 0 { tellProgress() }
-    removeArchived()
+    advanceArchive()
     guard let running = jobs.running, running.work.isFinished else { return }
     finish(running)
     startNextJob()
   }
 
-  /// the archive that waits for what is on disk there to be deleted here
-  private var leavingArchive: ArchiveJob? {
-    guard case .archive(let archive) = jobs.running?.request.job, archive.hasLeaving else { return nil }
+  /// the archive that waits for what is to be written here
+  private var waitingArchive: ArchiveJob? {
+    guard case .archive(let archive) = jobs.running?.request.job, archive.hasWish else { return nil }
     return archive
   }
 
   /// how long the process may wait before it looks after the jobs
   var millisecondsUntilJobs: Int64 {
     if jobs.isEmpty { return .max }
-    return leavingArchive == nil ? Jobs.pollInterval : min(max(0, nextRemoval - store.currentTime()), Jobs.slicePause)
+    return waitingArchive == nil ? Jobs.pollInterval : min(max(0, nextRemoval - store.currentTime()), Jobs.slicePause)
   }
 
-  private func removeArchived() {
-    guard phase != .failed, let archive = leavingArchive else { return }
+  private func advanceArchive() {
+    guard phase != .failed, let archive = waitingArchive else { return }
     let now = store.currentTime()
     if (1...Jobs.slicePause).contains(nextRemoval - now) { return }
     nextRemoval = now + Jobs.slicePause
     store.beginRequest()
     do {
-      try store.removeArchived(of: archive)
+      try store.advance(archive)
       jobs.running?.blockedSince = nil
       // What is left of large ones.
-      if !archive.hasLeaving { nextSweep = min(nextSweep, now) }
+      if !archive.hasWish { nextSweep = min(nextSweep, now) }
       noteChanges()
     } catch let error as StoreError where error.endsProcess {
       giveUp(error)

@@ -41,13 +41,12 @@ package final class Sidecar {
     package var monotonic: () -> Int64
     /// takes a line of what is told of requests, and never waits
     package var log: ([UInt8]) -> Void
-    /// makes the archive at this path when it is missing
-    package var openArchive: @Sendable (String) throws -> any ArchiveTarget
+    package var openArchive: OpenArchive
 
     package init(
       memoryUsage: @escaping () -> Int64 = { 0 }, freeDisk: @escaping (String) -> Int64? = { _ in nil },
       monotonic: @escaping () -> Int64 = { 0 }, log: @escaping ([UInt8]) -> Void = { _ in },
-      openArchive: @escaping @Sendable (String) throws -> any ArchiveTarget = { path in
+      openArchive: @escaping OpenArchive = { path, _ in
         throw ArchiveError.unusable(path: path, reason: "there are no files here")
       }
     ) {

@@ -11,7 +11,10 @@ extension Command {
         disk. The file is made when missing and appended to; any gzip reads it, and 'load --from FILE --session ID'
         brings a session back.
         """,
-        "Whoever is killed says the same again: nothing is lost, and nothing is archived twice.",
+        """
+        Whoever is killed says the same again: nothing is lost, and nothing is archived twice. Sessions of a store leave
+        for one archive at a time.
+        """,
       ],
       options: [
         .database, .schema, .durability, .busyTimeout,
@@ -34,12 +37,13 @@ extension Command {
     defer { progress.finish() }
     var sessions = 0
     do {
-      let file = try ArchiveFile(appendingTo: target)
       let store = try arguments.opened(path)
-      var pass = ArchivePass(to: file, endedBefore: store.currentTime() - arguments.before)
-      while !System.stopRequested, let leaving = try pass.next(in: store) {
-        sessions += try store.removeArchived(leaving)
-        progress.update(Int64(sessions), of: nil)
+      let job = ArchiveJob(path: target, endedBefore: store.currentTime() - arguments.before) {
+        try ArchiveFile(appendingTo: $0, known: $1)
+      }
+      sessions = try job.run(on: store) { removed in
+        progress.update(Int64(removed), of: nil)
+        return !System.stopRequested
       }
     } catch {
       throw Failure(error, path)

@@ -29,7 +29,7 @@ extension Command {
     options.processID = Int64(System.process())
     let host = Sidecar.Host(
       memoryUsage: System.memoryUsage, freeDisk: System.freeDisk, monotonic: System.monotonicNanoseconds,
-      log: System.log, openArchive: { try ArchiveFile(appendingTo: $0) })
+      log: System.log, openArchive: { try ArchiveFile(appendingTo: $0, known: $1) })
     var server = Server(
       Sidecar(store: store, options: options, host: host), store, output: output, watchParent: arguments.watchParent,
       metricsFile: arguments.metricsFile)
