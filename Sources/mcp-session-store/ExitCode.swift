@@ -77,8 +77,8 @@ extension Failure {
     case .elsewhere(let path):
       self.init(
         code: .locked,
-        message: "sessions of this store are leaving for the archive at \(path): try again when that is done, or archive "
-          + "to it if whoever did so was killed")
+        message: "sessions of this store are leaving for the archive at \(path): try again when that is done, or "
+          + "archive to it if whoever did so was killed")
     case .failed(let path, let what, _, let reason):
       self.init(code: .inputOutput, message: "\(what) \(path): \(reason)")
     case .noLibrary(let what, let instead): self.init(code: .replaced, message: "\(what); \(instead)")

@@ -252,8 +252,8 @@ extension RPCError {
       return ErrorKind.databaseBusy.error("Another process writes to the archive at '\(path)'; try again.")
     case .elsewhere(let path):
       return ErrorKind.databaseBusy.error(
-        "Sessions of this store are leaving for the archive at '\(path)': try again when that is done, or archive to it "
-          + "if whoever did so was killed.")
+        "Sessions of this store are leaving for the archive at '\(path)': try again when that is done, or archive to "
+          + "it if whoever did so was killed.")
     case .failed(let path, let what, let isFull, let reason):
       if isFull {
         return ErrorKind.databaseFull.error(
