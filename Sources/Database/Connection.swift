@@ -179,7 +179,8 @@ package final class Connection {
   /// Begins a part of the transaction that can be taken back alone.
   package func savepoint() throws(DatabaseError) {
     switch engine {
-    case .file(let file): try Self.execute("SAVEPOINT request", file)
+    case .file(let file):
+      do throws(SQLiteError) { try file.savepoint() } catch { throw DatabaseError(error) }
     case .server(let server):
       do throws(PostgresError) { try server.savepoint() } catch { throw DatabaseError(error) }
     }
@@ -188,23 +189,21 @@ package final class Connection {
   /// What was done since ``savepoint()`` stays with the rest.
   package func release() throws(DatabaseError) {
     switch engine {
-    case .file(let file): try Self.execute("RELEASE request", file)
+    case .file(let file):
+      do throws(SQLiteError) { try file.release() } catch { throw DatabaseError(error) }
     case .server(let server):
       do throws(PostgresError) { try server.release() } catch { throw DatabaseError(error) }
     }
   }
 
-  /// Takes back what was done since ``savepoint()``.
+  /// Takes back what was done since ``savepoint()``; the whole transaction where a file does not bear less.
   package func rollbackToSavepoint() throws(DatabaseError) {
     switch engine {
-    case .file(let file): try Self.execute("ROLLBACK TO request; RELEASE request", file)
+    case .file(let file):
+      do throws(SQLiteError) { try file.rollbackToSavepoint() } catch { throw DatabaseError(error) }
     case .server(let server):
       do throws(PostgresError) { try server.rollbackToSavepoint() } catch { throw DatabaseError(error) }
     }
-  }
-
-  private static func execute(_ sql: String, _ file: SQLite.Connection) throws(DatabaseError) {
-    do throws(SQLiteError) { try file.execute(sql) } catch { throw DatabaseError(error) }
   }
 }
 

@@ -328,6 +328,77 @@ def test_a_failed_sync_of_a_checkpoint_ends_the_process(spawn: Spawn, template: 
     assert spawn(database=database).call("event_count", session_id="s")["count"] >= acknowledged
 
 
+def refused_transaction(sidecar: Sidecar) -> dict[str, object]:
+    """One that dirties more pages than stay in memory, most of them twice, and is refused at its end."""
+    sidecar.call("consume_nonce", nonce="n", ttl=600_000)
+    values = [request("put_value", n, collection="c", key=str(n), value="x" * 3_000) for n in range(1_000)]
+    sidecar.send(*values)
+    for _ in values:
+        assert "result" in sidecar.receive()
+    # Each value has a page of its own, and 2 MB of them stay in memory.
+    keys = [*range(0, 1_000, 2), *range(40, 1_000, 2)]
+    calls = [{"method": "put_value", "params": {"collection": "c", "key": str(key), "value": "y"}} for key in keys]
+    calls.append({"method": "consume_nonce", "params": {"nonce": "n", "ttl": 600_000}, "require": True})
+    return request("transaction", 2, calls=calls)
+
+
+def test_what_is_committed_behind_a_transaction_that_was_taken_back_outlives_a_kill(
+    spawn: Spawn, tmp_path: Path
+) -> None:
+    """SQLite itself commits what stands around it with check sums that nobody finds again (``Connection.swift``)."""
+    database = tmp_path / "sessions.db"
+    sidecar = spawn(database=database)
+    sidecar.call("create_session", session_id="s")
+    refused = refused_transaction(sidecar)
+    sidecar.send(
+        request("store_event", 1, session_id="s", data="before"), refused,
+        request("store_event", 3, session_id="s", data="behind"),
+    )  # fmt: skip
+    assert ["result" in sidecar.receive() for _ in range(3)] == [True, False, True]
+    sidecar.call("store_event", session_id="s", data="later")
+    sidecar.kill()
+    again = spawn(database=database)
+    events = again.call("get_events_after", session_id="s", after_event_id=0)["events"]
+    assert [event["data"] for event in events] == ["before", "behind", "later"]
+    assert again.call("get_value", collection="c", key="0")["value"] == "x" * 3_000
+
+
+def test_what_was_taken_back_is_forgotten_before_another_process_writes(spawn: Spawn, tmp_path: Path) -> None:
+    """Some of it may not have been written yet, and where it would have gone stands what was committed since."""
+    database = tmp_path / "sessions.db"
+    first, second = spawn(database=database), spawn(database=database)
+    first.call("create_session", session_id="s")
+    first.send(refused_transaction(first))
+    assert "error" in first.receive()
+    requests = [request("store_event", n, session_id="s", data="x" * 6_000) for n in range(600)]
+    second.send(*requests)
+    for _ in requests:
+        assert "result" in second.receive()
+    for key in range(0, 1_000, 7):
+        assert first.call("get_value", collection="c", key=str(key))["value"] == "x" * 3_000
+    first.call("store_event", session_id="s", data="last")
+    first.kill()
+    second.kill()
+    again = spawn(database=database)
+    assert again.call("check_integrity")["problems"] == []
+    assert again.call("event_count", session_id="s") == {"count": 601}
+
+
+def test_a_commit_is_one_write_to_the_log(spawn: Spawn, template: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    sidecar = spawn(database=template, wrapper=tracing(log, "pwrite64", "fdatasync"))
+    for number in range(20):
+        sidecar.call("store_event", session_id="s", data=number)
+    sidecar.kill()
+    calls = [text for text in log.read_text(errors="replace").splitlines() if "-wal>" in text]
+    # Zeros only make the log longer; a frame begins with the number of its page.
+    calls = [text for text in calls if r', "\0\0\0\0' not in text]
+    last = "".join("S" if "fdatasync" in text else "w" for text in calls)
+    # After zeros the first frame does not follow what was written last.
+    assert last.endswith("S") and last.count("S") >= 21 and last.count("wS") == last.count("S"), last
+    assert last.count("w") <= last.count("S") + 6, last
+
+
 # --- The order of things
 
 

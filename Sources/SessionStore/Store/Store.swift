@@ -503,7 +503,7 @@ package final class Store {
       try connection.release()
       return result
     } catch {
-      // Some errors end the transaction, and with it the savepoint; then the group is void anyway.
+      // Some errors end the transaction, and with it the savepoint, and so may this: then the group is void anyway.
       if connection.isInTransaction { try connection.rollbackToSavepoint() }
       forgetRows()
       messageIDs.takeBack(to: mark)
