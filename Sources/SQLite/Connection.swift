@@ -215,8 +215,8 @@ package final class Connection {
   ///
   /// Pages for which there was no room in memory stand in the log already. If one was written there a second time,
   /// SQLite leaves the check sums of what follows to the commit, and forgets those in front of that page when the part
-  /// is taken back: what is committed then is found by nobody who reads the log after a crash, and neither is what comes
-  /// behind it (seen with 3.40.1; `iReCksum` in its `wal.c`).
+  /// is taken back: what is committed then is found by nobody who reads the log after a crash, nor is what comes behind
+  /// it (seen with 3.40.1; `iReCksum` in its `wal.c`).
   package func rollbackToSavepoint() throws(SQLiteError) {
     if spills != spillsAtSavepoint { return rollback() }
     try execute("ROLLBACK TO part; RELEASE part")

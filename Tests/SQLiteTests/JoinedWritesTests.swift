@@ -18,7 +18,8 @@ import Testing
   private func small(syncEachCommit: Bool = false) throws -> Connection {
     let connection = try Connection(path: path, mode: .readWrite, busyTimeout: 0)
     try connection.configureForWriting(syncEachCommit: syncEachCommit, exclusive: false)
-    try connection.execute("PRAGMA cache_size = 4; CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT, c BLOB)")
+    try connection.execute(
+      "PRAGMA cache_size = 4; CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT, c BLOB)")
     return connection
   }
 

@@ -69,7 +69,8 @@ extension DiskState {
     if count > 2, count <= 6 { fates += (0..<(1 << count)).map(Fate.subset) }
     let last = file.pending.last?.count ?? 0
     // The frames of a commit are written in one piece: a head of 24 bytes and a page each.
-    for cut in Set([1, 7, 24, 511, 512, 513, 4_120, last / 2, last - 4_120, last - 1]) where cut > 0 && cut < last {
+    let frames = stride(from: 4_120, to: min(last, 65_536), by: 4_120)
+    for cut in Set([1, 7, 24, 511, 512, 513, last / 2, last - 1]).union(frames) where cut > 0 && cut < last {
       fates += [.torn(0..<cut), .torn(cut..<last)]
     }
     for _ in 0..<density { fates.append(Self.scattered(&chance)) }

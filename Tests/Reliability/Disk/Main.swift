@@ -28,7 +28,7 @@ enum Main {
     let model = try Reference(small.requests)
     for opening in Opening.all {
       var cut = PowerCut(directory, opening, small, model, seed: seed)
-      try cut.tryEveryMoment(atMost: isLong ? nil : 2)
+      try cut.tryEveryMoment(atMost: isLong ? nil : 6)
       tell(promise(opening), "at every write of a small workload, \(cut.tally)", cut.tally.broken)
 
       var tally = PowerCut.Tally()
@@ -43,7 +43,7 @@ enum Main {
     // A disk that lies must be found out, or the test proves nothing.
     var lying = PowerCut(directory, Opening(), small, model, seed: seed)
     lying.lies = true
-    try lying.tryEveryMoment(atMost: 1)
+    try lying.tryEveryMoment(atMost: 3)
     tell(
       "the test finds what is lost when syncs are not done",
       "\(lying.tally.broken.count) of \(lying.tally.images) images",
@@ -85,7 +85,7 @@ enum Main {
       let old = Folder.image(at: directory + "/old/" + name)
       for schema in Upgrade.schemas {
         var upgrade = Upgrade(directory, old, to: schema, seed: seed)
-        try upgrade.run(atMost: isLong ? nil : 3)
+        try upgrade.run(atMost: isLong ? nil : 8)
         tell(
           "\(name), to version \(schema.version): a power cut within a migration leaves the old file or the new one",
           "\(upgrade.tally)", upgrade.tally.broken)
