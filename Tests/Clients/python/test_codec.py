@@ -21,11 +21,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mcp.server.streamable_http import EventMessage
+from mcp.types import JSONRPCMessage
 from mcp_session_store import (
     BlockingStore, Codec, CodecError, RequestError, Rotation, Store, StoreError, codec as codec_module,
 )
 from mcp_session_store.json_text import decode, encode
+from mcp_session_store.key_value import KeyValueStore
+from mcp_session_store.mcp_events import EventStore
 from mcp_session_store.payloads import PARAMS, RESULTS
+from mcp_session_store.task_service import TaskService
+from pydantic import TypeAdapter
 
 ROOT = Path(__file__).parents[3]
 NODE_CLIENT = ROOT / "protocol/clients/node/index.mjs"
@@ -304,6 +310,38 @@ def test_frames_of_a_subscription_are_those_of_the_program(binary: Path) -> None
             assert plain[1:] == sealed[1:] and len(plain) == 5 and CANARY in plain[1]
             greetings = {each.split(',"timestamp"')[0] for each in (plain[0], sealed[0])}
             assert len(greetings) == 1 and plain[0].startswith("event: init\n")
+
+    asyncio.run(main())
+
+
+def test_adapters_work_with_a_codec_as_without(binary: Path, database: Path) -> None:
+    async def main() -> None:
+        async with opened(binary, database, both()) as store:
+            await store.create_session(session_id="s", status="active")
+            events = EventStore(store, "s")
+            first = await events.store_event("7", None)
+            message = TypeAdapter(JSONRPCMessage).validate_python(
+                {"jsonrpc": "2.0", "method": "said", "params": {"text": CANARY}})
+            await events.store_event("7", message)
+            sent: list[Any] = []
+
+            async def send(event: EventMessage) -> None:
+                sent.append(event.message)
+
+            assert await events.replay_events_after(first, send) == "7"
+            assert sent == [message]
+            service = TaskService(store, ttl=60_000)
+            task = await service.create("alice", method="tools/call", params={"text": CANARY}, status_message=CANARY)
+            found = await service.get(task.task_id, "alice")
+            assert found is not None and found["statusMessage"] == CANARY
+            await task.complete({"content": [CANARY]})
+            found = await service.get(task.task_id, "alice")
+            assert found is not None and found["result"] == {"content": [CANARY]}
+            values = KeyValueStore(store)
+            await values.put("k", {"text": CANARY}, collection="c")
+            assert await values.get("k", collection="c") == {"text": CANARY}
+            texts = [payload["text"] for payload in (await store.list_payloads(limit=100))["payloads"]]
+            assert len(texts) >= 4 and not any(CANARY in text for text in texts)
 
     asyncio.run(main())
 
