@@ -63,7 +63,7 @@ package struct DatabaseError: Error, Equatable {
       case .unreachable: .unreachable
       case .badAddress: .badAddress
       case .noLibrary: .noLibrary
-      case .noDatabase, .noSchema, .unauthenticated, .forbidden, .unfit: .cannotOpen
+      case .noDatabase, .noSchema, .unauthenticated, .untrusted, .forbidden, .unfit: .cannotOpen
       case .constraint, .other: .other
       }
   }

@@ -77,8 +77,10 @@ final class Link {
   /// What servers and libpq say in English, the language of those words that matter here at servers that are not told
   /// another one for messages of this kind.
   private static let failures: [(words: String, kind: PostgresError.Kind)] = [
-    ("certificate", .unauthenticated),
-    ("does not support SSL", .unauthenticated),
+    ("valid client certificate", .unauthenticated),
+    ("certificate authentication failed", .unauthenticated),
+    ("certificate", .untrusted),
+    ("does not support SSL", .untrusted),
     ("password authentication failed", .unauthenticated),
     ("no password supplied", .unauthenticated),
     ("no pg_hba.conf entry", .unauthenticated),

@@ -29,6 +29,8 @@ package struct PostgresError: Error, Equatable {
     case forbidden
     /// The server does not let this user in.
     case unauthenticated
+    /// The server is not encrypted, or not who it says, though the address asks for it.
+    case untrusted
     /// There is no such database.
     case noDatabase
     /// The schema or a table of it is not there.
@@ -117,6 +119,8 @@ package struct PostgresError: Error, Equatable {
     case .forbidden: "PostgreSQL does not allow it: \(message)."
     case .unauthenticated:
       "PostgreSQL does not let this user in (\(message)); look at the user, the password and pg_hba.conf."
+    case .untrusted:
+      "PostgreSQL cannot be trusted as its address asks (\(message)); look at sslmode, sslrootcert and its certificate."
     case .noDatabase: "PostgreSQL has no such database (\(message)); make it with createdb, or name another."
     case .noSchema:
       "Something of the store is gone from PostgreSQL (\(message)); restore it, or start again on nothing."

@@ -306,7 +306,7 @@ def test_the_way_to_it_is_encrypted_where_that_is_asked_for(tmp_path: Path) -> N
         finally:
             sidecar.kill()
         wrong = right.replace(str(trusted), str(tmp_path / "server.crt"))
-        is_refused(answer("--database", wrong), 73, "certificate verify failed")
+        is_refused(answer("--database", wrong), 73, "certificate verify failed", "sslrootcert")
 
 
 def test_without_libpq_it_says_what_to_install(postgres: PostgresServer, name: str, tmp_path: Path) -> None:
