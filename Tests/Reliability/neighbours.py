@@ -205,9 +205,6 @@ class Pair:
         who = pick.randrange(2)
         own = self.alone[who]
         methods = tried(self.owners[who], self.owners[1 - who])
-        if not isinstance(own.database, Path):
-            # What lapses in one millisecond is swept there in no order, which shows in the order of the trail.
-            methods.remove("export_user_data")
         self.together.calls[who].pick = pick
         subscribing = [name for name in methods if name.startswith("subscribe_")]
         method = self.together.calls[who].method(subscribing if pick.random() < 0.05 else methods)

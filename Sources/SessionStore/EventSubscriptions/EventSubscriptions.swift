@@ -384,7 +384,7 @@ extension Store {
           SELECT \(EventSubscription.columns) FROM event_subscriptions
           WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= $1\(
             queue == nil ? "" : " AND ended_queue = $2")
-          ORDER BY expires_at LIMIT $\(queue == nil ? 2 : 3)\(tables.dialect.lockingWhatIsFree)
+          ORDER BY expires_at, number LIMIT $\(queue == nil ? 2 : 3)\(tables.dialect.lockingWhatIsFree)
           """)
       select.bind(1, now)
       if let queue { select.bind(2, queue) }

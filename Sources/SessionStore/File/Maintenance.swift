@@ -134,7 +134,7 @@ extension Store {
     do {
       var select = try tables.statement(
         .server,
-        composed: "SELECT session_id FROM sessions WHERE check_at <= $1 ORDER BY check_at LIMIT $2"
+        composed: "SELECT session_id FROM sessions WHERE check_at <= $1 ORDER BY check_at, number LIMIT $2"
           + tables.dialect.lockingWhatIsFree)
       select.bind(1, now)
       select.bind(2, Int64(limit))
@@ -145,7 +145,7 @@ extension Store {
       .server,
       composed: """
         SELECT session_id FROM sessions WHERE suspended_at <= $1 AND coalesce(check_at > $2, true) AND ended_at IS NULL
-        ORDER BY suspended_at LIMIT $3\(tables.dialect.lockingWhatIsFree)
+        ORDER BY suspended_at, number LIMIT $3\(tables.dialect.lockingWhatIsFree)
         """)
     select.bind(1, (Saturating(now) - limits.maxSuspension).value)
     select.bind(2, now)

@@ -469,7 +469,7 @@ extension Store {
     } else {
       var select = try tables.statement(
         .server,
-        composed: "SELECT number FROM tasks WHERE expires_at < $1 ORDER BY expires_at LIMIT $2"
+        composed: "SELECT number FROM tasks WHERE expires_at < $1 ORDER BY expires_at, number LIMIT $2"
           + tables.dialect.lockingWhatIsFree)
       select.bind(1, now)
       select.bind(2, Int64(limit + 1))

@@ -275,7 +275,7 @@ extension Store {
       .server,
       composed: """
         DELETE FROM named_values WHERE number IN (SELECT number FROM named_values
-          WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2\(tables.dialect.lockingWhatIsFree))
+          WHERE expires_at <= $1 ORDER BY expires_at, number LIMIT $2\(tables.dialect.lockingWhatIsFree))
         """)
     delete.bind(1, now)
     delete.bind(2, Int64(limit))
