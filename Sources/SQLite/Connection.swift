@@ -16,7 +16,8 @@ package final class Connection {
   private var literals = LiteralStatements()
   private var composed: [String: PreparedStatement] = [:]
   private let walPageCount: UnsafeMutablePointer<Int32>
-  private var spillsAtSavepoint: Int32 = 0
+  /// what ``spills`` was at each savepoint of the transaction
+  private var spillsAtSavepoints: [Int32] = []
 
   /// Opens `path` and makes the connection strict; it reads nothing of the file yet.
   /// - Parameter busyTimeout: milliseconds that a call waits for a lock, set before anything can need one
@@ -160,6 +161,7 @@ package final class Connection {
   package func begin() throws(SQLiteError) {
     let begin = try statement("BEGIN")
     try begin.run()
+    spillsAtSavepoints.removeAll(keepingCapacity: true)
   }
 
   /// Takes the write lock at once: a deferred transaction that turned to writing later would fail without waiting,
@@ -172,6 +174,7 @@ package final class Connection {
   package func beginImmediate() throws(SQLiteError) {
     let begin = try statement("BEGIN IMMEDIATE")
     try begin.run()
+    spillsAtSavepoints.removeAll(keepingCapacity: true)
   }
 
   package func commit() throws(SQLiteError) {
@@ -197,17 +200,18 @@ package final class Connection {
     unsafe sqlite3_exec(handle, "ROLLBACK", nil, nil, nil)
   }
 
-  /// Begins a part of the transaction that can be taken back alone. Only one at a time.
+  /// Begins a part of the transaction that can be taken back alone. It may have parts itself.
   package func savepoint() throws(SQLiteError) {
     let savepoint = try statement("SAVEPOINT part")
     try savepoint.run()
-    spillsAtSavepoint = spills
+    spillsAtSavepoints.append(spills)
   }
 
   /// What was done since ``savepoint()`` stays with the rest.
   package func release() throws(SQLiteError) {
     let release = try statement("RELEASE part")
     try release.run()
+    _ = spillsAtSavepoints.popLast()
   }
 
   /// Takes back what was done since ``savepoint()``; where that is not safe, the whole transaction, which then is no
@@ -218,7 +222,7 @@ package final class Connection {
   /// is taken back: what is committed then is found by nobody who reads the log after a crash, nor is what comes behind
   /// it (seen with 3.40.1; `iReCksum` in its `wal.c`).
   package func rollbackToSavepoint() throws(SQLiteError) {
-    if spills != spillsAtSavepoint { return rollback() }
+    if spills != spillsAtSavepoints.popLast() { return rollback() }
     try execute("ROLLBACK TO part; RELEASE part")
   }
 

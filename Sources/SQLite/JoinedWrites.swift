@@ -5,7 +5,8 @@ internal import CSQLite
 ///
 /// Held is only what a transaction has added and not committed, and nobody else reads. It is written when the page of
 /// the frame that commits has come, when there is no more room, and before anything else is done to the log. It is
-/// forgotten when the transaction gives up its lock: by then another process may have committed at that place.
+/// forgotten when the transaction gives up its lock: by then another process may have committed at that place. Where it
+/// could not be written the transaction cannot be committed, whoever heard of the failure and let it go.
 ///
 /// Files are those of the system's own file system, with a few methods of their tables exchanged and a `Trailer`
 /// behind them: https://www.sqlite.org/vfs.html, https://www.sqlite.org/walformat.html
@@ -41,8 +42,16 @@ enum JoinedWrites {
     var start: Int64 = 0
     /// where the last write ended: what continues there belongs to the same transaction
     var end: Int64 = -1
+    /// the last write was the head of a frame
+    var endsWithHead = false
     /// the head that came last was that of a frame that commits
     var commits = false
+    /// what was held from here on could not be written: what follows it is refused with the same code
+    var hole: Int64? = nil
+    var failure = SQLITE_OK
+
+    /// Whether what stands at `offset` needs what could not be written.
+    func isBehindHole(_ offset: Int64) -> Bool { unsafe hole.map { offset > $0 } == true }
   }
 
   private static func trailer(_ file: File) -> UnsafeMutablePointer<Trailer> {
@@ -50,11 +59,15 @@ enum JoinedWrites {
   }
 
   private static func register() -> Bool {
-    guard let found = unsafe sqlite3_vfs_find(nil) else { return false }
+    guard let found = unsafe sqlite3_vfs_find(nil), unsafe MemoryLayout<Trailer>.offset(of: \.methods) == 0 else {
+      return false
+    }
     unsafe system = found
     unsafe trailerOffset = (Int(found.pointee.szOsFile) + 15) / 16 * 16
     let vfs = UnsafeMutablePointer<sqlite3_vfs>.allocate(capacity: 1)
     unsafe vfs.initialize(to: found.pointee)
+    // No more than this program knows.
+    unsafe vfs.pointee.iVersion = min(found.pointee.iVersion, 3)
     unsafe vfs.pointee.pNext = nil
     unsafe vfs.pointee.zName = UnsafeRawPointer(title.utf8Start).assumingMemoryBound(to: CChar.self)
     unsafe vfs.pointee.szOsFile = Int32(trailerOffset + MemoryLayout<Trailer>.size)
@@ -72,6 +85,7 @@ enum JoinedWrites {
     else { return code }
     let trailer = unsafe trailer(file)
     unsafe trailer.initialize(to: Trailer(methods: below.pointee, below: below))
+    unsafe trailer.pointee.methods.iVersion = min(below.pointee.iVersion, 3)
     if flags & SQLITE_OPEN_MAIN_DB != 0 {
       if unsafe below.pointee.iVersion >= 2 {
         unsafe trailer.pointee.methods.xShmLock = { unsafe JoinedWrites.lockMemory($0!, $1, $2, $3) }
@@ -86,7 +100,7 @@ enum JoinedWrites {
       unsafe trailer.pointee.methods.xSync = { unsafe JoinedWrites.sync($0!, $1) }
       unsafe trailer.pointee.methods.xFileSize = { unsafe JoinedWrites.size($0!, $1) }
     }
-    // The methods are the first of a trailer's members.
+    // The methods are a trailer's first member.
     unsafe file.pointee.pMethods = UnsafeRawPointer(trailer).assumingMemoryBound(to: sqlite3_io_methods.self)
     return code
   }
@@ -95,25 +109,28 @@ enum JoinedWrites {
 
   private static func write(_ file: File, _ bytes: UnsafeRawPointer, _ size: Int, _ offset: Int64) -> Int32 {
     let trailer = unsafe trailer(file)
+    if unsafe trailer.pointee.isBehindHole(offset) { return unsafe trailer.pointee.failure }
+    unsafe trailer.pointee.hole = nil
     let isHead = size == headSize
+    let continues = unsafe offset == trailer.pointee.end
+    let isPage = unsafe continues && trailer.pointee.endsWithHead
     // 0, or how large the database is behind this commit
     if isHead { unsafe trailer.pointee.commits = bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self) != 0 }
-    let continues = unsafe offset == trailer.pointee.end
     unsafe trailer.pointee.end = offset + Int64(size)
-    if unsafe !continues || trailer.pointee.count + size > room {
+    unsafe trailer.pointee.endsWithHead = isHead
+    let holds = (isPage || continues && isHead) && size <= room
+    if unsafe !holds || trailer.pointee.count + size > room {
       let code = unsafe writeHeld(file)
       if code != SQLITE_OK { return code }
     }
-    if !continues || size > room {
-      return unsafe trailer.pointee.below.pointee.xWrite(file, bytes, Int32(size), offset)
-    }
+    if !holds { return unsafe trailer.pointee.below.pointee.xWrite(file, bytes, Int32(size), offset) }
     let held: UnsafeMutableRawPointer =
       unsafe trailer.pointee.held ?? .allocate(byteCount: room, alignment: MemoryLayout<UInt64>.alignment)
     unsafe trailer.pointee.held = unsafe held
     if unsafe trailer.pointee.count == 0 { unsafe trailer.pointee.start = offset }
     unsafe (held + trailer.pointee.count).copyMemory(from: bytes, byteCount: size)
     unsafe trailer.pointee.count += size
-    return unsafe !isHead && trailer.pointee.commits ? writeHeld(file) : SQLITE_OK
+    return unsafe isPage && trailer.pointee.commits ? writeHeld(file) : SQLITE_OK
   }
 
   private static func writeHeld(_ file: File) -> Int32 {
@@ -121,7 +138,13 @@ enum JoinedWrites {
     let count = unsafe trailer.pointee.count
     if count == 0 { return SQLITE_OK }
     unsafe trailer.pointee.count = 0
-    return unsafe trailer.pointee.below.pointee.xWrite(file, trailer.pointee.held, Int32(count), trailer.pointee.start)
+    let code = unsafe trailer.pointee.below.pointee.xWrite(
+      file, trailer.pointee.held, Int32(count), trailer.pointee.start)
+    if code != SQLITE_OK {
+      unsafe trailer.pointee.hole = trailer.pointee.start
+      unsafe trailer.pointee.failure = code
+    }
+    return code
   }
 
   /// Does `call` with the log as SQLite believes it to be.
@@ -131,7 +154,9 @@ enum JoinedWrites {
   }
 
   private static func read(_ file: File, _ bytes: UnsafeMutableRawPointer?, _ size: Int32, _ offset: Int64) -> Int32 {
-    unsafe afterHeld(file) { unsafe $0.xRead(file, bytes, size, offset) }
+    let code = unsafe afterHeld(file) { unsafe $0.xRead(file, bytes, size, offset) }
+    let trailer = unsafe trailer(file)
+    return unsafe trailer.pointee.isBehindHole(offset) ? trailer.pointee.failure : code
   }
 
   private static func truncate(_ file: File, _ size: Int64) -> Int32 {
@@ -161,6 +186,7 @@ enum JoinedWrites {
     let trailer = unsafe trailer(file)
     if first == 0, flags & SQLITE_SHM_UNLOCK != 0, let log = unsafe trailer.pointee.log {
       unsafe self.trailer(log).pointee.count = 0
+      unsafe self.trailer(log).pointee.hole = nil
     }
     return unsafe trailer.pointee.below.pointee.xShmLock(file, first, count, flags)
   }

@@ -74,6 +74,11 @@ import Testing
       // Few pages stay in memory, many do not.
       try connection.execute("UPDATE t SET b = 'in vain' WHERE a < \(round * 20)")
       try connection.execute("UPDATE t SET b = 'again' WHERE a > 4 AND a < \(round * 20)")
+      if round % 2 == 1 {
+        // A part of the part, which stays in it, tells nothing of what went before.
+        try connection.savepoint()
+        try connection.release()
+      }
       try connection.rollbackToSavepoint()
       guard connection.isInTransaction else { continue }
       takenBackAlone += 1

@@ -328,8 +328,8 @@ def test_a_failed_sync_of_a_checkpoint_ends_the_process(spawn: Spawn, template: 
     assert spawn(database=database).call("event_count", session_id="s")["count"] >= acknowledged
 
 
-def refused_transaction(sidecar: Sidecar) -> dict[str, object]:
-    """One that dirties more pages than stay in memory, most of them twice, and is refused at its end."""
+def refused_transaction(sidecar: Sidecar, *more: dict[str, Any]) -> dict[str, object]:
+    """One that dirties more pages than stay in memory, most of them twice, and is refused after `more`, at its end."""
     sidecar.call("consume_nonce", nonce="n", ttl=600_000)
     values = [request("put_value", n, collection="c", key=str(n), value="x" * 3_000) for n in range(1_000)]
     sidecar.send(*values)
@@ -338,18 +338,23 @@ def refused_transaction(sidecar: Sidecar) -> dict[str, object]:
     # Each value has a page of its own, and 2 MB of them stay in memory.
     keys = [*range(0, 1_000, 2), *range(40, 1_000, 2)]
     calls = [{"method": "put_value", "params": {"collection": "c", "key": str(key), "value": "y"}} for key in keys]
-    calls.append({"method": "consume_nonce", "params": {"nonce": "n", "ttl": 600_000}, "require": True})
+    calls += [*more, {"method": "consume_nonce", "params": {"nonce": "n", "ttl": 600_000}, "require": True}]
     return request("transaction", 2, calls=calls)
 
 
+#: a call that is all or nothing itself, for nobody
+BROADCAST = {"method": "broadcast_event", "params": {"data": 1, "principal": "nobody"}}
+
+
+@pytest.mark.parametrize("more", [[], [BROADCAST]], ids=["alone", "with a part of its own"])
 def test_what_is_committed_behind_a_transaction_that_was_taken_back_outlives_a_kill(
-    spawn: Spawn, tmp_path: Path
+    spawn: Spawn, tmp_path: Path, more: list[dict[str, Any]]
 ) -> None:
     """SQLite itself commits what stands around it with check sums that nobody finds again (``Connection.swift``)."""
     database = tmp_path / "sessions.db"
     sidecar = spawn(database=database)
     sidecar.call("create_session", session_id="s")
-    refused = refused_transaction(sidecar)
+    refused = refused_transaction(sidecar, *more)
     sidecar.send(
         request("store_event", 1, session_id="s", data="before"), refused,
         request("store_event", 3, session_id="s", data="behind"),
@@ -382,6 +387,42 @@ def test_what_was_taken_back_is_forgotten_before_another_process_writes(spawn: S
     again = spawn(database=database)
     assert again.call("check_integrity")["problems"] == []
     assert again.call("event_count", session_id="s") == {"count": 601}
+
+
+def test_what_could_not_be_written_to_the_log_is_not_committed(spawn: Spawn, tmp_path: Path) -> None:
+    """What a transaction has written before its end may wait for its last frame, or for whoever makes the log longer.
+    When the disk is full just then, the commit does not stand over a hole."""
+    first = spawn(database=tmp_path / "first.db")
+    values = [{"method": "put_value", "params": {"collection": "c", "key": str(n), "value": "x" * 3_000}}
+              for n in range(750)]  # fmt: skip
+    first.call("transaction", calls=values)
+    first.finish()
+    for value in values[1:740]:
+        value["params"] |= {"value": "y"}
+    calls = [*values[1:740], {"method": "put_value", "params": {"collection": "c", "key": "n", "value": "n" * 30_000}}]
+
+    def after(name: str, wrapper: list[str]) -> Sidecar:
+        shutil.copy(tmp_path / "first.db", tmp_path / name)
+        sidecar = spawn(database=tmp_path / name, wrapper=wrapper)
+        sidecar.send(request("transaction", 1, calls=calls))
+        assert "result" in sidecar.receive()
+        return sidecar
+
+    log = tmp_path / "log"
+    after("traced.db", tracing(log, "pwrite64")).kill()
+    writes = [text for text in log.read_text(errors="replace").splitlines() if "pwrite64(" in text]
+    sizes = [int(text.split()[-1]) if "-wal>" in text else 0 for text in writes]
+    # Written before there was no more room for it, and not the end: whoever makes the log longer asks for its size.
+    early = next(n for n, size in enumerate(sizes) if 24 < size < 60_000 and sum(sizes[:n]) > 500_000)
+    assert early < len(sizes) - 10
+    sidecar = after("full.db", injecting(log, "pwrite64", f"error=ENOSPC:when={early + 1}"))
+    assert "INJECTED" in log.read_text(errors="replace")
+    assert sidecar.call("check_integrity")["problems"] == []
+    sidecar.kill()
+    again = spawn(database=tmp_path / "full.db")
+    for number in range(750):
+        value = again.call("get_value", collection="c", key=str(number))["value"]
+        assert value == ("y" if 0 < number < 740 else "x" * 3_000)
 
 
 def test_a_commit_is_one_write_to_the_log(spawn: Spawn, template: Path, tmp_path: Path) -> None:
