@@ -159,7 +159,8 @@ FAULTS = [
           '.integer("violations"), ', "", wire("dump", "left_behind")),
     # The log
     Fault("a part of a transaction is taken back behind pages in the log", "SQLite/Connection.swift",
-          "    if spills != spillsAtSavepoints.popLast() { return rollback() }\n", "", wire("faults", "outlives_a_kill")),
+          "    if spills != spillsAtSavepoints.popLast() { return rollback() }\n", "",
+          wire("faults", "outlives_a_kill")),
     # The process
     Fault("the database is for everybody to read", "SQLite/DatabaseFile.swift",
           "O_CLOEXEC | O_NOCTTY, 0o600)", "O_CLOEXEC | O_NOCTTY, 0o644)", wire("files", "owner_alone")),
