@@ -104,14 +104,15 @@ extension Sidecar {
   /// how long the process may wait before it looks after the jobs
   var millisecondsUntilJobs: Int64 {
     if jobs.isEmpty { return .max }
-    return waitingArchive == nil ? Jobs.pollInterval : min(max(0, nextRemoval - store.currentTime()), Jobs.slicePause)
+    return waitingArchive == nil ? Jobs.pollInterval : max(0, (nextRemoval - host.monotonic() + 999_999) / 1_000_000)
   }
 
   private func advanceArchive() {
     guard phase != .failed, let archive = waitingArchive else { return }
+    let moment = host.monotonic()
+    if moment < nextRemoval { return }
+    nextRemoval = moment + Jobs.slicePause * 1_000_000
     let now = store.currentTime()
-    if (1...Jobs.slicePause).contains(nextRemoval - now) { return }
-    nextRemoval = now + Jobs.slicePause
     store.beginRequest()
     do {
       try store.advance(archive)
