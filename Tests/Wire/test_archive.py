@@ -236,7 +236,9 @@ def test_a_large_session_goes_a_few_rows_at_a_time(spawn: Spawn, database: Path,
             (found,) = connection.execute("SELECT (SELECT count(*) FROM sessions) + (SELECT count(*) FROM events)")
         return int(found[0])
 
+    begun = time.monotonic()
     until(lambda: rows() == 0, "the sweep has taken its rows")
+    assert time.monotonic() - begun < 45, "it came with the next interval only"
     assert sidecar.call("check_integrity")["ok"]
     assert len(records_of("large", file)) == len(records(dumped_from(file, "large", tmp_path)))
 

@@ -291,6 +291,9 @@ extension Store {
     case auditAges
   }
 
+  /// Lets the next slice begin with sessions, whatever the last one did.
+  package func sweepAnew() { sweepStage = .sessions }
+
   /// Removes a bounded part of what has expired, in a group of its own that is not synced: were it lost, the rows would
   /// only be there to be swept again. It gives up at once when another process writes.
   ///

@@ -117,8 +117,11 @@ extension Sidecar {
     do {
       try store.advance(archive)
       jobs.running?.blockedSince = nil
-      // What is left of large ones.
-      if !archive.hasWish { nextSweep = min(nextSweep, now) }
+      // What is left of large ones, also where a sweep is on its way and past sessions.
+      if !archive.hasWish {
+        store.sweepAnew()
+        nextSweep = min(nextSweep, now)
+      }
       noteChanges()
     } catch let error as StoreError where error.endsProcess {
       giveUp(error)
