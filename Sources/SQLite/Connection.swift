@@ -158,23 +158,21 @@ package final class Connection {
 
   // MARK: - Transactions
 
-  package func begin() throws(SQLiteError) {
-    let begin = try statement("BEGIN")
-    try begin.run()
-    spillsAtSavepoints.removeAll(keepingCapacity: true)
-  }
+  package func begin() throws(SQLiteError) { try begin("BEGIN") }
 
   /// Takes the write lock at once: a deferred transaction that turned to writing later would fail without waiting,
   /// whatever the timeout.
+  package func beginImmediate() throws(SQLiteError) { try begin("BEGIN IMMEDIATE") }
+
+  private func begin(_ sql: StaticString) throws(SQLiteError) {
+    let begin = try statement(sql)
+    try begin.run()
+    spillsAtSavepoints.removeAll(keepingCapacity: true)
+  }
+
   /// - Parameter milliseconds: how long a call waits for a lock
   package func setBusyTimeout(_ milliseconds: Int32) {
     unsafe sqlite3_busy_timeout(handle, milliseconds)
-  }
-
-  package func beginImmediate() throws(SQLiteError) {
-    let begin = try statement("BEGIN IMMEDIATE")
-    try begin.run()
-    spillsAtSavepoints.removeAll(keepingCapacity: true)
   }
 
   package func commit() throws(SQLiteError) {

@@ -46,12 +46,11 @@ enum JoinedWrites {
     var endsWithHead = false
     /// the head that came last was that of a frame that commits
     var commits = false
-    /// what was held from here on could not be written: what follows it is refused with the same code
-    var hole: Int64? = nil
-    var failure = SQLITE_OK
+    /// What was held could not be written: where it begins, and why.
+    var hole: (start: Int64, code: Int32)? = nil
 
-    /// Whether what stands at `offset` needs what could not be written.
-    func isBehindHole(_ offset: Int64) -> Bool { unsafe hole.map { offset > $0 } == true }
+    /// Why what stands at `offset` cannot be read or written: it needs what could not be written; else nil.
+    func failure(at offset: Int64) -> Int32? { unsafe hole.flatMap { offset > $0.start ? $0.code : nil } }
   }
 
   private static func trailer(_ file: File) -> UnsafeMutablePointer<Trailer> {
@@ -109,7 +108,7 @@ enum JoinedWrites {
 
   private static func write(_ file: File, _ bytes: UnsafeRawPointer, _ size: Int, _ offset: Int64) -> Int32 {
     let trailer = unsafe trailer(file)
-    if unsafe trailer.pointee.isBehindHole(offset) { return unsafe trailer.pointee.failure }
+    if let code = unsafe trailer.pointee.failure(at: offset) { return code }
     unsafe trailer.pointee.hole = nil
     let isHead = size == headSize
     let continues = unsafe offset == trailer.pointee.end
@@ -140,10 +139,7 @@ enum JoinedWrites {
     unsafe trailer.pointee.count = 0
     let code = unsafe trailer.pointee.below.pointee.xWrite(
       file, trailer.pointee.held, Int32(count), trailer.pointee.start)
-    if code != SQLITE_OK {
-      unsafe trailer.pointee.hole = trailer.pointee.start
-      unsafe trailer.pointee.failure = code
-    }
+    if code != SQLITE_OK { unsafe trailer.pointee.hole = (trailer.pointee.start, code) }
     return code
   }
 
@@ -155,8 +151,7 @@ enum JoinedWrites {
 
   private static func read(_ file: File, _ bytes: UnsafeMutableRawPointer?, _ size: Int32, _ offset: Int64) -> Int32 {
     let code = unsafe afterHeld(file) { unsafe $0.xRead(file, bytes, size, offset) }
-    let trailer = unsafe trailer(file)
-    return unsafe trailer.pointee.isBehindHole(offset) ? trailer.pointee.failure : code
+    return unsafe trailer(file).pointee.failure(at: offset) ?? code
   }
 
   private static func truncate(_ file: File, _ size: Int64) -> Int32 {

@@ -9,9 +9,8 @@ import Testing
 
   init() throws {
     directory = try TemporaryDirectory()
-    path = directory.file("a.db")
+    path = directory.database()
     target = directory.file("copy.db")
-    #expect(DatabaseFile.create(path) == nil)
   }
 
   private func writer(pageSize: Int = 4_096) throws -> Connection {

@@ -8,8 +8,7 @@ import Testing
 
   init() throws {
     directory = try TemporaryDirectory()
-    path = directory.file("a.db")
-    #expect(DatabaseFile.create(path) == nil)
+    path = directory.database()
   }
 
   private func open(mode: Connection.Mode = .readWrite, busyTimeout: Int32 = 0) throws -> Connection {

@@ -10,8 +10,7 @@ import Testing
 
   init() throws {
     directory = try TemporaryDirectory()
-    path = directory.file("a.db")
-    #expect(DatabaseFile.create(path) == nil)
+    path = directory.database()
   }
 
   /// One whose transactions are written to the log in pieces: it remembers few pages.

@@ -1,4 +1,6 @@
 import Foundation
+import SQLite
+import Testing
 
 /// A directory of its own for one test, gone with it.
 final class TemporaryDirectory {
@@ -15,4 +17,11 @@ final class TemporaryDirectory {
   }
 
   func file(_ name: String) -> String { path + "/" + name }
+
+  /// An empty file for a database, as the program makes it.
+  func database() -> String {
+    let path = file("a.db")
+    #expect(DatabaseFile.create(path) == nil)
+    return path
+  }
 }
