@@ -55,36 +55,39 @@ package struct JSONText: Equatable, Sendable {
   /// The members of an object in their order: the decoded name (nil when it holds a lone surrogate) and the value.
   /// No other kind has any.
   package func members() -> [(name: String?, value: JSONText)] {
-    ranges(of: .object) { scanner, span throws(JSONError) in
-      var members: [JSONMember] = []
-      try scanner.readMembers(span, into: &members)
-      return members
-    }.map { member in
-      (JSONString.decode(bytes.span, member.name), cut(member.value))
+    var members: [(name: String?, value: JSONText)] = []
+    eachMember { members.append(($0, $1)) }
+    return members
+  }
+
+  /// The same one after the other, for whom all of them at once may be too many.
+  package func eachMember(_ visit: (_ name: String?, _ value: JSONText) throws -> Void) rethrows {
+    // The string "1,2]" looks like an array from its second byte on.
+    guard kind == .object else { return }
+    var scanner = JSONScanner()
+    let bytes = bytes
+    // The bytes were validated when this value was made, so the scanner cannot fail on them.
+    try? scanner.enterObject(bytes.span)
+    var isFirst = true
+    while let name = try? scanner.nextMember(bytes.span, isFirst: isFirst),
+      let value = try? scanner.skipValue(bytes.span)
+    {
+      isFirst = false
+      try visit(JSONString.decode(bytes.span, name), cut(value))
     }
   }
 
   /// The elements of an array in their order, at most `limit` of them. No other kind has any.
   package func elements(limit: Int = .max) -> [JSONText] {
-    ranges(of: .array) { scanner, span throws(JSONError) in
-      var elements: [Range<Int>] = []
-      try scanner.readElements(span, into: &elements, limit: limit)
-      return elements
-    }.map(cut)
+    guard kind == .array else { return [] }
+    var scanner = JSONScanner()
+    var elements: [Range<Int>] = []
+    try? scanner.readElements(bytes.span, into: &elements, limit: limit)
+    return elements.map(cut)
   }
 
   /// `range` counts from the start of this value.
   package func cut(_ range: Range<Int>) -> JSONText {
     JSONText(validated: bytes[bytes.startIndex + range.lowerBound..<bytes.startIndex + range.upperBound])
-  }
-
-  private func ranges<Part>(
-    of kind: Kind, _ read: (inout JSONScanner, Span<UInt8>) throws(JSONError) -> [Part]
-  ) -> [Part] {
-    // The string "1,2]" looks like an array from its second byte on.
-    guard self.kind == kind else { return [] }
-    var scanner = JSONScanner()
-    // The bytes were validated when this value was made, so the scanner cannot fail on them.
-    return (try? read(&scanner, bytes.span)) ?? []
   }
 }

@@ -12,6 +12,7 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,6 @@ def repeated(head: bytes, unit: bytes, tail: bytes, size: int = LINE) -> bytes:
     return head + unit * ((size - len(head) - len(tail)) // len(unit)) + tail
 
 
-def of_a_method(name: str, params: bytes) -> tuple[bytes, bytes]:
-    """The head and the tail of a request around what stands in the middle of its parameters."""
-    return f'{{"jsonrpc":"2.0","id":1,"method":"{name}","params":{{'.encode() + params, b"}}"
-
-
 def bombs() -> Iterator[tuple[str, bytes]]:
     """Lines that are small in themselves and might become large in memory."""
     head, tail = b'{"jsonrpc":"2.0","id":', b',"method":"session_count"}'
@@ -80,41 +76,84 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "128 levels again and again", repeated(b"[1", b"," + b"[" * 127 + b"]" * 127, b"]")
 
 
-def bombs_of_methods() -> Iterator[tuple[str, bytes]]:
-    """A line full of members, and for each parameter that holds several values a line full of these."""
+#: what the examples of the contract are about, made before each bomb of a method
+ROWS: list[tuple[str, dict[str, Any]]] = [
+    ("create_session", {"session_id": "session-1", "status": "active", "user_id": "user-1"}),
+    ("create_task", {"task_id": "task-1", "session_id": "session-1", "original_method": "tools/call"}),
+    ("require_task_input", {"task_id": "task-1", "input_requests": {"size": {}}}),
+    ("enqueue_work", {"queue": "mail", "work_id": "m-1", "payload": 1, "group": "ada"}),
+]
+#: what stands in an example of the contract where a bomb goes
+PLACE = "the place of a bomb"
+
+
+def many_names(size: int) -> bytes:
+    """Members of which no two are called the same."""
+    return b"{" + b",".join(b'"%06x":1' % number for number in range(size // 11)) + b"}"
+
+
+#: what fills a size, by the kind of a value that holds several
+FILLED: dict[str, dict[str, Callable[[int], bytes]]] = {
+    "array": {"numbers": lambda size: repeated(b"[1", b",1", b"]", size),
+              "objects": lambda size: repeated(b"[{}", b",{}", b"]", size)},
+    "object": {"members": lambda size: repeated(b'{"":1', b',"":1', b"}", size), "members with names": many_names},
+    "string": {"letters": lambda size: repeated(b'"', b"\\u00e9", b'"', size)},
+}  # fmt: skip
+
+
+def places(schema: dict[str, Any], example: Any, what: str) -> Iterator[tuple[str, Any, str]]:
+    """The places in a value that hold several: what each is, the value with PLACE there, and the kind that goes in."""
+    kinds = [each["type"] for each in [schema, *schema.get("anyOf", [])] if "type" in each]
+    for kind in kinds or FILLED:  # without a type it is anything
+        if kind in FILLED:
+            yield what, PLACE, kind
+    if items := schema.get("items"):
+        first = example[0] if isinstance(example, list) and example else None
+        yield from ((name, [value], kind) for name, value, kind in places(items, first, f"an element of {what}"))
+    others = example if isinstance(example, dict) else {}
+    for name, inner in schema.get("properties", {}).items():
+        for said, value, kind in places(inner, others.get(name), f"{name} of {what}"):
+            yield said, others | {name: value}, kind
+
+
+def filled(head: bytes, fill: Callable[[int], bytes], tail: bytes) -> bytes:
+    return head + fill(LINE - len(head) - len(tail)) + tail
+
+
+def bombs_of_methods() -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """A line full of members for each method, and for each place of its parameters that holds several values a line
+    full of these; what else the method wants is as in the contract's example, on rows that are there."""
     for method in METHODS:
         name = method["name"]
-        head, tail = of_a_method(name, b"")
-        yield f"members of {name}", repeated(head + b'"":1', b',"":1', tail)
+        head = f'{{"jsonrpc":"2.0","id":1,"method":"{name}","params":'.encode()
+        yield f"members of {name}", partial(filled, head, FILLED["object"]["members"], b"}")
+        given = {each["name"]: each["value"] for each in method["examples"][0]["params"]}
         for parameter in method["params"]:
-            kind = parameter["schema"].get("type")
-            given = b'"%s":' % parameter["name"].encode()
-            what = f"{parameter['name']} of {name}"
-            if kind == "array":
-                yield f"numbers in {what}", repeated(head + given + b"[1", b",1", b"]" + tail)
-                yield f"objects in {what}", repeated(head + given + b"[{}", b",{}", b"]" + tail)
-            elif kind == "object":
-                yield f"members in {what}", repeated(head + given + b'{"":1', b',"":1', b"}" + tail)
-            elif kind == "string" or "anyOf" in parameter["schema"]:
-                yield what, repeated(head + given + b'"', b"\\u00e9", b'"' + tail)
+            place = parameter["name"]
+            for what, value, kind in places(parameter["schema"], given.get(place), f"{place} of {name}"):
+                text = line(request(name, 1, **given | {place: value})).removesuffix(b"\n")
+                head, _, tail = text.partition(json.dumps(PLACE).encode())
+                for unit, fill in FILLED[kind].items():
+                    yield f"{unit} in {what}", partial(filled, head, fill, tail)
 
 
 def try_bombs(form: Form, pick: random.Random) -> Finding:
     of_methods = list(bombs_of_methods())
-    chosen = [*bombs(), *(of_methods if form.is_long else pick.sample(of_methods, 20))]
+    chosen = [*((name, partial(bytes, text)) for name, text in bombs()),
+              *(of_methods if form.is_long else pick.sample(of_methods, 60))]  # fmt: skip
     broken, marks = [], []
-    sidecar = start(form, "bombs")
-    for name, text in chosen:
-        sidecar.send_bytes(text + b"\n")
+    for name, make in chosen:
+        sidecar = start(form, f"bomb-{len(marks)}")
+        for method, params in ROWS:
+            sidecar.call(method, **params)
+        sidecar.send_bytes(make() + b"\n")
         answers = ask_last(sidecar)
         if len(answers) != 1:
             broken.append(f"{name}: {len(answers)} answers")
         marks.append((highest_mark(sidecar), name))
         if marks[-1][0] > BOUND:
             broken.append(f"{name}: {marks[-1][0] / MIB:.0f} MiB")
-            sidecar.kill()
-            sidecar = start(form, "bombs")
-    sidecar.finish()
+        sidecar.kill()
     return Finding(
         f"no line makes it hold more than {BOUND // MIB} MiB",
         f"{len(chosen)} lines of 16 MiB; highest mark {max(marks)[0] / MIB:.0f} MiB", broken,

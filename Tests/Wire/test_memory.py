@@ -4,6 +4,7 @@ one stated bound, for a client that reads and for one that does not, for request
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import time
@@ -91,6 +92,23 @@ def test_many_short_requests_with_large_answers(method: str, full: Path, spawn: 
         mark = highest_mark(sidecar)
         sidecar.kill()
         assert mark <= BOUND, f"{method} {name}: {mark / MIB:.0f} MiB"
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("method", ["create_session", "update_session"])
+def test_a_state_of_very_many_keys(method: str, same: bool, spawn: Spawn) -> None:
+    """A key takes more memory than its text does, and a line holds millions of them."""
+    sidecar = spawn()
+    sidecar.call("create_session", session_id="s", status="active")
+    members = (b'"":1' for _ in range(3_200_000)) if same else (b'"%06x":1' % number for number in range(1_450_000))
+    params = b'{"state":{' + b",".join(members) + b"}}"
+    if method == "update_session":
+        params = b'{"session":{"session_id":"s",' + params.removeprefix(b"{") + b"}"
+    sidecar.send_bytes(b'{"jsonrpc":"2.0","id":1,"method":"%b","params":%b}\n' % (method.encode(), params))
+    answer = json.loads(sidecar.read_line() or b"")
+    assert answer["error"]["data"]["kind"] == ("invalid_params" if same else "payload_too_large"), answer
+    mark = highest_mark(sidecar)
+    assert mark <= BOUND, f"{mark / MIB:.0f} MiB"
 
 
 @pytest.mark.parametrize("form", ["alone", "in batches", "one in each transaction"])

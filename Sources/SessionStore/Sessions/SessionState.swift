@@ -139,16 +139,21 @@ extension Store {
   /// The members of a state object, each key once and usable as a name.
   func stateEntries(_ object: JSONText) throws -> [StateEntry] {
     var keys: Set<[UInt8]> = []
-    let entries = try object.members().map { member in
-      guard let key = member.name, (1...1_024).contains(key.utf8.count) else {
+    var entries: [StateEntry] = []
+    var size: Int64 = 0
+    try object.eachMember { name, value in
+      guard let key = name, (1...1_024).contains(key.utf8.count) else {
         throw StoreError.invalidParameter(name: "state", expected: "an object whose keys are 1 to 1,024 bytes of UTF-8")
       }
       guard keys.insert(key.exact).inserted else {
         throw StoreError.invalidParameter(name: "state.\(key)", expected: "each key once")
       }
-      return StateEntry(key: key, value: try Payload(member.value, what: "The value of a state key", limits))
+      let entry = StateEntry(key: key, value: try Payload(value, what: "The value of a state key", limits))
+      // At once: what is too much is not held.
+      size += Self.bytes([entry])
+      entries.append(entry)
+      try checkStateSize(size)
     }
-    try checkStateSize(Self.bytes(entries))
     return entries
   }
 
