@@ -63,8 +63,8 @@ package struct JSONWriter {
 
   // MARK: - Room
 
-  /// bytes that are made ready at once
-  private static let room = 512
+  /// bytes that are made ready at once: few for a short text, which may be kept, more for a long one
+  private static let room = 512..<1_536
 
   /// Writes by putting bytes at a place in the storage.
   /// - Parameters:
@@ -80,7 +80,7 @@ package struct JSONWriter {
 
   @inline(never)
   private mutating func makeRoom(_ most: Int) {
-    let more = max(most, Self.room)
+    let more = max(most, min(max(count, Self.room.lowerBound), Self.room.upperBound))
     storage.append(addingCapacity: more) { $0.append(repeating: 0, count: more) }
   }
 
@@ -126,6 +126,7 @@ package struct JSONWriter {
     raw(":")
   }
 
+  @inline(__always)
   private mutating func separate() {
     let comma = needsComma
     write(atMost: 1) { bytes, at in bytes.putComma(comma, at) }
@@ -134,6 +135,12 @@ package struct JSONWriter {
   /// Appends bytes that are outside the structure, such as the newline after a message.
   package mutating func raw(_ text: String) {
     append(text.utf8.span)
+    needsComma = false
+  }
+
+  /// The same of what another writer has written.
+  package mutating func raw(_ other: borrowing JSONWriter, _ part: Range<Int>) {
+    append(other.storage.span.extracting(part))
     needsComma = false
   }
 
@@ -225,6 +232,14 @@ package struct JSONWriter {
 
   /// bytes from which on the system copies faster
   private static let short = 128
+
+  /// Writes a value that `write` puts together of pieces.
+  @inline(__always)
+  package mutating func value(_ write: (inout JSONWriter) -> Void) {
+    separate()
+    write(&self)
+    needsComma = true
+  }
 
   /// Writes bytes that are one valid JSON value.
   package mutating func validated(_ value: Span<UInt8>) {
@@ -342,9 +357,9 @@ extension MutableSpan<UInt8> {
   /// - Parameter word: eight bytes, the first one lowest
   @inline(__always)
   fileprivate mutating func put(word: UInt64, _ at: Int) {
-    // Of a part whose length is known the compiler makes one store, as it makes one load in ``ByteWord``.
-    var part = _mutatingExtracting(at..<at &+ 8)
-    for index in 0..<8 { part[index] = UInt8(truncatingIfNeeded: word >> UInt64(8 * index)) }
+    // One store, whatever stands around it. Of eight stores the compiler makes one in some places and not in others.
+    var bytes = unsafe mutableBytes
+    bytes.storeBytes(of: word.littleEndian, toByteOffset: at, as: UInt64.self)
   }
 
   /// Needs room for 8 bytes more than the digits.

@@ -254,6 +254,7 @@ import Testing
       unsafeBitCast(a, to: B.self)
       // unsafe
       let safe = 1
+      var bytes = unsafe mutableBytes
 
       """
     #expect(lines(CodeRules.unsafeOnlyAtTheBottom(source(text))) == [1, 2, 3, 4, 5, 6])

@@ -97,6 +97,14 @@ def test_a_parent_that_never_reads_makes_it_hold_only_so_much(sidecar: Sidecar) 
     assert sidecar.finish() == []
 
 
+def test_a_pipe_of_answers_holds_a_long_one(sidecar: Sidecar) -> None:
+    """Or it would go through the pipe in pieces of 64 KiB, each with a turn of both processes."""
+    sidecar.call("session_count")
+    allowed = int(Path("/proc/sys/fs/pipe-max-size").read_text())
+    size = fcntl.fcntl(sidecar.process.stdout.fileno(), fcntl.F_GETPIPE_SZ)  # type: ignore[union-attr]
+    assert size >= min(256 << 10, allowed)
+
+
 def test_descriptor_1_points_where_stderr_does(sidecar: Sidecar) -> None:
     """So that nothing that prints can pollute the wire."""
     sidecar.call("session_count")

@@ -237,6 +237,8 @@ package struct EventRow: RowOfSeveral, ~Copyable {
   /// nil for the default
   var storedType: String? { row.optionalString(column + 2) }
   package var retry: Int64? { row.optionalInteger(column + 4) }
+  /// The id of the last event of its row, all of which have the same stream, type and retry.
+  package var lastOfRow: Int64 { lines.last }
   var session: Int64 { row.integer(column - 1) }
 
   /// A column that stands behind the others.

@@ -62,7 +62,8 @@ struct PayloadLines {
 struct StoredLines {
   /// the number of the payload that is being read
   private(set) var number: Int64 = 0
-  private var last: Int64 = 0
+  /// the number of the row's last payload
+  private(set) var last: Int64 = 0
   private(set) var isLone = true
   /// of several
   private var bytes: [UInt8] = []

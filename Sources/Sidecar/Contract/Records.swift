@@ -163,17 +163,47 @@ extension JSONWriter {
     if isShort { member("omitted", strings: ["payload"]) }
     endObject()
   }
+}
 
-  package mutating func event(_ event: borrowing EventRow) {
-    beginObject()
-    member("id", event.id)
-    member("stream_id", event.streamID)
-    member("timestamp", event.timestamp)
-    member("event_type", event.eventType)
-    name("data")
-    validated { event.appendData(to: &$0) }
-    member("retry", event.retry)
-    endObject()
+/// Events as records, one after the other. What the events of a row have in common is put into words once.
+package struct EventRecords {
+  /// `,"stream_id":…,"timestamp":`, then `,"event_type":…,"data":`, then `,"retry":…}`
+  private var words = JSONWriter()
+  private var dataWords = 0..<0
+  private var end = 0..<0
+  /// the last event of the row that they are of
+  private var row: Int64?
+
+  package init() {}
+
+  package mutating func write(_ event: borrowing EventRow, to writer: inout JSONWriter) {
+    if event.lastOfRow != row { begin(event) }
+    writer.value { writer in
+      writer.raw(#"{"id":"#)
+      writer.integer(event.id)
+      writer.raw(words, 0..<dataWords.lowerBound)
+      writer.integer(event.timestamp)
+      writer.raw(words, dataWords)
+      writer.validated { event.appendData(to: &$0) }
+      writer.raw(words, end)
+    }
+  }
+
+  private mutating func begin(_ event: borrowing EventRow) {
+    row = event.lastOfRow
+    words.rewind(to: 0)
+    words.raw(",")
+    words.member("stream_id", event.streamID)
+    words.name("timestamp")
+    let data = words.count
+    words.raw(",")
+    words.member("event_type", event.eventType)
+    words.name("data")
+    dataWords = data..<words.count
+    words.raw(",")
+    words.member("retry", event.retry)
+    words.endObject()
+    end = dataWords.upperBound..<words.count
   }
 }
 

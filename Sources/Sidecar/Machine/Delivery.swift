@@ -180,6 +180,7 @@ extension Sidecar {
     _ reader: inout EventReader, _ id: String, _ format: EventFormat, _ output: inout JSONWriter, _ end: Int
   ) throws -> Bool? {
     let sessionID = reader.sessionID
+    var records = EventRecords()
     let step = try store.readOn(&reader, limit: Self.turn) { event in
       if output.count >= end { return false }
       Response.notification("event", to: &output) { writer in
@@ -187,7 +188,7 @@ extension Sidecar {
         writer.member("session_id", sessionID)
         if format == .json {
           writer.name("event")
-          writer.event(event)
+          records.write(event, to: &writer)
         } else {
           writer.member("event_id", event.id)
           writer.name("frame")

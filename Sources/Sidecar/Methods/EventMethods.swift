@@ -210,9 +210,10 @@ extension Sidecar {
     if format == .json {
       writer.name("events")
       writer.beginArray()
+      var records = EventRecords()
       page = try read { event in
         let mark = writer.mark
-        writer.event(event)
+        records.write(event, to: &writer)
         return Self.fits(&writer, mark, start, budget, &count)
       }
       writer.endArray()

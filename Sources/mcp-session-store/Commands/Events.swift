@@ -107,13 +107,14 @@ private struct EventFollower {
     let isJSON = arguments.json
     return try arguments.reading(keeping: &store) { store in
       lines = JSONWriter()
+      var records = EventRecords()
       do {
         let found = try store.read {
           try store.inspectEvents(
             session, after: after, streamID: stream, limit: Self.pageRows
           ) { event in
             if lines.count >= Self.pageBytes { return false }
-            Self.append(event, asJSON: isJSON, to: &lines)
+            Self.append(event, asJSON: isJSON, &records, to: &lines)
             return true
           }
         }
@@ -125,10 +126,10 @@ private struct EventFollower {
   }
 
   private static func append(
-    _ event: borrowing EventRow, asJSON: Bool, to lines: inout JSONWriter
+    _ event: borrowing EventRow, asJSON: Bool, _ records: inout EventRecords, to lines: inout JSONWriter
   ) {
     if asJSON {
-      lines.event(event)
+      records.write(event, to: &lines)
     } else {
       let stream = event.streamID.map { Terminal.printable($0) } ?? "-"
       let type = Terminal.printable(event.eventType)
