@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model import AUDIT_CAP, MAX_VIOLATIONS, REFUSED, Model, fits, found
+from model import AUDIT_CAP, MAX_VIOLATIONS, Model, Refusal, fits, found
 from part import Finding, Form
 from sidecar import Sidecar, line, request
 from test_process import until
@@ -126,7 +126,8 @@ class Victim:
             method, params = writes[number]
             predicted = self.model.apply(method, params)
             said = answer.get("result", answer.get("error", {}).get("data"))
-            if answer["id"] != number or ("error" in answer) != (predicted is REFUSED) or not fits(said, predicted):
+            is_refused = isinstance(predicted, Refusal)
+            if answer["id"] != number or ("error" in answer) != is_refused or not fits(said, predicted):
                 raise Broken(f"{method} {params} was answered {answer}, where {predicted} was expected")
             self.note(method, said)
             self.tally.answered[method] += 1

@@ -28,10 +28,17 @@ RATE = {"limit": 1_000, "window": 366 * 86_400_000}
 QUEUE = "w"
 #: where an item is once its worker has said what became of it
 SETTLED = {"done": "done", "retry": "waiting", "dead": "dead", "release": "waiting"}
-#: what a call that is refused as a whole is predicted to answer
-REFUSED = {"kind": "requirement_failed"}
+#: no task is called so
+NOBODY = "nobody"
 
 Answer = dict[str, Any]
+
+
+class Refusal(Answer):
+    """What a call that is refused as a whole is predicted to answer."""
+
+
+REFUSED, MISSING = Refusal(kind="requirement_failed"), Refusal(kind="task_not_found")
 
 
 class Ring(list[Any]):
@@ -126,7 +133,7 @@ class Model:
     lapsed: set[str] = field(default_factory=set, compare=False)
 
     def apply(self, method: str, params: dict[str, Any]) -> Answer:
-        """Runs a call that succeeds, and returns what its result must contain."""
+        """Runs a call, and returns what its result must contain, or the refusal."""
         answer = getattr(self, method)(**params)
         return {} if answer is None else answer
 
@@ -484,6 +491,8 @@ class Model:
             params = call["params"]
             if call.get("require") and (params["principal"], params["nonce"]) in self.nonces:
                 return REFUSED
+            if params.get("task_id") == NOBODY:
+                return MISSING
         return {"results": [self.apply(call["method"], call["params"]) for call in calls]}
 
     def maintenance(self) -> None:

@@ -157,7 +157,7 @@ FAULTS = [
           "    if row.stateBytes > 0 { try deleteState(session: row.number) }\n", "", ANY_CALLS),
     Fault("a dump leaves a column out", f"{STORE}/Records/RecordKind.swift",
           '.integer("violations"), ', "", wire("dump", "left_behind")),
-    # The log
+    # The log; the part `kill` finds this too, within some hundreds of kills
     Fault("a part of a transaction is taken back behind pages in the log", "SQLite/Connection.swift",
           "    if spills != spillsAtSavepoints.popLast() { return rollback() }\n", "",
           wire("faults", "outlives_a_kill")),

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from model import KEEPER, LEAVER, LONG_AGO, LONG_AGO_TEXT, QUEUE, RATE, SETTLED, Model, Session, Task
+from model import KEEPER, LEAVER, LONG_AGO, LONG_AGO_TEXT, NOBODY, QUEUE, RATE, SETTLED, Model, Session, Task
 
 Params = dict[str, Any]
 Write = tuple[str, Params]
@@ -18,6 +18,9 @@ NO_WRITES = {"subscribe_events", "subscribe_tasks", "subscribe_work", "unsubscri
 
 #: may be repeated, and write
 FENCED = {"get_session", "renew_work", "settle_work"}
+
+#: of the transactions, those that are too large for memory
+LARGE = 0.012
 
 #: how often each is tried, of all together
 WEIGHTS = {
@@ -365,14 +368,50 @@ class Writes:
 
     def transaction(self) -> Params | None:
         """Writes of several kinds, with a nonce that makes it happen once: with a used one all of it is refused."""
+        if self.pick.random() < LARGE:
+            return self._large_transaction()
         chosen = [self.session() for _ in range(2)]
         calls: list[Params] = [{"method": "consume_nonce", "params": self._nonce(), "require": True}]
-        for name in {entry[0] for entry in chosen if entry}:
+        for name in dict.fromkeys(entry[0] for entry in chosen if entry):
             calls.append({"method": "store_event", "params": {"session_id": name, "data": self.data()}})
             calls.append({"method": "append_log_entry", "params": {"session_id": name, "entry": self._entry()}})
         calls.append({"method": "put_value", "params": {"collection": "c", "key": "both", "value": self.data()}})
         calls.append({"method": "check_rate_limit", "params": self.check_rate_limit()})
         return {"calls": calls}
+
+    def _large_transaction(self) -> Params | None:
+        """More than stays in memory (2 MB), so that pages are in the log before its end. The page of a row that is
+        small and written again and again is there among others, and more than once. Most are refused at their end."""
+        small = self._small_row()
+
+        def put(key: str, value: str) -> Params:
+            return {"method": "put_value", "params": {"collection": "c", "key": key, "value": value}}
+
+        keys = [f"v-{self.pick.randrange(20)}" for _ in range(6)]
+        large = [put(key, "x" * 900_000) for key in keys]
+        calls = [large[0], small, *large[1:3], small, *large[3:]]
+        # What is not refused is read after each kill: little of it stays large.
+        calls += [put(key, self.data()) for key in keys[:-1]]
+        known = sorted(self.ahead.nonces)
+        match self.pick.randrange(4):
+            case 0 | 1 if known:
+                principal, nonce = self.pick.choice(known)
+                calls.append({"method": "consume_nonce", "require": True,
+                              "params": {"nonce": nonce, "principal": principal, "ttl": 60_000}})  # fmt: skip
+            case 0 | 1 | 2:
+                calls.append({"method": "touch_task", "params": {"task_id": NOBODY}})
+        return {"calls": calls}
+
+    def _small_row(self) -> Params:
+        """A write of a row that has no large ones beside it."""
+        task, session = self.task("working", "input_required"), self.session()
+        rows: list[Params] = [{"method": "check_rate_limit", "params": {"key": self.rate_key, **RATE}}]
+        if task:
+            rows.append({"method": "touch_task", "params": {"task_id": task[0], "status_message": "small"}})
+        if session:
+            state = {"session_id": session[0], "key": "k-0", "value": "small"}
+            rows.append({"method": "set_session_state", "params": state})
+        return self.pick.choice(rows)
 
     def maintenance(self) -> Params | None:
         return {}
