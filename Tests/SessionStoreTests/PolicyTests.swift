@@ -565,7 +565,7 @@ import Testing
     }
     try sweep(test)
     #expect(test.store.counters.logEntries == Int64(many))
-    #expect(test.store.countSearch.tenants?.isEmpty == true)
+    #expect(test.store.searches.counts.tenants?.isEmpty == true)
     #expect(try test.problems().isEmpty)
   }
 
@@ -630,6 +630,28 @@ import Testing
     #expect(try test.problems().isEmpty)
   }
 
+  @Test func whatIsRefusedSendsNoSearchBack() throws {
+    let test = try TestStore { $0.auditRetention = 7_200_000 }
+    try test.create("s")
+    try sweep(test)
+    let next = test.store.searches.audit.next
+    #expect(next > test.now)
+    try test.store.beginGroup(waiting: 0)
+    test.store.abandonGroup()
+    #expect(test.store.searches.audit.next == next)
+    // What was taken away in a group that is taken back is there again, and looked for again.
+    test.now += 7_200_000
+    try test.store.beginGroup(waiting: 0)
+    test.store.beginRequest()
+    var budget = SliceBudget(rows: 1_000, test.store.environment)
+    _ = try test.store.eraseOldAuditEvents(&budget)
+    #expect(test.store.searches.audit.next > next)
+    test.store.abandonGroup()
+    #expect(test.store.searches.audit.next == next)
+    try sweep(test)
+    #expect(try !trail(test).contains("created s"))
+  }
+
   @Test func aSearchOfTheTrailIsRareAndGoesThroughAllOfIt() throws {
     let test = try TestStore {
       $0.auditRetention = 7_200_000
@@ -648,7 +670,7 @@ import Testing
     }
     try make("a")
     try sweep(test)
-    let next = test.store.auditSearch.next
+    let next = test.store.searches.audit.next
     #expect(next == test.now + 3_600_000)
     test.now += 7_200_000
     try make("b")
@@ -657,11 +679,11 @@ import Testing
     // Within the hour it does not look again.
     test.now += 3_599_999
     try sweep(test)
-    #expect(test.store.auditSearch.next == next + 7_200_000)
+    #expect(test.store.searches.audit.next == next + 7_200_000)
     // A clock that was set back begins anew.
     test.now -= 7_200_000
     try sweep(test)
-    #expect(test.store.auditSearch.next == test.now + 3_600_000)
+    #expect(test.store.searches.audit.next == test.now + 3_600_000)
     #expect(try trail(test).count == many)
   }
 }

@@ -25,18 +25,18 @@ extension Store {
   /// - Returns: whether there may be more
   func eraseOldAuditEvents(_ budget: inout SliceBudget) throws -> Bool {
     guard let lowest = lowestAuditAge else { return false }
-    if auditSearch.after == nil {
+    if searches.audit.after == nil {
       // A clock that was set back begins anew.
-      if now < auditSearch.next, auditSearch.next - now <= Self.auditSearchInterval { return false }
-      auditSearch.after = 0
-      auditSearch.next = (Saturating(now) + min(lowest, Self.auditSearchInterval)).value
+      if now < searches.audit.next, searches.audit.next - now <= Self.auditSearchInterval { return false }
+      searches.audit.after = 0
+      searches.audit.next = (Saturating(now) + min(lowest, Self.auditSearchInterval)).value
     }
-    while let after = auditSearch.after {
+    while let after = searches.audit.after {
       if budget.isUsedUp { return true }
       let found = try oldAuditEvents(behind: after, limit: Int(clamping: max(1, budget.chunk)))
       for number in found.numbers { try eraseAuditEvent(number) }
       budget.spend(Int64(found.numbers.count) + 8)
-      auditSearch.after = found.last
+      searches.audit.after = found.last
     }
     return false
   }

@@ -23,20 +23,20 @@ extension Store {
   /// - Returns: whether there may be more
   func sweepCounts(_ budget: inout SliceBudget) throws -> Bool {
     if policies.tenantsWithCounts.isEmpty { return false }
-    if countSearch.tenants == nil { countSearch.tenants = policies.tenantsWithCounts }
-    while let tenantID = countSearch.tenants?.last {
+    if searches.counts.tenants == nil { searches.counts.tenants = policies.tenantsWithCounts }
+    while let tenantID = searches.counts.tenants?.last {
       if budget.isUsedUp { return true }
       budget.spend(8)
-      let found = try sessionsOverCounts(of: tenantID, behind: countSearch.after)
+      let found = try sessionsOverCounts(of: tenantID, behind: searches.counts.after)
       for session in found.sessions {
-        countSearch.after = session.number - 1
+        searches.counts.after = session.number - 1
         if budget.isUsedUp { return true }
         if try !evict(session, &budget) { return true }
       }
-      countSearch.after = found.last ?? 0
-      if found.last == nil { countSearch.tenants?.removeLast() }
+      searches.counts.after = found.last ?? 0
+      if found.last == nil { searches.counts.tenants?.removeLast() }
     }
-    if countSearch.hasMissed { countSearch = CountSearch() }
+    if searches.counts.hasMissed { searches.counts = CountSearch() }
     return false
   }
 
@@ -74,7 +74,7 @@ extension Store {
         .server, composed: "SELECT number FROM sessions WHERE number = $1\(tables.dialect.lockingWhatIsFree)")
       lock.bind(1, session.number)
       guard try lock.step() else {
-        countSearch.hasMissed = true
+        searches.counts.hasMissed = true
         return true
       }
     }

@@ -108,10 +108,7 @@ extension Store {
 
   /// Begins anew to look for what is due.
   func forgetSearches() {
-    duePositions.removeAll()
-    heldEndedSessions = nil
-    countSearch = CountSearch()
-    auditSearch = AuditSearch()
+    searches = DueSearches()
   }
 
   func readPolicies() throws -> Policies {
@@ -153,6 +150,16 @@ struct DueRows: Sendable {
     table: "work", time: "finished_at", condition: "status = 'dead' AND finished_at IS NOT NULL AND finished_at <= $1")
 }
 
+/// How far the searches of sweeps have come.
+struct DueSearches {
+  /// by table: for what is due and may go
+  var positions: [String: DuePosition] = [:]
+  /// sessions that have ended and have to stay, as the last sweep found them
+  var heldEndedSessions: Int64?
+  var counts = CountSearch()
+  var audit = AuditSearch()
+}
+
 /// How far a search for rows that are due has come.
 struct DuePosition {
   var time = Int64.min
@@ -170,7 +177,7 @@ extension Store {
   /// - Parameter time: what is due by then
   /// - Returns: `limit` at most; and whether there may be more
   func due(_ rows: DueRows, at time: Int64, limit: Int) throws -> (numbers: [Int64], hasMore: Bool) {
-    var position = duePositions[rows.table] ?? DuePosition()
+    var position = searches.positions[rows.table] ?? DuePosition()
     var (numbers, looked): ([Int64], Int) = ([], 0)
     do {
       var select = try tables.statement(
@@ -194,7 +201,7 @@ extension Store {
       }
     }
     let hasMore = numbers.count == limit || looked == Self.lookedAtOnce
-    duePositions[rows.table] = hasMore ? position : nil
+    searches.positions[rows.table] = hasMore ? position : nil
     return (numbers, hasMore)
   }
 

@@ -92,7 +92,7 @@ extension Store {
   /// The same where some have to stay, or are kept for another time than others: they are passed over, and the search
   /// goes on behind them the next time.
   func endedSessionsDueAmongOthers(limit: Int) throws -> (sessionIDs: [String], hasMore: Bool) {
-    var position = duePositions["sessions"] ?? DuePosition()
+    var position = searches.positions["sessions"] ?? DuePosition()
     var (due, looked): ([String], Int) = ([], 0)
     do {
       var select = try tables.statement(
@@ -118,8 +118,8 @@ extension Store {
       }
     }
     let hasMore = due.count == limit || looked == Self.lookedAtOnce
-    duePositions["sessions"] = hasMore ? position : nil
-    if !hasMore { heldEndedSessions = position.held }
+    searches.positions["sessions"] = hasMore ? position : nil
+    if !hasMore { searches.heldEndedSessions = position.held }
     return (due, hasMore)
   }
 
@@ -127,7 +127,7 @@ extension Store {
   private var endedExcess: Int64 {
     if limits.maxSessions == 0 { return 0 }
     // What has to stay takes nobody's place. How much that is a sweep finds out.
-    guard let held = policies.hasHolds ? heldEndedSessions : 0 else { return 0 }
+    guard let held = policies.hasHolds ? searches.heldEndedSessions : 0 else { return 0 }
     return max(0, counters.endedSessions - held - Int64(limits.maxSessions))
   }
 

@@ -97,12 +97,9 @@ package final class Store {
   var policies = Policies.none
   /// as they were when the open group began
   private var committedPolicies = Policies.none
-  /// by table: where the search stands for what is due and may go
-  var duePositions: [String: DuePosition] = [:]
-  /// sessions that have ended and have to stay, as the last sweep found them
-  var heldEndedSessions: Int64?
-  var countSearch = CountSearch()
-  var auditSearch = AuditSearch()
+  var searches = DueSearches()
+  /// as they were when the open group began
+  private var committedSearches = DueSearches()
   /// what the running request leaves to be recorded
   var pending = PendingEvents()
   var auditHeads = AuditHeads()
@@ -243,6 +240,7 @@ package final class Store {
     if policies.version != counters.policyChanges {
       policies = try readPolicies()
       forgetSearches()
+      committedSearches = searches
     }
     committedPolicies = policies
   }
@@ -384,6 +382,7 @@ package final class Store {
     file?.noteCommit(revision: counters.revision, logBase: counters.logBase)
     totals.add(done)
     committedPolicies = policies
+    committedSearches = searches
     endGroup()
     cache.trim()
     messageIDs.commit()
@@ -405,7 +404,8 @@ package final class Store {
 
   private func forget() {
     forgetRows()
-    forgetSearches()
+    // What the group's sweep took away is back.
+    searches = committedSearches
     messageIDs.takeBack()
     file?.forget()
   }
