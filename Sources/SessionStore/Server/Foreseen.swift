@@ -4,6 +4,9 @@ import JSON
 /// Rows that requests name in their parameters, read in the trip that begins their group or snapshot, so that the
 /// requests need no trips of their own. What is written to such a row is written here too; what is not here is looked
 /// for in the database. Details of sessions are foreseen as well, and lie in the cache of sessions.
+///
+/// Tasks that a group has read or written are here on a file too: what one request did to a task, the next one need
+/// not read.
 struct Foreseen {
   struct StateName: Hashable {
     let session: SessionNumber
@@ -33,7 +36,7 @@ struct Foreseen {
   static func largest(of count: Int) -> Int64 { Int64(bytes / max(1, count)) }
 
   mutating func removeAll() {
-    if !tasks.isEmpty { tasks.removeAll() }
+    if !tasks.isEmpty { tasks.removeAll(keepingCapacity: tasks.count <= 64) }
     if !values.isEmpty { values.removeAll() }
     if !states.isEmpty { states.removeAll() }
     if !arrivals.isEmpty { arrivals.removeAll() }
@@ -45,15 +48,19 @@ struct Foreseen {
 
   // MARK: - Tasks
 
+  /// Mutating, although it changes nothing: to look at what an object holds copies it.
   /// - Returns: nil when nothing is known of it
-  func task(_ taskID: String) -> TaskRecord?? { tasks[taskID] }
+  mutating func task(_ taskID: String) -> TaskRecord?? { tasks.isEmpty ? nil : tasks[taskID] }
 
   /// Remembers what a task that is known here, or was just made, has become; nil: it is gone.
-  mutating func note(_ task: TaskRecord?, _ taskID: String) { tasks[taskID] = .some(task) }
+  mutating func note(_ task: TaskRecord?, _ taskID: String) {
+    if tasks.count >= Self.rows { tasks.removeAll() }
+    tasks[taskID] = .some(task)
+  }
 
-  mutating func forget(task taskID: String) { tasks[taskID] = nil }
+  mutating func forget(task taskID: String) { if !tasks.isEmpty { tasks[taskID] = nil } }
 
-  mutating func forgetTasks() { tasks.removeAll() }
+  mutating func forgetTasks() { if !tasks.isEmpty { tasks.removeAll() } }
 
   // MARK: - Values
 

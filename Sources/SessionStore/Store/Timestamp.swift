@@ -4,29 +4,35 @@ package enum Timestamp {
 
   /// `2026-11-20T21:27:00.123Z` for Unix milliseconds; years from 0 to 9999, others are cut to that.
   package static func text(_ milliseconds: Int64) -> String {
+    let literal = literal(milliseconds)
+    return String(decoding: (1..<25).map { literal[$0] }, as: UTF8.self)
+  }
+
+  /// The same as a JSON string, its quotes included: every task that is shown has two.
+  package static func literal(_ milliseconds: Int64) -> InlineArray<26, UInt8> {
     let milliseconds = min(max(milliseconds, -62_167_219_200_000), 253_402_300_799_999)
     let days = floorDivide(milliseconds, dayMilliseconds)
     let rest = milliseconds - days * dayMilliseconds
     let date = civil(days)
-    var text: [UInt8] = []
-    text.reserveCapacity(24)
-    func append(_ number: Int64, digits: Int, then separator: Character) {
-      var divisor: Int64 = 1
-      for _ in 1..<digits { divisor *= 10 }
-      while divisor > 0 {
-        text.append(UInt8(ascii: "0") + UInt8(number / divisor % 10))
-        divisor /= 10
+    var text = InlineArray<26, UInt8>(repeating: UInt8(ascii: "\""))
+    var at = 1
+    func put(_ number: Int64, digits: Int, then separator: UInt8) {
+      var rest = UInt64(truncatingIfNeeded: number)
+      for place in stride(from: at + digits - 1, through: at, by: -1) {
+        text[place] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+        rest /= 10
       }
-      text.append(contentsOf: separator.utf8)
+      text[at + digits] = separator
+      at += digits + 1
     }
-    append(date.year, digits: 4, then: "-")
-    append(date.month, digits: 2, then: "-")
-    append(date.day, digits: 2, then: "T")
-    append(rest / 3_600_000, digits: 2, then: ":")
-    append(rest / 60_000 % 60, digits: 2, then: ":")
-    append(rest / 1_000 % 60, digits: 2, then: ".")
-    append(rest % 1_000, digits: 3, then: "Z")
-    return String(decoding: text, as: UTF8.self)
+    put(date.year, digits: 4, then: UInt8(ascii: "-"))
+    put(date.month, digits: 2, then: UInt8(ascii: "-"))
+    put(date.day, digits: 2, then: UInt8(ascii: "T"))
+    put(rest / 3_600_000, digits: 2, then: UInt8(ascii: ":"))
+    put(rest / 60_000 % 60, digits: 2, then: UInt8(ascii: ":"))
+    put(rest / 1_000 % 60, digits: 2, then: UInt8(ascii: "."))
+    put(rest % 1_000, digits: 3, then: UInt8(ascii: "Z"))
+    return text
   }
 
   /// Unix milliseconds of an RFC 3339 timestamp with any fraction and offset; nil when it is none.

@@ -18,27 +18,27 @@ package enum TaskField: String, Sendable, CaseIterable {
 
 /// The payloads of one task, as they were stored.
 package struct TaskPayloads {
-  private var texts: (JSONText?, JSONText?, JSONText?, JSONText?, JSONText?) = (nil, nil, nil, nil, nil)
+  package private(set) var originalParams, result, inputRequests, inputResponses, meta: JSONText?
 
   package init() {}
 
   package subscript(_ field: TaskField) -> JSONText? {
     get {
       switch field {
-      case .originalParams: texts.0
-      case .result: texts.1
-      case .inputRequests: texts.2
-      case .inputResponses: texts.3
-      case .meta: texts.4
+      case .originalParams: originalParams
+      case .result: result
+      case .inputRequests: inputRequests
+      case .inputResponses: inputResponses
+      case .meta: meta
       }
     }
     set {
       switch field {
-      case .originalParams: texts.0 = newValue
-      case .result: texts.1 = newValue
-      case .inputRequests: texts.2 = newValue
-      case .inputResponses: texts.3 = newValue
-      case .meta: texts.4 = newValue
+      case .originalParams: originalParams = newValue
+      case .result: result = newValue
+      case .inputRequests: inputRequests = newValue
+      case .inputResponses: inputResponses = newValue
+      case .meta: meta = newValue
       }
     }
   }
@@ -48,16 +48,20 @@ extension TaskPayloads {
   /// Those that stand in the task's row.
   /// - Parameter column: the first of the five
   init(_ row: borrowing Statement, from column: Int32) {
-    texts = (row.json(column), row.json(column + 1), row.json(column + 2), row.json(column + 3), row.json(column + 4))
+    originalParams = row.json(column)
+    result = row.json(column + 1)
+    inputRequests = row.json(column + 2)
+    inputResponses = row.json(column + 3)
+    meta = row.json(column + 4)
   }
 
   /// - Parameter index: the first of the five parameters
   func bind(to statement: inout Statement, from index: Int32) {
-    statement.bind(index, texts.0.map { Payload(own: $0) })
-    statement.bind(index + 1, texts.1.map { Payload(own: $0) })
-    statement.bind(index + 2, texts.2.map { Payload(own: $0) })
-    statement.bind(index + 3, texts.3.map { Payload(own: $0) })
-    statement.bind(index + 4, texts.4.map { Payload(own: $0) })
+    statement.bind(index, originalParams.map { Payload(own: $0) })
+    statement.bind(index + 1, result.map { Payload(own: $0) })
+    statement.bind(index + 2, inputRequests.map { Payload(own: $0) })
+    statement.bind(index + 3, inputResponses.map { Payload(own: $0) })
+    statement.bind(index + 4, meta.map { Payload(own: $0) })
   }
 }
 

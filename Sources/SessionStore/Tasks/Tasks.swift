@@ -88,13 +88,16 @@ extension Store {
   }
 
   private func findTask(_ taskID: String) throws -> TaskRecord? {
-    if isShared, let known = foreseen.task(taskID) { return known }
+    if let known = foreseen.task(taskID) { return known }
     var select =
       isShared
       ? try tables.statement(.server, composed: TaskRecord.byID.description + locking)
       : try tables.statement(.server, TaskRecord.byID)
     select.bind(1, taskID)
-    return try select.step() ? TaskRecord(select, self) : nil
+    guard try select.step() else { return nil }
+    let task = TaskRecord(select, self)
+    if isInGroup { foresee(task) }
+    return task
   }
 
   func findTask(number: TaskNumber) throws -> TaskRecord? {
@@ -139,6 +142,7 @@ extension Store {
     task.ttl = taskTTL(task.ttl, tenantID: task.tenantID)
     if let params { try setPayload(&task, .originalParams, params) }
     if let meta { try setPayload(&task, .meta, meta) }
+    task.hasNewPayloads = false
     try insert(task)
     counters.tasks += 1
     done.tasksCreated += 1
@@ -227,7 +231,6 @@ extension Store {
 
   /// What a task has become need not be read again for the requests behind this one.
   func foresee(_ task: TaskRecord) {
-    guard isShared else { return }
     let isSmall = (task.statusMessage?.utf8.count ?? 0) + (task.originalMethod?.utf8.count ?? 0) <= 1_024
     if isSmall { foreseen.note(task, task.taskID) } else { foreseen.forget(task: task.taskID) }
   }

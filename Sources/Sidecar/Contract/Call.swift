@@ -132,8 +132,8 @@ final class Call {
     case .choice(let names):
       isValid = first == UInt8(ascii: "\"") && names.contains { span.holds($0, at: value.insetByQuotes) }
     case .anyCase(let names):
-      let word = first == UInt8(ascii: "\"") ? JSONString.decode(span, value.insetByQuotes) : nil
-      isValid = word.map { names.contains(Self.lowercase($0)) } ?? false
+      isValid = first == UInt8(ascii: "\"")
+        && (names.contains { span.holds($0, at: value.insetByQuotes) } || holds(names, value, span))
     case .json:
       isValid = true
       try checkSize(value, name: name)
@@ -157,6 +157,11 @@ final class Call {
       }
     }
     if !isValid { throw StoreError.invalidParameter(name: path + name, expected: type.expectation) }
+  }
+
+  /// Whether a string is one of the names in other letters, or with escapes.
+  private func holds(_ names: [String], _ value: Range<Int>, _ span: Span<UInt8>) -> Bool {
+    JSONString.decode(span, value.insetByQuotes).map { names.contains(Self.lowercase($0)) } ?? false
   }
 
   private func checkSize(_ value: Range<Int>, name: String) throws {
@@ -244,7 +249,7 @@ final class Call {
 
   /// The same where the case of its letters means nothing.
   func choiceInAnyCase<Choice: RawRepresentable<String>>(_ name: ParameterName, as type: Choice.Type) -> Choice? {
-    optionalString(name).flatMap { Choice(rawValue: Self.lowercase($0)) }
+    optionalString(name).flatMap { Choice(rawValue: $0) ?? Choice(rawValue: Self.lowercase($0)) }
   }
 
   /// In ASCII alone: no other letter becomes one of it.

@@ -66,16 +66,17 @@ extension JSONWriter {
     member("principal", task.principal)
     member("status", task.status.rawValue)
     member("status_message", task.statusMessage)
-    member("created_at", Timestamp.text(task.createdAt))
-    member("last_updated_at", Timestamp.text(task.lastUpdatedAt))
+    member("created_at", timestamp: task.createdAt)
+    member("last_updated_at", timestamp: task.lastUpdatedAt)
     member("ttl", task.ttl)
     member("poll_interval", task.pollInterval)
     member("original_method", task.originalMethod)
-    for field: TaskField in [.originalParams, .result, .inputRequests, .inputResponses] {
-      member(field.rawValue, payloads[field])
-    }
+    member("original_params", payloads.originalParams)
+    member("result", payloads.result)
+    member("input_requests", payloads.inputRequests)
+    member("input_responses", payloads.inputResponses)
     member("cancel_requested", task.cancelRequested)
-    member(TaskField.meta.rawValue, payloads[.meta])
+    member("meta", payloads.meta)
     member("revision", task.revision)
     if !omitted.isEmpty {
       let fields = try task.fields()
@@ -83,6 +84,12 @@ extension JSONWriter {
       member("omitted", strings: left)
     }
     endObject()
+  }
+
+  private mutating func member(_ name: String, timestamp milliseconds: Int64) {
+    let literal = Timestamp.literal(milliseconds)
+    self.name(name)
+    validated(literal.span)
   }
 
   /// - Parameters:

@@ -28,18 +28,20 @@ enum LogMethods {
   }
 
   private static func entry(_ record: Call, as kind: NewLogEntry.Kind? = nil) throws -> NewLogEntry {
-    let kinds = [ParameterName.kind, .entryKind].compactMap {
-      record.choiceInAnyCase($0, as: NewLogEntry.Kind.self)
-    }
-    if kinds.count == 2, kinds[0] != kinds[1] { throw record.refused(.entryKind, expected: "what kind says") }
-    let times = [ParameterName.receivedAt, .receivedAtMS].compactMap { record.optionalInteger($0) }
-    if times.count == 2, times[0] != times[1] {
+    let (named, other) = (readKind(record, .kind), readKind(record, .entryKind))
+    if let named, let other, named != other { throw record.refused(.entryKind, expected: "what kind says") }
+    let (time, otherTime) = (record.optionalInteger(.receivedAt), record.optionalInteger(.receivedAtMS))
+    if let time, let otherTime, time != otherTime {
       throw record.refused(.receivedAtMS, expected: "what received_at says")
     }
     let sender = record.has(.sender) ? record.json(.sender).decodedString : nil
     return NewLogEntry(
-      record.object, messageID: record.optionalString(.messageID), kind: kind ?? kinds.first,
-      sender: sender.flatMap { $0.utf8.count <= 1_024 ? $0 : nil }, receivedAt: times.first)
+      record.object, messageID: record.optionalString(.messageID), kind: kind ?? named ?? other,
+      sender: sender.flatMap { $0.utf8.count <= 1_024 ? $0 : nil }, receivedAt: time ?? otherTime)
+  }
+
+  private static func readKind(_ record: Call, _ name: ParameterName) -> NewLogEntry.Kind? {
+    record.choiceInAnyCase(name, as: NewLogEntry.Kind.self)
   }
 
   private static let append = Method(
