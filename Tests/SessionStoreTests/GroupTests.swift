@@ -202,6 +202,53 @@ import Testing
     #expect(try test.events("full").ids == [1, 2, 3])
   }
 
+  @Test func aRequestFindsTasksAsThoseBeforeItLeftThem() throws {
+    let scope = TaskScope()
+    func touch(_ taskID: String, _ message: String, _ store: Store) throws {
+      _ = try store.touchTask(taskID, statusMessage: message, ttl: nil, pollInterval: nil, scope: scope)
+    }
+    try test.task("gone") { $0.originalParams = "1" }
+    try test.write { store in
+      var new = NewTask()
+      new.taskID = "t"
+      new.originalParams = #"{"name":"build"}"#
+      _ = try store.createTask(new, owner: .server)
+      try touch("t", "half of it", store)
+      #expect(try store.enqueueTaskMessage("t", "1", maxSize: nil, scope: scope) == 1)
+      #expect(throws: StoreError.queueFull(limit: 1)) {
+        _ = try store.enqueueTaskMessage("t", "2", maxSize: nil, scope: scope)
+      }
+      try refused(store) {
+        try touch("t", "taken back", store)
+        #expect(try store.dequeueTaskMessages("t", scope: scope) { _ in true } == 0)
+        #expect(try store.deleteTask("gone", scope: scope))
+      }
+      let task = try #require(try store.getTask("t", scope: scope))
+      #expect(task.statusMessage == "half of it")
+      #expect(task.queueSize == 1)
+      #expect(try task.payload(.originalParams) == new.originalParams)
+      // Too long to be remembered.
+      let long = String(repeating: "x", count: 2_000)
+      try touch("t", long, store)
+      #expect(try store.getTask("t", scope: scope)?.statusMessage == long)
+      _ = try store.finishTask("t", .success("2"), message: "done", scope: scope)
+      #expect(throws: StoreError.self) { try touch("t", "too late", store) }
+
+      #expect(try store.getTask("gone", scope: scope) != nil)
+      #expect(try store.deleteTask("gone", scope: scope))
+      #expect(try store.getTask("gone", scope: scope) == nil)
+      new.taskID = "gone"
+      new.originalParams = nil
+      _ = try store.createTask(new, owner: .server)
+      #expect(try store.getTask("gone", scope: scope)?.payload(.originalParams) == nil)
+    }
+    try test.reopen()
+    #expect(try test.task(get: "t")?.status == .completed)
+    #expect(try test.task(get: "t")?.queueSize == 1)
+    #expect(try test.read { try $0.getTask("t", scope: scope)?.payload(.result) } == #"{"success":2}"#)
+    #expect(try test.task(get: "gone") != nil)
+  }
+
   // MARK: - Two processes
 
   @Test func whatOneStoreWritesTheOtherSees() throws {
