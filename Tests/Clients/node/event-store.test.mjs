@@ -171,6 +171,49 @@ test('a replay of many pages is complete', async (t) => {
   assert.deepEqual(numbersOf(connection), numbers(1, 3000))
 })
 
+/** A store that counts the pages that are asked for, with a stream of 250 messages, and the replay of it. */
+async function countingReplay(t) {
+  const store = await openStore(t, { restart: false })
+  const { session_id, transport } = await connect(t, store, randomUUID(), { principal: null })
+  const first = await transport.open()
+  transport.disconnect(first)
+  await Promise.all(numbers(1, 250).map((n) => transport.send(first.streamId, message(n))))
+  const pages = []
+  const counting = {
+    getEventsAfter: (call) => {
+      if (call.stream_id !== undefined) pages.push(call.after_event_id)
+      return store.getEventsAfter(call)
+    },
+  }
+  const events = new EventStore(counting, { session_id, principal: null })
+  return { store, pages, replay: (send) => events.replayEventsAfter(first.sent[0][0], { send }) }
+}
+
+test('the next page of a replay is read while one is sent', async (t) => {
+  const { pages, replay } = await countingReplay(t)
+  const asked = []
+  await replay(async (_, { params }) => asked.push([params.n, pages.length]))
+  // While the first one is sent the second page is about to be asked for.
+  assert.deepEqual(asked.slice(1), numbers(2, 250).map((n) => [n, 2]))
+  assert.deepEqual(pages, [1, 101, 251])
+})
+
+test('a replay that is broken off leaves nothing behind', async (t) => {
+  const { store, pages, replay } = await countingReplay(t)
+  const unhandled = []
+  const note = (error) => unhandled.push(error)
+  process.on('unhandledRejection', note)
+  t.after(() => process.off('unhandledRejection', note))
+  const send = async () => {
+    signal(store.pid, 'SIGKILL')
+    await store.ended
+    throw new Error('the connection is gone')
+  }
+  await assert.rejects(replay(send), /the connection is gone/)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual([pages, unhandled], [[1, 101], []])
+})
+
 test('what is sent during a replay comes behind it, once', async (t) => {
   const store = await openStore(t)
   const { transport } = await connect(t, store)

@@ -133,9 +133,9 @@ class Reading(EventStore):
 
     pages = 0
 
-    async def _read(self, name: str, after: int) -> Any:
+    async def _read(self, name: str, after: int, limit: int) -> Any:
         self.pages += 1
-        return await super()._read(name, after)
+        return await super()._read(name, after, limit)
 
 
 async def twelve_events(store: Store) -> tuple[Reading, str]:
@@ -150,6 +150,7 @@ async def twelve_events(store: Store) -> tuple[Reading, str]:
 def test_the_next_page_is_read_while_one_is_sent(
     binary: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mcp_session_store.mcp_events.FIRST_PAGE", 3)
     monkeypatch.setattr("mcp_session_store.mcp_events.PAGE", 5)
 
     async def run() -> None:
@@ -162,7 +163,7 @@ def test_the_next_page_is_read_while_one_is_sent(
 
             await events.replay_events_after(first, send)
             # The first page begins with the event that the client has; behind the last one nothing is known to be.
-            assert asked == [2] * 4 + [3] * 5 + [3] * 3
+            assert asked == [2] * 2 + [3] * 5 + [3] * 5
             assert events.pages == 4
 
     asyncio.run(run())
@@ -172,7 +173,7 @@ def test_the_next_page_is_read_while_one_is_sent(
 def test_a_replay_that_is_broken_off_leaves_nothing_behind(
     binary: Path, database: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
 ) -> None:
-    monkeypatch.setattr("mcp_session_store.mcp_events.PAGE", 5)
+    monkeypatch.setattr("mcp_session_store.mcp_events.FIRST_PAGE", 5)
     told: list[dict[str, Any]] = []
 
     async def run() -> None:

@@ -15,6 +15,9 @@ const NEVER_REPLAYED = new Set([PRIMING, 'priming', 'ping'])
 const EVENT_ID = /^([0-9a-f]{16})-([1-9][0-9]{0,15})(?:-([\w-]+))?$/
 /** The session is over, or another's: nothing is sent on its streams any more. */
 const OVER = new Set(['session_not_found', 'session_expired', 'invalid_session_status'])
+/** Events that a replay reads at once, and those that it reads first, so that something is sent soon. */
+const PAGE = 1000
+const FIRST_PAGE = 100
 const INTERRUPTED = 'The server was restarted while it worked on this request.'
 const UNSTORED = 'The answer was delivered when it was made, and could not be kept for a connection that resumes: '
 
@@ -208,18 +211,24 @@ export class EventStore {
   }
 
   async #replay(replay, stream_id, after_event_id, send) {
-    for (let isAtEnd = false; !isAtEnd; ) {
-      const page = await this.#store.getEventsAfter({ ...(await this.#own()), stream_id, after_event_id })
+    let page = await this.#page(stream_id, after_event_id, FIRST_PAGE)
+    replay.hasBegun = true
+    // Until one is empty: sending takes time, in which another process may have stored more.
+    while (page.events.length > 0 || page.has_more || page.gap !== null) {
       if (page.gap !== null) throw new Error('Events of the stream were evicted while it was replayed.')
-      replay.hasBegun = true
+      // The store reads the next page while this one is sent.
+      const ahead = page.has_more ? this.#page(stream_id, page.next_after, PAGE) : undefined
+      ahead?.catch(() => {})
       for (const { id, data, event_type } of page.events) {
         if (NEVER_REPLAYED.has(event_type) || replay.held.has(id)) continue
         await send(this.toEventId(id, stream_id), data)
       }
-      after_event_id = page.next_after
-      // Sending takes time, in which another process may have stored more.
-      isAtEnd = page.events.length === 0 && !page.has_more
+      page = await (ahead ?? this.#page(stream_id, page.next_after, PAGE))
     }
+  }
+
+  async #page(stream_id, after_event_id, limit) {
+    return this.#store.getEventsAfter({ ...(await this.#own()), stream_id, after_event_id, limit })
   }
 
   /** The id to send with an event of the session, from its id in the store and its stream. */

@@ -57,6 +57,8 @@ NAME = 1_024
 #: events that are read at once: of a thousand, so many objects live together that Python looks for garbage in all of
 #: the server's more often, which takes as long as half of the replay
 PAGE = 250
+#: events that are read first, so that something is sent soon
+FIRST_PAGE = 50
 #: what a name begins with that is the hash of another
 HASHED = "sha256:"
 #: characters of an event id; a longer one is none of ours
@@ -195,12 +197,13 @@ class EventStore(SDKEventStore):
     async def _replay(self, last_event_id: EventId, send_callback: EventCallback) -> StreamId | None:
         cursor = self.cursor_of(last_event_id)
         # From the event itself on, for it may be the answer that ended the stream.
-        page = await self._read(cursor.name, cursor.number - 1) if cursor else None
+        page = await self._read(cursor.name, cursor.number - 1, FIRST_PAGE) if cursor else None
         if cursor is None or page is None or cursor.number > page["newest_id"]:
             self._logger.info("Nothing to replay after the unknown event id '%s'.", last_event_id[:64])
             return None
         if not page["events"] or page["events"][0]["id"] != cursor.number:
-            page = await self._read(cursor.name, cursor.number)  # it was evicted, which loses nothing by itself
+            # It was evicted, which loses nothing by itself.
+            page = await self._read(cursor.name, cursor.number, FIRST_PAGE)
         elif _is_answer(page["events"].pop(0)):
             return None
         mark = _mark(self.session_id, cursor.name, cursor.tag)  # of all of them
@@ -241,9 +244,9 @@ class EventStore(SDKEventStore):
             if replay.live is not None:
                 self._store.spawn(replay.live.aclose())
 
-    async def _read(self, name: str, after: int) -> EventPage:
+    async def _read(self, name: str, after: int, limit: int) -> EventPage:
         return await self._store.get_events_after(
-            self.session_id, after_event_id=after, stream_id=name, limit=PAGE, **self._owners)
+            self.session_id, after_event_id=after, stream_id=name, limit=limit, **self._owners)
 
     async def _pages(self, cursor: Cursor, page: EventPage) -> AsyncGenerator[list[Event], None]:
         """The events of the page and of those behind it, until one comes back empty: more may be stored meanwhile.
@@ -262,10 +265,10 @@ class EventStore(SDKEventStore):
                 self._tell_gap(name, page["gap"]["dropped"] if page["gap"] else 0)
                 if page["has_more"]:
                     # The store reads the next page while this one is sent.
-                    ahead = asyncio.Task(self._read(name, after))
+                    ahead = asyncio.Task(self._read(name, after, PAGE))
                     await asyncio.sleep(0)  # in which it is asked
                 yield page["events"]
-                page = await (ahead or self._read(name, after))
+                page = await (ahead or self._read(name, after, PAGE))
                 ahead = None
                 after = page["next_after"]
             if not self._follow or replay.is_over:
