@@ -144,6 +144,14 @@ def test_sql_is_a_class_of_its_own_that_is_asked_for(sidecar: Sidecar) -> None:
     assert sidecar.ask("validate_input", text="", patterns=["html"])["error"]["data"]["parameter"] == "patterns[0]"
 
 
+@pytest.mark.parametrize("unit", ["/*;/**/", "/*'/**/", "/*'/**/)", "/*'or/**/(", ";", "'", "<a b=\"", "<a b=c", "&colon;"])
+def test_screening_takes_a_time_that_grows_with_the_text_alone(sidecar: Sidecar, unit: str) -> None:
+    """Each unit begins what could reach to the end. Were it read that far each time, this would take an hour."""
+    text = unit * (1_000_000 // len(unit))
+    told = sidecar.call("validate_input", text=text, max_bytes=8_388_608, patterns=["script", "sql"])
+    assert told == {"valid": True, "reason": None}
+
+
 def test_what_was_stored_or_screened_is_in_no_trail_and_no_error(spawn: Callable[..., Sidecar]) -> None:
     sidecar = spawn()
     sidecar.call("create_session", session_id="s", status="active", state={"k": CANARY}, metadata={"m": CANARY})

@@ -27,7 +27,7 @@ enum SQLScreen {
   /// Behind a quote: `OR 1=1`, `AND 'a'='a`, a comment to the end, `UNION SELECT`, a function that waits.
   private static func breaksOut(_ text: ScreenedText, behind quote: Int) -> Bool {
     var index = text.skippingGap(quote)
-    while text[index] == UInt8(ascii: ")") { index = text.skippingGap(index + 1) }
+    for _ in 0..<text.mostSkipped where text[index] == UInt8(ascii: ")") { index = text.skippingGap(index + 1) }
     // More dashes than two are a line across the page.
     for comment: StaticString in ["--", "#", "/*"] where text.holds(comment, at: index) {
       if text.holds("---", at: index) { return false }
@@ -42,7 +42,7 @@ enum SQLScreen {
   /// `1=1`, `'a'='a`, `x like x`, `1`, `true`, `sleep(5)`, `exists(select …`: a condition that needs no column
   private static func comparesItself(_ text: ScreenedText, _ start: Int) -> Bool {
     var index = text.word("not", at: start).map { text.skippingGap($0) } ?? start
-    while text[index] == UInt8(ascii: "(") { index = text.skippingGap(index + 1) }
+    for _ in 0..<text.mostSkipped where text[index] == UInt8(ascii: "(") { index = text.skippingGap(index + 1) }
     for name: StaticString in ["sleep", "benchmark", "pg_sleep", "exists", "extractvalue", "updatexml", "select"]
     where text.isWord(name, at: index) { return true }
     guard let (left, end) = operand(text, index) else { return false }
@@ -144,13 +144,17 @@ enum SQLScreen {
 }
 
 extension ScreenedText {
+  /// Comments in a gap, and brackets with gaps between them. Each of many could be the beginning of what reaches to the
+  /// last of them, and that would be read as often as there are any.
+  fileprivate var mostSkipped: Int { 16 }
+
   /// White space, and comments, which stand for it in many an attack; a long one is read as text.
   fileprivate func skippingGap(_ start: Int) -> Int {
     var index = skippingSpace(start)
-    while holds("/*", at: index) {
+    for _ in 0..<mostSkipped where self[index] == UInt8(ascii: "/") && self[index + 1] == UInt8(ascii: "*") {
       var end = index + 2
       let limit = min(count, index + 64)
-      while end < limit, !holds("*/", at: end) { end += 1 }
+      while end < limit, self[end] != UInt8(ascii: "*") || self[end + 1] != UInt8(ascii: "/") { end += 1 }
       if end >= limit { return index }
       index = skippingSpace(end + 2)
     }
