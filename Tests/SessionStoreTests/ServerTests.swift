@@ -1,3 +1,4 @@
+import JSON
 import Testing
 
 @testable import SessionStore
@@ -15,6 +16,16 @@ import Testing
     for _ in 0..<7 { given.append(block.number(above: 0, draw)) }
     #expect(given == [1, 2, 3, 4, 5, 6, 7])
     #expect(drawn == 3)
+  }
+
+  /// A line makes a session with a state of hundreds of thousands of keys.
+  @Test func ofAStateSomeKeysAreRememberedAtMost() {
+    var foreseen = Foreseen()
+    let (session, count) = (SessionNumber(loaded: 1), 3 * Foreseen.rows)
+    for number in 0..<count { foreseen.note(.null, session, "\(number)") }
+    #expect(foreseen.state(session, "\(count - 1)") == .some(.some(.null)))
+    let known = (0..<count).count { foreseen.state(session, "\($0)") != nil }
+    #expect(known <= Foreseen.rows)
   }
 
   @Test func aNumberIsAboveWhatSomebodyElseGave() {

@@ -144,7 +144,9 @@ def test_sql_is_a_class_of_its_own_that_is_asked_for(sidecar: Sidecar) -> None:
     assert sidecar.ask("validate_input", text="", patterns=["html"])["error"]["data"]["parameter"] == "patterns[0]"
 
 
-@pytest.mark.parametrize("unit", ["/*;/**/", "/*'/**/", "/*'/**/)", "/*'or/**/(", ";", "'", "<a b=\"", "<a b=c", "&colon;"])
+@pytest.mark.parametrize("unit", [
+    "/*;/**/", "/*'/**/", "/*'/**/)", "/*'or/**/(", ";", "'", "<a b=\"", "<a b=c", "&colon;",
+])  # fmt: skip
 def test_screening_takes_a_time_that_grows_with_the_text_alone(sidecar: Sidecar, unit: str) -> None:
     """Each unit begins what could reach to the end. Were it read that far each time, this would take an hour."""
     text = unit * (1_000_000 // len(unit))

@@ -89,6 +89,8 @@ struct Foreseen {
   }
 
   mutating func note(_ value: JSONText?, _ session: SessionNumber, _ key: String) {
+    // A session may be made with very many, and what is not here is looked for.
+    if states.count >= Self.rows { states.removeAll() }
     states[StateName(session: session, key: key.exact)] = .some(value)
   }
 
