@@ -136,6 +136,20 @@ def test_participants_come_in_pages_and_to_their_owner(sidecar: Sidecar) -> None
     assert sidecar.refusal("log_participants", cursor="s-1", **S).kind == "invalid_cursor"
 
 
+def test_senders_beyond_those_that_are_told_apart_are_counted_together(session: Sidecar) -> None:
+    """Very many in one group: each of them counted by itself would take a time that grows with their square."""
+    count = 20_000
+    entries = [{"sender": f"s-{number}", "received_at": 1_000_000 - number} for number in range(count)]
+    session.call("replace_log", entries=[*entries, {"sender": "s-7", "received_at": 5}, {"sender": "late"}], **S)
+    told = session.call("log_participants", limit=1_000, **S)
+    assert [(one["sender"], one["entries"]) for one in told["participants"]] == [
+        (f"s-{number}", 1 + (number == 7)) for number in range(1_000)
+    ]
+    assert told["participants"][7]["last_seq"] == count + 1
+    [others] = session.call("log_participants", cursor=told["next_cursor"], **S)["participants"]
+    assert (others["sender"], others["entries"], others["last_seq"]) == (None, count - 1_000 + 1, count + 2)
+
+
 def test_ids_that_were_seen_elsewhere_are_known(session: Sidecar, spawn: Callable[..., Sidecar]) -> None:
     session.call("append_log_entry", entry={"message_id": "a"}, **S)
     assert session.call("note_log_message_ids", message_ids=["a", "b", "b"], **S) == {"noted": 1, "known": 2}

@@ -20,10 +20,17 @@ struct NewParticipation {
     fileprivate(set) var firstSeen: Int64
     fileprivate(set) var lastSeen: Int64
     fileprivate(set) var lastSeq: Int64
+
+    fileprivate mutating func add(_ other: Count) {
+      entries += other.entries
+      firstSeen = min(firstSeen, other.firstSeen)
+      lastSeen = max(lastSeen, other.lastSeen)
+      lastSeq = max(lastSeq, other.lastSeq)
+    }
   }
 
   /// senders at most, which are looked through one by one
-  private static let maxCounts = 16
+  fileprivate static let maxCounts = 16
 
   /// in the order in which they were first seen
   private(set) var counts: [Count] = []
@@ -64,8 +71,55 @@ extension Store {
     _ = openChunks.note(sender, seen: seen, seq: seq, at: chunk)
   }
 
+  /// Counts in the table what a group has of senders.
+  func count(_ new: [NewParticipation.Count], of session: SessionNumber) throws {
+    for one in try joined(new, session) { try count(one, of: session) }
+  }
+
+  /// Of many at once those for whom there is no room, as one. On a server each change of the row of all others leaves
+  /// one behind until the commit, and the next change goes through all of these.
+  private func joined(
+    _ new: [NewParticipation.Count], _ session: SessionNumber
+  ) throws -> [NewParticipation.Count] {
+    if new.count < NewParticipation.maxCounts { return new }
+    if try countParticipants(session) < Self.maxParticipants { return new }
+    let known = try known(new.map(\.sender), session)
+    var told: [NewParticipation.Count] = []
+    var others: NewParticipation.Count? = nil
+    for one in new {
+      if known.contains(one.sender.exact) {
+        told.append(one)
+      } else if others == nil {
+        others = NewParticipation.Count(
+          sender: "", entries: one.entries, firstSeen: one.firstSeen, lastSeen: one.lastSeen, lastSeq: one.lastSeq)
+      } else {
+        others?.add(one)
+      }
+    }
+    return others.map { told + [$0] } ?? told
+  }
+
+  /// Those of the senders that are told apart already.
+  private func known(_ senders: [String], _ session: SessionNumber) throws -> Set<[UInt8]> {
+    var known: Set<[UInt8]> = []
+    if isShared {
+      var select = try tables.statement(
+        of: session, "SELECT sender FROM log_participants WHERE session = $1 AND sender = ANY ($2)")
+      select.bind(2, texts: senders)
+      while try select.step() { known.insert(select.string(0).exact) }
+      return known
+    }
+    for sender in senders {
+      var select = try tables.statement(
+        of: session, "SELECT 1 FROM log_participants WHERE session = $1 AND sender = $2")
+      select.bind(2, sender)
+      if try select.step() { known.insert(sender.exact) }
+    }
+    return known
+  }
+
   /// Counts in the table what a group has of a sender.
-  func count(_ new: NewParticipation.Count, of session: SessionNumber) throws {
+  private func count(_ new: NewParticipation.Count, of session: SessionNumber) throws {
     if isShared { return try countUnseen(new, session) }
     if try add(new, to: new.sender, session) { return }
     let isFull = try countParticipants(session) >= Self.maxParticipants

@@ -140,6 +140,6 @@ extension Store {
   /// Counts in the table what waits to be counted.
   func writeParticipants(_ index: Int) throws {
     guard let session = openChunks.session(index) else { return }
-    for one in openChunks.takeParticipants(index).counts { try count(one, of: session) }
+    try count(openChunks.takeParticipants(index).counts, of: session)
   }
 }
