@@ -438,8 +438,9 @@ final class TestDatabase: Sendable {
 
   @Test func theTimeIsTheServers() throws {
     let told = try connection.integers("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)")[0]
+    // As near as the slowest of the trips that told it; ``ServerClock`` has tests of its own.
     let now = connection.now()
-    #expect(now >= told - 1 && now < told + 60_000)
+    #expect(now > told - 60_000 && now < told + 60_000)
   }
 
   // MARK: - Who is let in
