@@ -41,7 +41,8 @@ package enum TaskOutcome: Equatable {
 /// A task as callers see it, in the request that read it: what is large stays in the file until it is shown. All times
 /// are Unix milliseconds.
 package struct TaskRecord {
-  private let store: Store
+  /// Not kept by it: the tasks of an open group are in the store themselves.
+  private unowned let store: Store
   package let number: TaskNumber
   package var taskID: String
   package var sessionID: String?
