@@ -46,6 +46,8 @@ class Transport {
     try {
       const send = async (id, message) => void connection.sent.push([id, message])
       const streamId = await this.#eventStore.replayEventsAfter(lastEventId, { send })
+      // It may be a few promises later, in this turn of the event loop.
+      for (let n = 0; n < 5; n++) await null
       if (isAborted) return { status: 404 }
       this.#connections.set(streamId, connection)
     } catch {
@@ -239,6 +241,39 @@ test('what is sent during a replay comes behind it, once', async (t) => {
   await sending
   assert.deepEqual(seen, numbers(1, seen.length))
   assert.ok(seen.length >= 50, `${seen.length} messages`)
+})
+
+test('what is stored while the last page of a replay is on its way reaches who resumes', async (t) => {
+  const store = await openStore(t)
+  const { session_id } = await connect(t, store, randomUUID(), { principal: null })
+  // The replay's page and the event behind it are answered in one piece, as they are read from a pipe.
+  const answers = []
+  let isReplaying = false
+  const inOnePiece = async (answer) => {
+    if (!isReplaying) return answer
+    const result = await answer
+    return new Promise((resolve) => {
+      answers.push(() => resolve(result))
+      if (answers.length === 2) for (const give of answers) give()
+    })
+  }
+  let sending
+  const paired = {
+    getEventsAfter(call) {
+      if (call.stream_id === undefined || isReplaying) return store.getEventsAfter(call)
+      isReplaying = true
+      const page = inOnePiece(store.getEventsAfter(call))
+      sending = transport.send(call.stream_id, message(1))
+      return page
+    },
+    storeEvent: (call) => inOnePiece(store.storeEvent(call)),
+  }
+  const transport = new Transport(new EventStore(paired, { session_id, principal: null }))
+  const first = await transport.open()
+  transport.disconnect(first)
+  const { status, connection } = await transport.resume(first.sent[0][0])
+  await sending
+  assert.deepEqual([status, numbersOf(connection)], [200, [1]])
 })
 
 test('an event that was evicted cannot be resumed from, and that is said', async (t) => {

@@ -196,7 +196,7 @@ export class EventStore {
       replay ??= await this.#take(streamId)
       replay.hasTaker = true
       if (this.#failInterrupted && !this.#unanswered.has(streamId)) await this.#answerInterrupted(streamId)
-      await this.#replay(replay, streamId, this.fromEventId(lastEventId), send)
+      await this.#replay(replay, this.fromEventId(lastEventId), send)
       return streamId
     } finally {
       // The transport takes the stream up when this resolves, in this turn of the event loop. What was to be sent
@@ -210,25 +210,28 @@ export class EventStore {
     replay.end()
   }
 
-  async #replay(replay, stream_id, after_event_id, send) {
-    let page = await this.#page(stream_id, after_event_id, FIRST_PAGE)
-    replay.hasBegun = true
+  async #replay(replay, after_event_id, send) {
+    let page = await this.#page(replay, after_event_id, FIRST_PAGE)
     // Until one is empty: sending takes time, in which another process may have stored more.
     while (page.events.length > 0 || page.has_more || page.gap !== null) {
       if (page.gap !== null) throw new Error('Events of the stream were evicted while it was replayed.')
       // The store reads the next page while this one is sent.
-      const ahead = page.has_more ? this.#page(stream_id, page.next_after, PAGE) : undefined
+      const ahead = page.has_more ? this.#page(replay, page.next_after, PAGE) : undefined
       ahead?.catch(() => {})
       for (const { id, data, event_type } of page.events) {
         if (NEVER_REPLAYED.has(event_type) || replay.held.has(id)) continue
-        await send(this.toEventId(id, stream_id), data)
+        await send(this.toEventId(id, replay.streamId), data)
       }
-      page = await (ahead ?? this.#page(stream_id, page.next_after, PAGE))
+      page = await (ahead ?? this.#page(replay, page.next_after, PAGE))
     }
   }
 
-  async #page(stream_id, after_event_id, limit) {
-    return this.#store.getEventsAfter({ ...(await this.#own()), stream_id, after_event_id, limit })
+  async #page(replay, after_event_id, limit) {
+    const call = { ...(await this.#own()), stream_id: replay.streamId, after_event_id, limit }
+    const page = await this.#store.getEventsAfter(call)
+    // Here, and not a promise later: what is answered behind the page, in the same piece of the pipe, goes on next.
+    replay.hasBegun = true
+    return page
   }
 
   /** The id to send with an event of the session, from its id in the store and its stream. */
