@@ -150,6 +150,18 @@ def test_senders_beyond_those_that_are_told_apart_are_counted_together(session: 
     assert (others["sender"], others["entries"], others["last_seq"]) == (None, count - 1_000 + 1, count + 2)
 
 
+def test_the_last_entry_of_all_others_is_the_last_whoever_of_them_came_first(session: Sidecar) -> None:
+    """The first of them also came last, and what a group has of each is counted one after the other."""
+    session.call("replace_log", entries=[{"sender": f"s-{number}"} for number in range(1_000)], **S)
+    late = [{"sender": sender} for sender in ("a", "b", "a")]
+    last = session.call("transaction", calls=[
+        {"method": "append_log_entry", "params": S | {"entry": entry}} for entry in late
+    ])["results"][-1]["seq"]  # fmt: skip
+    told = session.call("log_participants", limit=1_000, **S)
+    [others] = session.call("log_participants", cursor=told["next_cursor"], **S)["participants"]
+    assert (others["sender"], others["entries"], others["last_seq"]) == (None, len(late), last)
+
+
 def test_ids_that_were_seen_elsewhere_are_known(session: Sidecar, spawn: Callable[..., Sidecar]) -> None:
     session.call("append_log_entry", entry={"message_id": "a"}, **S)
     assert session.call("note_log_message_ids", message_ids=["a", "b", "b"], **S) == {"noted": 1, "known": 2}

@@ -156,7 +156,8 @@ extension Store {
           THEN log_participants.first_seen ELSE excluded.first_seen END,
         last_seen = CASE WHEN log_participants.last_seen > excluded.last_seen
           THEN log_participants.last_seen ELSE excluded.last_seen END,
-        last_seq = excluded.last_seq
+        last_seq = CASE WHEN log_participants.last_seq > excluded.last_seq
+          THEN log_participants.last_seq ELSE excluded.last_seq END
       """)
     upsert.bind(2, new.sender)
     upsert.bind(3, new.entries)
@@ -173,7 +174,8 @@ extension Store {
       """
       UPDATE log_participants SET entries = entries + $1,
         first_seen = CASE WHEN first_seen < $2 THEN first_seen ELSE $2 END,
-        last_seen = CASE WHEN last_seen > $3 THEN last_seen ELSE $3 END, last_seq = $4
+        last_seen = CASE WHEN last_seen > $3 THEN last_seen ELSE $3 END,
+        last_seq = CASE WHEN last_seq > $4 THEN last_seq ELSE $4 END
       WHERE session = $5 AND sender = $6
       """)
     update.bind(1, new.entries)
