@@ -144,14 +144,30 @@ def test_sql_is_a_class_of_its_own_that_is_asked_for(sidecar: Sidecar) -> None:
     assert sidecar.ask("validate_input", text="", patterns=["html"])["error"]["data"]["parameter"] == "patterns[0]"
 
 
-@pytest.mark.parametrize("unit", [
-    "/*;/**/", "/*'/**/", "/*'/**/)", "/*'or/**/(", ";", "'", "<a b=\"", "<a b=c", "&colon;",
+@pytest.mark.parametrize("unit, reason", [
+    ("/*;/**/", "sql"), ("/*'/**/", "sql"), ("/*'/**/)", "sql"), ("/*'or/**/(", "sql"), (";", None), ("'", None),
+    ("<a b=\"", None), ("<a b=c", None), ("&colon;", None),
 ])  # fmt: skip
-def test_screening_takes_a_time_that_grows_with_the_text_alone(sidecar: Sidecar, unit: str) -> None:
+def test_screening_takes_a_time_that_grows_with_the_text_alone(
+    sidecar: Sidecar, unit: str, reason: str | None
+) -> None:
     """Each unit begins what could reach to the end. Were it read that far each time, this would take an hour."""
     text = unit * (1_000_000 // len(unit))
     told = sidecar.call("validate_input", text=text, max_bytes=8_388_608, patterns=["script", "sql"])
-    assert told == {"valid": True, "reason": None}
+    assert told == {"valid": reason is None, "reason": reason}
+
+
+@pytest.mark.parametrize("count", [1, 16, 17, 500])
+def test_no_number_of_comments_and_brackets_hides_what_is_behind_them(sidecar: Sidecar, count: int) -> None:
+    gap = "/**/" * count
+    texts = [
+        f"1'{gap}OR{gap}1=1", f"' OR 1{gap}= 1", f"1;{gap}DROP{gap}TABLE users", f"union{gap}select null, null",
+        f"' waitfor{gap}delay '0'", f"' OR not{gap}false = false", "'" + ")" * count + " OR 1=1 --",
+        "' OR " + "(" * count + "1=1", "' OR " + "(/**/" * count + "1=1",
+    ]  # fmt: skip
+    for text in texts:
+        told = sidecar.call("validate_input", text=text, patterns=["sql"])
+        assert told == {"valid": False, "reason": "sql"}, text[:30]
 
 
 def test_what_was_stored_or_screened_is_in_no_trail_and_no_error(spawn: Callable[..., Sidecar]) -> None:

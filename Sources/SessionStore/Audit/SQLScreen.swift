@@ -2,22 +2,29 @@
 /// is built, not for words: prose that speaks of selecting, dropping tables or unions passes, and so does a whole
 /// statement that does not break out of anything.
 enum SQLScreen {
+  /// There is more between two words than anything but an attack has there.
+  fileprivate struct Evasion: Error {}
+
   static func finds(_ text: ScreenedText) -> Bool {
+    do { return try breaksOut(text) } catch { return true }
+  }
+
+  private static func breaksOut(_ text: ScreenedText) throws -> Bool {
     var isInside = (single: false, double: false)
     for index in 0..<text.count {
       switch text[index] {
       // A quote that closes one of the text's own breaks out of nothing, nor does an apostrophe.
       case UInt8(ascii: "'") where !(text.isWord(index - 1) && text.isWord(index + 1)):
-        if !isInside.single, breaksOut(text, behind: index + 1) { return true }
+        if !isInside.single, try breaksOut(text, behind: index + 1) { return true }
         isInside.single.toggle()
       case UInt8(ascii: "\""):
-        if !isInside.double, breaksOut(text, behind: index + 1) { return true }
+        if !isInside.double, try breaksOut(text, behind: index + 1) { return true }
         isInside.double.toggle()
       case UInt8(ascii: ";"):
-        if beginsStatement(text, text.skippingGap(index + 1)) { return true }
+        if try beginsStatement(text, text.skippingGap(index + 1)) { return true }
       case UInt8(ascii: "u"), UInt8(ascii: "x"), UInt8(ascii: "w"), UInt8(ascii: "i"), UInt8(ascii: "o"),
         UInt8(ascii: "a"):
-        if index == 0 || !text.isWord(index - 1), isTelling(text, index) { return true }
+        if index == 0 || !text.isWord(index - 1), try isTelling(text, index) { return true }
       default: break
       }
     }
@@ -25,31 +32,32 @@ enum SQLScreen {
   }
 
   /// Behind a quote: `OR 1=1`, `AND 'a'='a`, a comment to the end, `UNION SELECT`, a function that waits.
-  private static func breaksOut(_ text: ScreenedText, behind quote: Int) -> Bool {
-    var index = text.skippingGap(quote)
-    for _ in 0..<text.mostSkipped where text[index] == UInt8(ascii: ")") { index = text.skippingGap(index + 1) }
+  private static func breaksOut(_ text: ScreenedText, behind quote: Int) throws -> Bool {
+    let index = try text.skipping(UInt8(ascii: ")"), text.skippingGap(quote))
     // More dashes than two are a line across the page.
     for comment: StaticString in ["--", "#", "/*"] where text.holds(comment, at: index) {
       if text.holds("---", at: index) { return false }
       return text.endsLine(index + comment.utf8CodeUnitCount)
     }
     for word: StaticString in ["or", "and", "xor", "||", "&&", "having", "where"] where text.isWord(word, at: index) {
-      return comparesItself(text, text.skippingGap(index + word.utf8CodeUnitCount))
+      return try comparesItself(text, text.skippingGap(index + word.utf8CodeUnitCount))
     }
     return false
   }
 
   /// `1=1`, `'a'='a`, `x like x`, `1`, `true`, `sleep(5)`, `exists(select …`: a condition that needs no column
-  private static func comparesItself(_ text: ScreenedText, _ start: Int) -> Bool {
-    var index = text.word("not", at: start).map { text.skippingGap($0) } ?? start
-    for _ in 0..<text.mostSkipped where text[index] == UInt8(ascii: "(") { index = text.skippingGap(index + 1) }
+  private static func comparesItself(_ text: ScreenedText, _ start: Int) throws -> Bool {
+    var index = start
+    if let behind = text.word("not", at: start) { index = try text.skippingGap(behind) }
+    index = try text.skipping(UInt8(ascii: "("), index)
     for name: StaticString in ["sleep", "benchmark", "pg_sleep", "exists", "extractvalue", "updatexml", "select"]
     where text.isWord(name, at: index) { return true }
     guard let (left, end) = operand(text, index) else { return false }
-    let sign = text.skippingGap(end)
+    let sign = try text.skippingGap(end)
     for comparison: StaticString in ["=", "<>", "!=", "<", ">", "like", "is", "in", "between"]
     where text.holds(comparison, at: sign) {
-      guard let (right, _) = operand(text, text.skippingGap(sign + comparison.utf8CodeUnitCount)) else { return true }
+      let behind = try text.skippingGap(sign + comparison.utf8CodeUnitCount)
+      guard let (right, _) = operand(text, behind) else { return true }
       return left.isLiteral || left.bytes == right.bytes
     }
     // Alone a literal is a condition only where nothing follows it but a comment.
@@ -82,27 +90,27 @@ enum SQLScreen {
     ("attach", ["database"]), ("pragma", []), ("declare", ["@"]), ("waitfor", ["delay", "time"]),
   ]
 
-  private static func beginsStatement(_ text: ScreenedText, _ index: Int) -> Bool {
+  private static func beginsStatement(_ text: ScreenedText, _ index: Int) throws -> Bool {
     guard text.isLetter(index) else { return false }
     for (verb, followers) in openings where text.isWord(verb, at: index) {
-      let next = text.skippingGap(index + verb.utf8CodeUnitCount)
+      let next = try text.skippingGap(index + verb.utf8CodeUnitCount)
       if followers.isEmpty || followers.contains(where: { text.holds($0, at: next) }) { return true }
     }
-    if text.isWord("update", at: index) { return isAssignment(text, index + 6) }
-    if text.isWord("select", at: index) { return isSelection(text, index + 6) }
+    if text.isWord("update", at: index) { return try isAssignment(text, index + 6) }
+    if text.isWord("select", at: index) { return try isSelection(text, index + 6) }
     return false
   }
 
   /// `update NAME set`
-  private static func isAssignment(_ text: ScreenedText, _ index: Int) -> Bool {
-    let name = text.skippingGap(index)
+  private static func isAssignment(_ text: ScreenedText, _ index: Int) throws -> Bool {
+    let name = try text.skippingGap(index)
     let end = text.endOfWord(name)
-    return end > name && text.isWord("set", at: text.skippingGap(end))
+    return try end > name && text.isWord("set", at: text.skippingGap(end))
   }
 
   /// `select … from`, `select *`, `select sleep(`: within a line's length
-  private static func isSelection(_ text: ScreenedText, _ start: Int) -> Bool {
-    let first = text.skippingGap(start)
+  private static func isSelection(_ text: ScreenedText, _ start: Int) throws -> Bool {
+    let first = try text.skippingGap(start)
     if text[first] == UInt8(ascii: "*") || text[first] == UInt8(ascii: "@") { return true }
     if text[text.endOfWord(first)] == UInt8(ascii: "(") { return true }
     return (first..<min(first + 120, text.count)).contains {
@@ -112,53 +120,68 @@ enum SQLScreen {
 
   /// Words that stand together in nothing else: `union select`, `xp_cmdshell`, `waitfor delay '`, `into outfile '`,
   /// `information_schema.`
-  private static func isTelling(_ text: ScreenedText, _ index: Int) -> Bool {
+  private static func isTelling(_ text: ScreenedText, _ index: Int) throws -> Bool {
     if let end = text.word("union", at: index) {
-      var next = text.skippingGap(end)
+      var next = try text.skippingGap(end)
       for word: StaticString in ["all", "distinct"] {
-        if let behind = text.word(word, at: next) { next = text.skippingGap(behind) }
+        if let behind = text.word(word, at: next) { next = try text.skippingGap(behind) }
       }
       // "the union select committee" is prose: what is selected is a column, a literal or null.
       guard let select = text.word("select", at: next) else { return false }
-      return isSelection(text, select) || isList(text, text.skippingGap(select))
+      return try isSelection(text, select) || isList(text, text.skippingGap(select))
     }
     if text.holds("xp_cmdshell", at: index) { return true }
     if text.holds("information_schema.", at: index) { return true }
-    if let end = text.word("waitfor", at: index), let delay = text.word("delay", at: text.skippingGap(end)) {
-      return isQuote(text[text.skippingGap(delay)])
+    if let end = text.word("waitfor", at: index), let delay = try text.word("delay", at: text.skippingGap(end)) {
+      return try isQuote(text[text.skippingGap(delay)])
     }
     if let end = text.word("into", at: index) {
-      let next = text.skippingGap(end)
+      let next = try text.skippingGap(end)
       for word: StaticString in ["outfile", "dumpfile"] {
-        if let behind = text.word(word, at: next) { return isQuote(text[text.skippingGap(behind)]) }
+        if let behind = text.word(word, at: next) { return try isQuote(text[text.skippingGap(behind)]) }
       }
     }
     return false
   }
 
   /// `1,2`, `null,null`, `'a'`
-  private static func isList(_ text: ScreenedText, _ start: Int) -> Bool {
+  private static func isList(_ text: ScreenedText, _ start: Int) throws -> Bool {
     guard let (value, end) = operand(text, start) else { return false }
-    return value.isLiteral || text[text.skippingGap(end)] == UInt8(ascii: ",")
+    return try value.isLiteral || text[text.skippingGap(end)] == UInt8(ascii: ",")
   }
 }
 
 extension ScreenedText {
   /// Comments in a gap, and brackets with gaps between them. Each of many could be the beginning of what reaches to the
-  /// last of them, and that would be read as often as there are any.
-  fileprivate var mostSkipped: Int { 16 }
+  /// last of them, and that would be read as often as there are any: so more than these are not passed, and hide
+  /// nothing either.
+  private var mostSkipped: Int { 16 }
 
   /// White space, and comments, which stand for it in many an attack; a long one is read as text.
-  fileprivate func skippingGap(_ start: Int) -> Int {
+  fileprivate func skippingGap(_ start: Int) throws -> Int {
     var index = skippingSpace(start)
-    for _ in 0..<mostSkipped where self[index] == UInt8(ascii: "/") && self[index + 1] == UInt8(ascii: "*") {
+    var skipped = 0
+    while self[index] == UInt8(ascii: "/"), self[index + 1] == UInt8(ascii: "*") {
       var end = index + 2
       let limit = min(count, index + 64)
       while end < limit, self[end] != UInt8(ascii: "*") || self[end + 1] != UInt8(ascii: "/") { end += 1 }
       if end >= limit { return index }
+      if skipped == mostSkipped { throw SQLScreen.Evasion() }
+      skipped += 1
       index = skippingSpace(end + 2)
     }
     if self[index] == UInt8(ascii: "+") { index = skippingSpace(index + 1) }
+    return index
+  }
+
+  /// Brackets, and the gaps behind them.
+  fileprivate func skipping(_ bracket: UInt8, _ start: Int) throws -> Int {
+    var (index, skipped) = (start, 0)
+    while self[index] == bracket {
+      if skipped == mostSkipped { throw SQLScreen.Evasion() }
+      skipped += 1
+      index = try skippingGap(index + 1)
+    }
     return index
   }
 
