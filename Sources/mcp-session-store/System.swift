@@ -7,10 +7,10 @@ import Synchronization
 /// Unsafe code stands here, where files are looked at, and in the room of the database: each use hands a buffer that
 /// outlives the call to the C library.
 enum System {
-  /// Lets a pipe hold more, so that more requests are at hand at once; what is no pipe stays as it is.
+  /// Lets a pipe hold so much, if it holds less; what is no pipe stays as it is.
   static func widenPipe(_ descriptor: Int32, to bytes: Int) {
-    // F_SETPIPE_SZ, which no header of Glibc's module has
-    _ = fcntl(descriptor, 1_031, Int32(clamping: bytes))
+    // F_GETPIPE_SZ and F_SETPIPE_SZ, which no header of Glibc's module has
+    if fcntl(descriptor, 1_032) < bytes { _ = fcntl(descriptor, 1_031, Int32(clamping: bytes)) }
   }
 
   enum Transfer {

@@ -103,6 +103,17 @@ def test_a_pipe_of_answers_holds_a_long_one(sidecar: Sidecar) -> None:
     allowed = int(Path("/proc/sys/fs/pipe-max-size").read_text())
     size = fcntl.fcntl(sidecar.process.stdout.fileno(), fcntl.F_GETPIPE_SZ)  # type: ignore[union-attr]
     assert size >= min(256 << 10, allowed)
+    # One that holds more already keeps it.
+    answers, target = os.pipe()
+    size = fcntl.fcntl(target, fcntl.F_SETPIPE_SZ, min(512 << 10, allowed))
+    with open(answers, "rb") as reader, subprocess.Popen(
+        [BINARY, "--database", ":memory:"], stdin=subprocess.PIPE, stdout=target, env=clean_environment()
+    ) as child:
+        os.close(target)
+        child.stdin.write(line(COUNT))  # type: ignore[union-attr]
+        child.stdin.close()  # type: ignore[union-attr]
+        assert b'"result"' in reader.readline()
+        assert fcntl.fcntl(reader.fileno(), fcntl.F_GETPIPE_SZ) == size
 
 
 def test_descriptor_1_points_where_stderr_does(sidecar: Sidecar) -> None:
