@@ -15,10 +15,11 @@ enum Variables {
 
   /// One line about those that mean nothing here; nil when there are none. It tells names and no values.
   static var complaint: String? {
+    let ours = System.environmentNames.filter { $0.utf8.starts(with: prefix.utf8) && !ofClients.contains($0) }
+    // Every start comes here, and most have none: to put all names together was a twentieth of it.
+    if ours.isEmpty { return nil }
     let known = known
-    let strange = System.environmentNames.filter { name in
-      name.hasPrefix(prefix) && !known.contains(name) && !ofClients.contains(name)
-    }.sorted()
+    let strange = ours.filter { !known.contains($0) }.sorted()
     if strange.isEmpty { return nil }
     let named = strange.prefix(limit).map { name in
       Terminal.printable(name.prefix(100)) + Arguments.hint(known, name)
