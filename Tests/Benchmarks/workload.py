@@ -52,6 +52,12 @@ def store_events(count: int, sessions: int, data: str = EVENT_DATA) -> Iterable[
     return (request(number, "store_event", params[number % sessions]) for number in range(count))
 
 
+def store_batches(count: int, sessions: int, size: int) -> Iterable[str]:
+    """Batches of events, each of one session."""
+    events = ",".join([f'{{"data":{EVENT_DATA}}}'] * size)
+    return of_sessions("store_events", (number % sessions for number in range(count)), f',"events":[{events}]')
+
+
 def append_log_entries(count: int, sessions: int) -> Iterable[str]:
     """Entries of as many bytes as the events have, each with an id of its own that nobody can foresee."""
     for number, (message, entry) in enumerate(log_entries(count)):
@@ -215,6 +221,13 @@ def hset_states(count: int, sessions: int) -> Iterable[str]:
     for number in range(count):
         key = f"k{number // sessions % 10}"
         yield resp("HSET", f"state:{session_id(number % sessions)}", key, str(number))
+
+
+def redis_batches(count: int, sessions: int, size: int) -> Iterable[str]:
+    """The same, all of a batch or nothing."""
+    for number in range(count):
+        add = resp("XADD", f"events:{session_id(number % sessions)}", "*", "data", EVENT_DATA)
+        yield resp("MULTI") + add * size + resp("EXEC")
 
 
 def hget_states(sessions: int) -> Iterable[str]:

@@ -9,10 +9,11 @@ from measures.sealing import Sealing
 from measures.servers import ManySidecars, ServerGrowth, ServerWork, ServerWrites
 from measures.serving import Flows, Tasks
 from measures.work import Wakes, Work
-from measures.writing import Disk, LoneStore, PipelinedLog, PipelinedStore
+from measures.writing import Batches, Disk, LoneStore, PipelinedLog, PipelinedStore
 
 MEASURES: tuple[Measure, ...] = (
     *(PipelinedStore(sessions, payload) for payload in (200, 4096) for sessions in (1, 10, 100, 10_000)),
+    Batches(),
     LoneStore(),
     Replay(),
     Pages(),

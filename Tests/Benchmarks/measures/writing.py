@@ -81,6 +81,38 @@ class PipelinedStore:
         return self.events / run["seconds"]
 
 
+class Batches:
+    """store_events with a hundred events in each call."""
+
+    name = "batches"
+    size = 100
+    rows = (
+        Row("store_events, 100 in each call, pipelined", "events/s", "ours", "redis",
+            "Redis, MULTI, 100 XADD, EXEC, always", at_least(2)),
+    )  # fmt: skip
+
+    def prepare(self, bench: Bench) -> None:
+        self.bench = bench
+        sessions = bench.sizes.sessions
+        self.count = max(bench.sizes.pipelined_events // self.size, 1)
+        self.database = bench.database(self.name, sessions)
+        self.requests = bench.requests(
+            self.name, workload.get_unknown_session(), workload.store_batches(self.count, sessions, self.size)
+        )
+        self.commands = bench.requests(
+            f"{self.name}-redis", workload.ping(), workload.redis_batches(self.count, sessions, self.size)
+        )
+
+    def round(self) -> dict[str, float]:
+        events = self.count * self.size
+        database = self.bench.fresh_copy(self.database)
+        ours = self.bench.drive("pipeline", self.requests, 1, self.bench.sidecar(database))
+        self.bench.check_events(database, events)
+        with RedisServer(self.bench.directory, "always") as server:
+            redis = self.bench.drive("pipeline", self.commands, 1, server.command)
+        return {"ours": events / ours["seconds"], "redis": events / redis["seconds"]}
+
+
 class LoneStore:
     """store_event, durable, one at a time."""
 
