@@ -319,6 +319,29 @@ extension JSONScanner {
     return name
   }
 
+  /// Enters the array at `position`. Follow it with ``nextElement(_:isFirst:)`` until that gives nil.
+  package mutating func enterArray(_ bytes: Span<UInt8>) throws(JSONError) {
+    try enter(at: position)
+    position += 1
+  }
+
+  /// Passes the next element and gives its range. At the end of the array it leaves it and gives nil.
+  package mutating func nextElement(_ bytes: Span<UInt8>, isFirst: Bool) throws(JSONError) -> Range<Int>? {
+    let next = try peek(bytes)
+    if next == UInt8(ascii: "]") {
+      position += 1
+      depth -= 1
+      return nil
+    }
+    if !isFirst {
+      guard next == UInt8(ascii: ",") else {
+        throw JSONError(.unexpectedByte(next, expected: "',' or ']'"), at: position)
+      }
+      position += 1
+    }
+    return try skipValue(bytes)
+  }
+
   /// Passes the object at `position` and appends its members to `members`, all of it validated in the same pass.
   /// - Parameter limit: members that `members` may come to hold; those beyond are only validated
   package mutating func readMembers(
@@ -338,24 +361,11 @@ extension JSONScanner {
   package mutating func readElements(
     _ bytes: Span<UInt8>, into elements: inout [Range<Int>], limit: Int = .max
   ) throws(JSONError) {
-    try enter(at: position)
-    position += 1
-    if try peek(bytes) == UInt8(ascii: "]") {
-      position += 1
-      depth -= 1
-      return
-    }
-    while true {
-      let element = try skipValue(bytes)
+    try enterArray(bytes)
+    var isFirst = true
+    while let element = try nextElement(bytes, isFirst: isFirst) {
+      isFirst = false
       if elements.count < limit { elements.append(element) }
-      let next = try peek(bytes)
-      position += 1
-      if next == UInt8(ascii: ",") { continue }
-      guard next == UInt8(ascii: "]") else {
-        throw JSONError(.unexpectedByte(next, expected: "',' or ']'"), at: position - 1)
-      }
-      depth -= 1
-      return
     }
   }
 }

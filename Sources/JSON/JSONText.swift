@@ -52,42 +52,64 @@ package struct JSONText: Equatable, Sendable {
 
   package var string: String { String(decoding: bytes, as: UTF8.self) }
 
-  /// The members of an object in their order: the decoded name (nil when it holds a lone surrogate) and the value.
-  /// No other kind has any.
-  package func members() -> [(name: String?, value: JSONText)] {
-    var members: [(name: String?, value: JSONText)] = []
-    eachMember { members.append(($0, $1)) }
-    return members
-  }
+  /// The members of an object in their order. No other kind has any.
+  package var members: Members { Members(self) }
 
-  /// The same one after the other, for whom all of them at once may be too many.
-  package func eachMember(_ visit: (_ name: String?, _ value: JSONText) throws -> Void) rethrows {
-    // The string "1,2]" looks like an array from its second byte on.
-    guard kind == .object else { return }
-    var scanner = JSONScanner()
-    let bytes = bytes
-    // The bytes were validated when this value was made, so the scanner cannot fail on them.
-    try? scanner.enterObject(bytes.span)
-    var isFirst = true
-    while let name = try? scanner.nextMember(bytes.span, isFirst: isFirst),
-      let value = try? scanner.skipValue(bytes.span)
-    {
-      isFirst = false
-      try visit(JSONString.decode(bytes.span, name), cut(value))
-    }
-  }
+  /// The first member of that name.
+  package func member(_ name: String) -> JSONText? { members.first { $0.name?.isSame(as: name) == true }?.value }
 
-  /// The elements of an array in their order, at most `limit` of them. No other kind has any.
-  package func elements(limit: Int = .max) -> [JSONText] {
-    guard kind == .array else { return [] }
-    var scanner = JSONScanner()
-    var elements: [Range<Int>] = []
-    try? scanner.readElements(bytes.span, into: &elements, limit: limit)
-    return elements.map(cut)
-  }
+  /// The elements of an array in their order. No other kind has any.
+  package var elements: Elements { Elements(self) }
 
   /// `range` counts from the start of this value.
   package func cut(_ range: Range<Int>) -> JSONText {
     JSONText(validated: bytes[bytes.startIndex + range.lowerBound..<bytes.startIndex + range.upperBound])
+  }
+}
+
+extension JSONText {
+  /// Each member is read when it is asked for, as all of them at once may be more than is to be held.
+  package struct Members: Sequence, IteratorProtocol {
+    private let object: JSONText
+    private var scanner = JSONScanner()
+    private var isFirst = true
+
+    fileprivate init(_ object: JSONText) { self.object = object }
+
+    /// The decoded name, nil when it holds a lone surrogate, and the value.
+    package mutating func next() -> (name: String?, value: JSONText)? {
+      let bytes = object.bytes
+      // The bytes were validated when the value was made, so the scanner cannot fail on them.
+      if isFirst {
+        // The string "1,2]" looks like an array from its second byte on.
+        guard object.kind == .object else { return nil }
+        try? scanner.enterObject(bytes.span)
+      }
+      guard let name = try? scanner.nextMember(bytes.span, isFirst: isFirst),
+        let value = try? scanner.skipValue(bytes.span)
+      else { return nil }
+      isFirst = false
+      return (JSONString.decode(bytes.span, name), object.cut(value))
+    }
+  }
+
+  /// As ``Members``.
+  package struct Elements: Sequence, IteratorProtocol {
+    private let array: JSONText
+    private var scanner = JSONScanner()
+    private var isFirst = true
+
+    fileprivate init(_ array: JSONText) { self.array = array }
+
+    package mutating func next() -> JSONText? {
+      let bytes = array.bytes
+      if isFirst {
+        guard array.kind == .array else { return nil }
+        try? scanner.enterArray(bytes.span)
+      }
+      guard let element = try? scanner.nextElement(bytes.span, isFirst: isFirst) else { return nil }
+      isFirst = false
+      return array.cut(element)
+    }
   }
 }

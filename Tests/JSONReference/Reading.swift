@@ -61,11 +61,11 @@ private func complaint(about text: JSONText) -> String? {
   let content = 1..<max(1, text.bytes.count - 1)
   switch text.kind {
   case .object:
-    for member in text.members() {
+    for member in text.members {
       if let complaint = complaint(about: member.value) { return complaint }
     }
   case .array:
-    for element in text.elements() {
+    for element in text.elements {
       if let complaint = complaint(about: element) { return complaint }
     }
   case .string:

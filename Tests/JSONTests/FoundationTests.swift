@@ -86,8 +86,8 @@ import Testing
 
   private func hasNoValue(_ text: JSONText) -> Bool {
     switch text.kind {
-    case .object: text.members().contains { $0.name == nil || hasNoValue($0.value) }
-    case .array: text.elements().contains(where: hasNoValue)
+    case .object: text.members.contains { $0.name == nil || hasNoValue($0.value) }
+    case .array: text.elements.contains(where: hasNoValue)
     case .string: JSONString.decode(text.bytes.span, 1..<text.bytes.count - 1) == nil
     case .number: Double(text.string)?.isFinite != true
     case .boolean, .null: false
@@ -101,7 +101,7 @@ extension JSONText {
     switch kind {
     case .object:
       guard let object = value as? [String: Any] else { return false }
-      let members = members()
+      let members = Array(members)
       return object.count == members.count
         && members.allSatisfy { member in
           guard let name = member.name, let value = object[name] else { return false }
@@ -109,7 +109,7 @@ extension JSONText {
         }
     case .array:
       guard let array = value as? [Any] else { return false }
-      let elements = elements()
+      let elements = Array(elements)
       return array.count == elements.count && zip(elements, array).allSatisfy { $0.isEqual(to: $1) }
     case .string:
       guard let decoded = JSONString.decode(bytes.span, 1..<bytes.count - 1) else { return false }

@@ -403,7 +403,7 @@ import Testing
     try test.create("s") { $0.state = #"{"a\"b":1,"\u0000":2,"\u00e9":3}"# }
     #expect(try test.read { try $0.sessionStateKeys("s", owner: .server) } == ["a\"b", "\u{0}", "é"])
     #expect(try test.read { try $0.getSessionState("s", "é", owner: .server) }?.string == "3")
-    #expect(try test.get("s")?.state?.members().map(\.name) == ["a\"b", "\u{0}", "é"])
+    #expect(try test.get("s")?.state?.members.map(\.name) == ["a\"b", "\u{0}", "é"])
   }
 
   @Test func theSizeOfTheWholeStateIsBounded() throws {

@@ -6,6 +6,7 @@ import json
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -243,6 +244,48 @@ BAD: dict[str, tuple[Callable[[str], tuple[str | bytes, int]], str]] = {
     "cut off in a line": (lambda t: (t[: t.rindex("records")], t.count("\n")), "not JSON"),
     "something behind the end": (lambda t: (t + '{"end":{"records":0}}\n', t.count("\n") + 1), "behind"),
 }  # fmt: skip
+
+
+#: where what a line says may have very many parts, and what of such a line is refused
+VERY_MANY: dict[str, tuple[str, str, bytes, str]] = {
+    "a line": ("", "", b'{%b}' % b",".join([b'"a":{}'] * 2_500_000), "one object in it"),
+    "a header": ("mcp_session_store_dump", "planet", b'1,%b' % b",".join([b'"":1'] * 3_200_000), "the header has"),
+    "a record": ("session", "planet", b'1,%b' % b",".join([b'"":1'] * 3_200_000), "planet"),
+    "chains": ("mcp_session_store_dump", "audit_chains", b"{%b}" % b",".join([b'"":1'] * 3_200_000), "'audit_chains'"),
+    "a chain": (
+        "mcp_session_store_dump", "audit_chains", b'{"lifecycle":{%b}}' % b",".join([b'"":1'] * 3_200_000),
+        "'audit_chains'",
+    ),
+    "message ids": ("log_message_ids", "ids", b"[%b]" % b",".join([b'1,""'] * 3_200_000), "'ordinal'"),
+    "an outcome": ("task", "result", b'{%b}' % b",".join([b'"success":1'] * 1_300_000), "'result'"),
+    "keys": ("task", "input_keys", b"[%b,1]" % b",".join([b'""'] * 5_500_000), "'input_keys'"),
+}  # fmt: skip
+#: prints the most memory, in KiB, that a command came to have
+MEASURED = (sys.executable, "-c", """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+""")
+
+
+@pytest.mark.file_only
+@pytest.mark.parametrize("case", VERY_MANY)
+def test_a_line_of_very_many_parts_is_read_one_by_one(rich: Path, tmp_path: Path, case: str) -> None:
+    """Each part takes more memory than its text does, and nothing that comes in counts them first."""
+    kind, name, value, mention = VERY_MANY[case]
+    lines = dumped(rich).encode().split(b"\n")
+    if kind:
+        number = first_of(dumped(rich), kind)
+        head, _, tail = with_member(name, "@@")(lines[number - 1].decode()).encode().partition(b'"@@"')
+        lines[number - 1] = head + value + tail
+    else:
+        lines[0] = value
+    done = load(tmp_path / "target.db", b"\n".join(lines), MEASURED)
+    assert done.returncode == 65
+    assert "nothing was loaded" in done.stderr
+    assert mention in done.stderr
+    assert int(done.stdout) <= 100 << 10, f"{int(done.stdout) >> 10} MiB"
 
 
 @pytest.mark.file_only

@@ -344,8 +344,8 @@ extension Store {
       var bytes: [UInt8] = []
       entries.appendEntry(to: &bytes)
       // Of an entry that came in, no member that the log reads stands in it twice.
-      let value = JSONText(validated: bytes[...]).members().first { $0.name?.isSame(as: "message_id") == true }?.value
-      if let id = value?.decodedString, !id.isEmpty { ids.append((entries.seq, id)) }
+      let messageID = JSONText(validated: bytes[...]).member("message_id")?.decodedString
+      if let messageID, !messageID.isEmpty { ids.append((entries.seq, messageID)) }
     }
     return ids
   }
@@ -389,17 +389,21 @@ extension Store {
     }
   }
 
+  /// How many ids a block has.
+  static func ids(in block: JSONText) -> Int64 { Int64(block.elements.reduce(0) { count, _ in count + 1 } / 2) }
+
   private func readBlocks(_ row: SessionRow, into ids: LogMessageIDs) throws {
     // All of them: those that were known when the newest entries came tell where a message was first appended.
     var select = try tables.statement(
       of: row.number,
       "SELECT ordinal, ids FROM log_message_ids WHERE session = $1 ORDER BY ordinal")
     while try select.step() {
-      let block = select.json(1)?.elements() ?? []
-      var ordinal = select.integer(0) - Int64(block.count / 2)
-      for index in stride(from: 0, to: block.count - 1, by: 2) {
+      guard let block = select.json(1) else { continue }
+      var ordinal = select.integer(0) - Self.ids(in: block)
+      var elements = block.elements
+      while let seq = elements.next(), let id = elements.next() {
         ordinal += 1
-        guard let seq = block[index].integer, let id = block[index + 1].decodedString else { continue }
+        guard let seq = seq.integer, let id = id.decodedString else { continue }
         ids.restore(LogMessageIDs.key(id), seq, ordinal: ordinal, forgotten: forgotten(ordinal))
       }
     }

@@ -145,7 +145,7 @@ package struct Loader: ~Copyable {
     } catch {
       throw wrong("it is not JSON: \(error)")
     }
-    let members = JSONText(validated: text).members()
+    let members = Array(JSONText(validated: text).members.prefix(2))
     guard members.count == 1, let name = members[0].name, members[0].value.kind == .object else {
       throw wrong("it is not an object with one object in it, such as {\"session\": {…}}")
     }
@@ -157,7 +157,7 @@ package struct Loader: ~Copyable {
     var integers: [String: Int64] = [:]
     var lastUUID: LastUUID?
     var chains: [Store.AuditRing: AuditBeginning]?
-    for member in value.members() {
+    for member in value.members {
       if member.name == "audit_chains" {
         chains = try readChains(member.value)
         continue
@@ -205,11 +205,10 @@ package struct Loader: ~Copyable {
   /// `{"lifecycle": {"begins_after": …, "hash": "…"}, "security": {…}}`
   private func readChains(_ value: JSONText) throws -> [Store.AuditRing: AuditBeginning] {
     var chains: [Store.AuditRing: AuditBeginning] = [:]
-    for member in value.kind == .object ? value.members() : [] {
+    for member in value.members {
       let ring = member.name.flatMap { Store.AuditRing(rawValue: $0) }
-      let members = member.value.kind == .object ? member.value.members() : []
-      let number = members.first { $0.name == "begins_after" }?.value
-      let hash = members.first { $0.name == "hash" }?.value.decodedString.flatMap { Digest($0) }
+      let number = member.value.member("begins_after")
+      let hash = member.value.member("hash")?.decodedString.flatMap { Digest($0) }
       guard let ring, let number, RecordRules.expectation(.integer, number) == nil, let hash else { break }
       chains[ring] = AuditBeginning(number: number.integer ?? 0, hash: hash)
     }
@@ -218,7 +217,7 @@ package struct Loader: ~Copyable {
   }
 
   private mutating func end(_ value: JSONText) throws {
-    let said = value.members().first { $0.name == "records" }?.value.integer
+    let said = value.member("records")?.integer
     if said != records { throw wrong("the dump ends after \(said ?? 0) records, but there were \(records)") }
     hasEnded = true
   }
@@ -228,7 +227,8 @@ package struct Loader: ~Copyable {
   private mutating func insert(_ kind: RecordKind, _ value: JSONText) throws {
     members.removeAll(keepingCapacity: true)
     var scanner = JSONScanner()
-    try scanner.readMembers(value.bytes.span, into: &members)
+    // One more than there are columns is unknown or given twice.
+    try scanner.readMembers(value.bytes.span, into: &members, limit: kind.columns.count + 1)
     let values = try arrange(kind, value)
     var statement = try store.tables.statement(
       .server, composed: kind.isToldLater(store) ? kind.insert + RecordKind.telling : kind.insert)

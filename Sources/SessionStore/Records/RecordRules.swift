@@ -54,7 +54,7 @@ struct RecordRules {
     case .json: nil
     case .object: value.kind == .object ? nil : "an object"
     case .strings:
-      value.kind == .array && value.elements().allSatisfy { $0.decodedString != nil } ? nil : "an array of strings"
+      value.kind == .array && value.elements.allSatisfy { $0.decodedString != nil } ? nil : "an array of strings"
     case .messageIDs: isMessageIDs(value) ? nil : "an array of numbers of entries, each before the id of a message"
     case .outcome: isOutcome(value) ? nil : "an object with success, or with error, an object"
     }
@@ -71,18 +71,19 @@ struct RecordRules {
 
   private static func isMessageIDs(_ value: JSONText) -> Bool {
     guard value.kind == .array else { return false }
-    let elements = value.elements()
-    if elements.isEmpty || elements.count % 2 != 0 { return false }
-    return elements.enumerated().allSatisfy { index, element in
-      if index % 2 == 1 { return element.decodedString != nil }
+    var elements = value.elements
+    var isEmpty = true
+    while let number = elements.next() {
       // 0: only noted, of no entry here.
-      return element.integer.map { (0...largest).contains($0) } == true
+      guard let number = number.integer, (0...largest).contains(number), elements.next()?.decodedString != nil
+      else { return false }
+      isEmpty = false
     }
+    return !isEmpty
   }
 
   private static func isOutcome(_ value: JSONText) -> Bool {
-    guard value.kind == .object else { return false }
-    let members = value.members()
+    let members = Array(value.members.prefix(2))
     guard members.count == 1, let member = members.first else { return false }
     return member.name == "success" || (member.name == "error" && member.value.kind == .object)
   }
@@ -148,7 +149,7 @@ struct RecordRules {
       guard let session, let ids = members("ids") else { return }
       try require(integer("ordinal") <= session.messageIDs, "'ordinal' is at most the 'log_ids' of the session")
       try require(
-        integer("ordinal") >= Int64(ids.elements().count / 2), "'ordinal' is at least the number of 'ids'")
+        integer("ordinal") >= Store.ids(in: ids), "'ordinal' is at least the number of 'ids'")
     case "task":
       // The small ones, and until schema 3 all of them.
       for (field, content) in Self.taskFields {

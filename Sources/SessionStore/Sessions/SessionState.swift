@@ -141,7 +141,7 @@ extension Store {
     var keys: Set<[UInt8]> = []
     var entries: [StateEntry] = []
     var size: Int64 = 0
-    try object.eachMember { name, value in
+    for (name, value) in object.members {
       guard let key = name, (1...1_024).contains(key.utf8.count) else {
         throw StoreError.invalidParameter(name: "state", expected: "an object whose keys are 1 to 1,024 bytes of UTF-8")
       }

@@ -126,7 +126,7 @@ extension Store {
 
   private func inputMembers(_ object: JSONText, parameter: String) throws -> Members {
     var seen: Set<[UInt8]> = []
-    return try object.members().map { member in
+    return try object.members.map { member in
       guard let key = member.name, (1...1_024).contains(key.utf8.count), seen.insert(key.exact).inserted else {
         throw StoreError.invalidParameter(
           name: parameter, expected: "an object whose keys are 1 to 1,024 bytes of UTF-8, each once")

@@ -176,7 +176,7 @@ enum TaskSplit {
     var select = try connection.statement("SELECT input_keys FROM tasks WHERE number = $1")
     select.bind(1, task)
     guard try select.step(), let keys = select.json(0) else { return }
-    for key in keys.elements() {
+    for key in keys.elements {
       guard let key = key.decodedString else { continue }
       var insert = try connection.statement(
         "INSERT INTO task_input_keys (task, key) VALUES ($1, $2) ON CONFLICT (task, key) DO NOTHING")

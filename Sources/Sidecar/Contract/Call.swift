@@ -147,7 +147,7 @@ final class Call {
         isValid = false
         break
       }
-      let elements = JSONText(validated: cut(value)).elements(limit: count.upperBound + 1)
+      let elements = Array(JSONText(validated: cut(value)).elements.prefix(count.upperBound + 1))
       isValid = count.contains(elements.count)
       if isValid {
         for (index, item) in elements.enumerated() {
@@ -262,7 +262,7 @@ final class Call {
     .invalidParameter(name: path + name.wire, expected: expected)
   }
 
-  func elements(_ name: ParameterName) -> [JSONText] { has(name) ? json(name).elements() : [] }
+  func elements(_ name: ParameterName) -> [JSONText] { has(name) ? Array(json(name).elements) : [] }
 
   func strings(_ name: ParameterName) -> [String] {
     elements(name).compactMap { JSONString.decode($0.bytes.span, 1..<$0.bytes.count - 1) }

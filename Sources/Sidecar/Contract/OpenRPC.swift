@@ -67,7 +67,7 @@ enum OpenRPC {
     writer.member("name", method.name)
     writer.name("params")
     writer.beginArray()
-    for (name, value) in text(method.example.params).members() {
+    for (name, value) in text(method.example.params).members {
       writer.beginObject()
       writer.member("name", name ?? "")
       writer.member("value", value)

@@ -307,16 +307,15 @@ extension Sidecar {
   private func checkOutcome(_ result: JSONText, _ method: String) throws {
     // The writer puts a comma before every result but the first.
     let text = result.bytes.first == UInt8(ascii: ",") ? JSONText(validated: result.bytes.dropFirst()) : result
-    let outcomes = text.kind == .object
-      ? text.members().filter { ["stored", "first", "deleted", "existed", "allowed", "held"].contains($0.name) } : []
-    guard let outcome = outcomes.first, let name = outcome.name else {
+    let known = ["stored", "first", "deleted", "existed", "allowed", "held"]
+    guard let outcome = text.members.first(where: { known.contains($0.name ?? "") }), let name = outcome.name else {
       throw RPCError.invalidParams("require", expected: "nothing: '\(method)' has no outcome that can be required")
     }
     if outcome.value.string == "false" {
       throw ErrorKind.requirementFailed.error("'\(method)' answered \(name): false, which the transaction requires.")
     }
     // What a fence guards is done once, also when the answer to it was lost.
-    if text.members().contains(where: { $0.name == "repeated" && $0.value.string == "true" }) {
+    if text.member("repeated")?.string == "true" {
       throw ErrorKind.requirementFailed.error(
         "'\(method)' answered repeated: true: what the transaction guards with this fence was done before.")
     }
