@@ -37,7 +37,8 @@ struct Server {
     while !isOver {
       let ready = System.wait(
         input: wantsInput ? input : nil, output: output, wantsToWrite: !queue.isEmpty,
-        milliseconds: canRun ? 0 : patience)
+        milliseconds: canRun ? 0 : patience, others: sidecar.othersWrite)
+      if ready.othersWrote { sidecar.hearOthers() }
       if ready.outputClosed {
         try endWithoutReader()
         break

@@ -291,16 +291,20 @@ enum System {
     var writable = false
     /// nobody will ever read what is written
     var outputClosed = false
+    var othersWrote = false
   }
 
   /// Waits until one of the descriptors is ready, a signal came, or the time is over.
-  /// - Parameter milliseconds: nil: no limit
+  /// - Parameters:
+  ///   - milliseconds: nil: no limit
+  ///   - others: is readable when other processes wrote
   static func wait(
-    input: Int32?, output: Int32?, wantsToWrite: Bool, milliseconds: Int64?
+    input: Int32?, output: Int32?, wantsToWrite: Bool, milliseconds: Int64?, others: Int32? = nil
   ) -> Readiness {
     var descriptors = [
       pollfd(fd: output ?? -1, events: wantsToWrite ? Int16(POLLOUT) : 0, revents: 0),
       pollfd(fd: input ?? -1, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: others ?? -1, events: Int16(POLLIN), revents: 0),
     ]
     var timeout = timespec()
     if let milliseconds {
@@ -311,9 +315,9 @@ enum System {
     unsafe sigemptyset(&unblocked)
     let ready =
       if milliseconds == nil {
-        unsafe ppoll(&descriptors, 2, nil, &unblocked)
+        unsafe ppoll(&descriptors, 3, nil, &unblocked)
       } else {
-        unsafe ppoll(&descriptors, 2, &timeout, &unblocked)
+        unsafe ppoll(&descriptors, 3, &timeout, &unblocked)
       }
     guard ready > 0 else { return Readiness() }
     let (out, into) = (Int32(descriptors[0].revents), Int32(descriptors[1].revents))
@@ -321,7 +325,8 @@ enum System {
     // more says neither, and goes on taking what is written.
     return Readiness(
       readable: into & (POLLIN | POLLHUP | POLLERR) != 0, writable: out & POLLOUT != 0,
-      outputClosed: out & (POLLERR | POLLHUP | POLLNVAL) != 0)
+      outputClosed: out & (POLLERR | POLLHUP | POLLNVAL) != 0,
+      othersWrote: descriptors[2].revents != 0)
   }
 
   // MARK: - Facts

@@ -111,6 +111,14 @@ def test_processes_share_a_rate_limit_and_a_restart_keeps_it(spawn: Callable[...
     assert not told["allowed"] and 0 < told["retry_after"] <= HOUR // 10
 
 
+def test_whoever_waits_as_long_as_told_is_allowed(sidecar: Sidecar) -> None:
+    """A third of a millisecond is told as one: rounded down it would be none."""
+    call = {"method": "check_rate_limit", "params": {"key": "k", "limit": 3, "window": 1}}
+    told = sidecar.call("transaction", calls=[call] * 5)["results"]  # at one time
+    assert [answer["allowed"] for answer in told] == [True] * 3 + [False] * 2
+    assert [answer["retry_after"] for answer in told[3:]] == [1, 1]
+
+
 @pytest.mark.file_only  # on a server the key is locked before it is looked at, and the commit that lets go of it counts
 def test_a_denial_writes_nothing(spawn: Callable[..., Sidecar]) -> None:
     sidecar = spawn()

@@ -6,12 +6,14 @@ import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import slack
-from sidecar import Refused, Sidecar, line, request
+from faults import count, injecting, needs_strace, tracing
+from sidecar import PATIENCE, Refused, Sidecar, line, request
 
 Spawn = Callable[..., Sidecar]
 HOUR = 3_600_000
@@ -177,6 +179,68 @@ def test_what_another_process_stores_arrives(spawn: Spawn) -> None:
     for number in range(1, 6):
         writer.call("store_event", session_id="s", data=number)
         assert events(listener, 1, opened["subscription_id"]) == [number]
+
+
+#: another process's write wakes it up
+TOLD = r"fd=(\d+)<anon_inode:inotify>.* = [12] \(\[.*\{fd=\1[^\d}]*revents=POLLIN"
+
+
+@pytest.mark.file_only
+@needs_strace
+def test_a_write_of_another_process_wakes_it_up(spawn: Spawn, tmp_path: Path) -> None:
+    """And its own ones do not."""
+    log = tmp_path / "calls"
+    listener, writer = spawn(wrapper=tracing(log, "ppoll")), spawn()
+    session(listener)
+    opened = listener.call("subscribe_events", session_id="s")
+    for number in range(1, 6):
+        listener.call("store_event", session_id="s", data=number)
+        assert events(listener, 1, opened["subscription_id"]) == [number]
+    listener.call("session_count")
+    assert count(log, "inotify") > 0 and count(log, TOLD) == 0
+    end = time.monotonic() + PATIENCE
+    while count(log, TOLD) == 0 and time.monotonic() < end:  # a first sweep may see it sooner
+        number += 1
+        writer.call("store_event", session_id="s", data=number)
+        assert events(listener, 1, opened["subscription_id"]) == [number]
+    assert count(log, TOLD) > 0
+    listener.call("unsubscribe", subscription_id=opened["subscription_id"])
+    before = count(log, "inotify")
+    listener.call("session_count")
+    assert count(log, "inotify") <= before + 1  # the call that was waiting
+
+
+@pytest.mark.file_only
+@needs_strace
+@pytest.mark.parametrize("call, fault", [("inotify_init1", "error=EMFILE"), ("inotify_add_watch", "error=ENOSPC")])
+def test_where_nothing_tells_of_writes_it_looks_oftener(spawn: Spawn, tmp_path: Path, call: str, fault: str) -> None:
+    listener, writer = spawn(wrapper=injecting(tmp_path / "calls", call, fault)), spawn()
+    session(listener)
+    opened = listener.call("subscribe_events", session_id="s")
+    for number in range(1, 6):
+        writer.call("store_event", session_id="s", data=number)
+        assert events(listener, 1, opened["subscription_id"]) == [number]
+    assert count(tmp_path / "calls", call) == 1
+
+
+def wakes(sidecar: Sidecar) -> int:
+    """how often it has waited"""
+    status = Path(f"/proc/{sidecar.process.pid}/status").read_text()
+    return int(next(row.split()[1] for row in status.splitlines() if row.startswith("voluntary_ctxt")))
+
+
+@pytest.mark.file_only
+@pytest.mark.parametrize("options, most", [([], 5), (["--exclusive"], 0)], ids=["shared", "alone"])
+def test_how_often_a_process_with_subscriptions_looks(spawn: Spawn, options: list[str], most: int) -> None:
+    """Five times a second, and where nobody else can write not at all."""
+    sidecar = spawn(*options)
+    session(sidecar)
+    for _ in range(3):
+        sidecar.call("subscribe_events", session_id="s")
+    time.sleep(0.5)
+    before, began = wakes(sidecar), time.monotonic()
+    time.sleep(2)
+    assert wakes(sidecar) - before <= most * (time.monotonic() - began) + 3
 
 
 def test_two_processes_write_and_both_listen(spawn: Spawn) -> None:

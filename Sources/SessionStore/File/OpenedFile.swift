@@ -66,6 +66,18 @@ final class OpenedFile {
 
   // MARK: - What others did
 
+  /// Whether nobody else can write.
+  var isAlone: Bool { isExclusive || path.isEmpty }
+
+  private var logWatch: LogWatch?
+
+  func watchLog(_ watches: Bool) { logWatch = watches && !isAlone ? place?.watchLog() : nil }
+
+  /// Readable when another process has written; nil where nobody watches, or nothing is told.
+  var foreignWrites: Int32? { logWatch?.descriptor }
+
+  func clearForeignWrites() { logWatch?.clear() }
+
   /// Whether another process has committed since the last look. Only inside a transaction.
   /// - Throws: `databaseReplaced`, `tooNew`
   func hasNews() throws -> Bool {
@@ -114,6 +126,8 @@ final class OpenedFile {
   /// Whether what was just committed will be found again.
   /// - Throws: `databaseReplaced`
   func checkAfterCommit() throws {
+    // Until the lock is let go, it was this process that wrote.
+    clearForeignWrites()
     try guardPlace(committed: true) { place throws(DatabasePlace.Change) in try place.checkAfterCommit() }
   }
 

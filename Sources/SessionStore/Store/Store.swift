@@ -116,7 +116,9 @@ package final class Store {
   var rowsMade = 0
   package private(set) var isInGroup = false
   /// Whether somebody wants to know what commits change.
-  package var isWatched = false
+  package var isWatched = false {
+    didSet { if isWatched != oldValue { file?.watchLog(isWatched) } }
+  }
   /// What was changed since it was last asked for; more than that after a group was abandoned.
   private var changes = StoreChanges()
   /// how often it turned out that other processes may have written
@@ -244,6 +246,17 @@ package final class Store {
     }
     committedPolicies = policies
   }
+
+  // MARK: - What others write
+
+  /// Whether no other process can write.
+  package var isAlone: Bool { file?.isAlone == true }
+
+  /// Readable when another process has written; nil where the store is not watched, or nothing is told.
+  package var foreignWrites: Int32? { file?.foreignWrites }
+
+  /// Forgets that another process has written.
+  package func clearForeignWrites() { file?.clearForeignWrites() }
 
   // MARK: - Where others write at the same time
 

@@ -4,10 +4,13 @@ import SessionStore
 
 /// Notifications to subscribers, between answers and after the commit that made them true.
 extension Sidecar {
-  /// How often a process that has subscribers looks whether others wrote: milliseconds, well within the 250 that the
-  /// contract allows. On a file a look takes less than 100 µs, and another process wakes a worker within 50 ms; on a
-  /// server a look is a trip.
-  var pollInterval: Int64 { store.isShared ? 100 : 40 }
+  /// How often a process that has subscribers looks whether others wrote when nothing tells it: milliseconds, well
+  /// within the 250 that the contract allows. On a file a look takes less than 100 µs, on a server it is a trip.
+  var pollInterval: Int64 {
+    if store.isShared { return 100 }
+    if store.isAlone { return Self.sweepInterval }
+    return store.foreignWrites == nil ? 40 : 200
+  }
   /// how soon what could not be read for subscribers is tried again: milliseconds
   private static let deliveryPause: Int64 = 100
   /// bytes that may wait for the reader before no notifications are added
@@ -43,12 +46,25 @@ extension Sidecar {
     if let changes = store.takeChanges() { group.answers.subscriptions.note(changes) }
   }
 
+  /// Readable when others write; nil where nothing tells so, or need not just now. When it is, call
+  /// ``hearOthers()``.
+  package var othersWrite: Int32? {
+    guard let descriptor = store.foreignWrites, lookout.isListening(store.currentTime()) else { return nil }
+    return descriptor
+  }
+
+  package func hearOthers() {
+    store.clearForeignWrites()
+    lookout.hear(at: store.currentTime())
+  }
+
   /// Looks whether another process wrote, or something's time is over. While neither has happened nothing is read.
   func poll(_ now: Int64) {
     if group.answers.subscriptions.isEmpty { return }
     group.answers.subscriptions.noteDeadlines(at: now)
     // A look at what is subscribed to is a look whether somebody wrote.
     if store.isShared { return group.answers.subscriptions.noteAll() }
+    if store.isAlone { return }
     do {
       try store.beginRead()
       store.endRead()

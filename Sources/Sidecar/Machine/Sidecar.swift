@@ -87,7 +87,7 @@ package final class Sidecar {
   /// what the method that is running may do
   var running = Running()
   var nextSweep: Int64
-  var nextPoll: Int64 = 0
+  var lookout = Lookout()
   /// when more of what was archived may be deleted, by ``Host/monotonic``: the time of the store may stand still
   var nextRemoval: Int64 = 0
   /// when subscribers may be served again after the database could not be read

@@ -16,7 +16,7 @@ extension Sidecar {
     if canDeliver { return 0 }
     var next = nextSweep
     if !group.answers.subscriptions.isEmpty {
-      next = min(next, nextPoll, group.answers.subscriptions.nextDeadline ?? next)
+      next = min(next, lookout.nextTurn(now), group.answers.subscriptions.nextDeadline ?? next)
     }
     if !jobs.isEmpty { return min(max(0, next - now), millisecondsUntilJobs) }
     // A clock that was set back must not make the wait longer than a sweep is apart.
@@ -30,10 +30,8 @@ extension Sidecar {
     advanceJobs(room: room)
     guard phase == .serving else { return }
     let now = store.currentTime()
-    if now >= nextPoll || nextPoll - now > pollInterval
-      || group.answers.subscriptions.nextDeadline.map({ $0 <= now }) == true
-    {
-      nextPoll = now + pollInterval
+    if lookout.isDue(now) || group.answers.subscriptions.nextDeadline.map({ $0 <= now }) == true {
+      lookout.look(at: now, longest: pollInterval)
       poll(now)
     }
     if now >= nextSweep || nextSweep - now > Self.sweepInterval { sweepSlice(now) }
