@@ -647,6 +647,22 @@ def test_frames_are_those_of_a_page(sidecar: Sidecar) -> None:
     assert sidecar.refusal("subscribe_tasks", session_id="s", format="sse").kind == "invalid_params"
 
 
+def test_a_task_that_a_change_lets_lapse_has_ended_with_it(sidecar: Sidecar) -> None:
+    session(sidecar)
+    sidecar.call("create_task", task_id="t", session_id="s")
+    opened = [sidecar.call("subscribe_tasks", task_id="t"), sidecar.call("subscribe_tasks", session_id="s")]
+    time.sleep(0.01)
+    sidecar.call("touch_task", task_id="t", ttl=1)
+    for each in opened:
+        message = sidecar.receive_notification()
+        assert message["method"] == "ended"
+        assert message["params"] == {
+            "subscription_id": each["subscription_id"], "reason": "expired", "task_id": "t",
+        }  # fmt: skip
+    assert sidecar.call("delete_task", task_id="t") == {"deleted": False}
+    nothing_more(sidecar)
+
+
 def test_a_heartbeat_hears_of_an_end_that_another_process_made(spawn: Spawn) -> None:
     sidecar, other = spawn(), spawn()
     session(sidecar)

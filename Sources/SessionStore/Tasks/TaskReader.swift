@@ -75,7 +75,12 @@ extension Store {
   /// - Returns: whether there is more
   package func readOn(_ reader: inout TaskReader, visit: (TaskChange) throws -> Bool) throws -> Bool {
     for number in try changed(reader) {
-      guard let task = try findTask(number: number), !task.hasLapsed(at: now) else { continue }
+      guard let task = try findTask(number: number) else { continue }
+      if task.hasLapsed(at: now) {
+        // What it has become may be what ended it.
+        reader.note(task.expiresAt)
+        continue
+      }
       if try !visit(.changed(task)) { return true }
       reader.tell(task)
     }
