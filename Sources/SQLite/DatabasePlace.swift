@@ -110,8 +110,8 @@ package final class DatabasePlace {
 
   // MARK: - Looking
 
-  /// Has the system tell of what is written into the log; nil where it does not.
-  package func watchLog() -> LogWatch? { LogWatch(log.path) }
+  /// What the system tells of what is written into the log; nil where it tells nothing.
+  package var logWatch: LogWatch? { LogWatch(log.path) }
 
   /// What tells the log that the last commit went into from those before it; nil where there is no shared memory.
   package var logSalts: UInt64? { memory == nil ? nil : marks.salts }

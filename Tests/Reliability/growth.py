@@ -528,7 +528,7 @@ def try_idling(form: Form) -> Finding:
     before = processor_time(sidecar)
     time.sleep(seconds)
     used = processor_time(sidecar) - before
-    # It looks for other processes' writes 25 times a second, whatever the number of subscriptions.
+    # It looks for other processes' writes five times a second, whatever the number of subscriptions.
     if used > seconds * IDLE_SHARE:
         broken.append(f"{used:.2f} s of {seconds:.0f}")
     sidecar.finish()

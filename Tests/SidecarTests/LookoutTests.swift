@@ -4,52 +4,57 @@ import Testing
 
 /// When a process looks whether others wrote, on a clock that is set by hand.
 @Suite struct LookoutTests {
-  private static let longest: Int64 = 200
-
   private var lookout = Lookout()
-  private let start: Int64 = 1_795_210_000_000
 
-  /// When it looks within `time`, counted from `start`; it hears of a write at each of `writes` that it listens at.
-  private mutating func looks(from begin: Int64 = 0, within time: Int64, writes: Set<Int64> = []) -> [Int64] {
+  private static func moments(_ range: Range<Int64>, apart: Int64) -> [Int64] {
+    stride(from: range.lowerBound, to: range.upperBound, by: Int(apart)).map { $0 }
+  }
+
+  /// When it looks in `moments`, where somebody writes at each of `writes`.
+  private mutating func looks(in moments: Range<Int64>, writes: Set<Int64> = [], longest: Int64 = 200) -> [Int64] {
     var looks: [Int64] = []
     var isTold = false
-    for at in begin...(begin + time) {
-      let now = start + at
-      isTold = isTold || writes.contains(at)
-      if isTold, lookout.isListening(now) {
-        lookout.hear(at: now)
+    for moment in moments {
+      isTold = isTold || writes.contains(moment)
+      if isTold, lookout.isListening(moment) {
+        lookout.hear(at: moment)
         isTold = false
       }
-      if lookout.isDue(now) {
-        lookout.look(at: now, longest: Self.longest)
-        looks.append(at)
+      if lookout.isDue(moment) {
+        lookout.look(at: moment, longest: longest)
+        looks.append(moment)
       }
-      #expect(lookout.nextTurn(now) > now)
+      #expect(lookout.wait(at: moment) > 0)
     }
     return looks
   }
 
-  @Test mutating func itLooksNowAndThenWhenItHearsNothing() {
-    _ = looks(within: 1_000)
-    #expect(looks(from: 1_001, within: 1_000).count == 5)
+  @Test(arguments: [40, 100, 200] as [Int64])
+  mutating func itLooksNowAndThenWhenItHearsNothing(_ longest: Int64) {
+    #expect(looks(in: 0..<1_000, longest: longest) == Self.moments(0..<1_000, apart: longest))
   }
 
-  /// What stands in the log can be read only when the disk has it.
+  /// What stands in the log can be read only when the disk has it, be that slow.
   @Test mutating func itLooksAtOnceAndAgainWhenItHears() {
-    _ = looks(within: 1_000)
-    let after = looks(from: 1_001, within: 1_000, writes: [1_100]).filter { $0 >= 1_100 }
-    #expect(after.map { $0 - 1_100 } == [0, 2, 6, 14, 30, 62, 126, 254, 454, 654, 854])
+    _ = looks(in: 0..<10_000)
+    let after = looks(in: 10_000..<13_000, writes: [10_100]).filter { $0 >= 10_100 }.map { $0 - 10_100 }
+    #expect(after.prefix(8) == [0, 2, 6, 14, 30, 62, 102, 142])
+    let pauses = zip(after, after.dropFirst()).map { $1 - $0 }
+    #expect(pauses.dropFirst(6).prefix(40).allSatisfy { $0 == 40 })
+    #expect(pauses.suffix(3) == [200, 200, 200])
   }
 
-  @Test mutating func aBusyFileWakesItNoOftenerThanItRests() {
-    _ = looks(within: 1_000)
-    #expect(looks(from: 1_001, within: 999, writes: Set(1_001...2_000)).count == 500)
+  @Test mutating func aWriteNowAndThenIsSeenAtOnce() {
+    _ = looks(in: 0..<10_000)
+    let writes = Set(Self.moments(10_000..<20_000, apart: 100))
+    #expect(writes.subtracting(looks(in: 10_000..<20_000, writes: writes)).isEmpty)
   }
 
-  @Test mutating func aClockThatIsSetBackMakesNothingLate() {
-    _ = looks(within: 1_000)
-    lookout.hear(at: start + 2_000)
-    lookout.look(at: start + 2_000, longest: Self.longest)
-    #expect(lookout.isListening(start) && lookout.isDue(start))
+  /// It costs no more than where nothing is told.
+  @Test(arguments: [1, 3, 10, 30] as [Int64])
+  mutating func aBusyFileIsLookedAtAsOftenAsOneThatTellsNothing(_ apart: Int64) {
+    let writes = Set(Self.moments(0..<10_000, apart: apart))
+    _ = looks(in: 0..<1_000, writes: writes)
+    #expect(looks(in: 1_000..<10_000, writes: writes).count <= 9_000 / 40 + 1)
   }
 }

@@ -232,7 +232,7 @@ def wakes(sidecar: Sidecar) -> int:
 @pytest.mark.file_only
 @pytest.mark.parametrize("options, most", [([], 5), (["--exclusive"], 0)], ids=["shared", "alone"])
 def test_how_often_a_process_with_subscriptions_looks(spawn: Spawn, options: list[str], most: int) -> None:
-    """Five times a second, and where nobody else can write not at all."""
+    """Five times a second; where nobody else can write it sleeps."""
     sidecar = spawn(*options)
     session(sidecar)
     for _ in range(3):

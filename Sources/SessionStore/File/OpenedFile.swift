@@ -71,7 +71,11 @@ final class OpenedFile {
 
   private var logWatch: LogWatch?
 
-  func watchLog(_ watches: Bool) { logWatch = watches && !isAlone ? place?.watchLog() : nil }
+  func watchLog(_ watches: Bool) {
+    if !watches || isAlone { return logWatch?.stop() ?? () }
+    if logWatch == nil { logWatch = place?.logWatch }
+    logWatch?.start()
+  }
 
   /// Readable when another process has written; nil where nobody watches, or nothing is told.
   var foreignWrites: Int32? { logWatch?.descriptor }
@@ -126,8 +130,8 @@ final class OpenedFile {
   /// Whether what was just committed will be found again.
   /// - Throws: `databaseReplaced`
   func checkAfterCommit() throws {
-    // Until the lock is let go, it was this process that wrote.
-    clearForeignWrites()
+    // Until the lock is let go, it was this process that wrote, or the group has seen it.
+    if foreignWrites != nil { clearForeignWrites() }
     try guardPlace(committed: true) { place throws(DatabasePlace.Change) in try place.checkAfterCommit() }
   }
 

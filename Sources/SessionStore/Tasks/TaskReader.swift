@@ -78,7 +78,8 @@ extension Store {
       guard let task = try findTask(number: number) else { continue }
       if task.hasLapsed(at: now) {
         // What it has become may be what ended it.
-        reader.note(task.expiresAt)
+        if reader.known[number] != nil { reader.note(task.expiresAt) }
+        reader.after = task.revision
         continue
       }
       if try !visit(.changed(task)) { return true }

@@ -6,9 +6,8 @@ import SessionStore
 extension Sidecar {
   /// How often a process that has subscribers looks whether others wrote when nothing tells it: milliseconds, well
   /// within the 250 that the contract allows. On a file a look takes less than 100 µs, on a server it is a trip.
-  var pollInterval: Int64 {
+  private var lookInterval: Int64 {
     if store.isShared { return 100 }
-    if store.isAlone { return Self.sweepInterval }
     return store.foreignWrites == nil ? 40 : 200
   }
   /// how soon what could not be read for subscribers is tried again: milliseconds
@@ -46,25 +45,32 @@ extension Sidecar {
     if let changes = store.takeChanges() { group.answers.subscriptions.note(changes) }
   }
 
+  /// The time of the lookout, which nobody sets: milliseconds.
+  var moment: Int64 { host.monotonic() / 1_000_000 }
+
   /// Readable when others write; nil where nothing tells so, or need not just now. When it is, call
   /// ``hearOthers()``.
   package var othersWrite: Int32? {
-    guard let descriptor = store.foreignWrites, lookout.isListening(store.currentTime()) else { return nil }
+    guard let descriptor = store.foreignWrites, hasRoom, lookout.isListening(moment) else { return nil }
     return descriptor
   }
 
   package func hearOthers() {
     store.clearForeignWrites()
-    lookout.hear(at: store.currentTime())
+    lookout.hear(at: moment)
   }
 
-  /// Looks whether another process wrote, or something's time is over. While neither has happened nothing is read.
-  func poll(_ now: Int64) {
-    if group.answers.subscriptions.isEmpty { return }
-    group.answers.subscriptions.noteDeadlines(at: now)
+  /// Looks whether another process wrote, when it is time to. While none has nothing is read.
+  func lookForOthers() {
+    if store.isAlone { return }
+    let moment = moment
+    // A request has seen it.
+    let isKnown = !store.isShared && seenCommits != store.foreignCommits
+    if isKnown, lookout.isListening(moment) { lookout.hear(at: moment) }
+    guard lookout.isDue(moment) else { return }
+    lookout.look(at: moment, longest: lookInterval)
     // A look at what is subscribed to is a look whether somebody wrote.
     if store.isShared { return group.answers.subscriptions.noteAll() }
-    if store.isAlone { return }
     do {
       try store.beginRead()
       store.endRead()
@@ -72,14 +78,17 @@ extension Sidecar {
       seenCommits = store.foreignCommits
       group.answers.subscriptions.noteAll()
     } catch {
-      // Requests are told so; the next look comes soon.
+      // Requests are told so.
+      lookout.look(at: moment, longest: Self.deliveryPause)
     }
   }
 
+  /// Whether the reader takes what it is sent.
+  private var hasRoom: Bool { waitingOutput + group.answers.output.count < Self.deliveryBound }
+
   /// Whether subscribers wait for a turn that they can get now.
   var canDeliver: Bool {
-    group.answers.subscriptions.hasDue && waitingOutput + group.answers.output.count < Self.deliveryBound
-      && store.currentTime() >= nextDelivery
+    group.answers.subscriptions.hasDue && hasRoom && store.currentTime() >= nextDelivery
   }
 
   /// Sends what subscribers wait for until there is nothing left, `room` bytes are used up, or many had their turn.

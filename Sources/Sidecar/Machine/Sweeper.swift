@@ -14,13 +14,14 @@ extension Sidecar {
   package var millisecondsUntilTick: Int64 {
     let now = store.currentTime()
     if canDeliver { return 0 }
-    var next = nextSweep
-    if !group.answers.subscriptions.isEmpty {
-      next = min(next, lookout.nextTurn(now), group.answers.subscriptions.nextDeadline ?? next)
-    }
-    if !jobs.isEmpty { return min(max(0, next - now), millisecondsUntilJobs) }
     // A clock that was set back must not make the wait longer than a sweep is apart.
-    return min(max(0, next - now), Self.sweepInterval)
+    var wait = min(max(0, nextSweep - now), Self.sweepInterval)
+    if !group.answers.subscriptions.isEmpty {
+      // Nor must one that is set forward, as when the machine has slept, make anybody late by more than a second.
+      if let next = group.answers.subscriptions.nextDeadline { wait = min(wait, max(0, next - now), 1_000) }
+      if !store.isAlone { wait = min(wait, lookout.wait(at: moment)) }
+    }
+    return jobs.isEmpty ? wait : min(wait, millisecondsUntilJobs)
   }
 
   /// Does what is due; called between any two reads of input.
@@ -30,9 +31,9 @@ extension Sidecar {
     advanceJobs(room: room)
     guard phase == .serving else { return }
     let now = store.currentTime()
-    if lookout.isDue(now) || group.answers.subscriptions.nextDeadline.map({ $0 <= now }) == true {
-      lookout.look(at: now, longest: pollInterval)
-      poll(now)
+    if !group.answers.subscriptions.isEmpty {
+      group.answers.subscriptions.noteDeadlines(at: now)
+      lookForOthers()
     }
     if now >= nextSweep || nextSweep - now > Self.sweepInterval { sweepSlice(now) }
   }
