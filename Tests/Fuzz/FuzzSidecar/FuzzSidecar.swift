@@ -88,13 +88,11 @@ final class Machine {
   }
 
   init() {
-    var number: UInt64 = 0
+    // By what is stored: a group that is abandoned and run again one by one has drawn before, and generated ids must
+    // be those of one by one all the same.
+    var revision: () -> Int64 = { 0 }
     let environment = Environment(
-      now: { Self.now },
-      random: {
-        number += 1
-        return number
-      })
+      now: { Self.now }, random: { UInt64(revision()) &* 0x9E37_79B9_7F4A_7C15 })
     var limits = Limits()
     // Small, so that a short input comes to them.
     limits.maxEventsPerSession = 8
@@ -121,6 +119,7 @@ final class Machine {
     store = Store(
       Database.Connection(connection), file, schema: schema, limits: limits, environment: environment)
     sidecar = Sidecar(store: store, options: options)
+    revision = { [unowned store] in store.counters.revision + 1 }
   }
 
   /// Lines as they came, then what would be there when the input pauses.
