@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from calls import MAKING, METHODS, RESULTS, Calls, kinds
 from event_rows import with_single_records
-from part import Finding, Form
+from part import Finding, Form, told
 from preloaded import Clock
 from sidecar import Sidecar
 
@@ -391,7 +391,7 @@ def run(form: Form) -> list[Finding]:
         if form.is_long and (missing := set(METHODS_TRIED) - AnyCalls.done):
             broken.append(f"never once answered with a result: {', '.join(sorted(missing))}")
     except Exception as error:  # whatever a step meets, with the shortest order of steps that meets it
-        broken.append("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))
+        broken += told(error)
     return [Finding("after any call of any method its answer is one that the contract tells, reads back, and agrees "
                     "with all else, through restarts and dumps too",
                     f"{AnyCalls.calls_made:,} calls of {len(AnyCalls.done)} methods", broken)]  # fmt: skip

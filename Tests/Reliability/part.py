@@ -41,3 +41,10 @@ class Finding:
     tried: str
     #: each a sentence that says what was expected and what was seen; empty when the promise held
     broken: list[str] = field(default_factory=list)
+
+
+def told(error: BaseException) -> list[str]:
+    """What each of the failures is, if there are several."""
+    if isinstance(error, BaseExceptionGroup):
+        return [text for each in error.exceptions for text in told(each)]
+    return ["\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])]

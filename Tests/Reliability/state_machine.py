@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 import invariants
-from part import Finding, Form
+from part import Finding, Form, told
 from preloaded import Clock, can_preload
 from sidecar import Sidecar, request
 from test_process import until
@@ -601,6 +601,6 @@ def explored(form: Form, examples: int, steps: int, server: tuple[PostgresServer
             verbosity=Verbosity.quiet, phases=PHASES, suppress_health_check=list(HealthCheck),
         ))  # fmt: skip
     except Exception as error:  # whatever a step meets, with the shortest order of steps that meets it
-        broken.append("\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]))
+        broken += told(error)
     return Finding("in any order of calls, kills and times it does what a small model does",
                    f"{examples} orders, {Machine.steps:,} calls", broken)  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import endurance
 import lifecycle
 import many_processes
-from part import Form
+from part import Form, told
 from sidecar import BINARY
 
 
@@ -63,3 +63,11 @@ def test_a_few_seconds_of_endurance(form: Form, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(endurance, "BACKUPS", 0.5)
     for finding in endurance.run(form):
         assert finding.broken == []
+
+
+def test_each_of_several_failures_is_told() -> None:
+    first, second = ValueError("one"), AssertionError("two")
+    second.add_note("after these steps")
+    assert told(ExceptionGroup("both", [first, ExceptionGroup("", [second])])) == [
+        "ValueError: one", "AssertionError: two\nafter these steps",
+    ]  # fmt: skip
