@@ -386,7 +386,7 @@ def run(form: Form) -> list[Finding]:
     try:
         run_state_machine_as_test(seed(form.seed)(AnyCalls), settings=settings(
             max_examples=examples, stateful_step_count=steps, deadline=None, database=None, print_blob=False,
-            verbosity=Verbosity.quiet, phases=PHASES, suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.normal, phases=PHASES, suppress_health_check=list(HealthCheck),
         ))  # fmt: skip
         if form.is_long and (missing := set(METHODS_TRIED) - AnyCalls.done):
             broken.append(f"never once answered with a result: {', '.join(sorted(missing))}")

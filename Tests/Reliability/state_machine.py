@@ -413,7 +413,8 @@ class Machine(RuleBasedStateMachine):
         if problem is None:
             owner = None if caller == ABSENT else caller
             if session:
-                owner = owner or self.written(session).owner
+                touched = self.written(session)
+                owner = owner or touched.owner
             assert found["principal"] == owner
             self.tasks[id] = Task(owner, session, "working", None if ttl is None else self.now + ttl)
 
@@ -598,7 +599,7 @@ def explored(form: Form, examples: int, steps: int, server: tuple[PostgresServer
     try:
         run_state_machine_as_test(seed(form.seed)(Machine), settings=settings(
             max_examples=examples, stateful_step_count=steps, deadline=None, database=None, print_blob=False,
-            verbosity=Verbosity.quiet, phases=PHASES, suppress_health_check=list(HealthCheck),
+            verbosity=Verbosity.normal, phases=PHASES, suppress_health_check=list(HealthCheck),
         ))  # fmt: skip
     except Exception as error:  # whatever a step meets, with the shortest order of steps that meets it
         broken += told(error)

@@ -9,6 +9,7 @@ import pytest
 import endurance
 import lifecycle
 import many_processes
+import state_machine
 from part import Form, told
 from sidecar import BINARY
 
@@ -71,3 +72,12 @@ def test_each_of_several_failures_is_told() -> None:
     assert told(ExceptionGroup("both", [first, ExceptionGroup("", [second])])) == [
         "ValueError: one", "AssertionError: two\nafter these steps",
     ]  # fmt: skip
+
+
+def test_what_random_orders_find_comes_with_its_steps(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(*_: object, **__: object) -> None:
+        raise AssertionError("planted")
+
+    monkeypatch.setattr(state_machine.Machine, "result", planted)
+    (text,) = state_machine.explored(form, 20, 5).broken
+    assert "planted" in text and "state = Machine()\nstate." in text
