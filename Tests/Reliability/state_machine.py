@@ -95,6 +95,8 @@ class Session:
 class Task:
     owner: str | None
     session: str | None
+    #: another one may have its id later
+    made_for: Session | None
     status: str
     ends: int | None
     result: Any = None
@@ -284,7 +286,9 @@ class Machine(RuleBasedStateMachine):
             assert (found["deleted"], found["events"], found["log_entries"]) == (
                 True, len(session.events), len(session.log)), found  # fmt: skip
             if tasks:
-                self.tasks = {name: task for name, task in self.tasks.items() if task.session != id}
+                # Neither those of a session that had the id before nor what the caller may not see.
+                self.tasks = {name: task for name, task in self.tasks.items()
+                              if task.made_for is not session or not admits(task.owner, caller)}  # fmt: skip
         del self.sessions[id]
 
     @rule(caller=callers, status=st.sampled_from([None, "pending", "active", "suspended", "invalidated"]),
@@ -412,11 +416,12 @@ class Machine(RuleBasedStateMachine):
         found = self.result(problem, "create_task", caller, task_id=id, session_id=session, ttl=ttl)
         if problem is None:
             owner = None if caller == ABSENT else caller
-            if session:
-                touched = self.written(session)
-                owner = owner or touched.owner
+            made_for = self.written(session) if session else None
+            if made_for is not None:
+                owner = owner or made_for.owner
             assert found["principal"] == owner
-            self.tasks[id] = Task(owner, session, "working", None if ttl is None else self.now + ttl)
+            ends = None if ttl is None else self.now + ttl
+            self.tasks[id] = Task(owner, session, made_for, "working", ends)
 
     @rule(id=tasks, caller=callers)
     def get_task(self, id: str, caller: str | None) -> None:
