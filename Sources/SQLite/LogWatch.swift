@@ -30,12 +30,13 @@ package final class LogWatch {
   package func stop() {
     if watch < 0 { return }
     inotify_rm_watch(instance, watch)
-    watch = -1
     clear()
+    watch = -1
   }
 
   /// Forgets what was told.
   package func clear() {
+    if watch < 0 { return }
     unsafe withUnsafeTemporaryAllocation(byteCount: 512, alignment: 8) { events in
       // What is told of one file is told as one, so that there is seldom more.
       while unsafe read(instance, events.baseAddress, events.count) == events.count {}

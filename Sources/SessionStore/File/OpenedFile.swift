@@ -72,9 +72,12 @@ final class OpenedFile {
   private var logWatch: LogWatch?
 
   func watchLog(_ watches: Bool) {
-    if !watches || isAlone { return logWatch?.stop() ?? () }
-    if logWatch == nil { logWatch = place?.logWatch }
-    logWatch?.start()
+    if watches, !isAlone {
+      if logWatch == nil { logWatch = place?.logWatch }
+      logWatch?.start()
+    } else {
+      logWatch?.stop()
+    }
   }
 
   /// Readable when another process has written; nil where nobody watches, or nothing is told.
@@ -131,7 +134,7 @@ final class OpenedFile {
   /// - Throws: `databaseReplaced`
   func checkAfterCommit() throws {
     // Until the lock is let go, it was this process that wrote, or the group has seen it.
-    if foreignWrites != nil { clearForeignWrites() }
+    clearForeignWrites()
     try guardPlace(committed: true) { place throws(DatabasePlace.Change) in try place.checkAfterCommit() }
   }
 
